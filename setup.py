@@ -1,0 +1,42 @@
+"""Installs the HiFaceGAN plugin for BasicSR."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'hifacegan_plugin/__init__.py').read_text())[1]
+
+setup(
+    name='hifacegan-plugin',
+    version=VERSION,
+    description='The HiFaceGAN paper\'s restoration network, its training and its data, as a plugin for BasicSR',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['hifacegan_plugin', 'hifacegan_plugin.*']),
+    install_requires=[
+        'basicsr-fixed>=1.4.2',
+        'lmdb>=1.4',
+        'mmcv-lite>=2.1',
+        'mmengine>=0.10.4',
+        'numpy>=1.24',
+        'opencv-python>=4.8',
+        'pyyaml>=6.0',
+        'safetensors>=0.4.3',
+        'torch>=2.4',
+        'torchvision>=0.19',
+        'tqdm>=4.62',
+    ],
+    extras_require={
+        'tensorboard': ['tensorboard>=2.14'],
+        'metrics': ['lpips>=0.1.4', 'dlib-bin>=19.24', 'face-recognition-models>=0.3'],
+        'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
+        'openvino': ['openvino>=2024.4'],
+        'spandrel': ['spandrel>=0.4'],
+        'test': ['pytest>=8.0', 'ruff>=0.6', 'scikit-image>=0.22', 'scipy>=1.11', 'tensorboard>=2.14'],
+    },
+    entry_points={'console_scripts': ['hifacegan = hifacegan_plugin.__main__:main']},
+)
