@@ -1,0 +1,35 @@
+"""The command line: ``hifacegan COMMAND`` or ``python -m hifacegan_plugin COMMAND``.
+
+Each command is a module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``, imported when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+import hifacegan_plugin
+
+# name: (module, one line of help)
+COMMANDS = {
+    'restore': ('hifacegan_plugin.restore.command', 'restore pictures, folders or videos with trained weights'),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and give its exit status (0: all went well)."""
+    parser = argparse.ArgumentParser(prog='hifacegan', description='What HiFaceGAN does outside the training host.')
+    parser.add_argument('--version', action='version', version=hifacegan_plugin.__version__)
+    subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for name, (module, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name in arguments[:1]:  # only the command that runs pays for its imports
+            import_module(module).add_arguments(subparser)
+    namespace = parser.parse_args(arguments)
+    return import_module(COMMANDS[namespace.command][0]).run(namespace)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""Networks. The modules themselves import torch alone."""
+
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
+
+__all__ = ['CSRGenerator', 'MultiscalePatchDiscriminator']

@@ -1,0 +1,110 @@
+"""Weights as others lay them out: the reference implementation's and BasicSR's names for the same parameters.
+
+Published state dicts load unconverted; the networks translate their keys here. Shapes are never changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
+
+# Published name -> name in this plugin. The pyramid is `encoder.*` in the paper's network and `lip_encoder.model.<n>`,
+# four entries a level, in the checkpoints of the LIP-SPADE baseline; BasicSR writes g_middle for G_middle.
+_RENAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
+    (r'^module\.', ''),
+    (r'^encoder\.head\.0\.', 'suppression.head.'),
+    (r'^encoder\.encoder_(\d)\.0\.logit\.0\.', r'suppression.levels.\1.pool.logit_conv.'),
+    (r'^encoder\.encoder_(\d)\.0\.logit\.1\.', r'suppression.levels.\1.pool.logit_norm.'),
+    (r'^encoder\.encoder_(\d)\.1\.', r'suppression.levels.\1.conv.'),
+    (r'^lip_encoder\.model\.0\.', 'suppression.head.'),
+    (r'^lip_encoder\.model\.(\d+)\.logit\.0\.', lambda m: f'suppression.levels.{int(m[1]) // 4}.pool.logit_conv.'),
+    (r'^lip_encoder\.model\.(\d+)\.logit\.1\.', lambda m: f'suppression.levels.{int(m[1]) // 4}.pool.logit_norm.'),
+    (r'^lip_encoder\.model\.(\d+)\.', lambda m: f'suppression.levels.{int(m[1]) // 4 - 1}.conv.'),
+    (r'^fc\.', 'start.'),
+    (r'^head_0\.', 'blocks.0.'),
+    (r'^[gG]_middle_(\d)\.', lambda m: f'blocks.{int(m[1]) + 1}.'),
+    (r'^ups\.(\d)\.', lambda m: f'blocks.{int(m[1]) + 3}.'),
+    (r'^to_rgbs\.3\.', 'to_picture.'),
+    (r'\.norm_([01s])\.mlp_shared\.0\.', r'.spade_\1.shared.'),
+    (r'\.norm_([01s])\.mlp_(gamma|beta)\.', r'.spade_\1.\2.'),
+    (r'^discriminator_(\d)\.model(\d)\.(0\.)+', r'scales.\1.convs.\2.'),
+    (r'\.weight_orig$', '.parametrizations.weight.original'),
+    (r'\.weight_([uv])$', r'.parametrizations.weight.0._\1'),
+)
+
+# What published files carry and a network may have no use for: batch statistics (eval() takes each picture's own), the
+# coarse heads of progressive training, and the start of a network that begins with the last suppression level.
+_DISPENSABLE = re.compile(r'\.param_free_norm\.|^to_rgbs\.[012]\.|^start\.')
+
+
+def to_plugin_layout(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the keys of any known layout; drop what a network with the keys ``expected`` has no use for.
+
+    Keys of no known layout stay, so that a strict load can name them. Dropped keys are logged in one line.
+    """
+    renamed = {rename(key): value for key, value in state_dict.items()}
+    dropped = [key for key in renamed if key not in expected and _DISPENSABLE.search(key)]
+    if dropped:
+        logger.info(f'Weights: dropped {len(dropped)} tensors that the network has no use for, such as {dropped[0]}.')
+    return {key: value for key, value in renamed.items() if key not in dropped}
+
+
+def rename(key: str) -> str:
+    """Translate one key; a key of this plugin's own layout stays as it is."""
+    for pattern, replacement in _RENAMES:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, int | str]:
+    """Read ``num_in_ch``, ``num_feat`` and ``variant`` of a :class:`CSRGenerator` off its weights, in any known layout.
+
+    ``norm`` and ``global_residual`` leave no trace in the weights.
+
+    Raises:
+        ValueError: if these are no weights of this network.
+    """
+    shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
+    head, guidance = shapes.get('to_picture.weight'), shapes.get('blocks.0.spade_0.shared.weight')
+    if head is None or guidance is None:
+        raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
+    num_in_ch, num_feat = head[:2]
+    if guidance[1] != num_in_ch:
+        variant = 'csr'
+    else:
+        variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
+    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant}
+
+
+def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> str:
+    """Say what keeps ``state_dict`` (in this plugin's layout) from loading into ``network``; empty if nothing does."""
+    expected = network.state_dict()
+    problems = {
+        'missing': [key for key in expected if key not in state_dict],
+        'unknown': [key for key in state_dict if key not in expected],
+        'of another shape': [
+            f'{key} {tuple(state_dict[key].shape)} instead of {tuple(value.shape)}'
+            for key, value in expected.items()
+            if key in state_dict and state_dict[key].shape != value.shape
+        ],
+    }
+    if not any(problems.values()):
+        return ''
+    lines = [f'These weights do not fit {type(network).__name__}.']
+    for kind, keys in problems.items():
+        if keys:
+            more = f' and {len(keys) - 3} more' if len(keys) > 3 else ''
+            lines.append(f'  {len(keys)} {kind}: {", ".join(keys[:3])}{more}')
+    try:
+        options = read_generator_options(state_dict)
+    except ValueError:
+        options = {}
+    mend = ', '.join(f'{key}: {value}' for key, value in options.items() if getattr(network, key, value) != value)
+    if mend:
+        lines.append(f'  They look like {mend}: set this under network_g of the options file.')
+    return '\n'.join(lines)
