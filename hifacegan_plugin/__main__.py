@@ -1,6 +1,6 @@
 """The command line: ``hifacegan COMMAND`` or ``python -m hifacegan_plugin COMMAND``.
 
-Each command is a module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``, imported when it is called.
+Each command is a module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``, imported when it runs.
 """
 
 from __future__ import annotations

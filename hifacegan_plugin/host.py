@@ -1,0 +1,199 @@
+"""The border to BasicSR: what the plugin registers there, and every accommodation of a defect of the host.
+
+Nothing of the host's source is changed. Each accommodation is one function of the second half of this file, says which
+defect it answers, and is applied only where that defect bites; the README lists them.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
+
+
+def register() -> None:
+    """Register the plugin's classes and functions with the host and make the host run on this machine.
+
+    A second call does no harm.
+
+    Raises:
+        ImportError: if the host is missing, or is a release that recent torchvision breaks.
+    """
+    _import_host()
+    from basicsr.utils.registry import (
+        ARCH_REGISTRY,
+        DATASET_REGISTRY,
+        LOSS_REGISTRY,
+        METRIC_REGISTRY,
+        MODEL_REGISTRY,
+        Registry,
+    )
+
+    from hifacegan_plugin import archs, data, losses, metrics, models
+
+    packages: dict[ModuleType, Registry] = {
+        archs: ARCH_REGISTRY,
+        data: DATASET_REGISTRY,
+        losses: LOSS_REGISTRY,
+        metrics: METRIC_REGISTRY,
+        models: MODEL_REGISTRY,
+    }
+    for package, registry in packages.items():
+        for name in getattr(package, '__all__', ()):
+            if name not in registry:
+                registry.register(getattr(package, name))
+    accommodate()
+
+
+def accommodate() -> None:
+    """Apply every accommodation whose defect bites here; those already applied are left alone."""
+    tell_datasets_the_draw()
+    keep_tensorboard_out_of_site_packages()
+    if not torch.cuda.is_available():
+        launch_processes_without_gpu()
+        wrap_networks_without_gpu()
+        resume_without_gpu()
+
+
+def _import_host() -> None:
+    try:
+        import basicsr  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name == 'basicsr':
+            mend = 'pip install basicsr-fixed'
+        elif error.name == 'torchvision.transforms.functional_tensor':
+            mend = 'this release of basicsr breaks with torchvision >= 0.17: pip uninstall basicsr, then pip install '
+            mend += '--force-reinstall basicsr-fixed (the same package with the import mended)'
+        else:
+            raise
+        raise ImportError(f'The host BasicSR cannot be imported ({error}): {mend}.') from error
+
+
+# ------------------------------------------------------------------------------------------------- accommodations
+
+
+def tell_datasets_the_draw() -> None:
+    """Let datasets that draw at random know the epoch and which repetition of a picture is asked for.
+
+    The host's sampler keeps the epoch to itself, and with ``dataset_enlarge_ratio`` hands out the same index several
+    times an epoch, so that a dataset could only draw anew from global state, which the host seeds alike every epoch.
+    A dataset with a ``set_epoch`` method is told the epoch, and gets indices up to length x ratio.
+    """
+    from basicsr.data.data_sampler import EnlargedSampler
+
+    set_epoch, iterate = EnlargedSampler.set_epoch, EnlargedSampler.__iter__
+    if hasattr(set_epoch, '__wrapped__'):
+        return
+
+    @functools.wraps(set_epoch)
+    def set_epoch_and_tell(self: EnlargedSampler, epoch: int) -> None:
+        set_epoch(self, epoch)
+        if hasattr(self.dataset, 'set_epoch'):
+            self.dataset.set_epoch(epoch)
+
+    @functools.wraps(iterate)
+    def iterate_draws(self: EnlargedSampler) -> Any:
+        if not hasattr(self.dataset, 'set_epoch'):
+            return iterate(self)
+        # The host folds its permutation of all draws by the length of the dataset: make it as long as the permutation.
+        with mock.patch.object(self, 'dataset', range(self.total_size)):
+            return iterate(self)
+
+    EnlargedSampler.set_epoch, EnlargedSampler.__iter__ = set_epoch_and_tell, iterate_draws
+
+
+def keep_tensorboard_out_of_site_packages() -> None:
+    """Write TensorBoard files below the current folder where the host is installed with pip.
+
+    The host takes the folder above its package as its root, which then is site-packages.
+    """
+    for train in _host_train_modules():
+        root = Path(train.__file__).resolve().parents[1]
+        if root.name not in ('site-packages', 'dist-packages') or hasattr(train.init_tb_logger, '__wrapped__'):
+            continue
+        for name in ('init_tb_logger', 'mkdir_and_rename'):
+            setattr(train, name, _with_path_below_current_folder(getattr(train, name), root))
+
+
+def launch_processes_without_gpu() -> None:
+    """Make ``--launcher pytorch`` and ``--launcher slurm`` work on CPUs, over gloo.
+
+    The host divides the rank by the number of GPUs to choose one, and asks for nccl.
+    """
+    from basicsr.utils import dist_util
+
+    for name in ('_init_dist_pytorch', '_init_dist_slurm'):
+        launch = getattr(dist_util, name)
+        if not hasattr(launch, '__wrapped__'):
+            setattr(dist_util, name, _on_gloo(launch))
+
+
+def wrap_networks_without_gpu() -> None:
+    """Make the host's models use DistributedDataParallel on CPUs; the host names the current GPU."""
+    from basicsr.models.base_model import BaseModel
+
+    to_device = BaseModel.model_to_device
+    if hasattr(to_device, '__wrapped__'):
+        return
+
+    @functools.wraps(to_device)
+    def to_device_or_cpu(self: BaseModel, net: torch.nn.Module) -> torch.nn.Module:
+        if not self.opt['dist']:
+            return to_device(self, net)
+        return DistributedDataParallel(net, find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+    BaseModel.model_to_device = to_device_or_cpu
+
+
+def resume_without_gpu() -> None:
+    """Make ``--auto_resume`` and ``resume_state`` work on CPUs; the host loads training states onto the current GPU."""
+    for train in _host_train_modules():
+        if hasattr(train.load_resume_state, '__wrapped__'):
+            continue
+        train.load_resume_state = _onto_cpu(train.load_resume_state)
+
+
+def _host_train_modules() -> list[ModuleType]:
+    """The host's train module under the names it may have: it is ``__main__`` where it is run as a script."""
+    modules = [sys.modules.get('__main__'), sys.modules.get('basicsr.train')]
+    return [module for module in modules if hasattr(module, 'train_pipeline') and hasattr(module, 'load_resume_state')]
+
+
+def _with_path_below_current_folder(function: Any, root: Path) -> Any:
+    @functools.wraps(function)
+    def call(path: str | None = None, *, log_dir: str | None = None) -> Any:
+        return function(str(Path.cwd() / Path(path or log_dir).resolve().relative_to(root)))
+
+    return call
+
+
+def _on_gloo(launch: Any) -> Any:
+    @functools.wraps(launch)
+    def call(backend: str, **options: Any) -> None:
+        with mock.patch.multiple(torch.cuda, device_count=lambda: 1, set_device=lambda device: None):
+            launch('gloo', **options)
+
+    return call
+
+
+def _onto_cpu(load_resume_state: Any) -> Any:
+    @functools.wraps(load_resume_state)
+    def call(opt: dict[str, Any]) -> dict[str, Any] | None:
+        load = torch.load
+
+        def load_onto_cpu(path: str, map_location: Any) -> Any:
+            return load(path, map_location='cpu')
+
+        with mock.patch.object(torch, 'load', load_onto_cpu), mock.patch.object(torch.cuda, 'current_device', int):
+            return load_resume_state(opt)
+
+    return call

@@ -1,0 +1,51 @@
+"""Feature matching: real and restored pictures shall look alike to every layer of the discriminator."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CRITERIA = {'l1': F.l1_loss, 'l2': F.mse_loss}
+
+
+class FeatureMatchingLoss(nn.Module):
+    """Distance of the discriminator's features of two pictures (pix2pixHD, Wang et al., CVPR 2018, equation 4).
+
+    Summed over all layers but the logits, averaged over the scales, scaled by ``loss_weight``.
+
+    Args:
+        criterion: ``l1`` (paper) or ``l2``, averaged over each feature map.
+        loss_weight: weight of the loss (paper: 10).
+
+    Raises:
+        ValueError: for an unknown criterion.
+    """
+
+    def __init__(self, criterion: str = 'l1', loss_weight: float = 10.0) -> None:
+        super().__init__()
+        if criterion not in CRITERIA:
+            raise ValueError(f'feature_matching_opt: criterion {criterion!r} is not one of {", ".join(CRITERIA)}.')
+        self.criterion = CRITERIA[criterion]
+        self.loss_weight = loss_weight
+
+    def forward(self, fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
+        """Compare what a multiscale discriminator made of two pictures.
+
+        Args:
+            fake: for each scale the outputs ``(N, C, h, w)`` of all layers, the logits last, for the restored picture.
+            real: the same for the true picture; no gradient flows into it.
+
+        Returns:
+            The loss, a scalar from 0 up.
+        """
+        losses = [
+            self.criterion(fake_layer, real_layer.detach())
+            for fake_scale, real_scale in zip(fake, real, strict=True)
+            for fake_layer, real_layer in zip(fake_scale[:-1], real_scale[:-1], strict=True)
+        ]
+        return self.loss_weight * torch.stack(losses).sum() / len(fake)
+
+
+class GANFeatLoss(FeatureMatchingLoss):
+    """The name under which the host's own HiFaceGAN options file asks for this loss, which the host lacks."""

@@ -1,0 +1,32 @@
+"""Learning rate schedules that the host lacks."""
+
+from __future__ import annotations
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class LinearDecayLR(LRScheduler):
+    """A constant rate, then a linear decay to zero (the paper: constant for 30 epochs, decaying over 20).
+
+    Args:
+        optimizer: whose rates follow the schedule.
+        start_iter: last iteration at the full rate.
+        end_iter: iteration at which the rate reaches zero.
+        last_epoch: iteration before the first; -1 starts afresh.
+
+    Raises:
+        ValueError: if the decay ends before it starts.
+    """
+
+    def __init__(self, optimizer: Optimizer, start_iter: int, end_iter: int, last_epoch: int = -1) -> None:
+        if not 0 <= start_iter < end_iter:
+            raise ValueError(f'scheduler: 0 <= start_iter ({start_iter}) < end_iter ({end_iter}) must hold.')
+        self.start_iter = start_iter
+        self.end_iter = end_iter
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """Give the rate of each parameter group at the current iteration."""
+        left = (self.end_iter - self.last_epoch) / (self.end_iter - self.start_iter)
+        return [rate * min(1.0, max(0.0, left)) for rate in self.base_lrs]
