@@ -1,0 +1,213 @@
+"""Finds, checks, decodes and encodes single pictures, for the scripts of this folder.
+
+Pictures are arrays as OpenCV gives them: uint8 or uint16, `(H, W)` grey or `(H, W, 3)` in BGR order.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+SUFFIXES = frozenset({
+    '.png', '.jpg', '.jpeg', '.jpe', '.webp', '.bmp', '.dib', '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.jp2', '.avif',
+    '.gif',
+})
+MAX_PIXELS = 100_000_000
+
+# The limit on pixels is ours to check, from the header, and Pillow does not decode here. Picture editors leave long
+# histories in the text chunks of a PNG, beyond what Pillow takes by default.
+Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
+
+# What is wrong with a picture is reported under its name; the codecs' own lines would only tear the progress bar.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+_CHANNELS = {'1': 1, 'L': 1, 'I': 1, 'I;16': 1, 'I;16B': 1, 'F': 1, 'LA': 4, 'PA': 4, 'RGBA': 4}
+_EXIF_ORIENTATION = 0x0112
+
+
+class PictureError(ValueError):
+    """A picture that cannot be taken; the message is the reason."""
+
+
+class Header(NamedTuple):
+    """What a picture's first bytes say of it."""
+
+    format: str
+    """Pillow's name of the format: `PNG`, `JPEG`, `WEBP`, ..."""
+    shape: tuple[int, int, int]
+    """Height, width and channels, as `cv2.IMREAD_UNCHANGED` decodes it."""
+    upright: bool
+    """No Exif tag turns or mirrors it."""
+
+
+def list_pictures(folder: Path) -> tuple[list[str], list[str]]:
+    """List a folder and its sub-folders, links to folders included, hidden files and folders not.
+
+    Returns:
+        The pictures (files with one of `SUFFIXES`) and the other files: sorted names relative to `folder`, with `/`.
+
+    Raises:
+        OSError: The folder or a sub-folder is missing or cannot be read.
+    """
+    def fail(error: OSError) -> None:
+        raise error
+
+    pictures, others, seen = [], [], set()
+    for place, subfolders, files in os.walk(folder, onerror=fail, followlinks=True):
+        seen.add(os.path.realpath(place))
+        # A link to a folder above would be followed for ever.
+        subfolders[:] = [
+            name for name in subfolders
+            if not name.startswith('.') and os.path.realpath(Path(place, name)) not in seen
+        ]
+        for file in files:
+            if not file.startswith('.'):
+                name = Path(place, file).relative_to(folder).as_posix()
+                (pictures if Path(file).suffix.lower() in SUFFIXES else others).append(name)
+    return sorted(pictures), sorted(others)
+
+
+def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Read a picture file.
+
+    Raises:
+        PictureError: It is empty, larger than `max_pixels` would be uncompressed, or cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > 8 * max_pixels:  # four channels of 16 bits
+            raise PictureError(f'{size:,} bytes: more than {max_pixels:,} pixels can take')
+        data = path.read_bytes()
+    except OSError as error:
+        raise PictureError(f'cannot be read: {error.strerror}') from error
+    if not data:
+        raise PictureError('empty file')
+    return data
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read the header of an encoded picture; nothing is decoded.
+
+    Raises:
+        PictureError: No picture, or one of more than `max_pixels` pixels.
+    """
+    try:
+        picture = Image.open(io.BytesIO(data))
+        # For a PNG Pillow would decode the picture to look for Exif data behind it: see `_check_png`.
+        orientation = 1 if picture.format == 'PNG' else picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError) as error:
+        reason = 'header of no known format' if isinstance(error, Image.UnidentifiedImageError) else error
+        raise PictureError(f'not a picture: {reason}') from error
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise PictureError(f'{width}x{height} pixels, above the limit of {max_pixels:,}')
+    channels = _CHANNELS.get(picture.mode, 3)
+    if channels == 3 and 'transparency' in picture.info:
+        channels = 4
+    name = 'JPEG' if picture.format == 'MPO' else picture.format  # MPO: a JPEG with more pictures behind the first
+    return Header(name, (height, width, channels), upright=orientation == 1)
+
+
+def check_whole(data: bytes, header: Header) -> Header:
+    """Check that an encoded picture ends where it should: decoders make up the missing part without a word.
+
+    A PNG is walked chunk by chunk with its checksums, JPEG and WebP are checked for their end; other formats are
+    decoded.
+
+    Returns:
+        The header, with `upright` made good for a PNG, whose Exif data may follow the pixels.
+
+    Raises:
+        PictureError: Truncated or damaged.
+    """
+    if header.format == 'PNG':
+        return header._replace(upright=b'eXIf' not in _png_chunks(data))
+    if header.format == 'JPEG':
+        _check_jpeg(data)
+    elif header.format == 'WEBP':
+        if len(data) < 8 + int.from_bytes(data[4:8], 'little'):
+            raise PictureError('truncated WebP')
+    else:
+        try:
+            Image.open(io.BytesIO(data)).load()
+        except (OSError, ValueError, SyntaxError) as error:
+            raise PictureError(f'damaged {header.format}: {error}') from error
+    return header
+
+
+def _png_chunks(data: bytes) -> set[bytes]:
+    """Walk the chunks of a PNG (ISO/IEC 15948, section 5.3): length, type, content, CRC of type and content."""
+    view, position, kinds = memoryview(data), 8, set()
+    while b'IEND' not in kinds:
+        end = position + 8 + int.from_bytes(view[position:position + 4], 'big')
+        if end + 4 > len(data):
+            raise PictureError('truncated PNG')
+        kind = bytes(view[position + 4:position + 8])
+        if zlib.crc32(view[position + 4:end]) != int.from_bytes(view[end:end + 4], 'big'):
+            raise PictureError(f'damaged PNG: wrong checksum in chunk {kind.decode("latin-1")}')
+        kinds.add(kind)
+        position = end + 4
+    return kinds
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Find a JPEG's end marker behind its first scan (ITU-T T.81, section B.1.1).
+
+    Up to the scan come segments that state their length, and may hold a thumbnail with an end marker of its own; in
+    the scan 0xFF is followed by a marker or by a stuffed zero, so that 0xFFD9 can only be the end.
+    """
+    position = 2
+    while data[position:position + 2] != b'\xff\xda':
+        if data[position:position + 2] == b'\xff\xff':  # fill bytes may precede a marker
+            position += 1
+            continue
+        length = int.from_bytes(data[position + 2:position + 4], 'big')
+        if data[position:position + 1] != b'\xff' or length < 2:
+            raise PictureError('truncated or damaged JPEG header')
+        position += 2 + length
+    if data.find(b'\xff\xd9', position) < 0:
+        raise PictureError('truncated JPEG')
+
+
+def decode(data: bytes, flags: int = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) -> np.ndarray:
+    """Decode a picture, by default upright, with the depth it has and without alpha.
+
+    Returns:
+        `(H, W)` or `(H, W, 3)` BGR; uint8 or uint16, over the full range of the type.
+
+    Raises:
+        PictureError: OpenCV cannot decode it, or it holds other numbers than these.
+    """
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise PictureError(f'cannot be decoded: {error.err}') from error
+    if picture is None:
+        raise PictureError('cannot be decoded')
+    if picture.dtype not in (np.uint8, np.uint16):
+        raise PictureError(f'pixels are {picture.dtype}: only 8 and 16 bits are stored')
+    return picture
+
+
+def encode_png(picture: np.ndarray, level: int = 1) -> bytes:
+    """Encode a picture, `(H, W)` or `(H, W, C)`, uint8 or uint16, as PNG.
+
+    Run lengths over row differences: against the codec's default search at the same level it takes half the time,
+    gives 5 % fewer bytes for photographs and is decoded a quarter faster.
+    """
+    done, data = cv2.imencode('.png', picture, [
+        cv2.IMWRITE_PNG_COMPRESSION, level,
+        cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE,
+        cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP,
+    ])
+    if not done:
+        raise PictureError('cannot be encoded as PNG')
+    return data.tobytes()
