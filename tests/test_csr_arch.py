@@ -1,0 +1,163 @@
+"""The generator against the reference's numbers, the host's network and its own contracts."""
+
+import json
+
+import pytest
+import torch
+from basicsr.archs.hifacegan_arch import HiFaceGAN
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.archs.csr_arch import NORMS, VARIANTS, normalise
+from hifacegan_plugin.archs.published_layouts import rename
+
+REFERENCES = {
+    'csr_ngf10_64': {'num_feat': 10},
+    'csr_ngf4_64x96': {'num_feat': 4},
+    'csr_ngf4_rms_64': {'num_feat': 4, 'norm': 'rms'},
+    'lip_spade_ngf4_64': {'num_feat': 4, 'variant': 'lip_spade'},
+    'spade_ngf4_64': {'num_feat': 4, 'variant': 'spade'},
+}
+
+
+@pytest.fixture(params=REFERENCES)
+def reference(request, reference_dir):
+    """A generator with a reference's weights, that reference's tensors and its gradient norms."""
+    tensors = load_file(reference_dir / f'{request.param}.safetensors')
+    gradients = json.loads((reference_dir / 'gradients_and_losses.json').read_text())[request.param]
+    network = CSRGenerator(**REFERENCES[request.param])
+    prefix = 'state_dict.'
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    return network, tensors, gradients
+
+
+def test_training_output_uses_batch_statistics_as_the_reference(reference):
+    network, tensors, _ = reference
+    torch.testing.assert_close(network(tensors['input']), tensors['output_batch_statistics'], atol=1e-4, rtol=0)
+
+
+def test_evaluation_output_uses_per_sample_statistics_as_the_reference(reference):
+    network, tensors, _ = reference
+    with torch.no_grad():
+        output = network.eval()(tensors['input'])
+    torch.testing.assert_close(output, tensors['output_per_sample'], atol=1e-4, rtol=0)
+
+
+def test_gradients_are_the_references_and_no_parameter_goes_without(reference):
+    network, tensors, gradients = reference
+    network(tensors['input']).square().mean().backward()
+    norms = {name: parameter.grad.norm().item() for name, parameter in network.named_parameters()}
+    expected = {rename(name): norm for name, norm in gradients['grad_norm_of_mean_square'].items()}
+    assert norms == pytest.approx(expected, abs=1e-4)
+    assert not {rename(name) for name in gradients['parameters_without_gradient']} & set(norms)
+
+
+@pytest.mark.parametrize('size', [(64, 64), (96, 160)])
+def test_lip_spade_is_the_hosts_network(size):
+    torch.manual_seed(0)
+    host = HiFaceGAN(num_feat=4, crop_size=64, norm_g='spectralspadeinstance3x3', is_train=False)
+    host.init_weights('xavier', gain=1.0)
+    ours = CSRGenerator(num_feat=4, variant='lip_spade')
+    ours.load_state_dict(host.state_dict())
+    x = torch.rand(2, 3, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), host.eval()(x), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize('norm', NORMS)
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_every_parameter_gets_a_gradient(variant, norm):
+    torch.manual_seed(0)
+    network = CSRGenerator(num_feat=4, variant=variant, norm=norm)
+    network(torch.rand(2, 3, 64, 64)).square().mean().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize(('variant', 'millions'), [('csr', 130.6), ('lip_spade', 120.3), ('spade', 92.0)])
+def test_size_is_the_published_one(variant, millions):
+    with torch.device('meta'):
+        network = CSRGenerator(num_feat=64, variant=variant)
+    parameters = sum(p.numel() for p in network.parameters())
+    # Published figures count parameters without a use: the coarse heads, and in lip_spade the start.
+    dead = sum(3 * (9 * width * 64 + 1) for width in (8, 4, 2)) + (1024 * 28 if variant == 'lip_spade' else 0)
+    assert (parameters + dead) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+@pytest.mark.parametrize('norm', NORMS)
+def test_evaluation_is_deterministic_and_independent_of_the_batch(norm, lively_generator):
+    network = lively_generator(norm=norm).eval()
+    x = torch.rand(3, 3, 64, 96)
+    with torch.no_grad():
+        together = network(x)
+        assert together.std() > 0.05
+        assert torch.equal(together, network(x))
+        alone = torch.cat([network(picture[None]) for picture in x])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_training_depends_on_the_batch_and_moves_spectral_norm_but_evaluation_does_not(lively_generator):
+    network = lively_generator()
+    network.blocks[0].conv_0.parametrizations.weight.original.data.uniform_()  # leaves its spectral norm behind
+    x = torch.rand(2, 3, 64, 64)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network.eval()(x)
+    assert all(torch.equal(before[name], buffer) for name, buffer in network.named_buffers())
+    alone = network.train()(x[:1])
+    assert any(not torch.equal(before[name], buffer) for name, buffer in network.named_buffers())
+    assert (network(x)[:1] - alone).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize('size', [(64, 64), (65, 97), (95, 64), (127, 130)])
+def test_any_size_keeps_its_size(size):
+    network = CSRGenerator(num_feat=4).eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, *size)).shape == (1, 3, *size)
+
+
+def test_odd_sizes_are_padded_with_the_mirrored_picture(lively_generator):
+    network = lively_generator().eval()
+    x = torch.rand(1, 3, 70, 80)
+    with torch.no_grad():
+        expected = network(F.pad(x, (0, 16, 0, 26), mode='reflect'))[..., :70, :80]
+        torch.testing.assert_close(network(x), expected)
+
+
+def test_global_residual_adds_the_input(lively_generator):
+    plain, residual = lively_generator(), lively_generator(global_residual=True, seed=1)
+    residual.load_state_dict(plain.state_dict())
+    x = torch.rand(1, 3, 70, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(residual.eval()(x), plain.eval()(x) + x)
+
+
+@pytest.mark.parametrize('norm', ['batch', 'instance'])
+def test_normalise_agrees_with_torchs_layers(norm):
+    x = torch.randn(3, 5, 8, 9) * 4 + 2
+    layer = (nn.BatchNorm2d if norm == 'batch' else nn.InstanceNorm2d)(5, affine=False)
+    torch.testing.assert_close(normalise(x, norm, training=True), layer(x))
+    torch.testing.assert_close(normalise(x, norm, training=False), nn.InstanceNorm2d(5)(x))
+
+
+def test_initial_weights_are_xavier_normal_with_a_small_gain():
+    torch.manual_seed(0)
+    network = CSRGenerator(num_feat=16)
+    weight = network.blocks[0].conv_0.parametrizations.weight.original
+    fan = 9 * (weight.shape[0] + weight.shape[1])
+    assert weight.std().item() == pytest.approx(0.02 * (2 / fan) ** 0.5, rel=0.02)
+    assert network.blocks[0].conv_0.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'variant': 'csrr'}, "variant: 'csrr' is not one of csr, lip_spade, spade"),
+    ({'norm': 'layer'}, "norm: 'layer' is not one of batch, syncbatch, instance, rms"),
+])
+def test_unknown_choices_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        CSRGenerator(num_feat=4, **options)
+
+
+def test_a_picture_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match='from 64 x 64 pixels up, got 63 x 80'):
+        CSRGenerator(num_feat=4)(torch.rand(1, 3, 63, 80))
