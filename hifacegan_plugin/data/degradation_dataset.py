@@ -1,0 +1,157 @@
+"""Pairs of a degraded and a clean picture, the degradation being drawn as the picture is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from hifacegan_plugin.data.degradations import build_degradation, fit, make_generator
+from hifacegan_plugin.data.degradations.registry import did_you_mean
+from hifacegan_plugin.data.pictures import find_pictures, read_picture
+
+_OPTIONS = ('dataroot_gt', 'degradation', 'io_backend', 'meta_info_file', 'resize', 'return_parameters', 'seed')
+_TRAINING_OPTIONS = ('gt_size', 'use_hflip', 'use_rot')
+_HOST_OPTIONS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio',
+                 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers', 'use_shuffle')
+
+
+class DegradationDataset(Dataset):
+    """Reads clean pictures from folders or LMDBs and degrades them by a recipe.
+
+    Every training draw is a function of (seed, epoch, index) alone: fresh in each epoch, the same from run to run and
+    with any number of workers. In any other phase a picture is degraded by a function of (seed, its name): the same
+    always, whole, and in any order.
+
+    Args:
+        opt: the options of the data set, with these keys besides the host's own:
+
+            - ``dataroot_gt``: a folder or an LMDB, a pattern (``ffhq-*.lmdb``), or a list of these.
+            - ``io_backend``: ``{type: disk}`` (default) or ``{type: lmdb}``.
+            - ``degradation``: name of a recipe, or a list of steps; see :func:`build_degradation`.
+            - ``meta_info_file``: a text file that names the pictures to take. Default: all.
+            - ``resize``: length of the shorter side, or ``[height, width]``, to which pictures are brought first.
+            - ``scale``: the degraded picture is delivered at 1/scale of the clean one's size. Default 1. It is brought
+              there by area means where it has to shrink and bicubically where it has to grow.
+            - ``seed``: Default 0.
+            - ``return_parameters``: also deliver what was drawn. Default false.
+            - ``gt_size`` (training): side of the square crop. Default: no crop.
+            - ``use_hflip``, ``use_rot`` (training): flip left to right; flip upside down and transpose, each with
+              probability 1/2. Default false.
+
+    Items are dictionaries: ``lq`` float32 RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), both in [0, 1];
+    ``lq_path`` and ``gt_path`` the file or LMDB key; where asked for, ``degradation`` the drawn steps as JSON.
+
+    Raises:
+        ValueError: options that are unknown, missing or out of range; a picture that cannot be used.
+        FileNotFoundError: a root, a part of a database or a list that does not exist.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        _check_names(opt)
+        self.degrade = build_degradation(opt['degradation'])
+        backend = opt.get('io_backend') or {'type': 'disk'}
+        self.pictures = find_pictures(opt['dataroot_gt'], backend.get('type'), opt.get('meta_info_file'))
+        self.training = opt['phase'] == 'train'
+        self.gt_size = opt.get('gt_size')
+        self.resize = opt.get('resize')
+        self.use_hflip = opt.get('use_hflip', False)
+        self.use_rot = opt.get('use_rot', False)
+        self.scale = opt.get('scale', 1)
+        self.seed = opt.get('seed', 0)
+        self.return_parameters = opt.get('return_parameters', False)
+        _check_sizes(self.gt_size, self.resize, self.scale)
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers have to see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the draws of training those of ``epoch``, in workers that already run too."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one pair; in training ``index`` may exceed the length, for further draws of the same pictures."""
+        if index < 0 or (index >= len(self) and not self.training):
+            raise IndexError(f'index {index} of {len(self)} pictures')
+        if get_worker_info() is not None:
+            cv2.setNumThreads(0)  # the workers share the cores already
+        picture = self.pictures[index % len(self)]
+        key = (int(self._epoch), index) if self.training else (picture.name.rpartition('.')[0] or picture.name,)
+        rng = make_generator(self.seed, *key)
+
+        gt = self._prepare(read_picture(picture), rng, str(picture))
+        log = [] if self.return_parameters else None
+        lq = fit(self.degrade(gt, rng, log), gt.shape[0] // self.scale, gt.shape[1] // self.scale)
+        item = {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'lq_path': picture.path, 'gt_path': picture.path}
+        if self.return_parameters:
+            item['degradation'] = json.dumps(log)
+        return item
+
+    def _prepare(self, bgr: np.ndarray, rng: np.random.Generator, name: str) -> np.ndarray:
+        """Resize, crop, flip and turn RGB; (H, W, 3) with sides that ``scale`` divides."""
+        if self.resize is not None:
+            bgr = fit(bgr, *_resized(bgr.shape[:2], self.resize))
+        height, width = bgr.shape[:2]
+        if self.gt_size is None:
+            bgr = bgr[:height - height % self.scale, :width - width % self.scale]
+        else:
+            if min(height, width) < self.gt_size:
+                raise ValueError(f'{name} is {width}x{height}, smaller than gt_size {self.gt_size}: '
+                                 f'lower gt_size, or set resize: {self.gt_size}')
+            top = rng.integers(height - self.gt_size, endpoint=True)
+            left = rng.integers(width - self.gt_size, endpoint=True)
+            bgr = bgr[top:top + self.gt_size, left:left + self.gt_size]
+        if self.use_hflip and rng.random() < 0.5:
+            bgr = bgr[:, ::-1]
+        if self.use_rot and rng.random() < 0.5:
+            bgr = bgr[::-1]
+        if self.use_rot and rng.random() < 0.5:
+            bgr = bgr.transpose(1, 0, 2)
+        return cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2RGB)
+
+
+def _resized(size: tuple[int, int], resize: int | list[int]) -> tuple[int, int]:
+    if isinstance(resize, int):
+        return tuple(max(resize, round(length * resize / min(size))) for length in size)
+    return tuple(resize)
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def _check_names(opt: dict[str, Any]) -> None:
+    known = (*_OPTIONS, *_TRAINING_OPTIONS, *_HOST_OPTIONS)
+    where = f"dataset {opt.get('name', 'without a name')}"
+    for key in opt:
+        if key not in known:
+            raise ValueError(f'{where}: unknown option {key!r}{did_you_mean(key, known)} '
+                             f'It takes: {", ".join((*_OPTIONS, *_TRAINING_OPTIONS))}')
+    for key in ('phase', 'dataroot_gt', 'degradation'):
+        if opt.get(key) is None:
+            raise ValueError(f'{where}: {key} is missing')
+    if opt['phase'] != 'train' and (stray := [key for key in _TRAINING_OPTIONS if opt.get(key)]):
+        raise ValueError(f'{where}: {", ".join(stray)} is for training; phase {opt["phase"]} takes whole pictures '
+                         '(resize: brings them to one size)')
+
+
+def _check_sizes(gt_size: Any, resize: Any, scale: Any) -> None:
+    def is_length(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+    if not is_length(scale):
+        raise ValueError(f'scale takes a whole number from 1 up, not {scale!r}')
+    if gt_size is not None and (not is_length(gt_size) or gt_size % scale):
+        raise ValueError(f'gt_size takes a multiple of scale ({scale}), not {gt_size!r}')
+    if resize is not None and not is_length(resize) and not (
+            isinstance(resize, list) and len(resize) == 2 and all(map(is_length, resize))):
+        raise ValueError(f'resize takes the length of the shorter side or [height, width], not {resize!r}')

@@ -1,0 +1,18 @@
+"""Degradations: steps in a registry, combined to recipes.
+
+    >>> degrade = build_degradation('full')
+    >>> lq = degrade(image, make_generator(0, 'picture.png'))
+
+Pictures are uint8 RGB ``(H, W, 3)``. The same picture, recipe and generator give the same bytes on every machine.
+Importing this module imports neither the host nor mmcv.
+"""
+
+from hifacegan_plugin.data.degradations import blur, compression, noise, resample
+from hifacegan_plugin.data.degradations.compose import Recipe, build_degradation
+from hifacegan_plugin.data.degradations.recipes import RECIPES
+from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Step
+from hifacegan_plugin.data.degradations.resample import fit
+from hifacegan_plugin.data.degradations.seeding import make_generator
+
+__all__ = ['DEGRADATIONS', 'RECIPES', 'Recipe', 'Step', 'blur', 'build_degradation', 'compression', 'fit',
+           'make_generator', 'noise', 'resample']

@@ -1,0 +1,134 @@
+"""Recipes are built here, and the steps that combine other steps: in a row, one of several, shuffled, at times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hifacegan_plugin.data.degradations.recipes import RECIPES
+from hifacegan_plugin.data.degradations.registry import (
+    DEGRADATIONS,
+    Chance,
+    Integer,
+    Step,
+    build_step,
+    did_you_mean,
+    drawn,
+)
+
+Recipe = str | dict[str, Any] | Step | Sequence['Recipe']
+
+
+def build_degradation(recipe: Recipe) -> Step:
+    """Build a degradation.
+
+    Args:
+        recipe: the name of a recipe (see :data:`RECIPES`), one step as a mapping, or a list of these, run in order.
+
+    Returns:
+        A callable ``degradation(image, rng, log=None)``, see :class:`Step`.
+
+    Raises:
+        ValueError: an unknown recipe, step, option or value; the message names what there is.
+    """
+    if isinstance(recipe, Step):
+        return recipe
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ValueError(f'unknown degradation recipe {recipe!r}{did_you_mean(recipe, RECIPES)} '
+                             f'They are: {", ".join(RECIPES)}')
+        return build_degradation(RECIPES[recipe])
+    if isinstance(recipe, dict):
+        return build_step(recipe)
+    if isinstance(recipe, (list, tuple)):
+        return InOrder(recipe)
+    raise ValueError(f'a degradation is the name of a recipe, a step ({{type: ...}}) or a list of them, not {recipe!r}')
+
+
+@dataclass
+class Combination(Step):
+    """A step made of other steps; each may be given in any form that :func:`build_degradation` takes."""
+
+    steps: Sequence[Recipe]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.steps, (str, dict)) or not isinstance(self.steps, Sequence):
+            raise ValueError(f'degradation step {type(self).__name__}: steps takes a list, not {self.steps!r}')
+        self.steps = [build_degradation(step) for step in self.steps]
+
+    def _run(self, steps: Sequence[Step], image: np.ndarray, rng: np.random.Generator,
+             log: list[dict] | None) -> np.ndarray:
+        for step in steps:
+            image = step(image, rng, log)
+        return image
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class InOrder(Combination):
+    """Every step, in the order given; a bare list in a recipe means this. An empty list changes nothing."""
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+        """See :class:`Step`."""
+        return self._run(self.steps, image, rng, log)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class Shuffle(Combination):
+    """Every step, in an order drawn anew for every picture."""
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+        """See :class:`Step`."""
+        return self._run([self.steps[i] for i in rng.permutation(len(self.steps))], image, rng, log)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class OneOf(Combination):
+    """One of the steps; each as likely as the others, or with probability proportional to its entry in ``weights``."""
+
+    weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.steps:
+            raise ValueError('degradation step OneOf: steps is empty')
+        weights = [1] * len(self.steps) if self.weights is None else list(self.weights)
+        if len(weights) != len(self.steps) or min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError(f'degradation step OneOf: weights takes one number >= 0 for each of the '
+                             f'{len(self.steps)} steps, not {self.weights!r}')
+        self._cumulative = np.cumsum(weights) / np.sum(weights)
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+        """See :class:`Step`."""
+        chosen = int(np.searchsorted(self._cumulative, rng.random(), side='right'))
+        return self.steps[chosen](image, rng, log)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class Sometimes(Combination):
+    """All the steps in order with ``probability``, otherwise none of them."""
+
+    probability: float = drawn(0.5, Chance())
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+        """See :class:`Step`."""
+        return self._run(self.steps, image, rng, log) if self.draw(rng)['probability'] else image
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class Repeat(Combination):
+    """All the steps in order, as often as ``times`` (drawn) says."""
+
+    times: tuple[int, int] = drawn((1, 2), Integer(at_least=0))
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+        """See :class:`Step`."""
+        return self._run(self.steps * self.draw(rng)['times'], image, rng, log)

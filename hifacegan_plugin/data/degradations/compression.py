@@ -1,0 +1,24 @@
+"""Lossy compression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Integer, Step, drawn
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class JPEG(Step):
+    """JPEG at the given encoder ``quality`` (1 worst, 100 best), colour at half resolution (4:2:0)."""
+
+    quality: tuple[int, int] = drawn((17, 51), Integer(1, 100))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, quality: int) -> np.ndarray:
+        """See :class:`Step`."""
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

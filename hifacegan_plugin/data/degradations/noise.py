@@ -1,0 +1,86 @@
+"""Additive noise, drawn per pixel and channel, rounded to grey levels and clipped at 0 and 255.
+
+Every noise is given by its quantile function at 2^16 evenly spaced probabilities. A table of these, rounded to grey
+levels, is indexed by 16 random bits per value: exact to 2^-16 in probability, 20 times as fast as drawing floats, and
+the same on every machine, since only integers are involved once the table stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+
+import cv2
+import numpy as np
+
+from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Step, Uniform, drawn
+
+_LEVELS = 1 << 16
+_PROBABILITIES = (np.arange(_LEVELS) + 0.5) / _LEVELS
+
+
+def _add_from_table(image: np.ndarray, rng: np.random.Generator, quantiles: np.ndarray) -> np.ndarray:
+    """Add to every value of ``image`` an independent draw from the 2^16 equally likely ``quantiles``."""
+    table = np.clip(np.rint(quantiles), -255, 255).astype(np.int16)
+    words = rng.bit_generator.random_raw(-(-image.size // 4)).astype('<u8', copy=False)
+    indices = words.view('<u2')[:image.size]
+    return cv2.add(image, table.take(indices).reshape(image.shape), dtype=cv2.CV_8U)
+
+
+@cache
+def _standard_normal_quantiles() -> np.ndarray:
+    inverse = NormalDist().inv_cdf
+    return np.array([inverse(p) for p in _PROBABILITIES.tolist()])
+
+
+@cache
+def _standard_laplace_quantiles() -> np.ndarray:
+    centred = _PROBABILITIES - 0.5
+    return -np.sign(centred) * np.log1p(-2 * np.abs(centred))
+
+
+def _poisson_quantiles(rate: float, probabilities: np.ndarray) -> np.ndarray:
+    counts = np.arange(int(rate + 12 * rate ** 0.5) + 12)
+    mass = np.exp(-rate) * np.cumprod(np.concatenate(([1.0], rate / counts[1:])))
+    return np.searchsorted(np.cumsum(mass), probabilities)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class GaussianNoise(Step):
+    """Gaussian noise of standard deviation ``sigma`` (grey levels)."""
+
+    sigma: tuple[float, float] = drawn((20, 40), Uniform(at_least=0))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, sigma: float) -> np.ndarray:
+        """See :class:`Step`."""
+        return _add_from_table(image, rng, sigma * _standard_normal_quantiles())
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class LaplaceNoise(Step):
+    """Laplace noise of the given ``scale`` (grey levels; the standard deviation is sqrt(2) times that)."""
+
+    scale: tuple[float, float] = drawn((20, 40), Uniform(at_least=0))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scale: float) -> np.ndarray:
+        """See :class:`Step`."""
+        return _add_from_table(image, rng, scale * _standard_laplace_quantiles())
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class PoissonNoise(Step):
+    """A Poisson count of the given ``rate`` (grey levels), added or, as often, subtracted.
+
+    It does not depend on the picture; for the shot noise of a sensor see :class:`ShotNoise`.
+    """
+
+    rate: tuple[float, float] = drawn((15, 30), Uniform(at_least=0, at_most=255))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, rate: float) -> np.ndarray:
+        """See :class:`Step`."""
+        counts = _poisson_quantiles(rate, _PROBABILITIES[1::2])
+        return _add_from_table(image, rng, np.concatenate((counts, -counts)))

@@ -1,0 +1,183 @@
+"""The step registry, and what a degradation step is.
+
+A step is a small dataclass whose fields are the ranges its parameters are drawn from, so that an options file can
+write it as a mapping: ``{type: GaussianNoise, sigma: [20, 40]}``. Calling a step draws the parameters and applies
+them; all randomness comes from the generator that is handed in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from mmengine.registry import Registry
+
+DEGRADATIONS = Registry('degradation step', scope='hifacegan_plugin')
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``". Did you mean 'x'?"`` for the known name closest to ``name``, or a full stop."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f". Did you mean '{close[0]}'?" if close else '.'
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A real parameter, drawn uniformly between two bounds; a single number stands for itself."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
+
+    def check(self, value: float | Sequence[float]) -> tuple[float, float]:
+        """Return ``value`` as ``(low, high)``; raise ValueError where it is no range within the limits."""
+        bounds = value if isinstance(value, (list, tuple)) else (value, value)
+        if len(bounds) != 2 or not all(isinstance(b, (int, float)) and not isinstance(b, bool) for b in bounds):
+            raise ValueError(f'takes a number or [low, high], not {value!r}')
+        low, high = bounds
+        if not self.at_least <= low <= high <= self.at_most:
+            raise ValueError(f'needs {self.at_least} <= low <= high <= {self.at_most}, but is {value!r}')
+        return low, high
+
+    def draw(self, rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+        """Draw one value from U(low, high)."""
+        return float(rng.uniform(*bounds))
+
+
+@dataclass(frozen=True)
+class Integer(Uniform):
+    """An integer parameter, every value from low to high (both included) being as likely."""
+
+    def check(self, value: int | Sequence[int]) -> tuple[int, int]:
+        """Return ``value`` as ``(low, high)``; raise ValueError where it is no integer range within the limits."""
+        low, high = super().check(value)
+        if int(low) != low or int(high) != high:
+            raise ValueError(f'takes whole numbers, not {value!r}')
+        return int(low), int(high)
+
+    def draw(self, rng: np.random.Generator, bounds: tuple[int, int]) -> int:
+        """Draw one value from {low, ..., high}."""
+        return int(rng.integers(*bounds, endpoint=True))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A named parameter: one name, or a list of names of which each is as likely."""
+
+    among: tuple[str, ...]
+
+    def check(self, value: str | Sequence[str]) -> tuple[str, ...]:
+        """Return ``value`` as a tuple of names; raise ValueError where one of them is unknown."""
+        names = (value,) if isinstance(value, str) else tuple(value)
+        for name in names:
+            if name not in self.among:
+                raise ValueError(f'takes {", ".join(self.among)}, not {name!r}{did_you_mean(name, self.among)}')
+        if not names:
+            raise ValueError(f'is empty; it takes one or more of {", ".join(self.among)}')
+        return names
+
+    def draw(self, rng: np.random.Generator, names: tuple[str, ...]) -> str:
+        """Draw one of the names."""
+        return names[rng.integers(len(names))]
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A yes-or-no parameter, given as the probability of yes."""
+
+    def check(self, value: float) -> float:
+        """Return ``value``; raise ValueError where it is no probability."""
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ValueError(f'takes a probability between 0 and 1, not {value!r}')
+        return float(value)
+
+    def draw(self, rng: np.random.Generator, probability: float) -> bool:
+        """Draw yes with the given probability."""
+        return bool(rng.random() < probability)
+
+
+Parameter = Uniform | Integer | Choice | Chance
+
+
+def drawn(default: Any, parameter: Parameter) -> Any:
+    """Declare a dataclass field that holds the range (``default`` unless told otherwise) of a drawn parameter."""
+    return field(default=default, metadata={'parameter': parameter})
+
+
+@dataclass
+class Step:
+    """A degradation of a picture.
+
+    Subclasses declare the ranges of their parameters with :func:`drawn` and write :meth:`apply`.
+    A step keeps no state: it may be shared, pickled and called in any order.
+
+    Raises:
+        ValueError: a range is not one, or lies outside the limits; the message names step and option.
+    """
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            if 'parameter' in f.metadata:
+                try:
+                    setattr(self, f.name, f.metadata['parameter'].check(getattr(self, f.name)))
+                except ValueError as e:
+                    raise ValueError(f'degradation step {type(self).__name__}: {f.name} {e}') from None
+
+    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Draw every parameter, in the order of declaration."""
+        return {f.name: f.metadata['parameter'].draw(rng, getattr(self, f.name))
+                for f in fields(self) if 'parameter' in f.metadata}
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, **parameters: Any) -> np.ndarray:
+        """Degrade ``image`` with the given parameters; ``rng`` serves what is drawn per pixel.
+
+        Args:
+            image: uint8 RGB, (H, W, 3). It is not written to.
+            rng: the only source of randomness.
+            **parameters: as returned by :meth:`draw`.
+
+        Returns:
+            uint8 RGB; of another size only where the step resizes.
+        """
+        raise NotImplementedError
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+        """Draw the parameters and apply them.
+
+        Args:
+            image: uint8 RGB, (H, W, 3). It is not written to.
+            rng: the only source of randomness.
+            log: where given, ``{'type': name of the step, parameter: drawn value, ...}`` is appended to it.
+        """
+        parameters = self.draw(rng)
+        if log is not None:
+            log.append({'type': type(self).__name__, **parameters})
+        return self.apply(image, rng, **parameters)
+
+
+def build_step(config: dict[str, Any]) -> Step:
+    """Build one registered step from ``{'type': name, option: value, ...}``.
+
+    Raises:
+        ValueError: no ``type``, or a type, option or value that does not exist; the message names what does.
+    """
+    options = dict(config)
+    name = options.pop('type', None)
+    known = sorted(DEGRADATIONS.module_dict)
+    if name is None:
+        raise ValueError(f'a degradation step needs a type; the types are {", ".join(known)}; got {config!r}')
+    if name not in known:
+        raise ValueError(f'unknown degradation step {name!r}{did_you_mean(name, known)} They are: {", ".join(known)}')
+    cls = DEGRADATIONS.get(name)
+    takes = [f.name for f in fields(cls)]
+    for option in options:
+        if option not in takes:
+            raise ValueError(f'degradation step {name} has no option {option!r}{did_you_mean(option, takes)} '
+                             f'It takes: {", ".join(takes) or "none"}')
+    missing = [f.name for f in fields(cls) if f.name == 'steps' and f.name not in options]
+    if missing:
+        raise ValueError(f'degradation step {name} needs its list of steps: {{type: {name}, steps: [...]}}')
+    return cls(**options)

@@ -1,0 +1,86 @@
+"""Loss of resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from hifacegan_plugin.data.degradations.compose import Combination
+from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Choice, Integer, Step, Uniform, drawn
+
+_INTERPOLATIONS = {
+    'nearest': cv2.INTER_NEAREST,
+    'linear': cv2.INTER_LINEAR,
+    'cubic': cv2.INTER_CUBIC,
+    'area': cv2.INTER_AREA,
+    'lanczos': cv2.INTER_LANCZOS4,
+}
+
+
+def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
+    """Resize ``image`` (uint8, (H, W, 3)) to ``(height, width, 3)``; only ``area`` averages before it shrinks."""
+    return cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
+
+
+def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bring ``image`` to ``(height, width, 3)``: area means where it shrinks, bicubic where it grows."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return resize(image, height, width, 'area' if shrinks else 'cubic')
+
+
+def _scaled(length: int, ratio: float) -> int:
+    return max(1, round(length * ratio))
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class Resize(Step):
+    """Resize to ``ratio`` times the size, and leave it there."""
+
+    ratio: tuple[float, float] = drawn((1 / 8, 1 / 4), Uniform(at_least=1e-3, at_most=16))
+    interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(_INTERPOLATIONS)))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, ratio: float, interpolation: str) -> np.ndarray:
+        """See :class:`Step`."""
+        height, width = image.shape[:2]
+        return resize(image, _scaled(height, ratio), _scaled(width, ratio), interpolation)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class ResizeBack(Combination):
+    """All the steps in order, then a resize to ``ratio`` times the size that the picture had before them."""
+
+    ratio: tuple[float, float] = drawn(1, Uniform(at_least=1e-3, at_most=16))
+    interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(_INTERPOLATIONS)))
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+        """See :class:`Step`."""
+        height, width = image.shape[:2]
+        image = self._run(self.steps, image, rng, log)
+        parameters = self.draw(rng)
+        if log is not None:
+            log.append({'type': type(self).__name__, **parameters})
+        ratio = parameters['ratio']
+        return resize(image, _scaled(height, ratio), _scaled(width, ratio), parameters['interpolation'])
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class Mosaic(Step):
+    """Every block of ``block`` by ``block`` pixels replaced by its mean; at right and bottom blocks may be cut off."""
+
+    block: tuple[int, int] = drawn(16, Integer(at_least=1))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, block: int) -> np.ndarray:
+        """See :class:`Step`."""
+        height, width = image.shape[:2]
+        rows, columns = np.arange(0, height, block), np.arange(0, width, block)
+        sums = np.add.reduceat(np.add.reduceat(image, rows, axis=0, dtype=np.uint32), columns, axis=1)
+        counts = np.outer(np.diff(rows, append=height), np.diff(columns, append=width))[..., None]
+        means = ((2 * sums + counts) // (2 * counts)).astype(np.uint8)
+        return means.repeat(block, axis=0)[:height].repeat(block, axis=1)[:, :width]

@@ -1,0 +1,164 @@
+"""Finding, reading and decoding the pictures of a folder or an LMDB, through the host's FileClient."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from basicsr.utils import FileClient
+
+SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+_SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
+
+
+class Picture(NamedTuple):
+    """Where a picture is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``."""
+
+    root: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """What identifies the picture to its user: the LMDB key, or the path of the file."""
+        return self.name if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
+
+    def __str__(self) -> str:
+        return f"key '{self.name}' of {self.root}" if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
+
+
+# ------------------------------------------------------------------------------------------------------- finding
+
+
+def find_pictures(dataroot: str | Sequence[str], backend: str, list_file: str | None = None) -> list[Picture]:
+    """List the pictures of one or more folders or LMDBs, sorted by name within each.
+
+    Args:
+        dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded.
+            Folders are searched recursively for files with one of :data:`SUFFIXES`.
+        backend: ``disk`` or ``lmdb``.
+        list_file: a text file that names the pictures to take, one a line, as paths below the root (the suffix may be
+            left out) or as keys. The lines of a ``meta_info.txt``, with shape and level after the name, will do.
+
+    Raises:
+        ValueError: an unknown backend, a root that does not fit it, no picture at all, a name that no root has.
+        FileNotFoundError: a root, a part of an LMDB, or the list does not exist.
+    """
+    find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
+    if find is None:
+        raise ValueError(f'io_backend: type takes disk or lmdb, not {backend!r}')
+    pictures = [Picture(root, name) for root in _roots(dataroot) for name in find(Path(root))]
+    return pictures if list_file is None else _choose(pictures, Path(list_file).expanduser())
+
+
+def _roots(dataroot: str | Sequence[str]) -> list[str]:
+    roots = []
+    for entry in [dataroot] if isinstance(dataroot, (str, os.PathLike)) else dataroot:
+        path = Path(entry).expanduser()
+        matches = [path] if path.exists() else sorted(path.parent.glob(path.name))
+        if not matches:
+            raise FileNotFoundError(f'dataroot_gt: {entry} does not exist')
+        roots += map(str, matches)
+    if not roots:
+        raise ValueError('dataroot_gt is an empty list')
+    return roots
+
+
+def _names_in_folder(folder: Path) -> list[str]:
+    if folder.suffix == '.lmdb':
+        raise ValueError(f'dataroot_gt: {folder} is an LMDB; set io_backend: {{type: lmdb}}')
+    if not folder.is_dir():
+        raise ValueError(f'dataroot_gt: {folder} is no folder')
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*')
+                   if p.suffix.lower() in SUFFIXES and not p.name.startswith('.'))
+    if not names:
+        raise ValueError(f'dataroot_gt: no pictures in {folder} (looked for {", ".join(SUFFIXES)}, in sub-folders too)')
+    return names
+
+
+def _keys_of_lmdb(database: Path) -> list[str]:
+    if database.suffix != '.lmdb':
+        raise ValueError(f"dataroot_gt: {database} does not end in '.lmdb'; for a folder, io_backend: {{type: disk}}")
+    for part in ('data.mdb', 'meta_info.txt'):
+        if not (database / part).is_file():
+            raise FileNotFoundError(f'{database} has no {part}: it is no BasicSR database, or a half-made one; '
+                                    'make it anew with data_prep/create_lmdb.py')
+    lines = (database / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
+    keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
+    if not keys:
+        raise ValueError(f'{database}/meta_info.txt lists no pictures')
+    return sorted(keys)
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, _ = name.rpartition('.')
+    return stem if dot else name
+
+
+def _choose(pictures: list[Picture], list_file: Path) -> list[Picture]:
+    if not list_file.is_file():
+        raise FileNotFoundError(f'meta_info_file: {list_file} does not exist')
+    by_name: dict[str, Picture] = {}
+    for picture in pictures:
+        by_name.setdefault(picture.name, picture)
+        if Path(picture.name).suffix.lower() in SUFFIXES:
+            by_name.setdefault(_without_suffix(picture.name), picture)
+    chosen = []
+    for line in list_file.read_text(encoding='utf-8').splitlines():
+        name = _SHAPE_AND_LEVEL.sub('', line.strip())
+        if not name:
+            continue
+        found = by_name.get(name) or by_name.get(_without_suffix(name))
+        if found is None:
+            raise ValueError(f'meta_info_file: {list_file} names {name!r}, which no dataroot_gt has')
+        chosen.append(found)
+    if not chosen:
+        raise ValueError(f'meta_info_file: {list_file} names no pictures')
+    return chosen
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+# LMDB lets a process open a database only once, and a handle must not be used across a fork: so the data sets of a
+# process share the handles, and a forked process starts without any (dropping an inherited one closes it).
+_lmdb_clients: dict[str, FileClient] = {}
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_lmdb_clients.clear)
+
+
+def read_picture(picture: Picture) -> np.ndarray:
+    """Read and decode a picture.
+
+    Grey pictures become three equal channels, an alpha channel is dropped, 16 bits are scaled to 8, and an EXIF
+    orientation is applied: what the host's own data sets do.
+
+    Returns:
+        uint8 BGR, (H, W, 3).
+
+    Raises:
+        ValueError: the picture is missing from the database, or cannot be decoded; the message names it.
+        OSError: the file cannot be read.
+    """
+    if picture.root.endswith('.lmdb'):
+        encoded = _lmdb_client(picture.root).get(picture.name, picture.root)
+    else:
+        encoded = FileClient('disk').get(picture.path)
+    if encoded is None:
+        raise ValueError(f'{picture} does not exist, although meta_info.txt lists it: make the database anew')
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ValueError(f'{picture} cannot be decoded ({error.err})') from error
+    if image is None:
+        raise ValueError(f'{picture} cannot be decoded: it is damaged, cut short or no picture ({len(encoded)} bytes)')
+    return image
+
+
+def _lmdb_client(root: str) -> FileClient:
+    if root not in _lmdb_clients:
+        _lmdb_clients[root] = FileClient('lmdb', db_paths=root, client_keys=root)
+    return _lmdb_clients[root]
