@@ -31,12 +31,11 @@ from lmdb_writer import COPIED, Entry, LmdbWriter
 from pictures import (
     MAX_PIXELS,
     PictureError,
-    check_whole,
     decode,
     encode_png,
+    inspect,
     list_pictures,
     read_bytes,
-    read_header,
 )
 from resumable_build import BuildError, Outcome, Summary, build, ordered_map, report_path
 
@@ -126,7 +125,7 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
     Raises:
         PictureError: The picture is damaged, too large, or too small to be cropped.
     """
-    header = check_whole(data, read_header(data, options.max_pixels))
+    header = inspect(data, options.max_pixels)
     if fits(header.shape, options) and header.upright and header.format in COPIED_FORMATS and not options.reencode:
         if verify:
             decode(data)
@@ -203,7 +202,7 @@ def check_database(folder: Path, jobs: int) -> None:
         raise BuildError(f'{folder} is damaged, begin anew with --overwrite:{listed}')
 
 
-def read_names(folder: Path, list_file: Path | None) -> list[str]:
+def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
     """List the pictures of `folder`, or those that `list_file` names, one on each line, relative to `folder`.
 
     Raises:

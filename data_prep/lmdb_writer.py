@@ -8,6 +8,7 @@ for `verify_lmdb.py`: a flipped byte inside a JPEG decodes without complaint.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Collection, Iterable
@@ -87,12 +88,15 @@ class LmdbWriter:
             raise DamagedDatabaseError(f'{self.folder} lacks pictures that it should hold')
 
     def finish(self, stored: Iterable[Stored]) -> None:
-        """Write `meta_info.txt` and `checksums.txt`."""
+        """Write `meta_info.txt` and `checksums.txt`, safely on disk on return."""
         with (self.folder / META_INFO).open('w') as meta_info, (self.folder / CHECKSUMS).open('w') as checksums:
             for entry in stored:
                 height, width, channels = entry.shape
                 meta_info.write(f'{entry.key}.png ({height},{width},{channels}) {entry.level}\n')
                 checksums.write(f'{entry.key} {entry.crc32:08x}\n')
+            for file in (meta_info, checksums):
+                file.flush()
+                os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close the database."""

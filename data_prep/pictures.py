@@ -43,7 +43,7 @@ class Header(NamedTuple):
     format: str
     """Pillow's name of the format: `PNG`, `JPEG`, `WEBP`, ..."""
     shape: tuple[int, int, int]
-    """Height, width and channels, as `cv2.IMREAD_UNCHANGED` decodes it."""
+    """Height, width and channels; of PNG, JPEG and WebP as `cv2.IMREAD_UNCHANGED` decodes them."""
     upright: bool
     """No Exif tag turns or mirrors it."""
 
@@ -93,54 +93,40 @@ def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     return data
 
 
-def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
-    """Read the header of an encoded picture; nothing is decoded.
+def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read the header of an encoded picture and check that it ends where it should.
+
+    Decoders make up the missing part of a truncated file without a word. A PNG is walked chunk by chunk with its
+    checksums, JPEG and WebP are checked for their end; other formats are decoded.
 
     Raises:
-        PictureError: No picture, or one of more than `max_pixels` pixels.
+        PictureError: No picture, one of more than `max_pixels` pixels, or truncated or damaged.
     """
+    if data[:4] == b'RIFF' and len(data) < 8 + int.from_bytes(data[4:8], 'little'):
+        raise PictureError('truncated WebP')
     try:
-        picture = Image.open(io.BytesIO(data))
-        # For a PNG Pillow would decode the picture to look for Exif data behind it: see `_check_png`.
-        orientation = 1 if picture.format == 'PNG' else picture.getexif().get(_EXIF_ORIENTATION, 1)
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = 'header of no known format' if isinstance(error, Image.UnidentifiedImageError) else error
-        raise PictureError(f'not a picture: {reason}') from error
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise PictureError(f'{width}x{height} pixels, above the limit of {max_pixels:,}')
-    channels = _CHANNELS.get(picture.mode, 3)
-    if channels == 3 and 'transparency' in picture.info:
-        channels = 4
-    name = 'JPEG' if picture.format == 'MPO' else picture.format  # MPO: a JPEG with more pictures behind the first
-    return Header(name, (height, width, channels), upright=orientation == 1)
-
-
-def check_whole(data: bytes, header: Header) -> Header:
-    """Check that an encoded picture ends where it should: decoders make up the missing part without a word.
-
-    A PNG is walked chunk by chunk with its checksums, JPEG and WebP are checked for their end; other formats are
-    decoded.
-
-    Returns:
-        The header, with `upright` made good for a PNG, whose Exif data may follow the pixels.
-
-    Raises:
-        PictureError: Truncated or damaged.
-    """
-    if header.format == 'PNG':
-        return header._replace(upright=b'eXIf' not in _png_chunks(data))
-    if header.format == 'JPEG':
-        _check_jpeg(data)
-    elif header.format == 'WEBP':
-        if len(data) < 8 + int.from_bytes(data[4:8], 'little'):
-            raise PictureError('truncated WebP')
-    else:
-        try:
-            Image.open(io.BytesIO(data)).load()
-        except (OSError, ValueError, SyntaxError) as error:
-            raise PictureError(f'damaged {header.format}: {error}') from error
-    return header
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+            if width * height > max_pixels:
+                raise PictureError(f'{width}x{height} pixels, above the limit of {max_pixels:,}')
+            channels = _CHANNELS.get(picture.mode, 3)
+            if channels == 3 and 'transparency' in picture.info:
+                channels = 4
+            # MPO is a JPEG with more pictures behind the first.
+            name = 'JPEG' if picture.format == 'MPO' else picture.format
+            if name == 'PNG':
+                upright = b'eXIf' not in _png_chunks(data)
+            else:
+                upright = picture.getexif().get(_EXIF_ORIENTATION, 1) == 1
+            if name == 'JPEG':
+                _check_jpeg(data)
+            elif name not in ('PNG', 'WEBP'):
+                picture.load()
+    except Image.UnidentifiedImageError as error:
+        raise PictureError('not a picture: header of no known format') from error
+    except (OSError, SyntaxError) as error:
+        raise PictureError(f'damaged picture: {error}') from error
+    return Header(name, (height, width, channels), upright)
 
 
 def _png_chunks(data: bytes) -> set[bytes]:

@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import lmdb
 from lmdb_writer import DamagedDatabaseError, read_checksums, read_meta_info
-from pictures import PictureError, check_whole, decode, read_header
+from pictures import PictureError, decode, inspect
 from resumable_build import ordered_map
 from tqdm import tqdm
 
@@ -108,8 +108,7 @@ def check_value(value: bytes, shape: Shape, crc32: int | None) -> str | None:
     if crc32 is not None and zlib.crc32(value) != crc32:
         return 'damaged: not the checksum that was recorded'
     try:
-        header = read_header(value)
-        check_whole(value, header)
+        inspect(value)
         picture = decode(value, cv2.IMREAD_UNCHANGED)
     except PictureError as error:
         return str(error)

@@ -1,0 +1,53 @@
+"""Write the pictures that scikit-image ships to two folders: some to train on, others to test with.
+
+    python data_prep/make_demo_pictures.py -o datasets/demo
+
+Nothing is downloaded. The pictures are few and small: enough to watch a training work, not to get a good network.
+Their sources and licences are listed by scikit-image (skimage/data/README.txt).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from skimage import color, data, io
+
+TRAIN = (
+    'brick', 'camera', 'chelsea', 'coins', 'grass', 'gravel', 'hubble_deep_field', 'immunohistochemistry', 'moon',
+    'retina', 'rocket', 'stereo_motorcycle',
+)
+HELD_OUT = {  # name in scikit-image: top left corners of the squares that are cut out
+    'astronaut': ((0, 110), (0, 256), (256, 0), (256, 256)),  # the first one holds the face
+    'coffee': ((20, 60), (130, 300)),
+}
+SIDE = 256
+
+
+def load(name: str) -> np.ndarray:
+    """Give a picture of scikit-image as uint8 RGB `(H, W, 3)`."""
+    picture = getattr(data, name)()
+    if name == 'stereo_motorcycle':  # left, right, disparity
+        picture = picture[0]
+    return color.gray2rgb(picture) if picture.ndim == 2 else picture[..., :3]
+
+
+def main() -> None:
+    """Write all pictures as PNG."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='gets train/ and heldout/')
+    folder = parser.parse_args().output
+    for part in ('train', 'heldout'):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for name in TRAIN:
+        io.imsave(folder / 'train' / f'{name}.png', load(name), check_contrast=False)
+    for name, corners in HELD_OUT.items():
+        for number, (top, left) in enumerate(corners, 1):
+            square = load(name)[top : top + SIDE, left : left + SIDE]
+            io.imsave(folder / 'heldout' / f'{name}{number}.png', square, check_contrast=False)
+    print(f'{len(TRAIN)} pictures to train on, {sum(map(len, HELD_OUT.values()))} to test with: {folder}')
+
+
+if __name__ == '__main__':
+    main()
