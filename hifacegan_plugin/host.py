@@ -7,8 +7,8 @@ defect it answers, and is applied only where that defect bites; the README lists
 from __future__ import annotations
 
 import functools
-import logging
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +16,6 @@ from unittest import mock
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
-
-logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 
 def register() -> None:
@@ -90,25 +88,26 @@ def tell_datasets_the_draw() -> None:
     """
     from basicsr.data.data_sampler import EnlargedSampler
 
-    set_epoch, iterate = EnlargedSampler.set_epoch, EnlargedSampler.__iter__
-    if hasattr(set_epoch, '__wrapped__'):
-        return
+    def and_tell(set_epoch: Callable) -> Callable:
+        def set_epoch_and_tell(self: EnlargedSampler, epoch: int) -> None:
+            set_epoch(self, epoch)
+            if hasattr(self.dataset, 'set_epoch'):
+                self.dataset.set_epoch(epoch)
 
-    @functools.wraps(set_epoch)
-    def set_epoch_and_tell(self: EnlargedSampler, epoch: int) -> None:
-        set_epoch(self, epoch)
-        if hasattr(self.dataset, 'set_epoch'):
-            self.dataset.set_epoch(epoch)
+        return set_epoch_and_tell
 
-    @functools.wraps(iterate)
-    def iterate_draws(self: EnlargedSampler) -> Any:
-        if not hasattr(self.dataset, 'set_epoch'):
-            return iterate(self)
-        # The host folds its permutation of all draws by the length of the dataset: make it as long as the permutation.
-        with mock.patch.object(self, 'dataset', range(self.total_size)):
-            return iterate(self)
+    def over_draws(iterate: Callable) -> Callable:
+        def iterate_draws(self: EnlargedSampler) -> Iterator[int]:
+            if not hasattr(self.dataset, 'set_epoch'):
+                return iterate(self)
+            # The host folds its permutation by the length of the dataset: make that as long as the permutation.
+            with mock.patch.object(self, 'dataset', range(self.total_size)):
+                return iterate(self)
 
-    EnlargedSampler.set_epoch, EnlargedSampler.__iter__ = set_epoch_and_tell, iterate_draws
+        return iterate_draws
+
+    _replace(EnlargedSampler, 'set_epoch', and_tell)
+    _replace(EnlargedSampler, '__iter__', over_draws)
 
 
 def keep_tensorboard_out_of_site_packages() -> None:
@@ -118,10 +117,17 @@ def keep_tensorboard_out_of_site_packages() -> None:
     """
     for train in _host_train_modules():
         root = Path(train.__file__).resolve().parents[1]
-        if root.name not in ('site-packages', 'dist-packages') or hasattr(train.init_tb_logger, '__wrapped__'):
+        if root.name not in ('site-packages', 'dist-packages'):
             continue
-        for name in ('init_tb_logger', 'mkdir_and_rename'):
-            setattr(train, name, _with_path_below_current_folder(getattr(train, name), root))
+
+        def below_current_folder(function: Callable, root: Path = root) -> Callable:
+            def call(path: str | None = None, *, log_dir: str | None = None) -> Any:
+                return function(str(Path.cwd() / Path(path or log_dir).resolve().relative_to(root)))
+
+            return call
+
+        _replace(train, 'init_tb_logger', below_current_folder)
+        _replace(train, 'mkdir_and_rename', below_current_folder)
 
 
 def launch_processes_without_gpu() -> None:
@@ -131,35 +137,49 @@ def launch_processes_without_gpu() -> None:
     """
     from basicsr.utils import dist_util
 
-    for name in ('_init_dist_pytorch', '_init_dist_slurm'):
-        launch = getattr(dist_util, name)
-        if not hasattr(launch, '__wrapped__'):
-            setattr(dist_util, name, _on_gloo(launch))
+    def on_gloo(launch: Callable) -> Callable:
+        def call(backend: str, **options: Any) -> None:
+            with mock.patch.multiple(torch.cuda, device_count=lambda: 1, set_device=lambda device: None):
+                launch('gloo', **options)
+
+        return call
+
+    _replace(dist_util, '_init_dist_pytorch', on_gloo)
+    _replace(dist_util, '_init_dist_slurm', on_gloo)
 
 
 def wrap_networks_without_gpu() -> None:
     """Make the host's models use DistributedDataParallel on CPUs; the host names the current GPU."""
     from basicsr.models.base_model import BaseModel
 
-    to_device = BaseModel.model_to_device
-    if hasattr(to_device, '__wrapped__'):
-        return
+    def or_cpu(to_device: Callable) -> Callable:
+        def to_device_or_cpu(self: BaseModel, net: torch.nn.Module) -> torch.nn.Module:
+            if not self.opt['dist']:
+                return to_device(self, net)
+            return DistributedDataParallel(net, find_unused_parameters=self.opt.get('find_unused_parameters', False))
 
-    @functools.wraps(to_device)
-    def to_device_or_cpu(self: BaseModel, net: torch.nn.Module) -> torch.nn.Module:
-        if not self.opt['dist']:
-            return to_device(self, net)
-        return DistributedDataParallel(net, find_unused_parameters=self.opt.get('find_unused_parameters', False))
+        return to_device_or_cpu
 
-    BaseModel.model_to_device = to_device_or_cpu
+    _replace(BaseModel, 'model_to_device', or_cpu)
 
 
 def resume_without_gpu() -> None:
     """Make ``--auto_resume`` and ``resume_state`` work on CPUs; the host loads training states onto the current GPU."""
+
+    def onto_cpu(load_resume_state: Callable) -> Callable:
+        load = torch.load
+
+        def call(opt: dict[str, Any]) -> dict[str, Any] | None:
+            def load_onto_cpu(path: str, map_location: Any) -> Any:
+                return load(path, map_location='cpu')
+
+            with mock.patch.object(torch, 'load', load_onto_cpu), mock.patch.object(torch.cuda, 'current_device', int):
+                return load_resume_state(opt)
+
+        return call
+
     for train in _host_train_modules():
-        if hasattr(train.load_resume_state, '__wrapped__'):
-            continue
-        train.load_resume_state = _onto_cpu(train.load_resume_state)
+        _replace(train, 'load_resume_state', onto_cpu)
 
 
 def _host_train_modules() -> list[ModuleType]:
@@ -168,32 +188,10 @@ def _host_train_modules() -> list[ModuleType]:
     return [module for module in modules if hasattr(module, 'train_pipeline') and hasattr(module, 'load_resume_state')]
 
 
-def _with_path_below_current_folder(function: Any, root: Path) -> Any:
-    @functools.wraps(function)
-    def call(path: str | None = None, *, log_dir: str | None = None) -> Any:
-        return function(str(Path.cwd() / Path(path or log_dir).resolve().relative_to(root)))
-
-    return call
-
-
-def _on_gloo(launch: Any) -> Any:
-    @functools.wraps(launch)
-    def call(backend: str, **options: Any) -> None:
-        with mock.patch.multiple(torch.cuda, device_count=lambda: 1, set_device=lambda device: None):
-            launch('gloo', **options)
-
-    return call
-
-
-def _onto_cpu(load_resume_state: Any) -> Any:
-    @functools.wraps(load_resume_state)
-    def call(opt: dict[str, Any]) -> dict[str, Any] | None:
-        load = torch.load
-
-        def load_onto_cpu(path: str, map_location: Any) -> Any:
-            return load(path, map_location='cpu')
-
-        with mock.patch.object(torch, 'load', load_onto_cpu), mock.patch.object(torch.cuda, 'current_device', int):
-            return load_resume_state(opt)
-
-    return call
+def _replace(owner: Any, name: str, accommodate: Callable[[Callable], Callable]) -> None:
+    """Replace a function of the host by what ``accommodate`` makes of it; one that was replaced before stays."""
+    original = getattr(owner, name)
+    if not hasattr(original, 'accommodates'):
+        replacement = functools.wraps(original)(accommodate(original))
+        replacement.accommodates = original
+        setattr(owner, name, replacement)

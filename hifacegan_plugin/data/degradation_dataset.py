@@ -54,6 +54,7 @@ class DegradationDataset(Dataset):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         _check_names(opt)
+        self.opt = opt  # the host's validation asks for the name of the data set here
         self.degrade = build_degradation(opt['degradation'])
         backend = opt.get('io_backend') or {'type': 'disk'}
         self.pictures = find_pictures(opt['dataroot_gt'], backend.get('type'), opt.get('meta_info_file'))

@@ -9,25 +9,34 @@ import difflib
 import inspect
 import logging
 from collections import OrderedDict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import cv2
+import numpy as np
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.dist_util import master_only
+from basicsr.utils import imwrite, tensor2img
+from basicsr.utils.dist_util import get_dist_info, master_only
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
 
 import hifacegan_plugin
 from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.weights import read_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
+
+PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
 
 
 class HiFaceGANCSRModel(SRModel):
@@ -172,6 +181,64 @@ class HiFaceGANCSRModel(SRModel):
             self.output = network(self.lq)
         network.train(was_training)
 
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        """Restore and measure a data set, every process its share; the figures are those of a single process."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    def nondist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Restore a data set, measure it with ``val: metrics``, log the figures and the best so far.
+
+        Raises:
+            ValueError: a metric is unknown, or needs true pictures that the data set does not give.
+        """
+        dataset, val_opt = dataloader.dataset, self.opt['val']
+        rank, world_size = get_dist_info()
+        share = DataLoader(Subset(dataset, range(rank, len(dataset), world_size)))
+        meter, measurements = None, []
+        for number, data in enumerate(tqdm(share, unit='image', disable=rank > 0 or not val_opt.get('pbar', False))):
+            self.feed_data(data)
+            self.test()
+            visuals = self.get_current_visuals()
+            del self.lq, self.output
+            pictures = {name: tensor2img(picture) for name, picture in visuals.items()}
+            if 'gt' in visuals:
+                del self.gt
+            image_name = Path(data['lq_path'][0]).stem
+            if save_img:
+                imwrite(pictures['result'], str(self._result_path(dataset.opt['name'], image_name, current_iter)))
+            if tb_logger and number < PICTURES_TO_WATCH:
+                tag = f'{dataset.opt["name"]}/{image_name}'
+                tb_logger.add_image(tag, _side_by_side(pictures), current_iter, dataformats='HWC')
+            if val_opt.get('metrics'):
+                meter = meter or Meter(val_opt['metrics'], with_truth='gt' in pictures)
+                measurements.append(meter.measure(image_name, pictures['result'], pictures.get('gt')))
+        if val_opt.get('metrics'):
+            shares = [measurements]
+            if world_size > 1:
+                shares = [None] * world_size
+                torch.distributed.all_gather_object(shares, measurements)
+            if rank == 0:
+                self._log_figures(dataset.opt['name'], meter.summarise(chain(*shares)), current_iter, tb_logger)
+
+    def _log_figures(
+        self, dataset_name: str, figures: dict[str, float], current_iter: int | str, tb_logger: Any
+    ) -> None:
+        """Log the figures of a data set by the host's own mechanism, which keeps the best."""
+        self.metric_results = figures
+        self._initialize_best_metric_results(dataset_name)
+        for metric, value in figures.items():
+            self._update_best_metric_result(dataset_name, metric, value, current_iter)
+        self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    def _result_path(self, dataset_name: str, image_name: str, current_iter: int | str) -> Path:
+        """Name the file of a restored picture as the host does."""
+        folder = Path(self.opt['path']['visualization'])
+        if self.is_train:
+            return folder / image_name / f'{image_name}_{current_iter}.png'
+        return folder / dataset_name / f'{image_name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
+
     def save(self, epoch: int, current_iter: int) -> None:
         """Write the networks, then the training state that makes them a checkpoint to resume from.
 
@@ -295,6 +362,14 @@ def _save(content: dict[str, Any], path: Path) -> None:
             torch.save(content, part)
     except RuntimeError as error:  # what torch's zip writer makes of a full disk
         raise OSError(f'cannot write {path}: {error}') from error
+
+
+def _side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
+    """Lay degraded, restored and, where there is one, true picture side by side; BGR in, RGB ``(H, W, 3)`` out."""
+    height, width = pictures['result'].shape[:2]
+    degraded = cv2.resize(pictures['lq'], (width, height), interpolation=cv2.INTER_NEAREST)
+    others = [pictures[name] for name in ('result', 'gt') if name in pictures]
+    return cv2.cvtColor(np.hstack([degraded, *others]), cv2.COLOR_BGR2RGB)
 
 
 def _halve(outputs: list[list[Tensor]]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
