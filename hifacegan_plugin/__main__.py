@@ -13,6 +13,7 @@ import hifacegan_plugin
 
 # name: (module, one line of help)
 COMMANDS = {
+    'report': ('hifacegan_plugin.report', 'table and picture sheet of what basicsr.test restored'),
     'restore': ('hifacegan_plugin.restore.command', 'restore pictures, folders or videos with trained weights'),
 }
 

@@ -1,0 +1,49 @@
+# make demo   see the network train through BasicSR on this machine and restore pictures it has never seen
+# make test   run the tests
+# make lint   check the style
+# make bench  run the benchmarks (long)
+# make clean  remove what the demo wrote (the environment stays)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS := tensorboard,metrics,onnx,openvino,spandrel,test
+# The environment is made anew when a file that defines it changes.
+READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c1-16)
+# It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
+PLUGIN_OF := $(VENV)/plugin-of
+
+.PHONY: demo test lint bench clean plugin
+
+$(READY):
+	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[$(EXTRAS)]
+	@echo "$(CURDIR)" > $(PLUGIN_OF)
+	@touch $@
+
+plugin: $(READY)
+	@[ "$$(cat $(PLUGIN_OF))" = "$(CURDIR)" ] || \
+	    ($(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . && echo "$(CURDIR)" > $(PLUGIN_OF))
+
+demo: plugin
+	$(BIN)/python data_prep/make_demo_pictures.py -o datasets/demo
+	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/train.lmdb --crop-size 128 --overwrite
+	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/heldout -o datasets/demo/heldout.lmdb --overwrite
+	$(BIN)/python -m basicsr.train -opt options/hifacegan_demo.yml --auto_resume
+	$(BIN)/python -m basicsr.test -opt options/test_hifacegan_demo.yml
+	$(BIN)/hifacegan report -opt options/test_hifacegan_demo.yml
+
+test: plugin
+	$(BIN)/python -m pytest -q tests
+
+lint: plugin
+	$(BIN)/ruff check .
+
+bench: plugin
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf datasets/demo experiments/HiFaceGAN_demo results/HiFaceGAN_demo_test tb_logger/HiFaceGAN_demo
