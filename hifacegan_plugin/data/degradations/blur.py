@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -10,24 +12,52 @@ import numpy as np
 
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Integer, Step, Uniform, drawn
 
-_BITS = 16
+_UNIT = 1 << 14  # kernel weights are whole multiples of 1 / _UNIT
+_FRACTION = 64  # partial sums keep steps of 1 / _FRACTION grey level
+_DIRECT_AREA = 50  # OpenCV takes kernels of this many weights and more through a Fourier transform
 
 
 def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Correlate ``image`` with ``kernel``, to the same bytes on every machine.
+    """Filter ``image`` with ``kernel``, to the same bytes on every machine.
 
-    OpenCV sums in float32, in an order (and, for large kernels, through a Fourier transform) that depends on the
-    processor. So the weights are rounded to multiples of 2^-16, which makes every partial sum exact in float32,
-    and large kernels go through in bands of rows small enough to be summed directly.
+    OpenCV sums in float32, in an order that depends on the processor, and takes large kernels through a Fourier
+    transform. So the weights are rounded to multiples of 2^-14, which makes every sum exact in float32 whatever its
+    order, and the kernel is cut into tiles small enough to be summed directly. Zeros then cost nothing.
 
     Args:
         image: uint8, (H, W, 3).
-        kernel: (k, k), k odd, sum 1.
+        kernel: (k, k), k odd and below 50, sum 1, absolute sum at most 2; not mirrored before use (a correlation).
 
     Returns:
-        uint8, (H, W, 3), borders mirrored without repeating the edge.
+        uint8, (H, W, 3), clipped at 0 and 255; borders mirrored without repeating the edge.
     """
-    raise NotImplementedError
+    height, width = image.shape[:2]
+    radius = kernel.shape[0] // 2
+    padded = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_REFLECT_101)
+    weights = np.rint(kernel * _UNIT)
+    weights.flat[weights.argmax()] += _UNIT - weights.sum()
+    weights = (weights * (_FRACTION / _UNIT)).astype(np.float32)
+    partial_sums = []
+    for rows, columns in _tiles(weights):
+        part = padded[rows.start:rows.stop + height - 1, columns.start:columns.stop + width - 1]
+        filtered = cv2.filter2D(part, cv2.CV_16S, weights[rows, columns], anchor=(0, 0))
+        partial_sums.append(filtered[:height, :width])
+    total = functools.reduce(cv2.add, partial_sums)
+    return cv2.convertScaleAbs(cv2.max(total, 0), alpha=1 / _FRACTION)
+
+
+def _tiles(kernel: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Cut the non-zero part of ``kernel`` into bands of rows, each with fewer than ``_DIRECT_AREA`` weights."""
+    filled = np.flatnonzero(kernel.any(axis=1))
+    top, end = filled[0], filled[-1] + 1
+    while top < end:
+        for bottom in range(end, top, -1):
+            columns = np.flatnonzero(kernel[top:bottom].any(axis=0))
+            tile = slice(top, bottom), slice(columns[0], columns[-1] + 1)
+            if kernel[tile].size < _DIRECT_AREA:
+                break
+        yield tile
+        top = bottom
 
 
 def motion_kernel(size: int, angle: float, direction: float) -> np.ndarray:
@@ -80,4 +110,4 @@ class MotionBlur(Step):
     def apply(self, image: np.ndarray, rng: np.random.Generator, size: int, angle: float,
               direction: float) -> np.ndarray:
         """See :class:`Step`."""
-        return cv2.filter2D(image, -1, motion_kernel(size | 1, angle, direction), borderType=cv2.BORDER_REFLECT_101)
+        return convolve(image, motion_kernel(size | 1, angle, direction))
