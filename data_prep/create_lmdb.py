@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -26,20 +25,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
+from build_command import add_build_arguments, positive, read_names, run_build
 from lmdb_keys import lmdb_keys
-from lmdb_writer import COPIED, Entry, LmdbWriter
 from pictures import (
     MAX_PIXELS,
     PictureError,
     decode,
-    encode_png,
     inspect,
-    list_pictures,
     read_bytes,
+    resize_shorter_side,
 )
-from resumable_build import BuildError, Outcome, Summary, build, ordered_map, report_path
-
-COPIED_FORMATS = ('PNG', 'JPEG', 'WEBP')
+from resumable_build import BuildError, Outcome, Summary, build, ordered_map
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
         PictureError: The picture is damaged, too large, or too small to be cropped.
     """
     header = inspect(data, options.max_pixels)
-    if fits(header.shape, options) and header.upright and header.format in COPIED_FORMATS and not options.reencode:
+    if header.copyable and fits(header.shape, options) and not options.reencode:
         if verify:
             decode(data)
         return [Entry(crop_key(key, 1) if options.crop_size else key, data, header.shape, COPIED)]
@@ -134,9 +131,9 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
     if options.size:
         picture = resize_shorter_side(picture, options.size)
     if options.crop_size is None:
-        return [encode(key, picture, options.compression_level)]
+        return [png_entry(key, picture, options.compression_level)]
     return [
-        encode(crop_key(key, number), crop, options.compression_level)
+        png_entry(crop_key(key, number), crop, options.compression_level)
         for number, crop in enumerate(crops(picture, options.crop_size, options.step), start=1)
     ]
 
@@ -144,18 +141,8 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
 def fits(shape: tuple[int, int, int], options: Options) -> bool:
     """Whether a picture of this shape, (H, W, C), has the wanted size already."""
     height, width, _ = shape
-    return options.size in (None, min(height, width)) and options.crop_size in (None, max(height, width))
-
-
-def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
-    """Resize to a shorter side of `size` pixels: area means to shrink, bicubic to enlarge."""
-    from mmcv import imresize
-
-    height, width = picture.shape[:2]
-    scale = size / min(height, width)
-    return imresize(
-        picture, (round(width * scale), round(height * scale)), interpolation='area' if scale < 1 else 'bicubic'
-    )
+    crop = options.crop_size
+    return options.size in (None, min(height, width)) and (crop is None or height == width == crop)
 
 
 def crops(picture: np.ndarray, size: int, step: int) -> Iterator[np.ndarray]:
@@ -182,12 +169,6 @@ def crop_key(key: str, number: int) -> str:
     return f'{key}_s{number:03d}'
 
 
-def encode(key: str, picture: np.ndarray, level: int) -> Entry:
-    """Encode a picture, `(H, W)` or `(H, W, 3)`, into an entry."""
-    height, width = picture.shape[:2]
-    return Entry(key, encode_png(picture, level), (height, width, picture.size // (height * width)), level)
-
-
 def check_database(folder: Path, jobs: int) -> None:
     """Decode all of a database.
 
@@ -202,33 +183,6 @@ def check_database(folder: Path, jobs: int) -> None:
         raise BuildError(f'{folder} is damaged, begin anew with --overwrite:{listed}')
 
 
-def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
-    """List the pictures of `folder`, or those that `list_file` names, one on each line, relative to `folder`.
-
-    Raises:
-        BuildError: The folder or the list is missing, unreadable or empty, or the list repeats a name.
-    """
-    try:
-        if not folder.is_dir():
-            raise BuildError(f'-i {folder}: no such folder')
-        if list_file is None:
-            names, others = list_pictures(folder)
-        else:
-            names, others = list_file.read_text(encoding='utf-8', errors='surrogateescape').split('\n'), []
-            names = [name for name in names if name]
-    except OSError as error:
-        raise BuildError(f'{error.filename}: {error.strerror}') from error
-    if others:
-        suffixes = ', '.join(sorted({Path(name).suffix or 'no suffix' for name in others}))
-        print(f'{folder}: {len(others)} files left out whose names are not those of pictures ({suffixes})')
-    if not names:
-        raise BuildError(f'{list_file or folder} has no pictures in it')
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise BuildError(f'{list_file} names {repeated[0]} more than once')
-    return names
-
-
 def parse_shard(text: str) -> tuple[int, int]:
     """Read `i/n`."""
     number, _, total = text.partition('/')
@@ -237,36 +191,11 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(number), int(total)
 
 
-def positive(text: str) -> int:
-    """Read a number of 1 or more."""
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 1 up is wanted')
-    return int(text)
-
-
-def add_build_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what all scripts that build databases take."""
-    parser.add_argument('--list', type=Path, metavar='FILE', help='take only the pictures it names, one on each line, '
-                        'relative to the input folder (split.py writes such lists)')
-    parser.add_argument('--max-pixels', type=positive, default=MAX_PIXELS, metavar='N',
-                        help='reject larger pictures, undecoded (default: %(default)s)')
-    parser.add_argument('--compression-level', type=int, choices=range(1, 10), default=1, metavar='1-9',
-                        help='of the PNG encoder (default: %(default)s)')
-    parser.add_argument('--jobs', type=positive, default=os.cpu_count(), metavar='N',
-                        help='pictures worked on at a time (default: all cores, here %(default)s)')
-    either = parser.add_mutually_exclusive_group()
-    either.add_argument('--resume', action='store_true', help='go on with an interrupted build; begin where there is '
-                        'none; do nothing where it is whole')
-    either.add_argument('--overwrite', action='store_true',
-                        help='begin anew; an older database is replaced when the new one is whole')
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the pictures')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='NAME.lmdb', help='the database to make')
-    parser.add_argument('--size', type=positive, help='resize to a shorter side of so many pixels')
     parser.add_argument('--crop-size', type=positive, metavar='SIZE', help='cut into squares of this side')
     parser.add_argument('--step', type=positive, help='distance of the squares (default: the crop size)')
     parser.add_argument('--reencode', action='store_true', help='decode and encode also what could be copied: all '
@@ -284,14 +213,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return options
 
 
-def finish(parser_name: str, target: Path, summary: Summary) -> int:
-    """Print what was made; returns the exit status."""
-    print(f'{target}: {summary.stored} pictures')
-    if summary.rejected:
-        print(f'{parser_name}: {summary.rejected} pictures rejected, see {report_path(target)}', file=sys.stderr)
-    return 1 if summary.rejected else 0
-
-
 def main() -> int:
     """Run the command; returns the exit status."""
     arguments = parse_arguments()
@@ -307,19 +228,14 @@ def main() -> int:
         compression_level=arguments.compression_level,
         max_pixels=arguments.max_pixels,
     )
-    try:
-        names = read_names(arguments.input, arguments.list)
-        summary = create_lmdb(
-            arguments.input, names, target, options, shard=arguments.shard, jobs=arguments.jobs,
-            verify=arguments.verify, resume=arguments.resume, overwrite=arguments.overwrite,
+
+    def work() -> Summary:
+        return create_lmdb(
+            arguments.input, read_names(arguments.input, arguments.list), target, options, shard=arguments.shard,
+            jobs=arguments.jobs, verify=arguments.verify, resume=arguments.resume, overwrite=arguments.overwrite,
         )
-    except BuildError as error:
-        print(f'create_lmdb.py: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'create_lmdb.py: stopped; --resume goes on with {target}', file=sys.stderr)
-        return 130
-    return finish('create_lmdb.py', target, summary)
+
+    return run_build('create_lmdb.py', target, work)
 
 
 if __name__ == '__main__':

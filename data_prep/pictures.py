@@ -20,6 +20,7 @@ SUFFIXES = frozenset({
     '.gif',
 })
 MAX_PIXELS = 100_000_000
+COPIED_FORMATS = ('PNG', 'JPEG', 'WEBP')
 
 # The limit on pixels is ours to check, from the header, and Pillow does not decode here. Picture editors leave long
 # histories in the text chunks of a PNG, beyond what Pillow takes by default.
@@ -46,6 +47,11 @@ class Header(NamedTuple):
     """Height, width and channels; of PNG, JPEG and WebP as `cv2.IMREAD_UNCHANGED` decodes them."""
     upright: bool
     """No Exif tag turns or mirrors it."""
+
+    @property
+    def copyable(self) -> bool:
+        """Whether its bytes may be stored as they are: every OpenCV reads them, and all readers see the same."""
+        return self.upright and self.format in COPIED_FORMATS
 
 
 def list_pictures(folder: Path) -> tuple[list[str], list[str]]:
@@ -120,7 +126,7 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
                 upright = picture.getexif().get(_EXIF_ORIENTATION, 1) == 1
             if name == 'JPEG':
                 _check_jpeg(data)
-            elif name not in ('PNG', 'WEBP'):
+            if name not in COPIED_FORMATS:
                 picture.load()
     except Image.UnidentifiedImageError as error:
         raise PictureError('not a picture: header of no known format') from error
@@ -181,6 +187,17 @@ def decode(data: bytes, flags: int = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) 
     if picture.dtype not in (np.uint8, np.uint16):
         raise PictureError(f'pixels are {picture.dtype}: only 8 and 16 bits are stored')
     return picture
+
+
+def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
+    """Resize `(H, W)` or `(H, W, C)` to a shorter side of `size`: area means to shrink, bicubic to enlarge."""
+    from mmcv import imresize
+
+    height, width = picture.shape[:2]
+    scale = size / min(height, width)
+    return imresize(
+        picture, (round(width * scale), round(height * scale)), interpolation='area' if scale < 1 else 'bicubic'
+    )
 
 
 def encode_png(picture: np.ndarray, level: int = 1) -> bytes:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol, TypeVar
 
 import lmdb
-from lmdb_writer import DamagedDatabaseError, Entry, Stored
+from basicsr_lmdb import DamagedDatabaseError, Entry, Stored
 from tqdm import tqdm
 
 JOURNAL = 'build.jsonl'
@@ -51,7 +51,7 @@ class Summary(NamedTuple):
 
 
 class Store(Protocol):
-    """Where encoded pictures go; see `lmdb_writer.LmdbWriter`."""
+    """Where encoded pictures go; see `basicsr_lmdb.LmdbWriter`."""
 
     def write(self, entries: Collection[Entry]) -> None: ...  # noqa: D102
     def keep_only(self, keys: Iterable[str]) -> None: ...  # noqa: D102

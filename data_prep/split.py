@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
-from create_lmdb import read_names
+from build_command import read_names
 from resumable_build import BuildError
 
 FFHQ_PARTS = {'train': range(10_000), 'test': range(65_000, 70_000)}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import cv2
 import lmdb
-from lmdb_writer import DamagedDatabaseError, read_checksums, read_meta_info
+from basicsr_lmdb import DamagedDatabaseError, open_read_only, read_checksums, read_meta_info
 from pictures import PictureError, decode, inspect
 from resumable_build import ordered_map
 from tqdm import tqdm
@@ -77,11 +77,6 @@ def check_size(folder: Path) -> None:
         raise DamagedDatabaseError(f'{path} is no database: {error}') from error
     if path.stat().st_size < needed:
         raise DamagedDatabaseError(f'{path} is truncated: {path.stat().st_size:,} of {needed:,} bytes')
-
-
-def open_read_only(folder: Path) -> lmdb.Environment:
-    """Open a database as BasicSR does."""
-    return lmdb.open(str(folder), create=False, readonly=True, lock=False, readahead=False)
 
 
 def list_keys(folder: Path) -> set[str]:

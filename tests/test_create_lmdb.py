@@ -157,10 +157,10 @@ class TestFormat:
             ))
 
     def test_the_database_outgrows_its_first_size(self, folder, tmp_path, monkeypatch):
-        import lmdb_writer
-        monkeypatch.setattr(lmdb_writer, 'INITIAL_MAP_SIZE', 1 << 15)
-        writer = lmdb_writer.LmdbWriter(tmp_path / 'grown.lmdb')
-        entries = [lmdb_writer.Entry(str(i), bytes([i]) * 30_000, (1, 1, 1), 1) for i in range(40)]
+        import basicsr_lmdb
+        monkeypatch.setattr(basicsr_lmdb, 'INITIAL_MAP_SIZE', 1 << 15)
+        writer = basicsr_lmdb.LmdbWriter(tmp_path / 'grown.lmdb')
+        entries = [basicsr_lmdb.Entry(str(i), bytes([i]) * 30_000, (1, 1, 1), 1) for i in range(40)]
         writer.write(entries[:20])
         writer.write(entries[20:])
         writer.finish([])

@@ -1,4 +1,4 @@
-"""Writes and reads databases in BasicSR's format: `data.mdb`, `lock.mdb` and `meta_info.txt`.
+"""Databases in BasicSR's format: `data.mdb`, `lock.mdb` and `meta_info.txt`.
 
 `meta_info.txt` has a line `key.png (h,w,c) level` for each picture, in order; the value under the key is the encoded
 picture. The level is that of the PNG encoder; `0` stands for bytes copied as they were. BasicSR wants the `.png` in the
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lmdb
+import numpy as np
+from pictures import encode_png
 
 META_INFO, CHECKSUMS = 'meta_info.txt', 'checksums.txt'
 COPIED = 0
@@ -33,6 +35,12 @@ class Entry(NamedTuple):
     def describe(self) -> Stored:
         """What the records keep of it."""
         return Stored(self.key, self.shape, self.level, zlib.crc32(self.value))
+
+
+def png_entry(key: str, picture: np.ndarray, level: int) -> Entry:
+    """Encode a picture, `(H, W)` or `(H, W, C)`, as PNG into an entry."""
+    height, width = picture.shape[:2]
+    return Entry(key, encode_png(picture, level), (height, width, picture.size // (height * width)), level)
 
 
 class Stored(NamedTuple):
@@ -103,6 +111,17 @@ class LmdbWriter:
         self._env.close()
 
 
+def open_read_only(folder: Path) -> lmdb.Environment:
+    """Open a database as BasicSR does."""
+    return lmdb.open(str(folder), create=False, readonly=True, lock=False, readahead=False)
+
+
+def read_value(folder: Path, key: str) -> bytes | None:
+    """Read one value; None where there is none."""
+    with open_read_only(folder) as env, env.begin() as transaction:
+        return transaction.get(key.encode())
+
+
 def read_meta_info(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Read the shape, `(H, W, C)`, of every key from a database's `meta_info.txt`.
 
@@ -126,8 +145,16 @@ def read_meta_info(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def read_checksums(folder: Path) -> dict[str, int]:
-    """Read the CRC-32 of every value; empty where the database has no `checksums.txt` (BasicSR's own have none)."""
+    """Read the CRC-32 of every value; empty where the database has no `checksums.txt` (BasicSR's own have none).
+
+    Raises:
+        DamagedDatabaseError: A line is not of the format.
+    """
     path = folder / CHECKSUMS
-    if not path.exists():
-        return {}
-    return {key: int(crc32, 16) for key, crc32 in (line.split() for line in path.read_text().splitlines())}
+    checksums = {}
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), start=1):
+        match = re.fullmatch(r'(\S+) ([0-9a-f]{8})', line)
+        if match is None:
+            raise DamagedDatabaseError(f'{path}, line {number}: no "key crc32": {line!r}')
+        checksums[match[1]] = int(match[2], 16)
+    return checksums
