@@ -122,7 +122,8 @@ def keep_tensorboard_out_of_site_packages() -> None:
 
         def below_current_folder(function: Callable, root: Path = root) -> Callable:
             def call(path: str | None = None, *, log_dir: str | None = None) -> Any:
-                return function(str(Path.cwd() / Path(path or log_dir).resolve().relative_to(root)))
+                path = Path(path or log_dir).resolve()
+                return function(str(Path.cwd() / path.relative_to(root) if path.is_relative_to(root) else path))
 
             return call
 

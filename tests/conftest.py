@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
+from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from skimage import data
 
 from hifacegan_plugin.archs import CSRGenerator
 
@@ -42,3 +45,18 @@ def lively_generator() -> Callable[..., CSRGenerator]:
         return network
 
     return make
+
+
+@pytest.fixture(scope='session')
+def small_lmdb(tmp_path_factory) -> Path:
+    """A database of six colour pictures of 96 x 80 pixels, in the host's format."""
+    folder = tmp_path_factory.mktemp('data')
+    pictures = folder / 'pictures'
+    pictures.mkdir()
+    astronaut = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    keys = [f'{i:05d}' for i in range(6)]
+    for i, key in enumerate(keys):
+        cv2.imwrite(str(pictures / f'{key}.png'), astronaut[60 * i : 60 * i + 96, 200:280])
+    database = folder / 'small.lmdb'
+    make_lmdb_from_imgs(str(pictures), str(database), [f'{key}.png' for key in keys], keys)
+    return database

@@ -1,0 +1,20 @@
+"""Train: ``python -m hifacegan_plugin.train -opt FILE``, for those who prefer it to ``python -m basicsr.train``.
+
+Here an options file needs no ``plugin`` line.
+"""
+
+from pathlib import Path
+
+import basicsr.train
+
+from hifacegan_plugin import host
+
+
+def main() -> None:
+    """Call the host's training with the current folder as its root."""
+    host.accommodate()  # once more, now that the host's train module is there
+    basicsr.train.train_pipeline(str(Path.cwd()))
+
+
+if __name__ == '__main__':
+    main()

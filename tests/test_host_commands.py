@@ -1,0 +1,161 @@
+"""The host's own commands, run as a user runs them, on a CPU, with the demo's options made small."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import basicsr
+import pytest
+import torch
+from conftest import REPOSITORY
+
+SITE_PACKAGES = Path(sysconfig.get_paths()['purelib'])
+DEMO = REPOSITORY / 'options/hifacegan_demo.yml'
+
+# A module that stands beside the options file: a model that also writes what its process ended with.
+WITNESS = """
+import torch
+from pathlib import Path
+from basicsr.utils.registry import MODEL_REGISTRY
+from hifacegan_plugin.models import HiFaceGANCSRModel
+
+__version__ = 'witness'
+
+
+@MODEL_REGISTRY.register()
+class WitnessModel(HiFaceGANCSRModel):
+    def save(self, epoch, current_iter):
+        super().save(epoch, current_iter)
+        networks = {'g': self.net_g, 'd': self.net_d, 'ema': self.net_g_ema}
+        states = {name: self.get_bare_model(network).state_dict() for name, network in networks.items()}
+        torch.save({**states, 'batch': self.gt}, f'rank{self.opt["rank"]}.pth')
+
+    def nondist_validation(self, dataloader, *arguments):
+        super().nondist_validation(dataloader, *arguments)
+        Path(f'validated{self.opt["rank"]}').touch()
+"""
+
+
+def run(command: list, folder: Path) -> str:
+    """Run a command in ``folder`` and give what it printed; fail with that if it fails."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(folder)}
+    result = subprocess.run(
+        list(map(str, command)), cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=300
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def small(database: Path, iterations: int, **others: object) -> list[str]:
+    """Overrides that make the demo's options small; keys may name sections as ``train__total_iter``."""
+    options = {
+        'datasets:train:dataroot_gt': database,
+        'datasets:train:num_worker_per_gpu': 0,
+        'datasets:train:batch_size_per_gpu': 2,
+        'datasets:val:dataroot_gt': database,
+        'network_g:num_feat': 4,
+        'network_d:num_feat': 4,
+        'train:scheduler:start_iter': 1,
+        'train:scheduler:end_iter': 5,
+        'train:total_iter': iterations,
+        'val:val_freq': 2,
+        'logger:print_freq': 1,
+        'logger:save_checkpoint_freq': 2,
+        **{key.replace('__', ':'): value for key, value in others.items()},
+    }
+    return ['--force_yml', *(f'{key}={value}' for key, value in options.items())]
+
+
+def logged(output: str) -> dict[int, str]:
+    """Learning rate by iteration, as the host's log prints them."""
+    return {int(n): rate for n, rate in re.findall(r'iter: +(\d+), lr:\(([\d.e+-]+),', output)}
+
+
+@pytest.fixture(scope='module')
+def trained(small_lmdb, tmp_path_factory) -> tuple[Path, str, set[str]]:
+    """A folder after four iterations of ``python -m basicsr.train``, the output, and what site-packages gained."""
+    folder = tmp_path_factory.mktemp('trained')
+    before = {path.name for path in SITE_PACKAGES.iterdir()}
+    output = run([sys.executable, '-m', 'basicsr.train', '-opt', DEMO, *small(small_lmdb, 4)], folder)
+    return folder, output, {path.name for path in SITE_PACKAGES.iterdir()} - before
+
+
+def test_training_runs_to_its_end(trained):
+    folder, output, _ = trained
+    assert logged(output) == {1: '5.000e-04', 2: '5.000e-04', 3: '3.750e-04', 4: '2.500e-04'}
+    assert 'plugin: ' in output  # the version is logged with the options
+    assert output.count('# psnr: ') == 3  # after 2 and 4 iterations and at the end
+    models = {path.name for path in (folder / 'experiments/HiFaceGAN_demo/models').iterdir()}
+    assert models == {f'net_{network}_{label}.pth' for network in 'gd' for label in (2, 4, 'latest')}
+
+
+def test_everything_lands_below_the_current_folder(trained):
+    folder, _, gained = trained
+    assert gained <= {'__pycache__'}
+    assert {path.name for path in folder.iterdir()} == {'experiments', 'tb_logger'}
+    assert list((folder / 'tb_logger/HiFaceGAN_demo').glob('events.*'))
+
+
+def test_the_hosts_script_does_the_same(trained, small_lmdb, tmp_path):
+    folder, output, _ = trained
+    script = Path(basicsr.__file__).parent / 'train.py'
+    again = run([sys.executable, script, '-opt', DEMO, *small(small_lmdb, 2)], tmp_path)
+    assert logged(again) == {n: rate for n, rate in logged(output).items() if n <= 2}
+    networks = [
+        torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_2.pth') for place in (folder, tmp_path)
+    ]
+    for key, value in networks[0]['params_ema'].items():
+        torch.testing.assert_close(networks[1]['params_ema'][key], value)
+
+
+def test_the_plugins_launcher_does_the_same(small_lmdb, tmp_path):
+    command = [sys.executable, '-m', 'hifacegan_plugin.train', '-opt', DEMO, *small(small_lmdb, 2)]
+    assert list(logged(run(command, tmp_path))) == [1, 2]
+    assert {path.name for path in tmp_path.iterdir()} == {'experiments', 'tb_logger'}
+
+
+def test_auto_resume_goes_on_where_training_stopped(trained, small_lmdb, tmp_path):
+    folder, output, _ = trained
+    command = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO]
+    run([*command, *small(small_lmdb, 2)], tmp_path)
+    resumed = run([*command, '--auto_resume', *small(small_lmdb, 4)], tmp_path)
+    assert 'Resuming training from epoch: 0, iter: 2.' in resumed
+    assert logged(resumed) == {n: rate for n, rate in logged(output).items() if n > 2}
+    states = [torch.load(place / 'experiments/HiFaceGAN_demo/training_states/4.state') for place in (folder, tmp_path)]
+    for uninterrupted, after in zip(*(state['optimizers'] for state in states), strict=True):
+        assert {s['step'].item() for s in after['state'].values()} == {4}
+        assert after['param_groups'] == uninterrupted['param_groups']
+    assert states[1]['schedulers'] == states[0]['schedulers']
+
+
+def test_two_processes_end_with_the_same_weights(small_lmdb, tmp_path):
+    (tmp_path / 'witness.py').write_text(WITNESS)
+    options = tmp_path / 'demo.yml'
+    options.write_text(DEMO.read_text() + '\nwitness: !!python/name:witness.__version__\n')
+    command = [
+        sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29731', '-m',
+        'basicsr.train', '-opt', options, '--launcher', 'pytorch', *small(small_lmdb, 3, model_type='WitnessModel'),
+    ]
+    output = run(command, tmp_path)
+    assert 'World size (gpu number): 2' in output
+    first, second = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))
+    assert not torch.equal(first.pop('batch'), second.pop('batch'))  # each process has data of its own
+    for network, state in first.items():
+        for key, value in state.items():
+            assert torch.equal(second[network][key], value), f'{network}: {key}'
+    assert (tmp_path / 'validated0').exists()
+    assert output.count('# psnr: ') == 2  # figures are logged once, by the first process
+
+
+def test_testing_restores_and_measures(trained, small_lmdb):
+    folder, _, _ = trained
+    command = [sys.executable, '-m', 'basicsr.test', '-opt', REPOSITORY / 'options/test_hifacegan_demo.yml']
+    overrides = [f'datasets:test:dataroot_gt={small_lmdb}', 'network_g:num_feat=4']
+    output = run([*command, '--force_yml', *overrides], folder)
+    assert '# psnr: ' in output
+    assert 'lpips' in output
+    restored = list((folder / 'results/HiFaceGAN_demo_test/visualization/demo_heldout').glob('*.png'))
+    assert len(restored) == 6
