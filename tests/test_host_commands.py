@@ -85,7 +85,7 @@ def trained(small_lmdb, tmp_path_factory) -> tuple[Path, str, set[str]]:
 
 def test_training_runs_to_its_end(trained):
     folder, output, _ = trained
-    assert logged(output) == {1: '5.000e-04', 2: '5.000e-04', 3: '3.750e-04', 4: '2.500e-04'}
+    assert logged(output) == {1: '1.000e-03', 2: '1.000e-03', 3: '7.500e-04', 4: '5.000e-04'}
     assert 'plugin: ' in output  # the version is logged with the options
     assert output.count('# psnr: ') == 3  # after 2 and 4 iterations and at the end
     models = {path.name for path in (folder / 'experiments/HiFaceGAN_demo/models').iterdir()}

@@ -1,0 +1,285 @@
+"""The model class: its update against a plain one, its average, its schedule, its checkpoints, its refusals."""
+
+import copy
+import logging
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from basicsr.losses import build_loss
+from basicsr.models import build_model
+from torch.nn.utils import parametrize
+
+from hifacegan_plugin.weights import WeightsError
+
+OPTIONS = {
+    'name': 'test',
+    'model_type': 'HiFaceGANCSRModel',
+    'num_gpu': 0,
+    'is_train': True,
+    'dist': False,
+    'rank': 0,
+    'network_g': {'type': 'CSRGenerator', 'num_feat': 4},
+    'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': 4, 'n_layers_d': 3},
+    'path': {},
+    'train': {
+        'ema_decay': 0.9,
+        'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.0, 0.9]},
+        'optim_d': {'type': 'Adam', 'lr': 4e-3, 'betas': [0.0, 0.9]},
+        'scheduler': {'type': 'LinearDecayLR', 'start_iter': 2, 'end_iter': 6},
+        'pixel_opt': {'type': 'L1Loss', 'loss_weight': 2.0},
+        'gan_opt': {'type': 'MultiScaleGANLoss', 'gan_type': 'lsgan', 'loss_weight': 0.5},
+        'feature_matching_opt': {'type': 'FeatureMatchingLoss'},
+    },
+}
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Options that a test may change; checkpoints go to a temporary folder."""
+    opt = copy.deepcopy(OPTIONS)
+    for name in ('models', 'training_states'):
+        (tmp_path / name).mkdir()
+        opt['path'][name] = str(tmp_path / name)
+    return opt
+
+
+def batch(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.rand(2, 3, 64, 64, generator=generator)
+    return {'lq': (truth + 0.1 * torch.randn(truth.shape, generator=generator)).clamp(0, 1), 'gt': truth}
+
+
+def built(opt: dict, seed: int = 0):
+    torch.manual_seed(seed)
+    return build_model(opt)
+
+
+def train(model, iterations: range):
+    for iteration in iterations:
+        model.update_learning_rate(iteration)
+        model.feed_data(batch(iteration))
+        model.optimize_parameters(iteration)
+    return model
+
+
+def plain_update(net_g, net_d, optimizer_g, optimizer_d, data):
+    """The same objective written down as the paper states it: a pass of the discriminator for each side."""
+    pixel = build_loss(dict(OPTIONS['train']['pixel_opt']))
+    gan = build_loss(dict(OPTIONS['train']['gan_opt']))
+    feature = build_loss(dict(OPTIONS['train']['feature_matching_opt']))
+    frozen = copy.deepcopy(net_d)  # the pass for the generator shall not move the discriminator's spectral norm
+    restored = net_g(data['lq'])
+    real_pair = torch.cat([data['lq'], data['gt']], 1)
+
+    def judge(network, picture):
+        both = network(torch.cat([torch.cat([data['lq'], picture], 1), real_pair]))
+        return [[[layer[s] for layer in scale] for scale in both] for s in (slice(0, 2), slice(2, 4))]
+
+    fake, real = judge(frozen, restored)
+    optimizer_g.zero_grad()
+    (pixel(restored, data['gt']) + gan(fake, True) + feature(fake, real)).backward()
+    fake, real = judge(net_d, restored.detach())
+    optimizer_d.zero_grad()
+    ((gan(real, True, is_disc=True) + gan(fake, False, is_disc=True)) / 2).backward()
+    optimizer_g.step()
+    optimizer_d.step()
+
+
+def test_one_pass_of_each_network_gives_the_plain_update(options):
+    options['train']['ema_decay'] = 0
+    model = built(options)
+    net_g, net_d = copy.deepcopy(model.net_g), copy.deepcopy(model.net_d)
+    optimizers = [
+        torch.optim.Adam(network.parameters(), **{k: v for k, v in options['train'][name].items() if k != 'type'})
+        for name, network in (('optim_g', net_g), ('optim_d', net_d))
+    ]
+    for iteration in (1, 2):
+        model.feed_data(batch(iteration))
+        model.optimize_parameters(iteration)
+        plain_update(net_g, net_d, *optimizers, batch(iteration))
+    for network, plain in ((model.net_g, net_g), (model.net_d, net_d)):
+        for (name, parameter), expected in zip(network.named_parameters(), plain.parameters(), strict=True):
+            # Adam divides small gradients by themselves: compare the gradients, and the weights loosely.
+            torch.testing.assert_close(parameter.grad, expected.grad, atol=1e-6, rtol=1e-3, msg=lambda m, n=name: n + m)
+
+
+def test_each_network_runs_once_an_iteration(options):
+    model = built(options)
+    calls = {'g': 0, 'd': 0}
+    for name, network in (('g', model.net_g), ('d', model.net_d)):
+        network.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    train(model, range(1, 4))
+    assert calls == {'g': 3, 'd': 3}
+
+
+def test_training_lowers_the_pixel_loss(options):
+    for name in ('gan_opt', 'feature_matching_opt'):
+        del options['train'][name]
+    model = built(options)
+    losses = []
+    for iteration in range(1, 31):
+        model.feed_data(batch(0))
+        model.optimize_parameters(iteration)
+        losses.append(model.get_current_log()['l_g_pix'])
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_generator_waits_for_the_discriminator_as_the_hosts_options_say(options):
+    options['train'].update(net_d_iters=2, net_d_init_iters=2)
+    model = built(options)
+    moved = []
+    for iteration in range(1, 7):
+        before = model.net_g.to_picture.weight.clone()
+        train(model, range(iteration, iteration + 1))
+        moved.append(not torch.equal(before, model.net_g.to_picture.weight))
+    assert moved == [False, False, False, True, False, True]
+
+
+@pytest.mark.parametrize('left_out', [
+    ('gan_opt', 'feature_matching_opt'),
+    ('feature_matching_opt',),
+    ('pixel_opt',),
+    ('pixel_opt', 'feature_matching_opt'),
+])
+def test_every_sensible_subset_of_the_losses_trains(options, left_out):
+    for name in left_out:
+        del options['train'][name]
+    log = train(built(options), range(1, 3)).get_current_log()
+    assert ('l_g_gan' in log) == ('gan_opt' not in left_out)
+    assert all(value == value for value in log.values())
+
+
+def test_the_average_follows_its_definition(options):
+    model = built(options)
+    name = 'to_picture.weight'
+    expected = model.net_g.get_parameter(name).clone()
+    for iteration in range(1, 5):
+        train(model, range(iteration, iteration + 1))
+        decay = min(0.9, (1 + iteration) / (10 + iteration))
+        expected = decay * expected + (1 - decay) * model.net_g.get_parameter(name)
+    torch.testing.assert_close(model.net_g_ema.get_parameter(name), expected)
+
+
+def test_spectral_norm_of_the_average_stays_one(options):
+    model = train(built(options), range(1, 16))
+    for module in model.net_g_ema.modules():
+        if parametrize.is_parametrized(module, 'weight'):
+            assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_testing_uses_the_average_and_leaves_training_undisturbed(options):
+    model = train(built(options), range(1, 4))
+    state = {key: value.clone() for key, value in model.net_g.state_dict().items()}
+    model.feed_data(batch(9))
+    model.test()
+    with torch.no_grad():
+        torch.testing.assert_close(model.output, model.net_g_ema.eval()(batch(9)['lq']))
+    assert model.net_g.training
+    assert all(torch.equal(state[key], value) for key, value in model.net_g.state_dict().items())
+
+
+def test_learning_rates_are_constant_then_fall_to_zero(options):
+    model = built(options)
+    rates = {'g': [], 'd': []}
+    for iteration in range(1, 9):
+        model.update_learning_rate(iteration)
+        for name, optimizer in zip(rates, model.optimizers, strict=True):
+            rates[name].append(optimizer.param_groups[0]['lr'])
+            optimizer.step()
+    expected = [1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
+    assert rates['g'] == pytest.approx([1e-3 * f for f in expected])
+    assert rates['d'] == pytest.approx([4e-3 * f for f in expected])
+
+
+def test_a_resumed_model_goes_on_exactly(options):
+    model = train(built(options), range(1, 4))
+    model.save(0, 3)
+    train(model, range(4, 6))
+
+    path = options['path']
+    path['pretrain_network_g'] = f'{path["models"]}/net_g_3.pth'
+    path['pretrain_network_d'] = f'{path["models"]}/net_d_3.pth'
+    resumed = built(options, seed=1)
+    resumed.resume_training(torch.load(f'{path["training_states"]}/3.state'))
+    train(resumed, range(4, 6))
+    for name in ('net_g', 'net_g_ema', 'net_d'):
+        for key, value in getattr(model, name).state_dict().items():
+            assert torch.equal(getattr(resumed, name).state_dict()[key], value), f'{name}: {key}'
+
+
+def test_a_checkpoint_holds_the_options_that_rebuild_its_network(options):
+    built(options).save(0, -1)
+    content = torch.load(Path(options['path']['models']) / 'net_g_latest.pth')
+    assert content['network_g'] == options['network_g']
+    assert set(content) == {'params', 'params_ema', 'network_g', 'plugin_version'}
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, monkeypatch, caplog):
+    model = built(options)
+    model.save(0, 1)
+
+    def fail(content, path):
+        Path(path).write_bytes(b'half')
+        raise RuntimeError('[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file')
+
+    monkeypatch.setattr(torch, 'save', fail)
+    with caplog.at_level(logging.ERROR):
+        model.save(0, 2)
+    assert 'No checkpoint at iteration 2: cannot write' in caplog.text
+    files = sorted(path.name for folder in ('models', 'training_states')
+                   for path in Path(options['path'][folder]).iterdir())
+    assert files == ['1.state', 'net_d_1.pth', 'net_g_1.pth']
+
+
+@pytest.mark.parametrize(('section', 'message'), [
+    ({'network_g': {'type': 'CSRGenerator', 'num_fet': 4}}, "network_g: .* has no option 'num_fet'.*num_feat?"),
+    ({'network_d': {'type': 'MultiscalePatchDiscriminator', 'scales': 2}}, "network_d: .* has no option 'scales'"),
+    ({'network_g': {'type': 'CSRGenerator', 'variant': 'crs'}}, "variant: 'crs' is not one of csr"),
+])
+def test_options_that_a_network_does_not_know_are_named(options, section, message):
+    options.update(section)
+    with pytest.raises(ValueError, match=message):
+        build_model(options)
+
+
+def test_losses_that_cannot_work_are_refused(options):
+    for name in ('pixel_opt', 'gan_opt', 'feature_matching_opt'):
+        options['train'].pop(name)
+    with pytest.raises(ValueError, match='set at least one of pixel_opt, perceptual_opt and gan_opt'):
+        build_model(options)
+    options['train'].update(copy.deepcopy(OPTIONS['train']))
+    del options['train']['gan_opt']
+    with pytest.raises(ValueError, match='feature_matching_opt needs gan_opt'):
+        build_model(options)
+    options['train'].update(copy.deepcopy(OPTIONS['train']))
+    del options['network_d']
+    with pytest.raises(ValueError, match='add network_d'):
+        build_model(options)
+
+
+def test_weights_of_another_width_are_refused_with_file_and_option(options, tmp_path):
+    wide = copy.deepcopy(options)
+    wide['network_g']['num_feat'] = 6
+    built(wide).save(0, 7)
+    options['path']['pretrain_network_g'] = f'{options["path"]["models"]}/net_g_7.pth'
+    with pytest.raises(RuntimeError, match=r'(?s)net_g_7\.pth.*They look like num_feat: 6'):
+        build_model(options)
+
+
+def test_a_file_that_is_no_weights_is_refused(options, tmp_path):
+    options['path']['pretrain_network_g'] = str(tmp_path / 'weights.pth')
+    (tmp_path / 'weights.pth').write_bytes(b'no weights')
+    with pytest.raises(WeightsError, match=r'weights\.pth: damaged or no weights file'):
+        build_model(options)
+
+
+def test_missing_vgg_weights_are_named_with_the_mend(options, monkeypatch):
+    def offline(*_, **__):
+        raise URLError('no network')
+
+    monkeypatch.setattr('basicsr.archs.vgg_arch.vgg.vgg19', offline)
+    options['train']['perceptual_opt'] = {'type': 'PerceptualLoss', 'layer_weights': {'relu1_1': 1.0}}
+    with pytest.raises(FileNotFoundError, match=r'vgg19-dcbb9e9d\.pth .* into .*checkpoints'):
+        build_model(options)

@@ -1,0 +1,95 @@
+"""Every shipped options file builds: data set, networks, losses and model, through the host's builders."""
+
+import functools
+import sys
+
+import basicsr.archs.vgg_arch as vgg_arch
+import pytest
+import torch
+from basicsr.archs import build_network
+from basicsr.data import build_dataset
+from basicsr.models import build_model
+from basicsr.utils.options import parse_options
+from conftest import REPOSITORY
+from torchvision.models import vgg19
+
+import hifacegan_plugin
+
+FILES = sorted((REPOSITORY / 'options').rglob('*.yml'))
+PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
+
+
+@functools.cache
+def untrained_vgg19(pretrained: bool):
+    """What the perceptual loss is built on, without its weights, which are a download."""
+    return vgg19(weights=None, init_weights=False)
+
+
+@pytest.fixture
+def host_options(monkeypatch, tmp_path):
+    """Read an options file as the host's commands do."""
+
+    def read(file):
+        monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
+        opt, _ = parse_options(str(tmp_path), is_train='test' not in file.name)
+        return opt
+
+    return read
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+def test_the_plugin_line_comes_first(file, host_options):
+    assert file.read_text().splitlines()[0].startswith(PLUGIN_LINE)
+    assert host_options(file)['plugin'] == hifacegan_plugin.__version__
+
+
+def test_networks_build_as_they_are_written(host_options):
+    sections = [opt[name] for opt in map(host_options, FILES) for name in ('network_g', 'network_d') if name in opt]
+    for section in {str(section): section for section in sections}.values():  # many files share a network
+        with torch.device('meta'):
+            build_network(section)
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, monkeypatch):
+    opt = host_options(file)
+    opt['num_gpu'] = 0
+    monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
+    for dataset_opt in opt['datasets'].values():
+        dataset_opt['dataroot_gt'] = str(small_lmdb)
+        dataset_opt['gt_size'] = 64 if dataset_opt['phase'] == 'train' else None
+        assert build_dataset(dataset_opt)[0]['lq'].shape[0] == 3
+    for section in ('network_g', 'network_d'):
+        if section in opt:
+            opt[section]['num_feat'] = 4  # its full width is built above, without memory
+    opt['path']['pretrain_network_g'] = None
+    model = build_model(opt)
+    assert hasattr(model, 'optimizer_g') == opt['is_train']
+
+
+def test_the_hosts_own_hifacegan_options_build(monkeypatch):
+    """The losses and networks of the host's options/train/HiFaceGAN/train_hifacegan.yml, which pip does not install."""
+    monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
+    adam = {'type': 'Adam', 'lr': 2e-4, 'weight_decay': 0, 'betas': [0.9, 0.999]}
+    layers = {'relu1_1': 0.03125, 'relu2_1': 0.0625, 'relu3_1': 0.125, 'relu4_1': 0.25, 'relu5_1': 1.0}
+    perceptual = {
+        'type': 'PerceptualLoss', 'layer_weights': layers, 'vgg_type': 'vgg19', 'use_input_norm': False,
+        'range_norm': False, 'perceptual_weight': 10.0, 'style_weight': 0, 'criterion': 'l1',
+    }
+    norm = 'spectralspadebatch3x3'
+    model = build_model({
+        'model_type': 'HiFaceGANModel', 'num_gpu': 0, 'is_train': True, 'dist': False, 'rank': 0,
+        'network_g': {'type': 'HiFaceGAN', 'num_feat': 4, 'norm_g': norm, 'is_train': False, 'crop_size': 64},
+        'network_d': {'type': 'HiFaceGANDiscriminator', 'num_feat': 4, 'norm_d': 'spectralinstance'},
+        'path': {},
+        'train': {
+            'optim_g': dict(adam), 'optim_d': dict(adam), 'perceptual_opt': perceptual,
+            'scheduler': {'type': 'MultiStepLR', 'milestones': [500], 'gamma': 0.5},
+            'gan_opt': {'type': 'MultiScaleGANLoss', 'gan_type': 'lsgan', 'real_label_val': 1.0, 'fake_label_val': 0.0,
+                        'loss_weight': 1.0},
+            'feature_matching_opt': {'type': 'GANFeatLoss', 'loss_weight': 10.0, 'criterion': 'l1'},
+        },
+    })
+    model.feed_data({'lq': torch.rand(1, 3, 64, 64), 'gt': torch.rand(1, 3, 64, 64)})
+    model.optimize_parameters(1)
+    assert model.get_current_log()['l_g_feat'] > 0
