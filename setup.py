@@ -36,7 +36,9 @@ setup(
         'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
         'openvino': ['openvino>=2024.4'],
         'spandrel': ['spandrel>=0.4'],
-        'test': ['pytest>=8.0', 'ruff>=0.6', 'scikit-image>=0.22', 'scipy>=1.11', 'tensorboard>=2.14'],
+        'test': [
+            'pytest>=8.0', 'pytorch-msssim>=1.0', 'ruff>=0.6', 'scikit-image>=0.22', 'scipy>=1.11', 'torchmetrics>=1.4',
+        ],
     },
     entry_points={'console_scripts': ['hifacegan = hifacegan_plugin.__main__:main']},
 )

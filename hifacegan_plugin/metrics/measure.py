@@ -22,6 +22,7 @@ from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 FID = 'calculate_fid'
+HOST_KEYS = ('type', 'better')  # of the options of a metric: read by the host
 
 
 class Measurement(NamedTuple):
@@ -49,10 +50,14 @@ class Meter:
             if kind != FID and kind not in METRIC_REGISTRY:
                 known = ', '.join(sorted([*METRIC_REGISTRY.keys(), FID]))
                 raise ValueError(f'val: metrics: {name}: there is no metric {kind!r}. There are: {known}.')
-            needs_truth = kind == FID or 'img2' in inspect.signature(METRIC_REGISTRY.get(kind)).parameters
-            if needs_truth and not with_truth:
+            signature = inspect.signature(inception_features if kind == FID else METRIC_REGISTRY.get(kind))
+            if (kind == FID or 'img2' in signature.parameters) and not with_truth:
                 raise ValueError(f'val: metrics: {name} needs true pictures, which this data set does not give: '
                                  'take the metric out, or name a dataroot_gt.')
+            try:
+                signature.bind_partial(**{key: value for key, value in options.items() if key not in HOST_KEYS})
+            except TypeError as error:
+                raise ValueError(f'val: metrics: {name}: {kind}: {error}.') from None
         self.metrics = {name: dict(options) for name, options in metrics.items()}
 
     def measure(self, name: str, restored: np.ndarray, truth: np.ndarray | None) -> Measurement:
@@ -72,14 +77,14 @@ class Meter:
 
     def summarise(self, measurements: Iterable[Measurement]) -> dict[str, float]:
         """Give each metric's figure for the set: means over the pictures that could be measured, and the FID."""
-        measurements = list(measurements)
+        measurements = sorted(measurements, key=lambda m: m.name)  # the same sums from any number of processes
         summary = {}
         for metric, options in self.metrics.items():
             if options['type'] == FID:
                 sides = [np.array([m.features[side] for m in measurements]) for side in ('restored', 'truth')]
                 summary[metric] = frechet_distance(*sides)
                 continue
-            values = [m.values[metric] for m in measurements]
+            values = [m.values.get(metric, math.nan) for m in measurements]
             measured = [value for value in values if not math.isnan(value)]
             if len(measured) < len(values):
                 logger.warning(f'{metric}: {len(values) - len(measured)} of {len(values)} pictures not measured')
