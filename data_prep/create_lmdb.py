@@ -36,7 +36,8 @@ from pictures import (
     read_bytes,
     resize_shorter_side,
 )
-from resumable_build import BuildError, Outcome, Summary, build, ordered_map
+from resumable_build import BuildError, Outcome, Summary, build
+from worker_pool import ordered_map
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def create_lmdb(
     keys = lmdb_keys(names)  # of all names: shards of one folder never share a key
     number, total = shard
     share = names[number - 1::total]
+    if not share:
+        raise BuildError(f'--shard {number}/{total}: {len(names)} pictures are too few for so many shards')
     prepare_one = partial(prepare, folder, keys, options, verify)
 
     def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:

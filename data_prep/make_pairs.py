@@ -20,12 +20,9 @@ Exit status: 0 all pictures are in, 1 some were rejected, 2 nothing was made.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -47,7 +44,8 @@ from build_command import add_build_arguments, positive, read_names, run_build
 from lmdb_keys import lmdb_keys
 from pictures import MAX_PIXELS, PictureError, decode, inspect, read_bytes, resize_shorter_side
 from plain_folder import PlainFolder
-from resumable_build import BuildError, Outcome, Summary, build, ordered_map
+from resumable_build import BuildError, Outcome, Summary, build
+from worker_pool import ordered_map, process_pool
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def make_pairs(
 
     def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
         try:
-            with ProcessPoolExecutor(jobs, initializer=prepare_worker) as executor:
+            with process_pool(jobs) as executor:
                 yield from ordered_map(executor, prepare_one, ((name, keys[name]) for name in left), window=4 * jobs)
         except BrokenProcessPool as error:
             raise BuildError('a worker process was killed (out of memory?): run the same command with --resume and '
@@ -106,18 +104,6 @@ def make_pairs(
     store, suffix = (PlainFolder, '') if options.folders else (LmdbWriter, '.lmdb')
     stores = {f'{side}{suffix}': store for side in ('lq', 'gt')}
     return build(target, names, asdict(options), stores, prepare_all, resume=resume, overwrite=overwrite)
-
-
-def prepare_worker() -> None:
-    """Set a worker up: one thread, and an end when the builder is killed, which a pool alone would outlive."""
-    cv2.setNumThreads(1)
-    builder = multiprocessing.parent_process()
-
-    def follow() -> None:
-        builder.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def prepare(source: Path, options: Options, degrade: Any, picture: tuple[str, str]) -> Outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -29,12 +30,13 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 
 # What is wrong with a picture is reported under its name; the codecs' own lines would only tear the progress bar.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings('ignore', module='PIL')
 
 _CHANNELS = {'1': 1, 'L': 1, 'I': 1, 'I;16': 1, 'I;16B': 1, 'F': 1, 'LA': 4, 'PA': 4, 'RGBA': 4}
 _EXIF_ORIENTATION = 0x0112
 
 
-class PictureError(ValueError):
+class PictureError(Exception):
     """A picture that cannot be taken; the message is the reason."""
 
 
@@ -130,8 +132,10 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
                 picture.load()
     except Image.UnidentifiedImageError as error:
         raise PictureError('not a picture: header of no known format') from error
-    except (OSError, SyntaxError) as error:
-        raise PictureError(f'damaged picture: {error}') from error
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's parsers raise whatever damaged bytes lead them into
+        raise PictureError(f'damaged picture: {str(error) or type(error).__name__}') from error
     return Header(name, (height, width, channels), upright)
 
 
@@ -203,8 +207,8 @@ def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
 def encode_png(picture: np.ndarray, level: int = 1) -> bytes:
     """Encode a picture, `(H, W)` or `(H, W, C)`, uint8 or uint16, as PNG.
 
-    Run lengths over row differences: against the codec's default search at the same level it takes half the time,
-    gives 5 % fewer bytes for photographs and is decoded a quarter faster.
+    Run lengths of row differences: for photographs, against OpenCV's default search at level 1, it takes a little more
+    than half the time, gives up to 5 % fewer bytes, and is decoded a quarter faster.
     """
     done, data = cv2.imencode('.png', picture, [
         cv2.IMWRITE_PNG_COMPRESSION, level,

@@ -15,12 +15,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol
 
 import lmdb
 from basicsr_lmdb import DamagedDatabaseError, Entry, Stored
@@ -28,8 +26,6 @@ from tqdm import tqdm
 
 JOURNAL = 'build.jsonl'
 BATCH_BYTES = 64 << 20
-
-Item, Result = TypeVar('Item'), TypeVar('Result')
 
 
 class BuildError(Exception):
@@ -127,19 +123,6 @@ def build(
 def report_path(target: Path) -> Path:
     """Where the rejected sources of `target` are listed."""
     return target.with_name(f'{target.name}.rejected.tsv')
-
-
-def ordered_map(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
-) -> Iterator[Result]:
-    """`executor.map` that has at most `window` items in work or waiting to be taken, for bounded memory."""
-    pending = deque()
-    for item in items:
-        pending.append(executor.submit(function, item))
-        if len(pending) == window:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 def _fill(

@@ -16,7 +16,6 @@ import os
 import sys
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
@@ -25,8 +24,8 @@ import cv2
 import lmdb
 from basicsr_lmdb import DamagedDatabaseError, open_read_only, read_checksums, read_meta_info
 from pictures import PictureError, decode, inspect
-from resumable_build import ordered_map
 from tqdm import tqdm
+from worker_pool import ordered_map, process_pool
 
 CHUNK = 64
 
@@ -47,7 +46,7 @@ def verify(folder: Path, jobs: int = os.cpu_count() or 1) -> list[Problem]:
     check_size(folder)
     # Following a damaged tree can crash the process that does it, so even the keys are listed by a worker.
     try:
-        with ProcessPoolExecutor(jobs) as executor:
+        with process_pool(jobs) as executor:
             found = executor.submit(list_keys, folder).result()
             problems = [(key, 'in the database, but not in meta_info.txt') for key in sorted(found - shapes.keys())]
             expected = iter([(key, shape, checksums.get(key)) for key, shape in shapes.items()])

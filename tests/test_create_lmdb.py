@@ -1,5 +1,6 @@
 """data_prep/create_lmdb.py, run as a user runs it, its databases read by the host, and the faults it has to survive."""
 
+import contextlib
 import io
 import json
 import os
@@ -25,6 +26,7 @@ from skimage import data
 DATA_PREP = Path(__file__).parents[1] / 'data_prep'
 sys.path.insert(0, str(DATA_PREP))
 
+import create_lmdb  # noqa: E402
 import pictures  # noqa: E402
 from lmdb_keys import MAX_LENGTH, lmdb_keys  # noqa: E402
 
@@ -49,10 +51,23 @@ sys.exit(create_lmdb.main())
 """
 
 
-def create(*arguments, status=0, driver=False, kill_at='', **options):
-    command = ['-c', DRIVER] if driver else [DATA_PREP / 'create_lmdb.py']
+def create(*arguments, status=0):
+    """Run the command in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', ['create_lmdb.py', *map(str, arguments)])
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as errors:
+            try:
+                found = create_lmdb.main()
+            except SystemExit as stop:
+                found = stop.code
+    assert found == status, errors.getvalue()
+    return subprocess.CompletedProcess(arguments, found, out.getvalue(), errors.getvalue())
+
+
+def drive(*arguments, status=0, kill_at='', **options):
+    """Run the command in a process of its own, which may be killed."""
     done = subprocess.run(
-        [sys.executable, *command, *map(str, arguments)], capture_output=True, text=True,
+        [sys.executable, '-c', DRIVER, *map(str, arguments)], capture_output=True, text=True,
         env={**os.environ, 'PYTHONPATH': str(DATA_PREP), 'KILL_AT': kill_at}, **options,
     )
     assert done.returncode == status, done.stderr
@@ -94,7 +109,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def database(folder, tmp_path_factory):
     target = tmp_path_factory.mktemp('databases') / 'train.lmdb'
-    done = create('-i', folder, '-o', target)
+    command = [sys.executable, DATA_PREP / 'create_lmdb.py', '-i', folder, '-o', target]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert '1 files left out whose names are not those of pictures (.txt)' in done.stdout
     return target
 
@@ -244,11 +260,15 @@ class TestPictures:
         picture = data.astronaut()[:100, :150]
         path = save(tmp_path / 'in/x.png', picture)
         save(tmp_path / 'in/small.png', picture[:40])
+        save(tmp_path / 'in/tall.png', picture[:64, :48])
         exact = save(tmp_path / 'in/y.png', picture[:64, :64]).read_bytes()
         create('-i', path.parent, '-o', tmp_path / 'x.lmdb', '--crop-size', 64, '--step', 48, status=1)
         values, _ = contents(tmp_path / 'x.lmdb')
         assert values.pop(b'y_s001') == exact
-        assert rejected(tmp_path / 'x.lmdb') == {'small.png': '150x40 pixels, smaller than the crop of 64'}
+        assert rejected(tmp_path / 'x.lmdb') == {
+            'small.png': '150x40 pixels, smaller than the crop of 64',
+            'tall.png': '48x64 pixels, smaller than the crop of 64',
+        }
         corners = [(top, left) for top in (0, 36) for left in (0, 48, 86)]
         assert list(values) == [f'x_s{i:03d}'.encode() for i in range(1, 7)]
         for value, (top, left) in zip(values.values(), corners, strict=True):
@@ -344,6 +364,28 @@ class TestRejected:
             assert listed[name].startswith(reason)
         assert list(contents(target)[0]) == [b'good']
 
+    def test_no_flipped_byte_of_a_png_passes(self, folder):
+        original, rng = (folder / '00000.png').read_bytes(), random.Random(0)
+        assert pictures.inspect(original).shape == (96, 96, 3)
+        for _ in range(300):
+            damaged = bytearray(original)
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+            with pytest.raises(pictures.PictureError):
+                pictures.inspect(bytes(damaged))
+
+    @pytest.mark.filterwarnings('ignore::UserWarning')
+    @pytest.mark.parametrize('format', ['JPEG', 'WEBP', 'TIFF', 'GIF', 'BMP', 'AVIF', 'JPEG2000'])
+    def test_damage_raises_nothing_but_a_reason(self, format):
+        file, rng = io.BytesIO(), random.Random(0)
+        Image.fromarray(data.astronaut()[:64, :64]).save(file, format)
+        for _ in range(100):
+            damaged = bytearray(file.getvalue())
+            for _ in range(rng.choice((1, 3, 20))):
+                damaged[rng.randrange(min(len(damaged), rng.choice((40, 300, 10_000))))] = rng.randrange(256)
+            with contextlib.suppress(pictures.PictureError):
+                pictures.inspect(bytes(damaged), 10**6)
+                pictures.decode(bytes(damaged))
+
     def test_a_bomb_is_not_decoded(self, tmp_path):
         # 16,000 x 16,000 pixels in 1 MB: decoded they take 256 MB.
         packer = zlib.compressobj(1)
@@ -401,13 +443,12 @@ class TestBadInput:
         (['-i', 'in', '-o', 'x.lmdb', '--list', 'twice.txt'], 'twice.txt names a.png more than once'),
         (['-i', 'in', '-o', 'in/a.png/x.lmdb'], 'cannot write in/a.png'),
     ])
-    def test_it_is_named(self, tmp_path, arguments, message):
+    def test_it_is_named(self, tmp_path, monkeypatch, arguments, message):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         (tmp_path / 'empty').mkdir()
         (tmp_path / 'twice.txt').write_text('a.png\na.png\n')
-        done = create(*arguments, status=2, cwd=tmp_path)
-        assert message in done.stderr
-        assert 'Traceback' not in done.stderr
+        monkeypatch.chdir(tmp_path)
+        assert message in create(*arguments, status=2).stderr
         assert not (tmp_path / 'x.lmdb').exists()
 
     def test_a_listed_file_that_is_missing_is_rejected(self, folder, tmp_path):
@@ -447,8 +488,8 @@ class TestTarget:
         before = contents(target)
         assert '--overwrite builds it anew' in create('-i', folder, '-o', target, status=2).stderr
         assert contents(target) == before
-        create('-i', folder, '-o', target, '--overwrite', '--size', 32)
-        assert '(32,32,3)' in contents(target)[1]
+        create('-i', folder, '-o', target, '--overwrite', '--reencode')
+        assert contents(target)[1] == before[1].replace(') 0', ') 1')
         assert [path.name for path in tmp_path.iterdir()] == ['x.lmdb']
 
     def test_overwriting_spares_what_is_no_database(self, folder, tmp_path):
@@ -503,6 +544,22 @@ class TestShards:
         assert values == whole
         assert sorted(lines) == sorted(meta_info.splitlines())
 
+    def test_degradation_dataset_reads_them_as_one(self, folder, database, tmp_path):
+        from hifacegan_plugin.data import DegradationDataset
+        for number in (1, 2):
+            create('-i', folder, '-o', tmp_path / 'x.lmdb', '--shard', f'{number}/2')
+        options = {'name': 'x', 'phase': 'val', 'degradation': [], 'io_backend': {'type': 'lmdb'}}
+        shards, whole = (
+            {item['gt_path']: item['gt'] for item in DegradationDataset({**options, 'dataroot_gt': root})}
+            for root in (str(tmp_path / 'x.*-of-2.lmdb'), str(database))
+        )
+        assert shards.keys() == whole.keys()
+        assert all((shards[key] == whole[key]).all() for key in whole)
+
+    def test_more_shards_than_pictures(self, folder, tmp_path):
+        done = create('-i', folder, '-o', tmp_path / 'x.lmdb', '--shard', '9/9', status=2)
+        assert '--shard 9/9: 4 pictures are too few' in done.stderr
+
 
 @pytest.fixture(scope='module')
 def many(tmp_path_factory):
@@ -513,7 +570,7 @@ def many(tmp_path_factory):
         top, left = rng.integers(0, 448, 2)
         save(place / f'in/{i:03d}.png', picture[top:top + 48, left:left + 48])
     (place / 'in/100.png').write_bytes(b'garbage')
-    create('-i', place / 'in', '-o', place / 'whole.lmdb', '--reencode', driver=True, status=1)
+    drive('-i', place / 'in', '-o', place / 'whole.lmdb', '--reencode', status=1)
     return place
 
 
@@ -532,9 +589,9 @@ class TestKilled:
     ])
     def test_between_any_two_steps(self, many, tmp_path, moment):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
-        create(*arguments, driver=True, kill_at=moment, status=-signal.SIGKILL)
+        drive(*arguments, kill_at=moment, status=-signal.SIGKILL)
         assert not (tmp_path / 'x.lmdb').exists()
-        create(*arguments, '--resume', driver=True, status=1)
+        drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
     def test_at_twenty_random_moments(self, many, tmp_path):
@@ -556,27 +613,42 @@ class TestKilled:
             else:  # it got through first: from the beginning
                 assert_same_result(target, many / 'whole.lmdb')
                 shutil.rmtree(target)
-        create(*command[3:], '--resume', driver=True, status=1)
+        drive(*command[3:], '--resume', status=1)
         assert_same_result(target, many / 'whole.lmdb')
+
+    def test_ctrl_c_says_how_to_go_on(self, many, tmp_path):
+        command = [sys.executable, '-c', DRIVER, '-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode']
+        environment = {**os.environ, 'PYTHONPATH': str(DATA_PREP)}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as builder:
+            journal = tmp_path / '.x.lmdb.partial/build.jsonl'
+            while not (journal.exists() and journal.stat().st_size > 1000):
+                time.sleep(0.001)
+            builder.send_signal(signal.SIGINT)
+            errors = builder.communicate()[1]
+        assert builder.returncode == 130
+        assert '--resume goes on' in errors
+        assert 'Traceback' not in errors
+        drive(*command[3:], '--resume', status=1)
+        assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
     def test_resuming_does_not_do_again_what_is_done(self, many, tmp_path):
         shutil.copytree(many / 'in', tmp_path / 'in')
         arguments = ('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
-        create(*arguments, driver=True, kill_at='_append 7', status=-signal.SIGKILL)
+        drive(*arguments, kill_at='_append 7', status=-signal.SIGKILL)
         save(tmp_path / 'in/000.png', np.zeros((9, 9), np.uint8))
-        create(*arguments, '--resume', driver=True, status=1)
+        drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
     def test_without_resume_an_interrupted_build_is_left_alone(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
-        create(*arguments, driver=True, kill_at='_append 5', status=-signal.SIGKILL)
+        drive(*arguments, kill_at='_append 5', status=-signal.SIGKILL)
         assert 'go on with --resume or begin anew with --overwrite' in create(*arguments, status=2).stderr
         create(*arguments, '--overwrite', status=1)
         assert contents(tmp_path / 'x.lmdb') == contents(many / 'whole.lmdb')
 
     def test_resuming_wants_the_same_options_and_pictures(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb')
-        create(*arguments, '--reencode', driver=True, kill_at='_append 5', status=-signal.SIGKILL)
+        drive(*arguments, '--reencode', kill_at='_append 5', status=-signal.SIGKILL)
         done = create(*arguments, '--size', 40, '--resume', status=2)
         assert 'size was None, is 40' in done.stderr
         (tmp_path / 'list.txt').write_text('000.png\n')
@@ -585,12 +657,12 @@ class TestKilled:
 
     def test_an_overwriting_build_keeps_the_old_database_until_it_is_whole(self, many, tmp_path):
         target = tmp_path / 'x.lmdb'
-        create('-i', many / 'in', '-o', target, '--size', 32, status=1)
+        create('-i', many / 'in', '-o', target, '--reencode', '--compression-level', 9, status=1)
         before = contents(target)
         arguments = ('-i', many / 'in', '-o', target, '--reencode')
-        create(*arguments, '--overwrite', driver=True, kill_at='_append 5', status=-signal.SIGKILL)
+        drive(*arguments, '--overwrite', kill_at='_append 5', status=-signal.SIGKILL)
         assert contents(target) == before
-        create(*arguments, '--resume', driver=True, status=1)
+        drive(*arguments, '--resume', status=1)
         assert contents(target) == contents(many / 'whole.lmdb')
 
 
@@ -601,13 +673,13 @@ class TestDiskFull:
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
-        done = create(*arguments, driver=True, status=2, preexec_fn=limit)
+        done = drive(*arguments, status=2, preexec_fn=limit)
         assert 'cannot write' in done.stderr
         assert 'with --resume' in done.stderr
         assert 'Traceback' not in done.stderr
         assert not (tmp_path / 'x.lmdb').exists()
         assert len((tmp_path / '.x.lmdb.partial/build.jsonl').read_text().splitlines()) > 20, 'nothing is lost'
-        create(*arguments, '--resume', driver=True, status=1)
+        drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
 

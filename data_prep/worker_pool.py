@@ -1,0 +1,46 @@
+"""Work on many items at a time, in bounded memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from typing import TypeVar
+
+import cv2
+
+Item, Result = TypeVar('Item'), TypeVar('Result')
+
+
+def ordered_map(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
+) -> Iterator[Result]:
+    """`executor.map` that has at most `window` items in work or waiting to be taken."""
+    pending = deque()
+    for item in items:
+        pending.append(executor.submit(function, item))
+        if len(pending) == window:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def process_pool(jobs: int) -> ProcessPoolExecutor:
+    """Make a pool of processes of one thread each that end with this one, also when it is killed."""
+    return ProcessPoolExecutor(jobs, initializer=_prepare_worker)
+
+
+def _prepare_worker() -> None:
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent alone decides
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
