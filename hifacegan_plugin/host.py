@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,6 +56,7 @@ def register() -> None:
 def accommodate() -> None:
     """Apply every accommodation whose defect bites here; those already applied are left alone."""
     tell_datasets_the_draw()
+    resume_within_the_epoch()
     keep_tensorboard_out_of_site_packages()
     if not torch.cuda.is_available():
         launch_processes_without_gpu()
@@ -102,12 +104,48 @@ def tell_datasets_the_draw() -> None:
                 return iterate(self)
             # The host folds its permutation by the length of the dataset: make that as long as the permutation.
             with mock.patch.object(self, 'dataset', range(self.total_size)):
-                return iterate(self)
+                draws = iterate(self)
+            return islice(draws, _draws_done_before_resuming(self.epoch, self.num_samples), None)
 
         return iterate_draws
 
     _replace(EnlargedSampler, 'set_epoch', and_tell)
     _replace(EnlargedSampler, '__iter__', over_draws)
+
+
+def resume_within_the_epoch() -> None:
+    """Go on with the rest of the epoch in which training stopped; the host begins that epoch anew.
+
+    Holds for datasets that are told their draws; with them a resumed training sees what an uninterrupted one sees.
+    """
+
+    def and_remember(load_resume_state: Callable) -> Callable:
+        def call(opt: dict[str, Any]) -> dict[str, Any] | None:
+            state = load_resume_state(opt)
+            if state:
+                loaders = 1 if opt['dist'] else max(1, opt['num_gpu'])  # one loader feeds all GPUs of DataParallel
+                batch_size = opt['datasets']['train']['batch_size_per_gpu'] * loaders
+                _resumed_at.update(epoch=state['epoch'], iteration=state['iter'], batch_size=batch_size)
+            return state
+
+        return call
+
+    for train in _host_train_modules():
+        _replace(train, 'load_resume_state', and_remember)
+
+
+_resumed_at: dict[str, int] = {}  # epoch and iteration of the training state that this process went on from
+
+
+def _draws_done_before_resuming(epoch: int, draws_per_epoch: int) -> int:
+    """Give how many draws of ``epoch`` were trained on before training was resumed in it; 0 in any other epoch."""
+    if _resumed_at.get('epoch') != epoch:
+        return 0
+    iterations_per_epoch = draws_per_epoch // _resumed_at['batch_size']  # the host drops the last, smaller batch
+    done = _resumed_at['iteration'] - epoch * iterations_per_epoch
+    if not 0 <= done <= iterations_per_epoch:
+        return 0  # the data set, the batch or the number of processes is another one now: begin the epoch anew
+    return done * _resumed_at['batch_size']
 
 
 def keep_tensorboard_out_of_site_packages() -> None:
@@ -190,9 +228,10 @@ def _host_train_modules() -> list[ModuleType]:
 
 
 def _replace(owner: Any, name: str, accommodate: Callable[[Callable], Callable]) -> None:
-    """Replace a function of the host by what ``accommodate`` makes of it; one that was replaced before stays."""
+    """Replace a function of the host by what ``accommodate`` makes of it; done once for each accommodation."""
     original = getattr(owner, name)
-    if not hasattr(original, 'accommodates'):
+    accommodations = getattr(original, 'accommodations', ())
+    if accommodate.__qualname__ not in accommodations:
         replacement = functools.wraps(original)(accommodate(original))
-        replacement.accommodates = original
+        replacement.accommodations = (*accommodations, accommodate.__qualname__)
         setattr(owner, name, replacement)

@@ -129,6 +129,12 @@ def test_auto_resume_goes_on_where_training_stopped(trained, small_lmdb, tmp_pat
         assert {s['step'].item() for s in after['state'].values()} == {4}
         assert after['param_groups'] == uninterrupted['param_groups']
     assert states[1]['schedulers'] == states[0]['schedulers']
+    uninterrupted, after = (
+        torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_4.pth') for place in (folder, tmp_path)
+    )
+    for label in ('params', 'params_ema'):
+        for key, value in uninterrupted[label].items():  # the rest of the epoch brought the same pictures
+            torch.testing.assert_close(after[label][key], value, atol=1e-5, rtol=0)
 
 
 def test_two_processes_end_with_the_same_weights(small_lmdb, tmp_path):

@@ -1,0 +1,119 @@
+"""The accommodations of the host: what they change, and that they leave alone what they are not for."""
+
+import subprocess
+import sys
+
+import basicsr.train
+import pytest
+import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+
+from hifacegan_plugin import host
+
+NAMES = {
+    ARCH_REGISTRY: ['CSRGenerator', 'MultiscalePatchDiscriminator'],
+    DATASET_REGISTRY: ['DegradationDataset'],
+    LOSS_REGISTRY: ['FeatureMatchingLoss', 'GANFeatLoss'],
+    MODEL_REGISTRY: ['HiFaceGANCSRModel'],
+    METRIC_REGISTRY: ['calculate_msssim', 'calculate_lpips', 'calculate_fed', 'calculate_lle'],
+}
+
+
+class Drawing:
+    """A data set of ten pictures that wants to know its draws."""
+
+    epoch = None
+
+    def __len__(self) -> int:
+        return 10
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+
+@pytest.fixture(autouse=True)
+def not_resumed(monkeypatch):
+    monkeypatch.setattr(host, '_resumed_at', {})
+
+
+def test_all_names_are_registered_and_a_second_time_does_no_harm():
+    host.register()
+    for registry, names in NAMES.items():
+        assert [name for name in names if name not in registry] == []
+
+
+def test_accommodations_are_applied_once():
+    before = basicsr.train.load_resume_state, EnlargedSampler.__iter__, torch.load
+    host.accommodate()
+    host.accommodate()
+    assert (basicsr.train.load_resume_state, EnlargedSampler.__iter__, torch.load) == before
+
+
+@pytest.mark.parametrize('processes', [1, 3])
+def test_a_drawing_data_set_gets_every_draw_of_the_epoch_once(processes):
+    dataset = Drawing()
+    draws = []
+    for rank in range(processes):
+        sampler = EnlargedSampler(dataset, processes, rank, ratio=4)
+        sampler.set_epoch(2)
+        draws += list(sampler)
+    assert dataset.epoch == 2
+    assert sorted(draws) == list(range(-(-40 // processes) * processes))
+
+
+def test_other_data_sets_get_the_hosts_indices():
+    sampler = EnlargedSampler(range(10), 1, 0, ratio=4)
+    sampler.set_epoch(1)
+    generator = torch.Generator().manual_seed(1)
+    assert list(sampler) == [v % 10 for v in torch.randperm(40, generator=generator).tolist()]
+
+
+@pytest.mark.parametrize(('iteration', 'epoch', 'left'), [(0, 0, 40), (3, 0, 28), (10, 0, 0), (10, 1, 40), (13, 1, 28)])
+def test_a_resumed_epoch_goes_on_where_it_stopped(iteration, epoch, left, monkeypatch):
+    sampler = EnlargedSampler(Drawing(), 1, 0, ratio=4)
+    sampler.set_epoch(epoch)
+    whole = list(sampler)
+    monkeypatch.setattr(host, '_resumed_at', {'epoch': epoch, 'iteration': iteration, 'batch_size': 4})
+    assert list(sampler) == whole[40 - left :]
+    sampler.set_epoch(epoch + 1)
+    assert len(list(sampler)) == 40
+
+
+def test_a_resumed_epoch_begins_anew_where_batch_or_data_changed(monkeypatch):
+    sampler = EnlargedSampler(Drawing(), 1, 0, ratio=4)
+    monkeypatch.setattr(host, '_resumed_at', {'epoch': 0, 'iteration': 30, 'batch_size': 4})
+    assert len(list(sampler)) == 40
+
+
+@pytest.mark.parametrize(('missing', 'mend'), [
+    ('torchvision.transforms.functional_tensor', 'pip uninstall basicsr'),
+    ('basicsr', 'pip install basicsr-fixed'),
+])
+def test_a_host_that_cannot_be_imported_is_explained(missing, mend, monkeypatch):
+    class Breaks:
+        def find_spec(self, name, *_):
+            if name == 'basicsr':
+                raise ModuleNotFoundError(f'No module named {missing!r}', name=missing)
+
+    monkeypatch.setattr(sys, 'meta_path', [Breaks(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, 'basicsr')
+    with pytest.raises(ImportError, match=mend):
+        host.register()
+
+
+def test_importing_the_plugin_adds_little_to_importing_the_host():
+    code = (
+        'import time; import basicsr; start = time.process_time(); import hifacegan_plugin;'
+        'print(time.process_time() - start)'
+    )
+    times = [float(subprocess.check_output([sys.executable, '-c', code], text=True).split()[-1]) for _ in range(3)]
+    assert min(times) < 0.15
+
+
+def test_the_command_line_starts_without_the_host():
+    code = "import sys; print([name for name in ('basicsr', 'torchvision', 'torch') if name in sys.modules])"
+    command = [sys.executable, '-m', 'hifacegan_plugin', '--version']
+    assert subprocess.check_output(command, text=True).strip()
+    probe = f'import sys; sys.argv = ["/bin/hifacegan"]; import hifacegan_plugin; {code}'
+    assert subprocess.check_output([sys.executable, '-c', probe], text=True).strip() == '[]'
