@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Integer, Step, Uniform, drawn
+from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Odd, Step, Uniform, drawn
 
 _UNIT = 1 << 14  # kernel weights are whole multiples of 1 / _UNIT
 _FRACTION = 64  # partial sums keep steps of 1 / _FRACTION grey level
@@ -61,27 +61,33 @@ def _tiles(kernel: np.ndarray) -> Iterator[tuple[slice, slice]]:
 
 
 def motion_kernel(size: int, angle: float, direction: float) -> np.ndarray:
-    """Kernel of a motion along a straight line.
+    """Kernel of a motion along a straight line through the centre.
 
     Args:
         size: odd number of pixels that the motion covers.
         angle: of the line against the vertical, in degrees.
-        direction: the weights fall linearly along the line from (1 + direction) / 2 to (1 - direction) / 2:
-            0 is an even motion, 1 and -1 are motions that fade out towards one end.
+        direction: from -1 to 1. The weights fall linearly along the line from (1 + direction) / 2 to
+            (1 - direction) / 2: 0 is an even motion, at 1 and -1 it fades out towards one end.
 
     Returns:
-        float64 (size, size), sum 1.
+        float64 (size, size), sum 1. Every row that the line crosses (every column of a flat line) has its two
+        nearest pixels share the weight.
     """
     radius = size // 2
-    weights = np.linspace((1 + direction) / 2, (1 - direction) / 2, size)
-    along = np.arange(-radius, radius + 1)
-    x, y = radius + along * math.sin(math.radians(angle)), radius + along * math.cos(math.radians(angle))
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    kernel = np.zeros((size + 1, size + 1))
-    for dx, dy in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        share = (1 - np.abs(x - left - dx)) * (1 - np.abs(y - top - dy))
-        np.add.at(kernel, (top + dy, left + dx), weights * share)
-    return kernel[:size, :size] / kernel[:size, :size].sum()
+    along, across = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    is_flat = abs(across) > abs(along)
+    if is_flat:
+        along, across = across, along
+    reach = round(radius * abs(along))
+    step = np.arange(-reach, reach + 1)
+    weight = 1 - direction * math.copysign(1, along) * step / max(reach, 1)
+    offset = step * (across / along)
+    left = np.floor(offset).astype(int)
+    kernel = np.zeros((size, size + 1))
+    kernel[radius + step, radius + left] = weight * (1 - (offset - left))
+    kernel[radius + step, radius + left + 1] = weight * (offset - left)
+    kernel = kernel[:, :size] / kernel[:, :size].sum()
+    return kernel.T if is_flat else kernel
 
 
 @DEGRADATIONS.register_module()
@@ -90,7 +96,7 @@ class GaussianBlur(Step):
     """Gaussian blur of standard deviation ``sigma`` (pixels), its kernel cut off at ``truncate`` sigma."""
 
     sigma: tuple[float, float] = drawn((3, 8), Uniform(at_least=0.01))
-    truncate: float = 1.3
+    truncate: float = 1.25
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, sigma: float) -> np.ndarray:
         """See :class:`Step`."""
@@ -101,13 +107,13 @@ class GaussianBlur(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class MotionBlur(Step):
-    """Motion blur over ``size`` pixels (an even draw counts as the odd size above it); see :func:`motion_kernel`."""
+    """Motion blur over an odd number of pixels; see :func:`motion_kernel` for the parameters."""
 
-    size: tuple[int, int] = drawn((10, 20), Integer(at_least=1))
+    size: tuple[int, int] = drawn((10, 20), Odd(at_least=1, at_most=49))
     angle: tuple[float, float] = drawn((0, 360), Uniform())
     direction: tuple[float, float] = drawn((-1, 1), Uniform(-1, 1))
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, size: int, angle: float,
               direction: float) -> np.ndarray:
         """See :class:`Step`."""
-        return convolve(image, motion_kernel(size | 1, angle, direction))
+        return convolve(image, motion_kernel(size, angle, direction))

@@ -64,6 +64,23 @@ class Integer(Uniform):
 
 
 @dataclass(frozen=True)
+class Odd(Integer):
+    """An integer parameter, every odd value from low to high being as likely."""
+
+    def check(self, value: int | Sequence[int]) -> tuple[int, int]:
+        """Return ``value`` as ``(low, high)``; raise ValueError where there is no odd number between them."""
+        low, high = super().check(value)
+        if low == high and low % 2 == 0:
+            raise ValueError(f'takes odd numbers, not {value!r}')
+        return low, high
+
+    def draw(self, rng: np.random.Generator, bounds: tuple[int, int]) -> int:
+        """Draw one odd value from {low, ..., high}."""
+        low, high = bounds
+        return 2 * int(rng.integers(low // 2, (high - 1) // 2, endpoint=True)) + 1
+
+
+@dataclass(frozen=True)
 class Choice:
     """A named parameter: one name, or a list of names of which each is as likely."""
 

@@ -21,7 +21,12 @@ _INTERPOLATIONS = {
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
     """Resize ``image`` (uint8, (H, W, 3)) to ``(height, width, 3)``; only ``area`` averages before it shrinks."""
-    return cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
+    used_ipp = cv2.ipp.useIPP()
+    cv2.ipp.setUseIPP(False)  # for this thread: Intel's resize rounds otherwise than OpenCV's, which is everywhere
+    try:
+        return cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
+    finally:
+        cv2.ipp.setUseIPP(used_ipp)
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
