@@ -1,0 +1,360 @@
+"""The generator rewritten for inference: the same pictures from less work and in less memory.
+
+What algebra allows, for fixed weights and statistics taken from each picture itself:
+
+* spectral norm is folded into the weights;
+* gamma and beta come from one convolution, and so do the guidance features of branches that run together;
+* the shortcut's 1x1 convolution is composed into its beta: ``conv_s(n * gamma + beta(h)) = conv_s(n * gamma) +
+  (conv_s o beta)(h)``, which is as wide as the output of the block, not as its input;
+* nearest upsampling changes neither mean nor variance, so that features are normalised before they are upsampled;
+* biases that an instance norm takes away again are dropped.
+
+Statistics over the whole picture are all that ties distant rows together. What lies between two of them is computed in
+strips of rows, small enough for the cache of a processor. No seam can arise, because a strip is computed from as many
+neighbouring rows as it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hifacegan_plugin.archs.csr_arch import (
+    BLOCK_LEVELS,
+    DOWNSCALE,
+    LOGIT_RANGE,
+    CSRGenerator,
+    ReplenishmentBlock,
+    SuppressionModule,
+    activation,
+)
+
+EPSILON = 1e-5  # of torch's instance norm
+ALIGNMENT = 8  # strips begin at a multiple of so many rows
+FRUGAL_LEVELS = (0, 1)  # the finest scales, whose intermediate maps a frugal walk computes twice, not to store them
+
+
+class Strip(NamedTuple):
+    """Rows ``start`` to ``stop`` of a feature map that has ``height`` rows."""
+
+    start: int
+    stop: int
+    height: int
+
+
+# Gives a strip of a feature map ``(N, C, H, W)`` that need not exist as a whole; None stands for all of it.
+Rows = Callable[[Strip | None], Tensor]
+
+
+def grow(strip: Strip | None, rows: int) -> Strip | None:
+    """Add the neighbours that a convolution looks at, as far as there are any."""
+    if strip is None:
+        return None
+    return Strip(max(strip.start - rows, 0), min(strip.stop + rows, strip.height), strip.height)
+
+
+def stored(x: Tensor) -> Rows:
+    """Give the rows of a feature map that exists."""
+    return lambda strip: x if strip is None else x[:, :, strip.start : strip.stop]
+
+
+def upsampled(rows: Rows) -> Rows:
+    """Give the rows of a feature map of twice the size, by nearest neighbour."""
+
+    def upsample(strip: Strip | None) -> Tensor:
+        if strip is None:
+            return F.interpolate(rows(None), scale_factor=2, mode='nearest')
+        low = Strip(strip.start // 2, (strip.stop + 1) // 2, strip.height // 2)
+        high = F.interpolate(rows(low), scale_factor=2, mode='nearest')
+        return trim(high, Strip(2 * low.start, 2 * low.stop, strip.height), strip)
+
+    return upsample
+
+
+def trim(x: Tensor, held: Strip | None, wanted: Strip | None) -> Tensor:
+    """Cut the rows ``wanted`` out of a tensor that holds the rows ``held``."""
+    return x if held is None else x[:, :, wanted.start - held.start : wanted.stop - held.start]
+
+
+class Statistics(NamedTuple):
+    """What normalises a feature map, ``x * scale + shift``, each ``(N, C, 1, 1)``."""
+
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of_parts(cls, parts: list[tuple[int, Tensor, Tensor]], norm: str) -> Statistics:
+        """Join (number of rows, mean, variance) of the strips of a feature map."""
+        height = sum(rows for rows, _, _ in parts)
+        mean = sum(part_mean * (rows / height) for rows, part_mean, _ in parts)
+        variance = sum((part + (part_mean - mean).square()) * (rows / height) for rows, part_mean, part in parts)
+        if norm == 'rms':
+            scale = torch.rsqrt(variance + mean.square() + mean.shape[1])
+            return cls(scale, torch.zeros_like(scale))
+        scale = torch.rsqrt(variance + EPSILON)
+        return cls(scale, -mean * scale)
+
+
+def normalise(rows: Rows, statistics: Statistics) -> Rows:
+    """Give the rows with zero mean and unit variance per channel (norm ``rms``: with unit mean square)."""
+    return lambda strip: torch.addcmul(statistics.shift, rows(strip), statistics.scale)
+
+
+def moments(x: Tensor, strip: Strip | None) -> tuple[Tensor, Tensor]:
+    """Mean and variance of ``(N, C, H, W)`` over space, each ``(N, C, 1, 1)``."""
+    if strip is None:
+        mean = x.mean((2, 3), keepdim=True)
+        return mean, (x - mean).square().mean((2, 3), keepdim=True)
+    # Sums as matrix products: torch's own reductions over the rows of a channels-last tensor are ten times slower.
+    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+    weights = pixels.new_full((1, pixels.shape[1]), 1 / pixels.shape[1])
+    mean = weights @ pixels
+    centred = pixels - mean
+    rest = weights @ centred  # what rounding left of the mean
+    variance = weights @ centred.square_() - rest.square()
+    return (mean + rest).mT.unsqueeze(-1), variance.mT.unsqueeze(-1)
+
+
+class Walk(NamedTuple):
+    """How to go over a picture.
+
+    Args:
+        strip_elements: size of the largest tensor of a strip; None: everything at once, which graph exporters need.
+        frugal: compute intermediate maps of the finest scales twice instead of storing them.
+    """
+
+    strip_elements: int | None = None
+    frugal: bool = False
+
+    def strips(self, height: int, row_elements: int) -> list[Strip | None]:
+        """Divide ``height`` rows, of which each takes up to ``row_elements`` numbers on the way."""
+        if self.strip_elements is None:
+            return [None]
+        rows = max(self.strip_elements // row_elements // ALIGNMENT, 1) * ALIGNMENT
+        return [Strip(start, min(start + rows, height), height) for start in range(0, height, rows)]
+
+    def collect(self, rows: Rows, strips: list[Strip | None], norm: str, store: bool = True) -> tuple[Rows, Statistics]:
+        """Compute a feature map for its statistics, and keep it unless ``store`` is off."""
+        whole, parts = None, []
+        for strip in strips:
+            part = rows(strip)
+            parts.append((1 if strip is None else strip.stop - strip.start, *moments(part, strip)))
+            if strip is None:
+                whole = part
+            elif store:
+                if whole is None:
+                    shape = (part.shape[0], part.shape[1], strip.height, part.shape[3])
+                    whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+                stored(whole)(strip).copy_(part)
+        return rows if whole is None else stored(whole), Statistics.of_parts(parts, norm)
+
+    def settle(
+        self, rows: Rows, statistics: Statistics, strips: list[Strip | None], rectify: bool, store: bool
+    ) -> Rows:
+        """Normalise a feature map, in place if it is stored, and rectify it if asked."""
+        finish = F.relu_ if rectify else lambda x: x
+        normalised = normalise(rows, statistics)
+        if not store:
+            return lambda strip: finish(normalised(strip))
+        if strips == [None]:
+            return stored(finish(normalised(None)))
+        for strip in strips:
+            rows(strip).copy_(finish(normalised(strip)))
+        return rows
+
+
+class FoldedCSR(nn.Module):
+    """Gives the pictures that a :class:`CSRGenerator` in eval() mode gives.
+
+    Args:
+        generator: what to fold; its weights are copied.
+    """
+
+    def __init__(self, generator: CSRGenerator) -> None:
+        super().__init__()
+        generator.eval()  # spectral norm as it stands
+        self.variant = generator.variant
+        self.norm = generator.norm
+        self.global_residual = generator.global_residual
+        if self.variant != 'spade':
+            self.head = RowConv2d(generator.suppression.head.weight)
+            self.levels = nn.ModuleList(FoldedSuppression(module) for module in generator.suppression.levels)
+        if self.variant != 'lip_spade':
+            self.start = RowConv2d(generator.start.weight, generator.start.bias)
+        self.blocks = nn.ModuleList(FoldedBlock(block) for block in generator.blocks)
+        self.to_picture = RowConv2d(generator.to_picture.weight, generator.to_picture.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
+        """Restore ``x (N, num_in_ch, H, W)``, RGB in [0, 1], H and W from 64 up; see :class:`CSRGenerator`."""
+        walk = walk or Walk()
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, -width % DOWNSCALE, 0, -height % DOWNSCALE), mode='reflect')
+        x = x.contiguous(memory_format=torch.channels_last)
+        out = self.replenish(*self.suppress(x, walk), walk)
+        if self.global_residual:
+            out = out + x
+        return out[..., :height, :width]
+
+    def suppress(self, x: Tensor, walk: Walk) -> tuple[Tensor, list[Rows]]:
+        """Give the start ``(N, 16 nf, H/32, W/32)`` of the replenishment and guidance from fine to coarse."""
+        if self.variant != 'spade':
+            levels = self.pyramid(x, walk)
+        if self.variant == 'lip_spade':
+            start = levels[-1](None)
+        else:
+            start = self.start(x[:, :, ::DOWNSCALE, ::DOWNSCALE], None)
+        if self.variant != 'csr':
+            levels = [stored(x[:, :, :: 2**level, :: 2**level]) for level in range(BLOCK_LEVELS[0] + 1)]
+        return start, levels
+
+    def pyramid(self, x: Tensor, walk: Walk) -> list[Rows]:
+        """Give the six levels of the suppression pyramid, fine to coarse."""
+        height, width = x.shape[-2:]
+        picture, levels = stored(x), []
+        rows: Rows = lambda strip: self.head(picture(grow(strip, 1)), strip)  # noqa: E731
+        for level, module in enumerate([*self.levels, None]):
+            channels = module.logit_conv.in_channels if module else self.levels[-1].conv.out_channels
+            strips = walk.strips(height >> level, len(x) * (width >> level) * channels * 2)
+            store = not (walk.frugal and level == 0)
+            rows, statistics = walk.collect(rows, strips, 'instance', store)
+            levels.append(walk.settle(rows, statistics, strips, rectify=module is not None, store=store))
+            if module:
+                logit, statistics = walk.collect(module.logit(levels[-1]), strips, 'instance', store)
+                rows = module.narrow(levels[-1], logit, statistics)
+        return levels
+
+    def replenish(self, start: Tensor, guidance: list[Rows], walk: Walk) -> Tensor:
+        """Paint detail back, coarse to fine: pictures ``(N, num_in_ch, H, W)`` in (-1, 1). Empties ``guidance``."""
+        level = BLOCK_LEVELS[0]
+        height, width = start.shape[2] << level, start.shape[3] << level
+        x, statistics = walk.collect(stored(start), [None], self.norm)
+        for block, block_level in zip(self.blocks, BLOCK_LEVELS):
+            normalised = normalise(x, statistics)
+            if block_level < level:
+                x, normalised = upsampled(x), upsampled(normalised)
+                guidance.pop()
+            level = block_level
+            strips = walk.strips(height >> level, len(start) * (width >> level) * block.widest)
+            store = not (walk.frugal and level in FRUGAL_LEVELS)
+            middle, statistics = walk.collect(block.middle(normalised, guidance[-1]), strips, self.norm, store)
+            x = block.outcome(x, normalised, normalise(middle, statistics), guidance[-1])
+            if block is not self.blocks[-1]:
+                x, statistics = walk.collect(x, strips, self.norm)
+        picture = lambda strip: torch.tanh(self.to_picture(activation(x(grow(strip, 1))), strip))  # noqa: E731
+        return walk.collect(picture, strips, self.norm)[0](None)
+
+
+class RowConv2d(nn.Conv2d):
+    """A 3x3 convolution for strips: pads with zeros at the borders of the picture, not at those of the strip."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        fout, fin = weight.shape[:2]
+        super().__init__(fin, fout, 3, padding=1, bias=bias is not None, device='meta')
+        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+        if bias is not None:
+            self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+
+    def forward(self, x: Tensor, strip: Strip | None) -> Tensor:
+        """Map the rows ``grow(strip, 1)`` of the input to the rows ``strip`` of the output."""
+        if strip is None:
+            return super().forward(x)
+        top, bottom = strip.start == 0, strip.stop == strip.height
+        if top != bottom:
+            x = F.pad(x, (0, 0, int(top), int(bottom)))
+        return F.conv2d(x, self.weight, self.bias, padding=(int(top and bottom), 1))
+
+
+class FoldedSuppression(nn.Module):
+    """One level of the suppression pyramid."""
+
+    def __init__(self, module: SuppressionModule) -> None:
+        super().__init__()
+        self.logit_conv = RowConv2d(module.pool.logit_conv.weight)
+        self.logit_scale = nn.Parameter(module.pool.logit_norm.weight.detach().view(-1, 1, 1), requires_grad=False)
+        self.logit_shift = nn.Parameter(module.pool.logit_norm.bias.detach().view(-1, 1, 1), requires_grad=False)
+        self.conv = RowConv2d(module.conv.weight)  # the instance norm that follows takes any bias away
+
+    def logit(self, x: Rows) -> Rows:
+        """Give the importance of every value of ``x``, not yet normalised."""
+        return lambda strip: self.logit_conv(x(grow(strip, 1)), strip)
+
+    def narrow(self, x: Rows, logit: Rows, statistics: Statistics) -> Rows:
+        """Give the next level, half as high and wide, not yet normalised."""
+        # exp(12 (sigmoid(z) - 1/2)) = exp(6 tanh(z / 2))
+        scale = statistics.scale * self.logit_scale / 2
+        shift = (statistics.shift * self.logit_scale + self.logit_shift) / 2
+
+        def pool(strip: Strip | None) -> Tensor:
+            source = strip and Strip(max(2 * strip.start - 1, 0), 2 * strip.stop, 2 * strip.height)
+            padding = (int(source is None or source.start == 0), 1)
+            weight = torch.addcmul(shift, logit(source), scale).tanh_().mul_(LOGIT_RANGE / 2).exp_()
+            weighted = F.avg_pool2d(x(source) * weight, 3, 2, padding)
+            return weighted.div_(F.avg_pool2d(weight, 3, 2, padding))
+
+        return lambda strip: self.conv(pool(grow(strip, 1)), strip)
+
+
+class FoldedBlock(nn.Module):
+    """One replenishment block, in the two halves that its statistics divide it into."""
+
+    def __init__(self, block: ReplenishmentBlock) -> None:
+        super().__init__()
+        keep_bias = block.norm == 'rms'  # the other norms take it away again
+        self.hidden_0 = RowConv2d(block.spade_0.shared.weight, block.spade_0.shared.bias)
+        self.modulation_0 = RowConv2d(torch.cat([block.spade_0.gamma.weight, block.spade_0.beta.weight]))
+        self.conv_0 = RowConv2d(block.conv_0.weight, block.conv_0.bias if keep_bias else None)
+        shared = [block.spade_1.shared]
+        self.modulation_1 = RowConv2d(torch.cat([block.spade_1.gamma.weight, block.spade_1.beta.weight]))
+        self.conv_1 = RowConv2d(block.conv_1.weight, block.conv_1.bias)
+        self.learned_shortcut = block.learned_shortcut
+        if self.learned_shortcut:
+            shared.append(block.spade_s.shared)
+            beta = torch.einsum('oc,chij->ohij', block.conv_s.weight.flatten(1), block.spade_s.beta.weight)
+            self.gamma_s = RowConv2d(block.spade_s.gamma.weight)
+            self.beta_s = RowConv2d(beta)
+            self.conv_s = nn.Parameter(block.conv_s.weight.detach().clone(), requires_grad=False)
+        self.hidden_1 = RowConv2d(
+            torch.cat([conv.weight for conv in shared]), torch.cat([conv.bias for conv in shared])
+        )
+
+    @property
+    def widest(self) -> int:
+        """Channels of the widest tensor on the way."""
+        return self.modulation_0.out_channels
+
+    def middle(self, normalised: Rows, guidance: Rows) -> Rows:
+        """Give what lies between the two halves, ``(N, middle, H, W)``, not yet normalised."""
+
+        def compute(strip: Strip | None) -> Tensor:
+            wide = grow(strip, 1)
+            hidden = F.relu_(self.hidden_0(guidance(grow(wide, 2)), grow(wide, 1)))
+            return self.conv_0(modulate(normalised(wide), self.modulation_0(hidden, wide)), strip)
+
+        return compute
+
+    def outcome(self, x: Rows, normalised: Rows, middle: Rows, guidance: Rows) -> Rows:
+        """Give the output of the block, ``(N, fout, H, W)``, from its normalised middle."""
+
+        def compute(strip: Strip | None) -> Tensor:
+            wide = grow(strip, 1)
+            hidden = F.relu_(self.hidden_1(guidance(grow(wide, 2)), grow(wide, 1)))
+            hidden_1 = hidden[:, : self.modulation_1.in_channels]
+            out = self.conv_1(modulate(middle(wide), self.modulation_1(hidden_1, wide)), strip)
+            if not self.learned_shortcut:
+                return out.add_(x(strip))
+            hidden_s = trim(hidden[:, self.modulation_1.in_channels :], grow(wide, 1), wide)
+            out.add_(self.beta_s(hidden_s, strip))
+            return out.add_(F.conv2d(self.gamma_s(hidden_s, strip).mul_(normalised(strip)), self.conv_s))
+
+        return compute
+
+
+def modulate(normalised: Tensor, modulation: Tensor) -> Tensor:
+    """Apply gamma and beta, which come as one tensor, and the leaky ReLU."""
+    gamma, beta = modulation.chunk(2, 1)
+    return activation(torch.addcmul(beta, normalised, gamma))

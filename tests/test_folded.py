@@ -1,0 +1,156 @@
+"""The folded network against the one it is folded from, and fast convolutions against plain ones."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from hifacegan_plugin.archs.csr_arch import NORMS, VARIANTS, CSRGenerator
+from hifacegan_plugin.archs.folded_csr import FoldedCSR, Strip, Walk, grow, moments, stored, upsampled
+from hifacegan_plugin.archs.winograd import WinogradConv2d, convolve, transform_weight, use_winograd
+
+TOLERANCE = 1e-4
+WALKS = [
+    Walk(),
+    pytest.param(Walk(strip_elements=20_000), id='strips'),
+    pytest.param(Walk(strip_elements=1), id='thinnest strips'),
+    pytest.param(Walk(strip_elements=20_000, frugal=True), id='frugal'),
+]
+
+
+@torch.no_grad()
+def make_generator(**options) -> CSRGenerator:
+    """A network whose output has the contrast of a picture, unlike one that was just initialised."""
+    torch.manual_seed(0)
+    generator = CSRGenerator(num_feat=4, **options).eval()
+    for parameter in generator.parameters():
+        if parameter.dim() == 4:
+            nn.init.xavier_normal_(parameter)
+        else:
+            nn.init.normal_(parameter, 0.1, 0.1)
+    outputs = []
+    hook = generator.to_picture.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    generator(torch.rand(1, 3, 64, 64))
+    hook.remove()
+    generator.to_picture.weight.mul_(0.25 / outputs[0].std())
+    return generator
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('walk', WALKS)
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_gives_what_the_generator_gives(variant, walk):
+    generator = make_generator(variant=variant)
+    pictures = torch.rand(2, 3, 100, 75)
+    expected = generator(pictures)
+    assert 0.1 < expected.std() < 0.5
+    assert (FoldedCSR(generator)(pictures, walk) - expected).abs().max() < TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('walk', WALKS)
+@pytest.mark.parametrize('norm', NORMS)
+def test_norms_and_residual(norm, walk):
+    generator = make_generator(norm=norm, global_residual=True)
+    pictures = torch.rand(1, 3, 64, 96)
+    assert (FoldedCSR(generator)(pictures, walk) - generator(pictures)).abs().max() < TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', ['csr_ngf10_64', 'lip_spade_ngf4_64', 'spade_ngf4_64'])
+def test_gives_what_the_reference_gives(reference_dir, name):
+    tensors = load_file(reference_dir / f'{name}.safetensors')
+    prefix = 'state_dict.'
+    state_dict = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    variant = next(variant for variant in ('lip_spade', 'spade', 'csr') if name.startswith(variant))
+    generator = CSRGenerator(num_feat=10 if '10' in name else 4, variant=variant)
+    generator.load_state_dict(state_dict)
+    output = FoldedCSR(generator)(tensors['input'], Walk(strip_elements=50_000))
+    assert (output - tensors['output_per_sample']).abs().max() < TOLERANCE
+
+
+@torch.no_grad()
+def test_other_pictures_in_the_batch_change_nothing():
+    network = FoldedCSR(make_generator())
+    pictures = torch.rand(3, 3, 64, 64)
+    walk = Walk(strip_elements=20_000)
+    alone = torch.cat([network(picture[None], walk) for picture in pictures])
+    assert (network(pictures, walk) - alone).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_frugal_walk_stores_less(monkeypatch):
+    network = FoldedCSR(make_generator())
+    sizes = {}
+
+    def count(frugal):
+        stored_maps = []
+        empty = torch.empty
+
+        def record(shape, **options):
+            stored_maps.append(torch.Size(shape).numel())
+            return empty(shape, **options)
+
+        monkeypatch.setattr(torch, 'empty', record)
+        network(torch.rand(1, 3, 256, 64), Walk(20_000, frugal))
+        monkeypatch.setattr(torch, 'empty', empty)
+        return sum(stored_maps)
+
+    sizes = {frugal: count(frugal) for frugal in (False, True)}
+    assert sizes[True] < 0.6 * sizes[False]
+
+
+def test_saves_arithmetic():
+    """Counted by torch, on 128 x 128 pixels at the width 48 of the smaller published networks."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device('meta'):
+        picture = torch.rand(1, 3, 128, 128)
+        generator = CSRGenerator(num_feat=48).eval()
+    counts = []
+    for network in (generator, FoldedCSR(generator)):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(picture)
+        counts.append(counter.get_total_flops() * 16 / 1e9)  # GFLOP at 512 x 512
+    assert counts[0] == pytest.approx(863, abs=1)
+    assert counts[1] == pytest.approx(816, abs=1)
+
+
+def test_strips_of_an_upsampled_map():
+    x = torch.rand(1, 2, 6, 3)
+    whole = F.interpolate(x, scale_factor=2)
+    for start in range(12):
+        for stop in range(start + 1, 13):
+            strip = Strip(start, stop, 12)
+            assert torch.equal(upsampled(stored(x))(strip), stored(whole)(strip))
+    assert grow(Strip(0, 12, 12), 2) == Strip(0, 12, 12)
+
+
+def test_moments_survive_a_large_mean():
+    x = (1000 + torch.rand(2, 3, 64, 64, dtype=torch.float64)).contiguous(memory_format=torch.channels_last)
+    mean, variance = moments(x.float(), Strip(0, 64, 64))
+    reference = x.float().double()
+    torch.testing.assert_close(mean.double(), reference.mean((2, 3), keepdim=True), rtol=1e-7, atol=0)
+    expected = reference.var((2, 3), keepdim=True, correction=0)
+    torch.testing.assert_close(variance.double(), expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize('size', [(4, 4), (1, 1), (13, 18), (16, 7)])
+@pytest.mark.parametrize(('top', 'bottom'), [(1, 1), (0, 1), (1, 0), (2, 3)])
+def test_winograd_convolves(size, top, bottom):
+    torch.manual_seed(0)
+    x, weight = torch.rand(2, 5, size[0] + 2, size[1]), torch.randn(7, 5, 3, 3)
+    expected = F.conv2d(F.pad(x, (1, 1, top, bottom)), weight)
+    torch.testing.assert_close(convolve(x, transform_weight(weight), top, bottom), expected, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('walk', WALKS)
+def test_winograd_network_gives_what_the_generator_gives(walk):
+    generator = make_generator()
+    network = FoldedCSR(generator)
+    use_winograd(network, min_width=1)
+    assert sum(isinstance(module, WinogradConv2d) for module in network.modules()) > 30
+    pictures = torch.rand(1, 3, 100, 75)
+    assert (network(pictures, walk) - generator(pictures)).abs().max() < TOLERANCE
