@@ -64,6 +64,14 @@ def accommodate() -> None:
         resume_without_gpu()
 
 
+def current_epoch() -> int:
+    """Give the epoch that the host's training loop is in, which it tells to nobody but the sampler."""
+    return _progress['epoch']
+
+
+_progress = {'epoch': 0}
+
+
 def _import_host() -> None:
     try:
         import basicsr  # noqa: F401
@@ -93,6 +101,7 @@ def tell_datasets_the_draw() -> None:
     def and_tell(set_epoch: Callable) -> Callable:
         def set_epoch_and_tell(self: EnlargedSampler, epoch: int) -> None:
             set_epoch(self, epoch)
+            _progress['epoch'] = epoch
             if hasattr(self.dataset, 'set_epoch'):
                 self.dataset.set_epoch(epoch)
 

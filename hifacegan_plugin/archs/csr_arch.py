@@ -9,15 +9,18 @@ Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.checkpoint import checkpoint
 
 from hifacegan_plugin.archs.published_layouts import describe_mismatch, to_plugin_layout
 
@@ -74,6 +77,7 @@ class CSRGenerator(nn.Module):
         self.variant = variant
         self.norm = norm
         self.global_residual = global_residual
+        self.gradient_checkpointing = False  # in training, compute the insides of the blocks twice to save memory
 
         if variant != 'spade':
             self.suppression = SuppressionPyramid(num_in_ch, num_feat)
@@ -151,7 +155,10 @@ class CSRGenerator(nn.Module):
             if block_level < level:
                 x = F.interpolate(x, scale_factor=2, mode='nearest')
                 level = block_level
-            x = block(x, block_guidance)
+            if self.gradient_checkpointing and self.training:
+                x = checkpoint(block, x, block_guidance, use_reentrant=False, context_fn=block.recomputing)
+            else:
+                x = block(x, block_guidance)
         return torch.tanh(self.to_picture(activation(x)))
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):  # noqa: ANN201
@@ -240,6 +247,19 @@ class ReplenishmentBlock(nn.Module):
             if name.startswith('conv_'):
                 spectral_norm(module)
 
+    def recomputing(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        """Give the contexts of the two passes of gradient checkpointing; only the first one moves spectral norm."""
+        return nullcontext(), self._frozen_spectral_norm()
+
+    @contextmanager
+    def _frozen_spectral_norm(self) -> Iterator[None]:
+        parametrizations = [m.parametrizations for m in self.modules() if parametrize.is_parametrized(m)]
+        for parametrization in parametrizations:
+            parametrization.eval()
+        yield
+        for parametrization in parametrizations:
+            parametrization.train()
+
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Map ``x (N, fin, H, W)`` and ``guidance (N, C, any size)`` to ``(N, fout, H, W)``."""
         if guidance.shape[-2:] != x.shape[-2:]:
@@ -301,10 +321,26 @@ def _statistics_of_all_processes(x: Tensor) -> tuple[Tensor, Tensor]:
     local = torch.stack([x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)])
     table = x.new_zeros(dist.get_world_size(), *local.shape)
     table[dist.get_rank()] = local
-    means, variances = all_reduce(table).unbind(1)
+    means, variances = _SumOverProcesses.apply(table).unbind(1)
     mean = means.mean(0)
     variance = (variances + (means - mean).square()).mean(0)
     return mean.view(1, -1, 1, 1), variance.view(1, -1, 1, 1)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum a tensor over all processes; so is its gradient, because every process's loss depends on the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
 def init_weights(network: nn.Module) -> None:

@@ -5,10 +5,9 @@ Objective, optimisers and schedule: Yang et al., arXiv 2005.05005, section 3.4 a
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import logging
-from collections import OrderedDict
+import math
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,30 +21,35 @@ from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import imwrite, tensor2img
 from basicsr.utils.dist_util import get_dist_info, master_only
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 import hifacegan_plugin
-from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin import host
+from hifacegan_plugin.archs.published_layouts import to_plugin_layout
 from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.models.checkpoints import prune_checkpoints, write_checkpoint
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
+from hifacegan_plugin.models.option_checks import check_network_options, choose
+from hifacegan_plugin.models.stop_signal import StopSignal
 from hifacegan_plugin.weights import read_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
+AMP_DTYPES = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+ON_NOT_FINITE = {'stop': 'stop', 'skip': 'skip'}
 
 
 class HiFaceGANCSRModel(SRModel):
     """Trains and tests any generator of the host's registry with HiFaceGAN's objective.
 
-    Options under ``train`` (all losses are optional, one is needed): ``pixel_opt``, ``perceptual_opt``, ``gan_opt``,
-    ``feature_matching_opt``; ``optim_g``, ``optim_d``, ``scheduler`` (the host's, or ``LinearDecayLR``);
-    ``ema_decay``; ``net_d_iters``, ``net_d_init_iters``. With ``gan_opt``, ``network_d`` judges pairs of degraded and
-    restored picture.
+    The options under ``train`` are listed in docs/training.md. All losses (``pixel_opt``, ``perceptual_opt``,
+    ``gan_opt``, ``feature_matching_opt``) are optional, one is needed. With ``gan_opt``, ``network_d`` judges pairs of
+    degraded and restored picture.
 
     Raises:
         ValueError: for options that contradict each other or are not known to the network that they are for.
@@ -54,8 +58,21 @@ class HiFaceGANCSRModel(SRModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         for section in ('network_g', 'network_d'):
             if section in opt:
-                _check_network_options(section, opt[section])
+                check_network_options(section, opt[section])
         super().__init__(opt)
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Move a network to its device and wrap it; in training, as the options under ``train`` ask."""
+        if self.is_train:
+            if self.opt['train'].get('channels_last', False):
+                net = net.to(memory_format=torch.channels_last)
+            if net is self.net_g:
+                self._freeze_parts(net)
+                if self.opt['train'].get('gradient_checkpointing', False):
+                    if not hasattr(net, 'gradient_checkpointing'):
+                        raise ValueError(f'train: gradient_checkpointing: {type(net).__name__} does not support it.')
+                    net.gradient_checkpointing = True
+        return super().model_to_device(net)
 
     def init_training_settings(self) -> None:
         """Build what only training needs: discriminator, moving average, losses, optimisers, schedules."""
@@ -89,15 +106,28 @@ class HiFaceGANCSRModel(SRModel):
             self._load_pretrained(self.net_g_ema, 'network_g', 'params_ema')
             self.net_g_ema.eval().requires_grad_(False)
 
+        self.accumulate_iters = train_opt.get('accumulate_iters', 1)
+        self.grad_clip = train_opt.get('grad_clip', 0)
+        self.amp_dtype = choose('amp', train_opt.get('amp') or 'none', AMP_DTYPES)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
+        self.on_not_finite = choose('on_not_finite', train_opt.get('on_not_finite', 'stop'), ON_NOT_FINITE)
         self.setup_optimizers()
         self.setup_schedulers()
+        self.stop_signal = StopSignal()
 
     def setup_optimizers(self) -> None:
         """Build the optimiser of the generator and, where there is one, of the discriminator."""
-        networks = {'g': self.net_g, 'd': self.net_d} if self.cri_gan else {'g': self.net_g}
-        for label, network in networks.items():
+        groups = {'g': self._parts_by_rate()}
+        if self.cri_gan:
+            groups['d'] = [{'params': list(self.net_d.parameters())}]
+        for label, parameters in groups.items():
             options = dict(self.opt['train'][f'optim_{label}'])
-            optimizer = self.get_optimizer(options.pop('type'), network.parameters(), **options)
+            kind = options.pop('type')
+            for group in parameters:
+                group['lr'] = options['lr'] * group.pop('factor', 1)
+            if kind in ('Adam', 'AdamW'):
+                options.setdefault('fused', True)  # one kernel for all parameters, on CPUs as on GPUs
+            optimizer = self.get_optimizer(kind, parameters, **options)
             setattr(self, f'optimizer_{label}', optimizer)
             self.optimizers.append(optimizer)
 
@@ -109,34 +139,108 @@ class HiFaceGANCSRModel(SRModel):
         else:
             super().setup_schedulers()
 
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)`` in [0, 1]."""
+        super().feed_data(data)
+        self.paths = data.get('lq_path', [])
+        if self.is_train and self.opt['train'].get('channels_last', False):
+            self.lq = self.lq.to(memory_format=torch.channels_last)
+
     def optimize_parameters(self, current_iter: int) -> None:
         """Update both networks from one forward pass of each.
+
+        Raises:
+            FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``.
+            SystemExit: SIGTERM came; a checkpoint was written.
+        """
+        update = (current_iter - 1) // self.accumulate_iters + 1
+        is_last = current_iter % self.accumulate_iters == 0
+        updates_g = update % self.net_d_iters == 0 and update > self.net_d_init_iters
+
+        if (current_iter - 1) % self.accumulate_iters == 0:
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+        with self._exchanging_gradients(is_last):
+            losses = self._backward(updates_g)
+        self.log_dict, stop = self._average(losses)
+        if not all(map(math.isfinite, self.log_dict.values())):
+            self._set_batch_aside(current_iter)
+        elif is_last:
+            self._step(updates_g)
+            if updates_g and self.ema_decay > 0:
+                self.model_ema(min(self.ema_decay, (1 + update) / (10 + update)))
+        if stop:
+            logger.info(f'SIGTERM at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.')
+            self.save(host.current_epoch(), current_iter)
+            raise SystemExit(0)
+
+    def _backward(self, updates_g: bool) -> dict[str, Tensor]:
+        """Run both networks and gather the gradients; give the losses.
 
         The restored picture is cut out of the generator's graph: the losses' gradient is gathered there and sent
         through the generator once. The same pass of the discriminator serves both updates, because its weights do not
         change in between; the generator's part of it computes no gradients of the discriminator's weights.
         """
-        updates_g = current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
-        with torch.set_grad_enabled(updates_g):
-            self.output = self.net_g(self.lq)
-        restored = self.output.detach().requires_grad_(updates_g)
-
-        losses_g, losses_d = self._losses(restored)
+        with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
+            with torch.set_grad_enabled(updates_g):
+                self.output = self.net_g(self.lq)
+            restored = self.output.detach().float().requires_grad_(updates_g)
+            losses_g, losses_d = self._losses(restored)
         if updates_g:
-            (gradient,) = torch.autograd.grad(sum(losses_g.values()), restored, retain_graph=bool(losses_d))
-            self.optimizer_g.zero_grad()
-            self.output.backward(gradient)
+            total = self.scaler.scale(sum(losses_g.values()) / self.accumulate_iters)
+            (gradient,) = torch.autograd.grad(total, restored, retain_graph=bool(losses_d))
+            self.output.backward(gradient.to(self.output.dtype))
             self.output = self.output.detach()
         if losses_d:
-            self.optimizer_d.zero_grad()
-            (sum(losses_d.values()) / 2).backward()
-            self.optimizer_d.step()
-        if updates_g:
-            self.optimizer_g.step()
-            if self.ema_decay > 0:
-                self.model_ema(min(self.ema_decay, (1 + current_iter) / (10 + current_iter)))
+            self.scaler.scale(sum(losses_d.values()) / (2 * self.accumulate_iters)).backward()
+        return {**(losses_g if updates_g else {}), **losses_d}
 
-        self.log_dict = self.reduce_loss_dict(OrderedDict({**(losses_g if updates_g else {}), **losses_d}))
+    def _step(self, updates_g: bool) -> None:
+        """Let the optimisers step."""
+        networks = {self.optimizer_g: self.net_g} if updates_g else {}
+        if self.cri_gan:
+            networks[self.optimizer_d] = self.net_d
+        for optimizer, network in networks.items():
+            if self.grad_clip > 0:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip)
+            self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def _exchanging_gradients(self, exchange: bool) -> ExitStack:
+        """While gradients accumulate, keep processes from exchanging them before the last backward pass."""
+        stack = ExitStack()
+        networks = [self.net_g, self.net_d] if self.cri_gan else [self.net_g]
+        for network in networks:
+            if not exchange and isinstance(network, DistributedDataParallel):
+                stack.enter_context(network.no_sync())
+        return stack
+
+    def _average(self, losses: dict[str, Tensor]) -> tuple[dict[str, float], bool]:
+        """Average the losses over all processes; also tell whether any of them was asked to stop."""
+        asked = torch.tensor(float(self.stop_signal.came), device=self.device)
+        values = torch.stack([*(loss.detach().float() for loss in losses.values()), asked])
+        if self.opt['dist']:
+            torch.distributed.all_reduce(values)
+            values /= self.opt['world_size']
+        *averages, asked = values.tolist()
+        return dict(zip(losses, averages, strict=True)), asked > 0
+
+    def _set_batch_aside(self, current_iter: int) -> None:
+        """Write the batch whose loss is not finite for study; stop, or leave it out of the training."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        rank = self.opt.get('rank', 0)
+        path = Path(self.opt['path']['training_states']).parent / 'not_finite' / f'{current_iter}_rank{rank}.pth'
+        path.parent.mkdir(exist_ok=True)
+        write_checkpoint({'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths), 'losses': self.log_dict}, path)
+        message = f'Iteration {current_iter}: a loss is not finite ({self.log_dict}). Its batch is in {path.parent}.'
+        if self.on_not_finite == 'stop':
+            raise FloatingPointError(
+                f'{message} Lower the learning rate or set train: grad_clip; train: on_not_finite: skip goes on.'
+            )
+        logger.warning(f'{message} It is left out.')
+        self.log_dict = {}
 
     def _losses(self, restored: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Compute the terms of the generator's and of the discriminator's objective; weights are applied."""
@@ -254,6 +358,13 @@ class HiFaceGANCSRModel(SRModel):
             self.save_training_state(epoch, current_iter)
         except OSError as error:
             logger.error(f'No checkpoint at iteration {current_iter}: {error}. Training goes on.')
+        else:
+            if self.opt['rank'] == 0:
+                metric = self.opt['train'].get('keep_best')
+                records = getattr(self, 'best_metric_results', {}).values()
+                best = {record[metric]['iter'] for record in records if metric in record}
+                folders = (Path(self.opt['path'][name]) for name in ('models', 'training_states'))
+                prune_checkpoints(*folders, self.opt['train'].get('keep_last', 0), best)
 
     @master_only
     def save_network(
@@ -274,7 +385,7 @@ class HiFaceGANCSRModel(SRModel):
         content[section] = dict(self.opt[section])
         content['plugin_version'] = hifacegan_plugin.__version__
         name = 'latest' if current_iter == -1 else current_iter
-        _save(content, Path(self.opt['path']['models']) / f'{net_label}_{name}.pth')
+        write_checkpoint(content, Path(self.opt['path']['models']) / f'{net_label}_{name}.pth')
 
     @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:
@@ -286,13 +397,15 @@ class HiFaceGANCSRModel(SRModel):
             'iter': current_iter,
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'scaler': self.scaler.state_dict(),
             'best_metric_results': getattr(self, 'best_metric_results', {}),
         }
-        _save(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
+        write_checkpoint(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on where the checkpoint was written; the networks were loaded when they were built."""
         super().resume_training(resume_state)
+        self.scaler.load_state_dict(resume_state.get('scaler', {}))
         if resume_state.get('best_metric_results'):
             self.best_metric_results = resume_state['best_metric_results']
 
@@ -304,11 +417,34 @@ class HiFaceGANCSRModel(SRModel):
             RuntimeError: with ``strict``, if the weights are another network's; says which options they look like.
         """
         state_dict, _ = read_weights(load_path, param_key)
-        logger.info(f'Loading {type(self.get_bare_model(net)).__name__} from {load_path}.')
+        net = self.get_bare_model(net)
+        logger.info(f'Loading {type(net).__name__} from {load_path}.')
+        if not strict:
+            state_dict = _fitting(state_dict, net)
         try:
-            self.get_bare_model(net).load_state_dict(state_dict, strict=strict)
+            net.load_state_dict(state_dict, strict=strict)
         except RuntimeError as error:
             raise RuntimeError(f'{load_path}: {error}') from None
+
+    def _freeze_parts(self, net: nn.Module) -> None:
+        """Freeze the parts of the generator that ``train: lr_factors`` gives the factor 0."""
+        names = [name for name, _ in net.named_parameters()]
+        for part, factor in self.opt['train'].get('lr_factors', {}).items():
+            if not any(name.startswith(f'{part}.') for name in names):
+                parts = ', '.join(sorted({name.partition('.')[0] for name in names}))
+                raise ValueError(f'train: lr_factors: the generator has no part {part!r}. It has: {parts}.')
+            if factor == 0:
+                net.get_submodule(part).requires_grad_(False)
+
+    def _parts_by_rate(self) -> list[dict[str, Any]]:
+        """Sort the generator's parameters into groups by the factor that ``train: lr_factors`` gives their part."""
+        factors = self.opt['train'].get('lr_factors', {})
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.get_bare_model(self.net_g).named_parameters():
+            if parameter.requires_grad:
+                part = max((part for part in factors if name.startswith(f'{part}.')), key=len, default=None)
+                groups.setdefault(factors.get(part, 1), []).append(parameter)
+        return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items()]
 
     def _load_pretrained(self, net: nn.Module, section: str, param_key: str = 'params') -> None:
         """Load the weights that ``path: pretrain_<section>`` names, if any (resuming sets it, too)."""
@@ -337,31 +473,16 @@ class HiFaceGANCSRModel(SRModel):
             ) from error
 
 
-def _check_network_options(section: str, options: dict[str, Any]) -> None:
-    """Refuse options that the network's class does not take, before it raises a bare TypeError."""
-    if options['type'] not in ARCH_REGISTRY:
-        return  # the host's registry names what is missing
-    known = set(inspect.signature(ARCH_REGISTRY.get(options['type'])).parameters) | {'type'}
-    for key in options:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            guess = f' Did you mean {near[0]}?' if near else ''
-            raise ValueError(
-                f'{section}: {options["type"]} has no option {key!r}.{guess} It takes: {", ".join(sorted(known))}.'
-            )
-
-
-def _save(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; it appears under its name whole or not at all.
-
-    Raises:
-        OSError: if it cannot be written, e.g. because the disk is full.
-    """
-    try:
-        with whole_file(path) as part:
-            torch.save(content, part)
-    except RuntimeError as error:  # what torch's zip writer makes of a full disk
-        raise OSError(f'cannot write {path}: {error}') from error
+def _fitting(state_dict: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Give the weights that fit the network; log what is left out on either side."""
+    expected = net.state_dict()
+    state_dict = to_plugin_layout(state_dict, expected)
+    fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}
+    for what, keys in (('new', set(expected) - set(fitting)), ('left out', set(state_dict) - set(fitting))):
+        if keys:
+            logger.warning(f'Partial load: {len(keys)} tensors {what}: {", ".join(sorted(keys)[:5])} ...')
+    logger.info(f'Partial load: {len(fitting)} of {len(expected)} tensors of the network come from the file.')
+    return fitting
 
 
 def _side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
@@ -374,5 +495,5 @@ def _side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
 
 def _halve(outputs: list[list[Tensor]]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """Part a discriminator's outputs for a batch of fake and real pairs into those of each."""
-    pairs = [[layer.chunk(2) for layer in scale] for scale in outputs]
+    pairs = [[layer.float().chunk(2) for layer in scale] for scale in outputs]
     return [[fake for fake, _ in scale] for scale in pairs], [[real for _, real in scale] for scale in pairs]

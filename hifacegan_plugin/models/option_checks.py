@@ -1,0 +1,42 @@
+"""Refusals of options that would fail later, or without saying which option it was."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY
+
+
+def choose(option: str, value: str, choices: dict[str, Any]) -> Any:
+    """Give what an option under ``train`` stands for.
+
+    Raises:
+        ValueError: the value is none of the choices; names them.
+    """
+    if value not in choices:
+        raise ValueError(f'train: {option}: {value!r} is not one of {", ".join(choices)}.')
+    return choices[value]
+
+
+def check_network_options(section: str, options: dict[str, Any]) -> None:
+    """Refuse options that the network's class does not take, before it raises a bare TypeError.
+
+    Args:
+        section: ``network_g`` or ``network_d``, for the message.
+        options: the options of the network, with its ``type``.
+
+    Raises:
+        ValueError: an option is unknown; names it, the likely right one and all there are.
+    """
+    if options['type'] not in ARCH_REGISTRY:
+        return  # the host's registry names what is missing
+    known = set(inspect.signature(ARCH_REGISTRY.get(options['type'])).parameters) | {'type'}
+    for key in options:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            guess = f' Did you mean {near[0]}?' if near else ''
+            raise ValueError(
+                f'{section}: {options["type"]} has no option {key!r}.{guess} It takes: {", ".join(sorted(known))}.'
+            )

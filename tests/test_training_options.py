@@ -1,0 +1,244 @@
+"""What the options under ``train:`` promise: the same update by other means, or the one that they describe."""
+
+import copy
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from basicsr.models import build_model
+from conftest import REPOSITORY
+from test_hifacegan_csr_model import OPTIONS, batch, built, train
+
+
+@pytest.fixture
+def options(tmp_path):
+    opt = copy.deepcopy(OPTIONS)
+    for name in ('models', 'training_states'):
+        (tmp_path / name).mkdir()
+        opt['path'][name] = str(tmp_path / name)
+    return opt
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: parameter.grad.clone() for name, parameter in model.net_g.named_parameters()}
+
+
+def after_one_iteration(options, **train_options):
+    """A model after one iteration with some options more, from the same start as without them."""
+    opt = copy.deepcopy(options)
+    opt['train'].update(train_options)
+    return train(built(opt), range(1, 2))
+
+
+@pytest.mark.parametrize('option', ['gradient_checkpointing', 'channels_last'])
+def test_other_means_give_the_same_update(options, option):
+    options['network_g']['norm'] = 'batch'
+    plain, other = after_one_iteration(options), after_one_iteration(options, **{option: True})
+    assert other.get_current_log() == pytest.approx(plain.get_current_log(), rel=1e-4)
+    for name, gradient in gradients(plain).items():
+        torch.testing.assert_close(gradients(other)[name], gradient, atol=1e-6, rtol=1e-3)
+    for name, value in plain.net_g.state_dict().items():
+        if name.endswith(('._u', '._v')):  # the second pass of checkpointing must not move spectral norm again
+            torch.testing.assert_close(other.net_g.state_dict()[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_gradient_checkpointing_saves_memory(options):
+    def kept_for_backward(checkpointing: bool) -> int:
+        sizes = []
+
+        def pack(tensor):
+            sizes.append(tensor.numel())
+            return tensor
+
+        network = built(options).net_g
+        network.gradient_checkpointing = checkpointing
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            network(batch(0)['lq'])
+        return sum(sizes)
+
+    assert kept_for_backward(True) < 0.6 * kept_for_backward(False)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(options):
+    options['network_g']['norm'] = 'instance'  # so that pictures do not depend on their neighbours
+    options['train']['ema_decay'] = 0
+    whole = train(built(options), range(1, 2))
+    options['train']['accumulate_iters'] = 2
+    halves = built(options)
+    before = halves.net_g.to_picture.weight.clone()
+    for iteration in (1, 2):
+        halves.feed_data({name: pictures[iteration - 1 : iteration] for name, pictures in batch(1).items()})
+        halves.optimize_parameters(iteration)
+        assert torch.equal(before, halves.net_g.to_picture.weight) == (iteration == 1)
+    # Spectral norm takes a step at every pass, so that the second half meets slightly other weights.
+    for name, gradient in gradients(whole).items():
+        tolerance = max(1e-3 * gradient.abs().max().item(), 1e-9)
+        torch.testing.assert_close(gradients(halves)[name], gradient, atol=tolerance, rtol=0.02)
+
+
+def test_bf16_follows_fp32(options):
+    exact, rounded = after_one_iteration(options), after_one_iteration(options, amp='bf16')
+    for name, value in exact.get_current_log().items():
+        assert rounded.get_current_log()[name] == pytest.approx(value, rel=0.03), name
+    assert all(parameter.dtype is torch.float32 for parameter in rounded.net_g.parameters())
+
+
+def test_fp16_scales_its_gradients_and_keeps_the_scale_in_checkpoints(options):
+    options['train']['amp'] = 'fp16'
+    model = built(options)
+    model.scaler = torch.amp.GradScaler('cpu', init_scale=8.0)
+    train(model, range(1, 3))
+    model.save(0, 2)
+    assert torch.load(Path(options['path']['training_states']) / '2.state')['scaler']['scale'] == 8.0
+    plain = after_one_iteration(OPTIONS | {'path': options['path']})
+    scaled = built(options)
+    scaled.scaler = torch.amp.GradScaler('cpu', init_scale=8.0)
+    train(scaled, range(1, 2))
+    expected = gradients(plain)['to_picture.bias']
+    torch.testing.assert_close(gradients(scaled)['to_picture.bias'], expected, atol=0.01, rtol=0.05)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(options):
+    model = after_one_iteration(options, grad_clip=1e-3)
+    for network in (model.net_g, model.net_d):
+        norm = torch.stack([parameter.grad.norm() for parameter in network.parameters()]).norm()
+        assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_parts_learn_at_rates_of_their_own_or_not_at_all(options):
+    options['train']['lr_factors'] = {'suppression': 0, 'blocks': 0.1, 'blocks.6': 1}
+    model = built(options)
+    before = copy.deepcopy(model.net_g.state_dict())
+    train(model, range(1, 3))
+    moved = {name for name, p in model.net_g.named_parameters() if not torch.equal(before[name], p)}
+    assert moved
+    assert not any(name.startswith('suppression.') for name in moved)
+    rates = {id(p): group['lr'] for group in model.optimizer_g.param_groups for p in group['params']}
+    for part, rate in (('blocks.0', 1e-4), ('blocks.6', 1e-3), ('start', 1e-3)):
+        assert {rates[id(p)] for p in model.net_g.get_submodule(part).parameters()} == {rate}
+
+
+def test_a_part_that_is_not_there_is_named(options):
+    options['train']['lr_factors'] = {'encoder': 0}
+    with pytest.raises(ValueError, match=r"no part 'encoder'. It has: blocks, start, suppression, to_picture"):
+        built(options)
+
+
+def test_a_partial_load_takes_what_fits_and_reports(options, caplog):
+    other = copy.deepcopy(options)
+    other['network_g']['variant'] = 'spade'
+    donor = built(other, seed=1)
+    donor.save(0, 1)
+    options['path'].update(pretrain_network_g=f'{options["path"]["models"]}/net_g_1.pth', strict_load_g=False)
+    with caplog.at_level(logging.INFO, 'basicsr'):
+        model = built(options)
+    assert torch.equal(model.net_g.to_picture.weight, donor.net_g.to_picture.weight)
+    assert 'tensors of the network come from the file' in caplog.text
+    assert 'tensors new: ' in caplog.text
+
+
+@pytest.mark.parametrize('reaction', ['stop', 'skip'])
+def test_a_loss_that_is_not_finite_is_set_aside(options, reaction, tmp_path):
+    options['train']['on_not_finite'] = reaction
+    model = train(built(options), range(1, 2))
+    before = copy.deepcopy(model.net_g.state_dict())
+    poisoned = batch(2)
+    poisoned['gt'][0, 0, 0, 0] = float('nan')
+    model.feed_data({**poisoned, 'lq_path': ['good.png', 'bad.png']})
+    if reaction == 'stop':
+        with pytest.raises(FloatingPointError, match='Iteration 2: a loss is not finite'):
+            model.optimize_parameters(2)
+    else:
+        model.optimize_parameters(2)
+    assert all(torch.equal(before[name], p) for name, p in model.net_g.named_parameters())
+    aside = torch.load(tmp_path / 'not_finite/2_rank0.pth')
+    assert aside['paths'] == ['good.png', 'bad.png']
+    assert aside['gt'].isnan().sum() == 1
+    train(model, range(3, 4))
+    assert all(p.isfinite().all() for p in model.net_g.parameters())
+
+
+def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
+    options['train'].update(keep_last=2, keep_best='psnr')
+    model = built(options)
+    model.best_metric_results = {'val': {'psnr': {'val': 30.0, 'iter': 2, 'better': 'higher'}}}
+    for iteration in range(1, 7):
+        model.save(0, iteration)
+        assert (Path(options['path']['training_states']) / f'{iteration}.state').exists()
+    left = sorted(path.name for path in Path(options['path']['training_states']).iterdir())
+    assert left == ['2.state', '5.state', '6.state']
+    networks = sorted(path.name for path in Path(options['path']['models']).iterdir())
+    assert networks == sorted(f'net_{n}_{i}.pth' for n in 'gd' for i in (2, 5, 6))
+
+
+@pytest.mark.parametrize(('option', 'value', 'known'), [
+    ('amp', 'half', 'none, bf16, fp16'), ('on_not_finite', 'ignore', 'stop, skip')
+])
+def test_unknown_choices_are_named(options, option, value, known):
+    options['train'][option] = value
+    with pytest.raises(ValueError, match=f"train: {option}: '{value}' is not one of {known}"):
+        build_model(options)
+
+
+# Run by torchrun: each process trains on its half of the batches of `test_hifacegan_csr_model`.
+HALVES = """
+import json, os, sys, torch
+sys.path.insert(0, sys.argv[1])
+from test_hifacegan_csr_model import batch, built
+rank = int(os.environ['RANK'])
+torch.distributed.init_process_group('gloo')
+model = built({**json.loads(sys.argv[2]), 'dist': True, 'rank': rank, 'world_size': 2})
+for iteration in range(1, 11):
+    model.update_learning_rate(iteration)
+    model.feed_data({name: pictures[rank::2] for name, pictures in batch(iteration).items()})
+    model.optimize_parameters(iteration)
+torch.save({'g': model.get_bare_model(model.net_g).state_dict(), 'log': model.get_current_log()}, f'{rank}.pth')
+"""
+
+
+def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(options, tmp_path):
+    options['network_g']['norm'] = 'syncbatch'
+    options['train']['scheduler'] = {'type': 'LinearDecayLR', 'start_iter': 5, 'end_iter': 20}
+    for name in ('optim_g', 'optim_d'):  # Adam would blow up the rounding of gradients that are all but zero
+        options['train'][name] = {'type': 'SGD', 'lr': 0.05}
+    (tmp_path / 'halves.py').write_text(HALVES)
+    command = [
+        sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29741', 'halves.py',
+        str(REPOSITORY / 'tests'), json.dumps(options),
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    whole = train(built(options), range(1, 11))
+    for rank in (0, 1):
+        halves = torch.load(tmp_path / f'{rank}.pth')
+        assert halves['log'] == pytest.approx(whole.get_current_log(), abs=1e-4)
+        for name, value in whole.net_g.state_dict().items():
+            torch.testing.assert_close(halves['g'][name], value, atol=1e-4, rtol=0)
+
+
+def test_sigterm_saves_and_leaves_and_the_rest_can_go_on(small_lmdb, tmp_path):
+    from test_host_commands import DEMO, logged, run, small
+
+    command = [sys.executable, '-m', 'basicsr.train', '-opt', str(DEMO)]
+    overrides = small(small_lmdb, 2000, logger__save_checkpoint_freq=1900, val__val_freq=1900)
+    with (tmp_path / 'log').open('w') as log:
+        process = subprocess.Popen(
+            [*command, *overrides], cwd=tmp_path, stdout=log, stderr=log, env={**os.environ, 'OMP_NUM_THREADS': '1'}
+        )
+        deadline = time.monotonic() + 120
+        while not logged((tmp_path / 'log').read_text()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    output = (tmp_path / 'log').read_text()
+    (state,) = (tmp_path / 'experiments/HiFaceGAN_demo/training_states').iterdir()
+    assert f'SIGTERM at iteration {state.stem}: saving' in output
+    stopped_at = int(state.stem)
+    resumed = run([*command, '--auto_resume', *small(small_lmdb, stopped_at + 1)], tmp_path)
+    assert list(logged(resumed)) == [stopped_at + 1]
