@@ -59,8 +59,6 @@ class DamagedDatabaseError(Exception):
 class LmdbWriter:
     """Writes encoded pictures into the database in `folder`, which is made where it is missing."""
 
-    suffix = '.lmdb'
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
@@ -134,7 +132,7 @@ def read_meta_info(folder: Path) -> dict[str, tuple[int, int, int]]:
         raise DamagedDatabaseError(f'{folder / META_INFO} cannot be read: {error}') from error
     shapes = {}
     for number, line in enumerate(lines, start=1):
-        match = re.fullmatch(r'([^.\s]+)\.png \((\d+),(\d+),(\d+)\) -?\d+', line)
+        match = re.fullmatch(r'([^.]+)\.png \((\d+),(\d+),(\d+)\) -?\d+', line)
         if match is None:
             raise DamagedDatabaseError(f'{folder / META_INFO}, line {number}: no "key.png (h,w,c) level": {line!r}')
         key, *shape = match.groups()

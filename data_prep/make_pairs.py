@@ -113,6 +113,8 @@ def prepare(source: Path, options: Options, degrade: Any, picture: tuple[str, st
         lq, gt = make_entries(read_source(source, name, options.max_pixels), name, key, options, degrade)
     except PictureError as error:
         return Outcome({}, rejected=str(error))
+    except UnicodeEncodeError:
+        return Outcome({}, rejected='its name, on which the draws depend, is not UTF-8: rename it')
     suffix = '' if options.folders else '.lmdb'
     return Outcome({f'lq{suffix}': [lq], f'gt{suffix}': [gt]})
 

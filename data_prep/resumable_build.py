@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 JOURNAL = 'build.jsonl'
 BATCH_BYTES = 64 << 20
+_HOW_TO_GO_ON = 'What is finished is kept: make room or mend the cause, then run the same command with --resume'
 
 
 class BuildError(Exception):
@@ -85,10 +86,11 @@ def build(
     partial = target.with_name(f'.{target.name}.partial')
     header = {'settings': dict(settings), 'sources': _digest(sources), 'overwrite': overwrite}
     try:
-        if target.exists() and not partial.exists():
-            if resume:
+        if target.exists():
+            if resume and not partial.exists():
                 return _read_summary(target, header)
-            _check_replaceable(target, overwrite)
+            if not resume:
+                _check_replaceable(target, overwrite)
         with _journal(partial, target) as journal:
             records = _read_journal(journal)
             if records and not (resume or overwrite):
@@ -110,11 +112,12 @@ def build(
             if check:
                 check(partial)
             _rename(partial, target, header['overwrite'])
-    except (OSError, lmdb.Error) as error:
-        raise BuildError(
-            f'cannot write {partial}: {getattr(error, "strerror", None) or error}. What is finished is kept: mend the '
-            'cause (is the disk full?) and run the same command with --resume'
-        ) from error
+    except OSError as error:
+        raise BuildError(f'cannot write {error.filename or partial}: {error.strerror}. {_HOW_TO_GO_ON}') from error
+    except lmdb.Error as error:
+        # A full disk cuts a write short, and LMDB calls that an input/output error: so the room is stated.
+        room = f'{shutil.disk_usage(partial).free / 1e6:,.0f} MB free on its disk'
+        raise BuildError(f'cannot write {partial}: {error} ({room}). {_HOW_TO_GO_ON}') from error
     except DamagedDatabaseError as error:
         raise BuildError(f'{error}: begin anew with --overwrite') from error
     return Summary(len(sources) - len(rejected), len(rejected))

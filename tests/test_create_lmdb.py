@@ -675,6 +675,7 @@ class TestDiskFull:
 
         done = drive(*arguments, status=2, preexec_fn=limit)
         assert 'cannot write' in done.stderr
+        assert 'MB free on its disk' in done.stderr
         assert 'with --resume' in done.stderr
         assert 'Traceback' not in done.stderr
         assert not (tmp_path / 'x.lmdb').exists()

@@ -66,7 +66,7 @@ def test_the_hosts_own_database_passes(sound, tmp_path):
     from basicsr.utils.lmdb_util import make_lmdb_from_imgs
     cv2.imwrite(str(tmp_path / 'grey.png'), data.camera())
     cv2.imwrite(str(tmp_path / 'alpha.png'), np.dstack([data.astronaut(), data.camera()]))
-    make_lmdb_from_imgs(str(tmp_path), str(tmp_path / 'x.lmdb'), ['grey.png', 'alpha.png'], ['grey', 'alpha'])
+    make_lmdb_from_imgs(str(tmp_path), str(tmp_path / 'x.lmdb'), ['grey.png', 'alpha.png'], ['a grey', 'b/alpha'])
     run('verify_lmdb.py', tmp_path / 'x.lmdb')
 
 
