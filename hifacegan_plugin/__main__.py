@@ -13,6 +13,8 @@ import hifacegan_plugin
 
 # name: (module, one line of help)
 COMMANDS = {
+    'convert': ('hifacegan_plugin.restore.convert', 'write weights of any kind as safetensors, with their options'),
+    'export': ('hifacegan_plugin.restore.export', 'write the network for ONNX Runtime or OpenVINO'),
     'report': ('hifacegan_plugin.report', 'table and picture sheet of what basicsr.test restored'),
     'restore': ('hifacegan_plugin.restore.command', 'restore pictures, folders or videos with trained weights'),
 }

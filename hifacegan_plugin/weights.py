@@ -27,6 +27,11 @@ from hifacegan_plugin.atomic import whole_file
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 OPTIONS_KEY = 'network_g'  # of the options, in checkpoints and in the metadata of safetensors files
+# What leaves no trace in the weights, as tensors beside them, for programs that hand on nothing but tensors.
+MARKERS: dict[str, tuple[str, Any]] = {
+    'option.norm.rms': ('norm', 'rms'),
+    'option.global_residual': ('global_residual', True),
+}
 PARAM_KEYS = ('params_ema', 'params')  # of the host's checkpoints; the first one found is taken
 
 
@@ -57,6 +62,8 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
         state_dict, options = _read_safetensors(path)
     else:
         state_dict, options = _read_checkpoint(path, param_key)
+    state_dict, marked = split_markers(state_dict)
+    options = marked | options
     damaged = [key for key, value in state_dict.items() if not value.isfinite().all()]
     if damaged:
         raise WeightsError(
@@ -74,12 +81,19 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
     """
     path = Path(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
+    tensors |= {key: torch.ones(1) for key, (option, value) in MARKERS.items() if options.get(option) == value}
     metadata = {'format': 'pt', OPTIONS_KEY: json.dumps(dict(options))}
     try:
         with whole_file(path) as part:
             save_file(tensors, part, metadata)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: cannot be written ({error}). Check folder, permissions and space.') from error
+
+
+def split_markers(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Separate the weights from the options that tensors beside them mark."""
+    options = dict(MARKERS[key] for key in state_dict if key in MARKERS)
+    return {key: value for key, value in state_dict.items() if key not in MARKERS}, options
 
 
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRGenerator:

@@ -101,11 +101,17 @@ class Statistics(NamedTuple):
 
 def normalise(rows: Rows, statistics: Statistics) -> Rows:
     """Give the rows with zero mean and unit variance per channel (norm ``rms``: with unit mean square)."""
-    return lambda strip: torch.addcmul(statistics.shift, rows(strip), statistics.scale)
+    return lambda strip: rescale(rows(strip), *statistics)
+
+
+def rescale(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Compute ``x * scale + shift`` in float32, whatever the type of ``x``."""
+    return torch.addcmul(shift, x.float(), scale).to(x.dtype)
 
 
 def moments(x: Tensor, strip: Strip | None) -> tuple[Tensor, Tensor]:
     """Mean and variance of ``(N, C, H, W)`` over space, each ``(N, C, 1, 1)``."""
+    x = x.float()
     if strip is None:
         mean = x.mean((2, 3), keepdim=True)
         return mean, (x - mean).square().mean((2, 3), keepdim=True)
@@ -292,7 +298,7 @@ class FoldedSuppression(nn.Module):
         def pool(strip: Strip | None) -> Tensor:
             source = strip and Strip(max(2 * strip.start - 1, 0), 2 * strip.stop, 2 * strip.height)
             padding = (int(source is None or source.start == 0), 1)
-            weight = torch.addcmul(shift, logit(source), scale).tanh_().mul_(LOGIT_RANGE / 2).exp_()
+            weight = rescale(logit(source), scale, shift).tanh_().mul_(LOGIT_RANGE / 2).exp_()
             weighted = F.avg_pool2d(x(source) * weight, 3, 2, padding)
             return weighted.div_(F.avg_pool2d(weight, 3, 2, padding))
 

@@ -1,0 +1,155 @@
+"""``hifacegan restore -i photos -o results -w net_g.pth``: pictures, folders, globs and videos.
+
+``torchrun --nproc_per_node=4 -m hifacegan_plugin restore ...`` shares the files out among processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
+from hifacegan_plugin.restore.pictures import READABLE, WRITABLE, PictureError, read_picture, write_picture
+from hifacegan_plugin.restore.restorer import GIB, Restorer
+from hifacegan_plugin.restore.video import VIDEOS, restore_video
+from hifacegan_plugin.weights import WeightsError
+
+SHEET_SUFFIX = '_sheet'
+
+
+class Task(NamedTuple):
+    """A file to restore and where the result goes."""
+
+    source: Path
+    target: Path
+
+
+class Failure(NamedTuple):
+    """A file that could not be restored, and why."""
+
+    source: Path
+    reason: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan restore``."""
+    parser.add_argument('-i', '--input', required=True, help='picture, video, folder (searched through) or glob')
+    parser.add_argument('-o', '--output', required=True, type=Path, help='folder for the results')
+    parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
+    parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
+    parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
+    parser.add_argument('--threads', type=int, help='processor cores to use (default: as many as torch takes)')
+    parser.add_argument(
+        '--memory', type=float, default=3, metavar='GIB',
+        help='what one picture may take; larger ones are restored more slowly from less (default: 3)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--max-megapixels', type=float, default=150, metavar='MP', help='refuse larger pictures (default: 150)'
+    )
+    parser.add_argument(
+        '--format', choices=[suffix[1:] for suffix in WRITABLE], help='of the results (default: that of the input)'
+    )
+    parser.add_argument('--resume', action='store_true', help='leave out what the output folder already holds')
+    parser.add_argument('--sheet', action='store_true', help='also write input and result side by side')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Restore everything; 0 if nothing failed, 1 if something did, 2 if there was nothing to start with."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    # Under torchrun every process takes its share of the files.
+    rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        tasks, failures = plan(arguments.input, arguments.output, arguments.format)
+        restorer = Restorer(arguments.weights, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
+    except OSError as error:
+        print(f'hifacegan restore: {arguments.output} cannot be the output folder ({error.strerror})', file=sys.stderr)
+        return 2
+    except (WeightsError, EngineError, PictureError) as error:
+        print(f'hifacegan restore: {error}', file=sys.stderr)
+        return 2
+    tasks, failures = tasks[rank::processes], failures[rank::processes]
+    waiting = [task for task in tasks if not (arguments.resume and task.target.exists())]
+    progress = tqdm(waiting, unit='picture', disable=None, position=rank)
+    with logging_redirect_tqdm([logging.getLogger('basicsr')]):
+        for task in progress:
+            try:
+                restore_file(restorer, task, arguments.sheet, int(arguments.max_megapixels * 1e6))
+            except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
+                failures.append(Failure(task.source, str(error)))
+    restored = len(waiting) - sum(failure.source in {task.source for task in waiting} for failure in failures)
+    print(f'{restored} restored, {len(tasks) - len(waiting)} done before, {len(failures)} failed')
+    for failure in failures:
+        print(f'failed: {failure.source} {failure.reason}', file=sys.stderr)
+    return 1 if failures else 0
+
+
+def plan(pattern: str, output: Path, file_format: str | None) -> tuple[list[Task], list[Failure]]:
+    """Find what is to be restored, in a fixed order, and name the results.
+
+    Raises:
+        PictureError: if nothing is found.
+    """
+    given = Path(pattern)
+    if given.is_dir():
+        root, files = given, [path for path in given.rglob('*') if path.suffix.lower() in READABLE + VIDEOS]
+        # Neither the results of an earlier run nor half-written files
+        files = [path for path in files if not path.is_relative_to(output) and not path.name.startswith('.')]
+    else:
+        files = [given] if given.exists() else [Path(path) for path in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+        files = [path for path in files if not path.is_dir()]
+        root = Path(os.path.commonpath([path.parent for path in files])) if files else given
+    if not files:
+        raise PictureError(f'{pattern}: no picture or video there. Read are {", ".join(READABLE + VIDEOS)}.')
+    tasks, failures = {}, []
+    for source in sorted(files):
+        target = output / source.relative_to(root).with_suffix(_target_suffix(source, file_format))
+        if target in tasks:
+            failures.append(Failure(source, f'has the same result file as {tasks[target].source}: {target}'))
+        elif target.exists() and target.samefile(source):
+            failures.append(Failure(source, 'would be overwritten by its own result: choose another output folder'))
+        else:
+            tasks[target] = Task(source, target)
+    return list(tasks.values()), failures
+
+
+def _target_suffix(source: Path, file_format: str | None) -> str:
+    suffix = source.suffix.lower()
+    if suffix in VIDEOS:
+        return '.mp4'
+    if file_format:
+        return f'.{file_format}'
+    return source.suffix if suffix in WRITABLE else '.png'
+
+
+def restore_file(restorer: Restorer, task: Task, sheet: bool, max_pixels: int) -> None:
+    """Restore one picture or video.
+
+    Raises:
+        PictureError: if it cannot be read or the result cannot be written.
+    """
+    task.target.parent.mkdir(parents=True, exist_ok=True)
+    if task.source.suffix.lower() in VIDEOS:
+        restore_video(restorer, task.source, task.target)
+        return
+    picture = read_picture(task.source, max_pixels)
+    restored = replace(picture, pixels=restorer(picture.pixels))
+    if sheet:
+        side_by_side = replace(picture, pixels=np.concatenate([picture.pixels, restored.pixels], axis=1))
+        write_picture(task.target.with_stem(task.target.stem + SHEET_SUFFIX), side_by_side)
+    write_picture(task.target, restored)

@@ -1,0 +1,191 @@
+"""What runs the folded network: torch, ONNX Runtime or OpenVINO.
+
+An engine is a function from pictures ``(N, C, H, W)``, float32 in [0, 1], H and W from 64 up, to pictures of the same
+shape.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hifacegan_plugin.archs.csr_arch import MIN_SIZE, CSRGenerator
+from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk
+from hifacegan_plugin.archs.winograd import use_winograd
+
+Engine = Callable[[np.ndarray], np.ndarray]
+
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+STRIP_ELEMENTS = 1 << 21  # 8 MiB of float32: what a cache holds from one operation to the next
+TOLERANCE = 1e-3  # of an exported network: the largest difference to torch on a picture of noise
+
+
+class EngineError(ValueError):
+    """An engine that is not installed or cannot do what it is asked to; the message names the mend."""
+
+
+def choose_engine(name: str, dtype: str) -> str:
+    """Resolve ``auto`` to what is fastest among what is installed, and check that the engine can do what is asked.
+
+    Raises:
+        EngineError: if the engine or dtype is unknown, the engine is not installed or cannot compute in ``dtype``.
+    """
+    cuda = torch.cuda.is_available()
+    if name == 'auto':
+        # Only OpenVINO gains from the bfloat16 units of a processor; torch is the fastest in float32.
+        name = 'openvino' if dtype == 'bfloat16' and not cuda and find_spec('openvino') else 'torch'
+    if name not in ENGINES:
+        raise EngineError(f'engine {name!r}: take one of auto, {", ".join(ENGINES)}.')
+    if dtype not in DTYPES:
+        raise EngineError(f'dtype {dtype!r}: take one of {", ".join(DTYPES)}.')
+    module = {'onnx': 'onnxruntime'}.get(name, name)
+    if name in EXPORTED and find_spec(module) is None:
+        raise EngineError(f'engine {name}: {module} is not installed. Run: pip install "hifacegan-plugin[{name}]"')
+    if dtype == 'float16' and (name in EXPORTED or not cuda):
+        raise EngineError(f'engine {name}: float16 needs torch and a CUDA device. Take bfloat16 or float32.')
+    if dtype == 'bfloat16' and name == 'onnx':
+        raise EngineError('engine onnx: has no bfloat16 convolutions. Take openvino or torch, or float32.')
+    return name
+
+
+def open_torch(generator: CSRGenerator, dtype: str, frugal: bool = False) -> Engine:
+    """Run with torch, on the first CUDA device if there is one.
+
+    Args:
+        generator: the network.
+        dtype: a key of ``DTYPES``.
+        frugal: half the memory for a quarter more work.
+    """
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    network = FoldedCSR(generator)
+    if device.type == 'cpu' and dtype == 'float32':
+        use_winograd(network)
+    network = network.to(device, DTYPES[dtype])
+    walk = Walk(STRIP_ELEMENTS, frugal) if frugal or device.type == 'cpu' else Walk()
+
+    def restore(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(pictures).to(device, DTYPES[dtype]), walk).float().cpu().numpy()
+
+    return restore
+
+
+def open_compiled(generator: CSRGenerator, dtype: str) -> Engine:
+    """Run with torch, compiled for the size of the first picture (needs a C++ compiler on a CPU, Triton on a GPU)."""
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    network = torch.compile(FoldedCSR(generator).to(device, DTYPES[dtype]))
+
+    def restore(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(pictures).to(device, DTYPES[dtype])).float().cpu().numpy()
+
+    return restore
+
+
+def write_onnx(generator: CSRGenerator, path: Path) -> None:
+    """Write the folded network as ONNX, opset 18, with dynamic batch, height and width."""
+    dynamic = {name: {0: 'batch', 2: 'height', 3: 'width'} for name in ('input', 'output')}
+    with warnings.catch_warnings():
+        # The exporter is called deprecated; its successor gives the same graph, forty times slower.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            FoldedCSR(generator),
+            (torch.rand(1, generator.num_in_ch, MIN_SIZE, MIN_SIZE),),
+            path,
+            input_names=['input'],
+            output_names=['output'],
+            opset_version=18,
+            dynamic_axes=dynamic,
+            dynamo=False,
+        )
+
+
+def load_onnx(path: Path, dtype: str) -> Engine:
+    """Run a written network with ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, ['CPUExecutionProvider'])
+    return lambda pictures: session.run(None, {'input': pictures})[0]
+
+
+def write_openvino(generator: CSRGenerator, path: Path) -> None:
+    """Write the folded network for OpenVINO (``.xml``, ``.bin`` beside it), with dynamic batch, height and width."""
+    import openvino
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # sizes become constants of the trace where they make no difference
+        example = torch.rand(1, generator.num_in_ch, MIN_SIZE, MIN_SIZE)
+        network = openvino.convert_model(FoldedCSR(generator), example_input=(example,))
+    network.reshape([-1, generator.num_in_ch, -1, -1])
+    openvino.save_model(network, path, compress_to_fp16=False)
+
+
+def load_openvino(path: Path, dtype: str) -> Engine:
+    """Run a written network with OpenVINO on the CPU, in bfloat16 if asked."""
+    import openvino
+
+    settings = {
+        'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+        'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[dtype],
+        'PERFORMANCE_HINT': 'LATENCY',
+    }
+    network = openvino.compile_model(path, 'CPU', settings)
+    return lambda pictures: network(pictures)[0]
+
+
+# Engines that run a file: suffix, how to write it, how to load it.
+EXPORTED = {'onnx': ('.onnx', write_onnx, load_onnx), 'openvino': ('.xml', write_openvino, load_openvino)}
+ENGINES = ('torch', 'compiled', *EXPORTED)
+
+
+def open_engine(name: str, generator: CSRGenerator, dtype: str) -> Engine:
+    """Make an engine that :func:`choose_engine` has let pass."""
+    if name == 'torch':
+        return open_torch(generator, dtype)
+    if name == 'compiled':
+        return open_compiled(generator, dtype)
+    suffix, write, load = EXPORTED[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f'network{suffix}')
+        write(generator, path)
+        return load(path, dtype)
+
+
+def export(generator: CSRGenerator, to: str, path: Path) -> float:
+    """Write the folded network for another engine, once what was written agrees with torch.
+
+    Args:
+        generator: the network.
+        to: ``onnx`` or ``openvino``.
+        path: the file, ``.onnx`` or ``.xml`` (with a ``.bin`` beside it).
+
+    Returns:
+        The largest difference to torch, on pictures of noise of another size than the network was traced with.
+
+    Raises:
+        EngineError: if the engine is not installed, the suffix is wrong, or the result differs by more than 1e-3.
+        OSError: if the file cannot be written.
+    """
+    choose_engine(to, 'float32')
+    suffix, write, load = EXPORTED[to]
+    if path.suffix != suffix:
+        raise EngineError(f'{path}: the file for {to} must end in {suffix}.')
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        write(generator, Path(folder, path.name))
+        pictures = torch.rand(2, generator.num_in_ch, MIN_SIZE + 36, MIN_SIZE + 69)
+        with torch.inference_mode():
+            expected = generator(pictures).numpy()
+        difference = float(np.abs(load(Path(folder, path.name), 'float32')(pictures.numpy()) - expected).max())
+        if not difference <= TOLERANCE:
+            raise EngineError(f'{path}: not written, because {to} differs from torch by {difference:.2g}.')
+        for written in sorted(Path(folder).iterdir()):
+            written.replace(path.parent / written.name)
+    return difference

@@ -1,0 +1,28 @@
+"""``hifacegan export -w net_g.pth --to onnx -o net_g.onnx``: the folded network for another engine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hifacegan_plugin.restore.engines import EXPORTED, EngineError, export
+from hifacegan_plugin.weights import WeightsError, load_generator
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan export``."""
+    parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
+    parser.add_argument('--to', required=True, choices=EXPORTED, help='the engine')
+    parser.add_argument('-o', '--output', required=True, type=Path, help='the file: .onnx, or .xml for openvino')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file; 0 if it agrees with torch."""
+    try:
+        difference = export(load_generator(arguments.weights), arguments.to, arguments.output)
+    except (WeightsError, EngineError, OSError) as error:
+        print(f'hifacegan export: {error}', file=sys.stderr)
+        return 2
+    print(f'{arguments.output}: written; differs from torch by {difference:.1e} at most')
+    return 0

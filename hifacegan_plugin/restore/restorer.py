@@ -1,0 +1,111 @@
+"""Pictures in, pictures out: any size, grey or colour, with or without alpha, 8 or 16 bits."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from hifacegan_plugin.archs.csr_arch import DOWNSCALE, MIN_SIZE, CSRGenerator
+from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine, open_torch
+from hifacegan_plugin.restore.tiles import restore_in_tiles
+from hifacegan_plugin.weights import load_generator
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+GIB = 1 << 30
+OVERLAP = 64  # pixels between tiles
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+# Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured.
+NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (1.3, 6)}
+
+
+class Restorer:
+    """Restores pictures with the weights of a file: ``Restorer('net_g.pth')(image)``.
+
+    Args:
+        weights: a file that :func:`hifacegan_plugin.weights.load_generator` reads, or a network.
+        engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto`` for the fastest one that is installed.
+        dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
+        memory: bytes that a picture may take while it is restored, besides the program and its weights. Pictures that
+            would take more are restored by torch from less memory, with the same result; those that still do not fit,
+            in overlapping tiles, with a warning, because tiles are normalised apart.
+
+    Raises:
+        WeightsError: if the weights cannot be used.
+        EngineError: if the engine is not installed or cannot do what it is asked to.
+    """
+
+    def __init__(
+        self, weights: str | Path | CSRGenerator, engine: str = 'auto', dtype: str = 'float32', memory: int = 3 * GIB
+    ) -> None:
+        self.engine = choose_engine(engine, dtype)
+        self.dtype = dtype
+        self.memory = memory
+        self.generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
+        self._opened: dict[str, Engine] = {}
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Restore one picture.
+
+        Args:
+            image: uint8 or uint16: ``(H, W)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)`` RGB or ``(H, W, 4)``
+                RGBA, of any size.
+
+        Returns:
+            A picture of the same shape and type. Alpha is passed on as it is.
+
+        Raises:
+            ValueError: if ``image`` is none of these, or in colour where the network is for grey pictures.
+        """
+        if image.dtype not in (np.uint8, np.uint16) or image.size == 0 or image.shape[2:] not in ((), (2,), (3,), (4,)):
+            raise ValueError(f'a picture is uint8 or uint16, (H, W) or (H, W, 2 to 4), not {image.dtype} {image.shape}')
+        colours = image.shape[2] - (image.shape[2] % 2 == 0) if image.ndim == 3 else 1
+        if self.generator.num_in_ch == 1 < colours:
+            raise ValueError('these weights are for grey pictures; convert the picture')
+        peak = np.iinfo(image.dtype).max
+        plain = image.reshape(*image.shape[:2], -1)[..., :colours]
+        x = np.broadcast_to(plain, (*plain.shape[:2], self.generator.num_in_ch)).transpose(2, 0, 1)
+        y = self.restore(x.astype(np.float32)[None] / np.float32(peak))[0].transpose(1, 2, 0).clip(0, 1)
+        if colours < y.shape[2]:
+            y = y @ LUMA[:, None]
+        restored = np.rint(y * np.float32(peak)).astype(image.dtype)
+        if image.ndim == 2:
+            return restored[..., 0]
+        return np.concatenate([restored, image[..., colours:]], axis=2)
+
+    def restore(self, pictures: np.ndarray) -> np.ndarray:
+        """Restore float32 pictures ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1]."""
+        height, width = pictures.shape[-2:]
+        missing = (max(MIN_SIZE - height, 0), max(MIN_SIZE - width, 0))
+        if any(missing):
+            pictures = np.pad(pictures, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode='symmetric')
+        return self._restore_any(pictures)[..., :height, :width]
+
+    def _restore_any(self, pictures: np.ndarray) -> np.ndarray:
+        """Restore pictures from 64 x 64 up in the fastest way that their size leaves."""
+        for way in (self.engine, 'torch', 'frugal'):
+            if pictures[:, 0].size * self._bytes_per_pixel(way) <= self.memory:
+                return self._open(way)(pictures)
+        pixels = self.memory // self._bytes_per_pixel('frugal') // len(pictures)
+        size = max(int(pixels**0.5) // DOWNSCALE * DOWNSCALE, 2 * OVERLAP)
+        height, width = pictures.shape[-2:]
+        logger.warning(
+            f'{width} x {height} pixels do not fit into {self.memory / GIB:.2g} GiB: restoring tiles of {size} x '
+            f'{size}, whose contrast may differ a little. More memory gives the exact result.'
+        )
+        return restore_in_tiles(self._open('frugal'), pictures, size, OVERLAP)
+
+    def _bytes_per_pixel(self, way: str) -> int:
+        features, pictures = NUMBERS_PER_PIXEL[way]
+        return int(4 * (features * self.generator.num_feat + pictures * self.generator.num_in_ch))
+
+    def _open(self, way: str) -> Engine:
+        if way not in self._opened:
+            if way == 'frugal':
+                self._opened[way] = open_torch(self.generator, self.dtype, frugal=True)
+            else:
+                self._opened[way] = open_engine(way, self.generator, self.dtype)
+        return self._opened[way]

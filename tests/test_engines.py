@@ -1,0 +1,133 @@
+"""Engines against torch, and exported files against the network that they were made from."""
+
+import numpy as np
+import openvino
+import pytest
+import torch
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.archs.csr_arch import VARIANTS, CSRGenerator
+from hifacegan_plugin.restore import engines
+from hifacegan_plugin.restore.engines import EngineError, choose_engine, export, open_engine
+from hifacegan_plugin.restore.restorer import Restorer
+from hifacegan_plugin.weights import generator_options, load_generator, read_weights, write_weights
+
+pytest.importorskip('onnxruntime', reason='needs the onnx extra')
+
+
+@torch.no_grad()
+def make_generator(**options) -> CSRGenerator:
+    torch.manual_seed(0)
+    generator = CSRGenerator(num_feat=4, **options).eval()
+    for parameter in generator.parameters():
+        if parameter.dim() == 4:
+            torch.nn.init.xavier_normal_(parameter)
+    outputs = []
+    hook = generator.to_picture.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    generator(torch.rand(1, 3, 64, 64))
+    hook.remove()
+    generator.to_picture.weight.mul_(0.25 / outputs[0].std())
+    return generator
+
+
+@pytest.fixture(scope='module')
+def generator():
+    return make_generator()
+
+
+@pytest.mark.parametrize(
+    ('name', 'dtype', 'tolerance'),
+    [('torch', 'float32', 1e-4), ('onnx', 'float32', 1e-4), ('openvino', 'float32', 1e-3)],
+)
+def test_engines_agree_on_any_batch_and_size(generator, name, dtype, tolerance):
+    engine = open_engine(name, generator, dtype)
+    for shape in ((1, 3, 64, 64), (2, 3, 101, 70)):
+        pictures = torch.rand(shape)
+        with torch.no_grad():
+            expected = generator(pictures).numpy()
+        output = engine(pictures.numpy())
+        assert output.dtype == np.float32
+        assert np.abs(output - expected).max() < tolerance
+
+
+def test_bfloat16_stays_close(generator):
+    pictures = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        expected = generator(pictures).numpy()
+    assert 0 < np.abs(open_engine('torch', generator, 'bfloat16')(pictures.numpy()) - expected).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ('to', 'variant', 'names'),
+    [*(('onnx', variant, ['a.onnx']) for variant in VARIANTS), ('openvino', 'csr', ['a.bin', 'a.xml'])],
+)
+def test_export_writes_what_agrees(tmp_path, to, variant, names):
+    suffix = engines.EXPORTED[to][0]
+    generator = make_generator(variant=variant, norm='rms', global_residual=True)
+    assert export(generator, to, tmp_path / f'a{suffix}') < 1e-3
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    model = openvino.Core().read_model(tmp_path / f'a{suffix}')  # which reads both
+    assert model.inputs[0].partial_shape.to_string() == '[?,3,?,?]'
+
+
+def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
+    suffix, write, _ = engines.EXPORTED['onnx']
+    monkeypatch.setitem(engines.EXPORTED, 'onnx', (suffix, write, lambda path, dtype: lambda pictures: pictures))
+    with pytest.raises(EngineError, match='differs from torch by'):
+        export(generator, 'onnx', tmp_path / 'a.onnx')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('name', 'dtype', 'message'),
+    [
+        ('cudnn', 'float32', 'take one of auto, torch'),
+        ('torch', 'int8', 'take one of float32'),
+        ('onnx', 'bfloat16', 'Take openvino or torch'),
+        ('openvino', 'float16', 'needs torch and a CUDA device'),
+    ],
+)
+def test_what_an_engine_cannot_do(name, dtype, message):
+    with pytest.raises(EngineError, match=message):
+        choose_engine(name, dtype)
+
+
+def test_engine_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr(engines, 'find_spec', lambda name: None)
+    with pytest.raises(EngineError, match=r'onnxruntime is not installed.*hifacegan-plugin\[onnx\]'):
+        choose_engine('onnx', 'float32')
+    assert choose_engine('auto', 'bfloat16') == 'torch'
+
+
+def test_restorer_with_another_engine(generator):
+    image = np.random.default_rng(0).integers(0, 255, (70, 64, 4), np.uint8)
+    assert np.abs(Restorer(generator, 'onnx')(image).astype(int) - Restorer(generator)(image)).max() <= 1
+
+
+def test_export_and_convert_commands(generator, tmp_path, capsys):
+    checkpoint = tmp_path / 'net_g.pth'
+    torch.save({'params': generator.state_dict()}, checkpoint)
+    converted = tmp_path / 'net_g.safetensors'
+    assert main(['convert', str(checkpoint), str(converted), '--norm', 'rms']) == 0
+    assert read_weights(converted)[1] == generator_options(generator) | {'norm': 'rms'}
+    assert load_generator(converted).norm == 'rms'
+    assert main(['export', '-w', str(converted), '--to', 'onnx', '-o', str(tmp_path / 'net_g.onnx')]) == 0
+    assert (tmp_path / 'net_g.onnx').stat().st_size > 100_000
+    assert 'differs from torch by' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['convert', 'absent.pth', 'a.safetensors'], 'there is no such weights file'),
+        (['convert', 'net_g.safetensors', 'a.pth'], 'must end in .safetensors'),
+        (['export', '-w', 'net_g.safetensors', '--to', 'onnx', '-o', 'a.xml'], 'must end in .onnx'),
+        (['export', '-w', 'net_g.safetensors', '--to', 'onnx', '-o', 'absent/a.onnx'], 'absent'),
+    ],
+)
+def test_commands_say_why_not(generator, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write_weights('net_g.safetensors', generator.state_dict(), {})
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['net_g.safetensors']

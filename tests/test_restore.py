@@ -1,0 +1,267 @@
+"""Restoring arrays and files, as a user of the class and of the command does."""
+
+import logging
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.restore.pictures import Picture, read_picture, write_picture
+from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
+from hifacegan_plugin.weights import generator_options, write_weights
+
+
+@pytest.fixture(scope='module')
+def generator():
+    """Gives its input back, slightly changed."""
+    torch.manual_seed(0)
+    network = CSRGenerator(num_feat=4, global_residual=True).eval()
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            torch.nn.init.xavier_normal_(parameter)
+    torch.nn.init.xavier_normal_(network.to_picture.weight, gain=0.005)
+    return network
+
+
+@pytest.fixture(scope='module')
+def weights(generator, tmp_path_factory):
+    path = tmp_path_factory.mktemp('weights') / 'net_g.safetensors'
+    write_weights(path, generator.state_dict(), generator_options(generator))
+    return path
+
+
+@pytest.fixture
+def photo():
+    return np.ascontiguousarray(data.astronaut()[60:160, 180:260])
+
+
+@torch.no_grad()
+def expected(generator, image):
+    """What the plain network makes of an RGB picture from 64 x 64 up, rounded."""
+    peak = np.iinfo(image.dtype).max
+    x = torch.from_numpy(image.astype(np.float32) / peak).permute(2, 0, 1)[None]
+    return generator(x)[0].clamp(0, 1).mul(peak).round().permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_gives_what_the_network_gives(generator, photo, dtype):
+    image = photo.astype(dtype) * (np.iinfo(dtype).max // 255)
+    restored = Restorer(generator)(image)
+    assert restored.dtype == dtype
+    assert np.abs(restored - expected(generator, image)).max() <= 1 + (dtype == np.uint16) * 6
+    assert np.abs(restored.astype(int) - image).mean() > np.iinfo(dtype).max / 255 / 10  # the network does something
+
+
+def test_reads_a_weights_file(generator, weights, photo):
+    assert np.array_equal(Restorer(weights)(photo), Restorer(generator)(photo))
+
+
+@pytest.mark.parametrize('shape', [(70, 90), (70, 90, 2), (70, 90, 3), (70, 90, 4), (63, 64, 3), (5, 100, 3), (1, 1)])
+def test_shapes(generator, shape):
+    image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    restored = Restorer(generator)(image)
+    assert restored.shape == shape
+    if shape[2:] in ((2,), (4,)):
+        assert np.array_equal(restored[..., -1], image[..., -1])
+
+
+def test_grey_is_restored_as_colours_without_colour(generator, photo):
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    restored = Restorer(generator)(grey)
+    colours = Restorer(generator)(np.dstack([grey] * 3))
+    assert np.abs(restored.astype(int) - cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)).max() <= 1
+
+
+def test_small_pictures_keep_their_content(generator):
+    image = np.ascontiguousarray(data.astronaut()[100:140, 200:240])
+    assert np.abs(Restorer(generator)(image).astype(int) - image).mean() < 20
+
+
+@pytest.mark.parametrize(('shape', 'dtype'), [((8, 8, 3), np.float32), ((8, 8, 5), np.uint8), ((0, 8), np.uint8)])
+def test_refuses_what_is_no_picture(generator, shape, dtype):
+    with pytest.raises(ValueError, match='a picture is uint8 or uint16'):
+        Restorer(generator)(np.zeros(shape, dtype))
+
+
+def test_network_for_grey_pictures(photo):
+    restorer = Restorer(CSRGenerator(num_in_ch=1, num_feat=4))
+    assert restorer(photo[..., 0]).shape == photo.shape[:2]
+    with pytest.raises(ValueError, match='weights are for grey pictures'):
+        restorer(photo)
+
+
+def test_less_memory_gives_the_same_picture(generator):
+    image = np.ascontiguousarray(data.astronaut()[:192, 100:292])
+    ample = Restorer(generator)
+    scarce = Restorer(generator, memory=int(image.shape[0] * image.shape[1] * ample._bytes_per_pixel('frugal') * 1.1))
+    assert np.abs(scarce(image).astype(int) - ample(image)).max() <= 1
+    assert list(scarce._opened) == ['frugal']
+
+
+def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
+    image = np.ascontiguousarray(data.astronaut()[:192, 100:400])
+    restorer = Restorer(generator, memory=128 * 128 * Restorer(generator)._bytes_per_pixel('frugal'))
+    with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
+        tiled = restorer(image)
+    assert 'restoring tiles of 128 x 128' in caplog.text
+    assert np.abs(tiled.astype(int) - Restorer(generator)(image)).mean() < 8
+
+
+@pytest.mark.parametrize('length', [10, 64, 65, 100, 127, 1000])
+def test_spans_cover_everything_once(length):
+    total = np.zeros(length)
+    for start, stop, weights in spans(length, size=64, overlap=16):
+        assert stop - start <= max(64, 16)
+        total[start:stop] += weights
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
+
+
+def test_tiles_of_a_pointwise_restoration_leave_no_seam():
+    pictures = np.random.default_rng(0).random((1, 3, 100, 230), np.float32)
+    np.testing.assert_allclose(restore_in_tiles(lambda x: x * 2, pictures, 64, 16), pictures * 2, rtol=1e-5)
+
+
+def restore(*arguments):
+    return main(['restore', *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    """Three pictures, one of them in a subfolder, and files that are no pictures."""
+    for name in ('a.png', 'b.jpg', 'deep/c.png'):
+        write_picture(tmp_path / 'in' / name, Picture(photo))
+    (tmp_path / 'in/notes.txt').write_text('no picture')
+    (tmp_path / 'in/.hidden.png').write_text('half-written')
+    return tmp_path / 'in'
+
+
+def results(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+
+
+def test_folder(folder, weights, generator, photo, tmp_path, capsys):
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 0
+    assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
+    restored = read_picture(tmp_path / 'out/a.png', 10**6).pixels
+    assert np.array_equal(restored, Restorer(generator)(photo))
+    assert '3 restored, 0 done before, 0 failed' in capsys.readouterr().out
+
+
+def test_output_inside_the_input_is_not_restored_again(folder, weights):
+    for _ in range(2):
+        assert restore('-i', folder, '-o', folder / 'out', '-w', weights) == 0
+    assert results(folder / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
+
+
+def test_glob_format_and_sheet(folder, weights, tmp_path, photo):
+    out = tmp_path / 'out'
+    assert restore('-i', folder / '**/*.png', '-o', out, '-w', weights, '--format', 'webp', '--sheet') == 0
+    assert results(out) == ['a.webp', 'a_sheet.webp', 'deep/c.webp', 'deep/c_sheet.webp']
+    sheet = read_picture(out / 'a_sheet.webp', 10**6).pixels
+    assert sheet.shape == (photo.shape[0], 2 * photo.shape[1], 3)
+    assert np.abs(sheet[:, : photo.shape[1]].astype(int) - photo).mean() < 12
+
+
+def test_goes_on_after_bad_files_and_lists_them(folder, weights, tmp_path, capsys):
+    (folder / 'aa.png').touch()
+    (folder / 'zz.jpg').write_bytes((folder / 'b.jpg').read_bytes()[:1500])
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
+    captured = capsys.readouterr()
+    assert '3 restored, 0 done before, 2 failed' in captured.out
+    assert f'failed: {folder}/aa.png is empty (0 bytes)' in captured.err
+    assert f'failed: {folder}/zz.jpg is damaged or truncated' in captured.err
+    assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
+
+
+def test_resume(folder, weights, tmp_path, capsys):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'a.png').write_text('done')
+    assert restore('-i', folder, '-o', out, '-w', weights, '--resume') == 0
+    assert '2 restored, 1 done before, 0 failed' in capsys.readouterr().out
+    assert (out / 'a.png').read_text() == 'done'
+
+
+def test_nothing_is_overwritten(folder, weights, capsys, photo):
+    write_picture(folder / 'a.webp', Picture(photo))
+    before = {path: path.read_bytes() for path in folder.rglob('*.*') if path.is_file()}
+    assert restore('-i', folder, '-o', folder, '-w', weights) == 2  # everything in it is a result, so it seems
+    assert restore('-i', folder / '*.png', '-o', folder, '-w', weights) == 1
+    assert 'would be overwritten by its own result' in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob('*.*') if path.is_file()} == before
+
+
+def test_two_pictures_with_one_result(folder, weights, tmp_path, capsys, photo):
+    write_picture(folder / 'a.webp', Picture(photo))
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--format', 'png') == 1
+    captured = capsys.readouterr()
+    assert '3 restored, 0 done before, 1 failed' in captured.out
+    assert 'a.webp has the same result file as' in captured.err
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['-i', 'nowhere', '-o', 'out'], 'no picture or video there'),
+        (['-i', 'a.png', '-o', 'a.png'], 'a.png cannot be the output folder'),
+    ],
+)
+def test_what_cannot_start_says_why(weights, tmp_path, photo, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    write_picture(tmp_path / 'a.png', Picture(photo))
+    assert restore(*options, '-w', weights) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_bad_weights(folder, tmp_path, capsys):
+    (tmp_path / 'bad.pth').write_text('nonsense')
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', tmp_path / 'bad.pth') == 2
+    assert 'damaged or no weights file' in capsys.readouterr().err
+
+
+def test_processes_share_the_files(folder, weights, tmp_path, monkeypatch):
+    """Two processes as torchrun starts them; together they restore every file, none of them twice."""
+    shares = []
+    for rank in range(2):
+        monkeypatch.setenv('RANK', str(rank))
+        monkeypatch.setenv('WORLD_SIZE', '2')
+        assert restore('-i', folder, '-o', tmp_path / f'out{rank}', '-w', weights) == 0
+        shares.append(results(tmp_path / f'out{rank}'))
+    assert shares == [['a.png', 'deep/c.png'], ['b.jpg']]
+
+
+def test_video(weights, generator, tmp_path, photo):
+    writer = cv2.VideoWriter(str(tmp_path / 'a.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 25, (80, 100))
+    if not writer.isOpened():
+        pytest.skip('this build of OpenCV cannot write videos')
+    for shift in range(3):
+        writer.write(np.roll(photo, shift * 5, 1)[..., ::-1])
+    writer.release()
+    (tmp_path / 'b.mp4').write_text('no video')
+    assert restore('-i', tmp_path / '*.mp4', '-o', tmp_path / 'out', '-w', weights) == 1
+    assert results(tmp_path / 'out') == ['a.mp4']
+    source, result = (cv2.VideoCapture(str(path)) for path in (tmp_path / 'a.mp4', tmp_path / 'out/a.mp4'))
+    assert result.get(cv2.CAP_PROP_FPS) == 25
+    for _ in range(3):
+        frame = source.read()[1][..., ::-1]
+        wanted = Restorer(generator)(np.ascontiguousarray(frame))
+        assert np.abs(result.read()[1][..., ::-1].astype(int) - wanted).mean() < 8  # of compression
+    assert not result.read()[0]
+
+
+def test_needs_neither_the_host_nor_mmcv():
+    """The host takes seconds to import; restoring does without."""
+    code = (
+        'import sys; sys.argv = ["hifacegan"]; sys.argv[0] = "/bin/hifacegan"\n'
+        'import hifacegan_plugin.restore.command, hifacegan_plugin.restore.export, hifacegan_plugin.restore.convert\n'
+        'print([name for name in ("basicsr", "mmcv", "mmengine", "torchvision") if name in sys.modules])'
+    )
+    output = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == '[]'

@@ -1,0 +1,170 @@
+"""Picture files: what belongs to them stays, what cannot be read is named."""
+
+import io
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, ImageOps
+from skimage import data
+
+from hifacegan_plugin.restore.pictures import Picture, PictureError, read_picture, write_picture
+
+MAX_PIXELS = 1_000_000
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+
+
+@pytest.fixture
+def colours():
+    return np.ascontiguousarray(data.astronaut()[100:160, 200:280])
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.webp', '.tif', '.bmp', '.jpg'])
+def test_round_trip(tmp_path, colours, suffix):
+    path = tmp_path / f'a{suffix}'
+    write_picture(path, Picture(colours, icc_profile=None))
+    lossy = 12 if suffix in ('.jpg', '.webp') else 0
+    assert np.abs(read_picture(path, MAX_PIXELS).pixels.astype(int) - colours).mean() <= lossy
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_lossless_round_trip_of_every_kind(tmp_path, channels, dtype, suffix):
+    if suffix == '.tif' and channels == 2 and dtype == np.uint16:
+        channels = 4  # OpenCV writes it so
+    shape = (9, 14) if channels == 1 else (9, 14, channels)
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    write_picture(tmp_path / f'a{suffix}', Picture(pixels))
+    read = read_picture(tmp_path / f'a{suffix}', MAX_PIXELS).pixels
+    if dtype == np.uint16 and channels == 2:  # grey as RGB
+        read = read[..., [0, 3]]
+    assert read.dtype == dtype
+    assert np.array_equal(read, pixels)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg', '.webp', '.tif'])
+def test_colour_profile_is_kept(tmp_path, colours, suffix):
+    write_picture(tmp_path / f'a{suffix}', Picture(colours, SRGB))
+    assert read_picture(tmp_path / f'a{suffix}', MAX_PIXELS).icc_profile == SRGB
+
+
+def test_colour_profile_of_16_bits_is_kept(tmp_path, colours):
+    pixels = colours.astype(np.uint16) * 257
+    write_picture(tmp_path / 'a.png', Picture(pixels, SRGB))
+    read = read_picture(tmp_path / 'a.png', MAX_PIXELS)
+    assert read.icc_profile == SRGB
+    assert np.array_equal(read.pixels, pixels)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('bits', [8, 16])
+def test_orientation_is_applied(tmp_path, colours, orientation, bits):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.Make] = 'camera'
+    file = io.BytesIO()
+    Image.fromarray(colours).save(file, 'PNG', exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(file)))
+    if bits == 16:  # the same file, but for its pixels
+        encoded = cv2.imencode('.png', colours[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+        written = file.getvalue()
+        start = written.index(b'eXIf') - 4
+        length = int.from_bytes(written[start : start + 4], 'big') + 12
+        file = io.BytesIO(encoded[:33] + written[start : start + length] + encoded[33:])
+        expected = expected.astype(np.uint16) * 257
+    (tmp_path / 'a.png').write_bytes(file.getvalue())
+    picture = read_picture(tmp_path / 'a.png', MAX_PIXELS)
+    assert np.array_equal(picture.pixels, expected)
+    write_picture(tmp_path / 'b.jpg', picture)
+    kept = Image.open(tmp_path / 'b.jpg').getexif()
+    assert kept.get(ExifTags.Base.Orientation, 1) == 1
+    assert kept[ExifTags.Base.Make] == 'camera'
+
+
+@pytest.mark.parametrize(
+    ('mode', 'shape'),
+    [('P', (60, 80, 3)), ('1', (60, 80)), ('CMYK', (60, 80, 3)), ('L', (60, 80)), ('LA', (60, 80, 2))],
+)
+def test_other_modes_become_colours_or_grey(tmp_path, colours, mode, shape):
+    path = tmp_path / ('a.jpg' if mode == 'CMYK' else 'a.png')
+    image = Image.fromarray(colours).convert(mode)
+    image.save(path)
+    read = read_picture(path, MAX_PIXELS).pixels
+    assert read.shape == shape
+    if mode in ('P', 'CMYK'):
+        assert np.abs(read.astype(int) - colours).mean() < 25  # of dithering
+
+
+def test_transparent_palette_becomes_alpha(tmp_path, colours):
+    image = Image.fromarray(colours).quantize(16)
+    image.save(tmp_path / 'a.png', transparency=3)
+    read = read_picture(tmp_path / 'a.png', MAX_PIXELS).pixels
+    assert np.array_equal(read[..., 3] == 0, np.asarray(image) == 3)
+
+
+def test_alpha_and_16_bits_are_dropped_where_the_format_has_none(tmp_path, colours):
+    pixels = np.dstack([colours, colours[..., 0]]).astype(np.uint16) * 257
+    write_picture(tmp_path / 'a.bmp', Picture(pixels))
+    assert np.array_equal(read_picture(tmp_path / 'a.bmp', MAX_PIXELS).pixels, colours)
+
+
+def _encoded(path):
+    Image.fromarray(data.astronaut()[:60, :80]).save(path)
+    return path.read_bytes()
+
+
+def _bomb(path):
+    """A header that announces 20,000 x 20,000 pixels."""
+    good = _encoded(path)
+    header = good[12:16] + (20_000).to_bytes(4, 'big') * 2 + good[24:29]
+    path.write_bytes(good[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + good[33:])
+
+
+def _animated(path):
+    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'green', 'blue')]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ('name', 'write', 'message'),
+    [
+        ('a.png', lambda path: path.touch(), 'empty'),
+        ('a.png', lambda path: path.write_text('no picture'), 'not a picture'),
+        ('a.png', lambda path: path.write_bytes(_encoded(path)[:-900]), 'damaged or truncated'),
+        ('a.png', lambda path: path.write_bytes(_encoded(path)[:40]), 'damaged|not a picture'),
+        ('a.jpg', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
+        ('a.png', _bomb, '20000 x 20000 pixels, more than the limit|too large'),
+        ('a.gif', _animated, r'animated or has several pages \(3\)'),
+        ('a.png', lambda path: path.mkdir(), 'cannot be read'),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(PictureError, match=message):
+        read_picture(tmp_path / name, MAX_PIXELS)
+
+
+def test_limit_on_pixels(tmp_path, colours):
+    write_picture(tmp_path / 'a.png', Picture(colours))
+    read_picture(tmp_path / 'a.png', 60 * 80)
+    with pytest.raises(PictureError, match='80 x 60 pixels'):
+        read_picture(tmp_path / 'a.png', 60 * 80 - 1)
+
+
+def test_full_disk_leaves_nothing(tmp_path, colours, monkeypatch):
+    def fail(path, content):
+        path.open('wb').write(content[:10])
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('pathlib.Path.write_bytes', fail)
+    with pytest.raises(PictureError, match='cannot be written \\(No space left on device\\)'):
+        write_picture(tmp_path / 'a.png', Picture(colours))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_suffix(tmp_path, colours):
+    with pytest.raises(PictureError, match=r'a\.xyz: the suffix must be one of \.png'):
+        write_picture(tmp_path / 'a.xyz', Picture(colours))
