@@ -150,7 +150,7 @@ def test_winograd_convolves(size, top, bottom):
 def test_winograd_network_gives_what_the_generator_gives(walk):
     generator = make_generator()
     network = FoldedCSR(generator)
-    use_winograd(network, min_width=1)
+    use_winograd(network, min_weights=1)
     assert sum(isinstance(module, WinogradConv2d) for module in network.modules()) > 30
     pictures = torch.rand(1, 3, 100, 75)
     assert (network(pictures, walk) - generator(pictures)).abs().max() < TOLERANCE

@@ -60,34 +60,38 @@ def convolve(x: Tensor, transformed: Tensor, top: int = 1, bottom: int = 1) -> T
     rows, columns = -(-height // TILE), -(-width // TILE) + 1
     padding = (1, columns * TILE - width - 1, top, rows * TILE + 2 - x.shape[2] - top)
     x = F.pad(x, padding).permute(0, 2, 3, 1).contiguous()
-    y = torch.stack([_convolve_padded(picture, transformed, rows, columns) for picture in x])
+    y = x.new_empty(len(x), rows * TILE, columns * TILE, transformed.shape[3])
+    for i, picture in enumerate(x):
+        _convolve_padded(picture, transformed, y[i].view(rows, TILE, -1))
     return y[:, :height, :width].permute(0, 3, 1, 2)
 
 
-def _convolve_padded(x: Tensor, transformed: Tensor, rows: int, columns: int) -> Tensor:
-    """Map ``(4 rows + 2, 4 columns, fin)`` to ``(4 rows, 4 columns, fout)``, of which the last 4 columns are void."""
+def _convolve_padded(x: Tensor, transformed: Tensor, y: Tensor) -> None:
+    """Map ``x (4 rows + 2, 4 columns, fin)`` to ``y (rows, 4, 4 columns * fout)``, whose last 4 columns are void."""
+    rows, columns = len(y), x.shape[1] // TILE
     fin, fout = transformed.shape[2:]
     tiles = x.shape[0] * columns - 1  # the last tile of the last row would end beyond the picture
-    patches = x.as_strided((tiles, PATCH, fin), (TILE * fin, fin, 1))
+    patches = x.as_strided((tiles, PATCH, fin), (TILE * fin, fin, 1), x.storage_offset())
     across = x.new_empty(x.shape[0], columns * PATCH * fin)
     torch.bmm(INPUT_TRANSFORM.expand(tiles, -1, -1), patches, out=across.view(-1, PATCH, fin)[:tiles])
 
     domain = x.new_empty(PATCH, rows, columns * PATCH * fin)
     for row in range(rows):
         torch.mm(INPUT_TRANSFORM, across[TILE * row : TILE * row + PATCH], out=domain[:, row])
-    domain = domain.view(PATCH, rows * columns, PATCH, fin)
 
-    product = x.new_empty(PATCH, rows * columns, PATCH, fout)
+    # One row of the 6x6 matrices at a time, so that their products are still in the cache when they are transformed.
+    product = x.new_empty(rows * columns, PATCH, fout)
+    across = x.new_empty(PATCH, rows * columns, TILE, fout)
+    back = OUTPUT_TRANSFORM.expand(rows * columns, -1, -1)
     for i in range(PATCH):
+        points = domain[i].view(rows * columns, PATCH, fin)
         for j in range(PATCH):
-            torch.mm(domain[i, :, j], transformed[i, j], out=product[i, :, j])
+            torch.mm(points[:, j], transformed[i, j], out=product[:, j])
+        torch.bmm(back, product, out=across[i])
 
-    product = product.view(-1, PATCH, fout)
-    across = torch.bmm(OUTPUT_TRANSFORM.expand(len(product), -1, -1), product).view(PATCH, rows, columns * TILE * fout)
-    y = x.new_empty(rows, TILE, columns * TILE * fout)
+    across = across.view(PATCH, rows, -1)
     for row in range(rows):
         torch.mm(OUTPUT_TRANSFORM, across[:, row], out=y[row])
-    return y.view(rows * TILE, columns * TILE, fout)
 
 
 class WinogradConv2d(nn.Module):
@@ -107,17 +111,16 @@ class WinogradConv2d(nn.Module):
         return y if self.bias is None else y.add_(self.bias.view(-1, 1, 1))
 
 
-def use_winograd(network: nn.Module, min_width: int = 96, max_weights: int = 1 << 20) -> None:
+def use_winograd(network: nn.Module, min_weights: int = 128 * 192, max_weights: int = 1 << 19) -> None:
     """Replace the convolutions of ``network`` that gain by it.
 
     Args:
         network: a folded network; changed in place.
-        min_width: narrower convolutions spend more on the transforms than they save.
-        max_weights: of one convolution; larger ones see too few pixels for what reading their weights costs, which
-            are four times as many when transformed.
+        min_weights: ``fin * fout`` below which the transforms cost more than they save. Measured.
+        max_weights: ``fin * fout`` above which the transformed weights, four times as many, cost too much memory.
     """
     for name, module in network.named_children():
         if not isinstance(module, RowConv2d):
-            use_winograd(module, min_width, max_weights)
-        elif min(module.weight.shape[:2]) >= min_width and module.weight[..., 0, 0].numel() <= max_weights:
+            use_winograd(module, min_weights, max_weights)
+        elif min_weights <= module.in_channels * module.out_channels <= max_weights:
             setattr(network, name, WinogradConv2d(module))

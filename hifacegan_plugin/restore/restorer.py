@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from hifacegan_plugin.archs.csr_arch import DOWNSCALE, MIN_SIZE, CSRGenerator
-from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine, open_torch
+from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import load_generator
 
@@ -105,7 +106,7 @@ class Restorer:
     def _open(self, way: str) -> Engine:
         if way not in self._opened:
             if way == 'frugal':
-                self._opened[way] = open_torch(self.generator, self.dtype, frugal=True)
+                self._opened[way] = partial(self._open('torch'), frugal=True)
             else:
                 self._opened[way] = open_engine(way, self.generator, self.dtype)
         return self._opened[way]

@@ -1,0 +1,214 @@
+"""Time the restoration of one picture by every engine, beside its peers, and say where the time goes.
+
+    python benchmarks/inference.py                     # the table: 512x512, width 48, two threads
+    python benchmarks/inference.py --sizes 256 512 1024 --batches 1 2 4 8 --engines torch
+    python benchmarks/inference.py --profile           # where the time goes, before and after
+    python benchmarks/inference.py --memory 4000x3000  # peak memory of a fresh process
+
+Weights are random, scaled so that the output has the contrast of a picture. Engines take turns in every round; figures
+are medians over the rounds. Ratios are against our own unfolded network in torch, float32; the BasicSR host's own
+HiFaceGAN (an easier network) is timed beside it. The peak is the best of a few convolutions, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
+from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk  # noqa: E402
+from hifacegan_plugin.restore.engines import ENGINES, EngineError, choose_engine, open_engine  # noqa: E402
+from hifacegan_plugin.restore.pictures import Picture, write_picture  # noqa: E402
+from hifacegan_plugin.weights import generator_options, write_weights  # noqa: E402
+
+PEAK_SHAPES = ((96, 192, 256), (256, 256, 64), (128, 384, 128))  # fin, fout, side
+
+
+def main() -> None:
+    """Measure what the options ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--num-feat', type=int, default=48)
+    parser.add_argument('--sizes', type=int, nargs='+', default=[512])
+    parser.add_argument('--batches', type=int, nargs='+', default=[1])
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--engines', nargs='+', default=['torch', 'onnx', 'openvino'], choices=ENGINES)
+    parser.add_argument('--no-bfloat16', action='store_true', help='slow where the processor has no units for it')
+    parser.add_argument('--no-host', action='store_true', help='leave out the network of the host')
+    parser.add_argument('--profile', action='store_true')
+    parser.add_argument('--memory', metavar='WIDTHxHEIGHT', help='measure the peak memory instead')
+    parser.add_argument('--limit', type=float, default=3, metavar='GIB', help='for --memory: the limit of the restorer')
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    generator = make_generator(arguments.num_feat)
+    if arguments.memory:
+        measure_memory(generator, arguments)
+        return
+    if arguments.profile:
+        profile(generator, arguments.sizes[0])
+        return
+    dtypes = ['float32'] if arguments.no_bfloat16 else ['float32', 'bfloat16']
+    peaks = {dtype: measure_peak(getattr(torch, dtype)) for dtype in dtypes}
+    print(f'{arguments.threads} threads, torch {torch.__version__}. Peak of convolutions: ', end='')
+    print(', '.join(f'{dtype} {peak / 1e9:.0f} GFLOP/s' for dtype, peak in peaks.items()))
+    contestants = open_contestants(generator, arguments, dtypes)
+    for size in arguments.sizes:
+        for batch in arguments.batches:
+            report(generator, contestants, (batch, 3, size, size), arguments.rounds, peaks)
+
+
+@torch.no_grad()
+def make_generator(num_feat: int) -> CSRGenerator:
+    """Random weights that give a picture with contrast."""
+    torch.manual_seed(0)
+    generator = CSRGenerator(num_feat=num_feat).eval()
+    for parameter in generator.parameters():
+        if parameter.dim() == 4:
+            torch.nn.init.xavier_normal_(parameter)
+    before_tanh = []
+    hook = generator.to_picture.register_forward_hook(lambda module, inputs, output: before_tanh.append(output))
+    generator(torch.rand(1, 3, 128, 128))
+    hook.remove()
+    generator.to_picture.weight.mul_(0.25 / before_tanh[0].std())
+    return generator
+
+
+def measure_peak(dtype: torch.dtype) -> float:
+    """Give the floating-point operations a second of the best convolution."""
+    best = 0.0
+    for fin, fout, side in PEAK_SHAPES:
+        x = torch.rand(1, fin, side, side).to(dtype, memory_format=torch.channels_last)
+        weight = torch.rand(fout, fin, 3, 3).to(dtype, memory_format=torch.channels_last)
+        for _ in range(8):
+            start = time.perf_counter()
+            F.conv2d(x, weight, padding=1)
+            best = max(best, 18 * fin * fout * side**2 / (time.perf_counter() - start))
+    return best
+
+
+def open_contestants(
+    generator: CSRGenerator, arguments: argparse.Namespace, dtypes: list[str]
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Give everything that is timed, by name."""
+    contestants = {'unfolded, torch float32': in_torch(generator)}
+    if not arguments.no_host:
+        from basicsr.archs.hifacegan_arch import HiFaceGAN
+
+        host = HiFaceGAN(num_feat=arguments.num_feat, crop_size=arguments.sizes[0]).eval()
+        contestants['HiFaceGAN of the host, torch float32'] = in_torch(host)
+    contestants['folded, torch float32'] = in_torch(FoldedCSR(generator), Walk(1 << 21))
+    for name in arguments.engines:
+        for dtype in dtypes:
+            try:
+                choose_engine(name, dtype)
+            except EngineError as error:
+                print(error)
+                continue
+            contestants[f'engine {name} {dtype}'] = open_engine(name, generator, dtype)
+    return contestants
+
+
+def in_torch(network: torch.nn.Module, *more: Walk) -> Callable[[np.ndarray], np.ndarray]:
+    """Wrap a network as an engine."""
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(pictures), *more).numpy()
+
+    return run
+
+
+def report(
+    generator: CSRGenerator,
+    contestants: dict[str, Callable[[np.ndarray], np.ndarray]],
+    shape: tuple[int, int, int, int],
+    rounds: int,
+    peaks: dict[str, float],
+) -> None:
+    """Time all contestants in turns and print the table."""
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    pictures = F.avg_pool2d(noise, 5, 1, 2).numpy()  # smooth, as photographs are
+    flops = {'unfolded': count_flops(generator, shape), 'folded': count_flops(FoldedCSR(generator), shape)}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    outputs = {}
+    for i in range(rounds + 1):  # the first round warms up
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            outputs[name] = run(pictures)
+            if i:
+                seconds[name].append(time.perf_counter() - start)
+    reference = outputs['unfolded, torch float32']
+    base = statistics.median(seconds['unfolded, torch float32'])
+    work = f'{flops["unfolded"] / 1e9:.0f} GFLOP, folded {flops["folded"] / 1e9:.0f}'
+    print(f'\n{shape[0]} x {shape[3]}x{shape[2]}: {work}')
+    print(f'{"":38}{"seconds":>16}{"unfolded/this":>20}{"of peak":>9}{"mean error":>12}{"largest":>10}')
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        spread = f'{median:.2f} ({min(times):.2f}-{max(times):.2f})'
+        ratio = f'{base:.2f}/{median:.2f} = {base / median:.2f}'
+        peak = flops['unfolded'] / median / peaks[name.split()[-1]]
+        difference = np.abs(outputs[name] - reference)
+        errors = f'{difference.mean():12.1e}{difference.max():10.1e}' if 'host' not in name else ''
+        print(f'{name:38}{spread:>16}{ratio:>20}{peak:>9.0%}{errors}', flush=True)
+
+
+def count_flops(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
+    """Count by torch's own counter, on the smallest picture; all of the work is proportional to its pixels."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, 64, 64))
+    return counter.get_total_flops() / 64**2 * shape[0] * shape[2] * shape[3]
+
+
+def profile(generator: CSRGenerator, size: int) -> None:
+    """Print where the time goes, in the unfolded network, the folded one and the torch engine."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    pictures = np.random.default_rng(0).random((1, 3, size, size), np.float32)
+    for name, run in (
+        ('unfolded', in_torch(generator)),
+        ('folded', in_torch(FoldedCSR(generator), Walk(1 << 21))),
+        ('engine torch', open_engine('torch', generator, 'float32')),
+    ):
+        run(pictures)
+        with record(activities=[ProfilerActivity.CPU]) as recorded:
+            run(pictures)
+        print(f'\n{name}')
+        print(recorded.key_averages().table(sort_by='self_cpu_time_total', row_limit=10, max_name_column_width=32))
+
+
+def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> None:
+    """Restore one large picture by the command, and print the peak of its resident memory."""
+    width, height = map(int, arguments.memory.split('x'))
+    with tempfile.TemporaryDirectory() as folder:
+        weights, picture = Path(folder, 'net_g.safetensors'), Path(folder, 'large.png')
+        write_weights(weights, generator.state_dict(), generator_options(generator))
+        write_picture(picture, Picture(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)))
+        options = {'-i': picture, '-o': Path(folder, 'out'), '-w': weights}
+        options |= {'--memory': arguments.limit, '--threads': arguments.threads}
+        command = [sys.executable, '-m', 'hifacegan_plugin', 'restore', *(str(x) for pair in options.items() for x in pair)]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, cwd=REPOSITORY)
+        seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f'{width}x{height}, limit {arguments.limit} GiB for the picture: {peak:.2f} GiB in all, {seconds:.0f} s')
+
+
+if __name__ == '__main__':
+    main()
