@@ -1,0 +1,163 @@
+"""Time one training iteration beside the host's model class and beside the reference's update.
+
+    python benchmarks/training.py
+
+1. On the host's own networks (HiFaceGAN, HiFaceGANDiscriminator), losses and optimisers: `HiFaceGANCSRModel` beside the
+   host's `HiFaceGANModel`, from the same weights on the same batches; the losses of both are compared as well.
+2. On the CSR network: `HiFaceGANCSRModel` beside a plain version of the update as the reference makes it: the generator
+   runs again for the discriminator's update, and the discriminator passes are apart.
+
+The sides take turns, iteration by iteration; medians are printed. Without VGG19's weights there is no perceptual loss,
+which would cost both sides the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from basicsr.losses import build_loss
+from basicsr.models import build_model
+from torch import nn
+
+import hifacegan_plugin  # noqa: F401 (registers the model)
+
+ADAM = {'type': 'Adam', 'lr': 1e-4, 'betas': [0.0, 0.9]}
+LOSSES = {
+    'pixel_opt': {'type': 'L1Loss', 'loss_weight': 10.0},
+    'gan_opt': {'type': 'MultiScaleGANLoss', 'gan_type': 'lsgan'},
+    'feature_matching_opt': {'type': 'FeatureMatchingLoss'},
+}
+
+
+def model(kind: str, networks: dict[str, Any], **train: Any) -> Any:
+    """Build a model of the host's registry, from the same random numbers every time."""
+    torch.manual_seed(0)
+    schedule = {'type': 'MultiStepLR', 'milestones': [10**6]}
+    train = {'optim_g': dict(ADAM), 'optim_d': dict(ADAM), 'scheduler': schedule, **LOSSES, **train}
+    options = {'model_type': kind, 'num_gpu': 0, 'is_train': True, 'dist': False, 'rank': 0, 'path': {}, 'train': train}
+    return build_model({**options, **networks})
+
+
+def as_step(trained: Any) -> Callable[[dict[str, torch.Tensor]], dict[str, float]]:
+    """Give a function that trains a model on one batch and returns its losses."""
+
+    def step(batch: dict[str, torch.Tensor]) -> dict[str, float]:
+        trained.feed_data(batch)
+        trained.optimize_parameters(1)
+        return dict(trained.get_current_log())
+
+    return step
+
+
+def reference_step(net_g: nn.Module, net_d: nn.Module) -> Callable[[dict[str, torch.Tensor]], dict[str, float]]:
+    """Give the update as the reference makes it, written plainly."""
+    pixel, gan, feature = (build_loss(options) for options in LOSSES.values())
+    optimizers = [torch.optim.Adam(net.parameters(), lr=ADAM['lr'], betas=ADAM['betas']) for net in (net_g, net_d)]
+
+    def judge(lq: torch.Tensor, fake: torch.Tensor, gt: torch.Tensor) -> list[list[list[torch.Tensor]]]:
+        outputs = net_d(torch.cat([torch.cat([lq, fake], 1), torch.cat([lq, gt], 1)]))
+        return [[[layer.chunk(2)[i] for layer in scale] for scale in outputs] for i in (0, 1)]
+
+    def step(batch: dict[str, torch.Tensor]) -> dict[str, float]:
+        lq, gt = batch['lq'], batch['gt']
+        optimizers[0].zero_grad()
+        restored = net_g(lq)
+        fake, real = judge(lq, restored, gt)
+        losses = {'l_g_pix': pixel(restored, gt), 'l_g_gan': gan(fake, True), 'l_g_feat': feature(fake, real)}
+        sum(losses.values()).backward()
+        optimizers[0].step()
+        optimizers[1].zero_grad()
+        with torch.no_grad():
+            restored = net_g(lq)
+        fake, real = judge(lq, restored, gt)
+        ((gan(real, True, is_disc=True) + gan(fake, False, is_disc=True)) / 2).backward()
+        optimizers[1].step()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    return step
+
+
+def race(sides: dict[str, Callable], batches: list[dict]) -> tuple[dict[str, float], dict[str, list]]:
+    """Let the sides take turns on each batch; give the median seconds and the losses of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    losses: dict[str, list] = {name: [] for name in sides}
+    for batch in batches:
+        for name, step in sides.items():
+            start = time.perf_counter()
+            losses[name].append(step(batch))
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values[2:]) for name, values in seconds.items()}, losses
+
+
+def report(title: str, medians: dict[str, float]) -> None:
+    """Print the seconds of all sides, and their ratios to the first one."""
+    base = next(iter(medians.values()))
+    print(f'\n| {title} | s / iteration | ratio |\n|---|---:|---:|')
+    for name, median in medians.items():
+        print(f'| {name} | {median:.3f} | {base / median:.2f} |')
+
+
+def main() -> None:
+    """Run both comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--num-feat', type=int, default=16, help='width of the generators (default: 16)')
+    parser.add_argument('--num-feat-d', type=int, default=64, help='width of the discriminators (default: 64)')
+    parser.add_argument('--size', type=int, default=128, help='side of the crops (default: 128)')
+    parser.add_argument('--batch', type=int, default=2, help='pictures in a batch (default: 2)')
+    parser.add_argument('--iterations', type=int, default=20, help='iterations of each side (default: 20)')
+    parser.add_argument('--threads', type=int, default=2, help='threads of torch (default: 2)')
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    logging.getLogger('basicsr').setLevel(logging.WARNING)
+
+    shape = (arguments.batch, 3, arguments.size, arguments.size)
+    generator = torch.Generator().manual_seed(1)
+    batches = []
+    for _ in range(arguments.iterations):
+        truth = nn.functional.interpolate(torch.rand(shape, generator=generator), scale_factor=8)
+        truth = truth[..., : arguments.size, : arguments.size]
+        noise = 0.1 * torch.randn(shape, generator=generator)
+        batches.append({'lq': (truth + noise).clamp(0, 1), 'gt': truth})
+
+    host_networks = {
+        'network_g': {'type': 'HiFaceGAN', 'num_feat': arguments.num_feat, 'norm_g': 'spectralspadebatch3x3',
+                      'is_train': False, 'crop_size': arguments.size},
+        'network_d': {'type': 'HiFaceGANDiscriminator', 'num_feat': arguments.num_feat_d},
+    }
+    fast = {'channels_last': True}
+    sides = {
+        "host's HiFaceGANModel": as_step(model('HiFaceGANModel', host_networks)),
+        'HiFaceGANCSRModel': as_step(model('HiFaceGANCSRModel', host_networks)),
+        '... channels_last': as_step(model('HiFaceGANCSRModel', host_networks, **fast)),
+        '... channels_last, bf16': as_step(model('HiFaceGANCSRModel', host_networks, amp='bf16', **fast)),
+    }
+    medians, losses = race(sides, batches)
+    report("the host's networks", medians)
+    host, ours = list(losses.values())[:2]
+    for name in host[0]:
+        difference = [abs(a[name] - b[name]) for a, b in zip(host, ours, strict=True)]
+        print(f'{name}: at most {max(difference):.1e} apart in {len(host)} iterations')
+
+    csr = {
+        'network_g': {'type': 'CSRGenerator', 'num_feat': arguments.num_feat},
+        'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': arguments.num_feat_d},
+    }
+    plain = model('HiFaceGANCSRModel', csr)
+    sides = {
+        "the reference's update": reference_step(plain.net_g, plain.net_d),
+        'HiFaceGANCSRModel': as_step(model('HiFaceGANCSRModel', csr)),
+        '... channels_last': as_step(model('HiFaceGANCSRModel', csr, **fast)),
+        '... channels_last, bf16': as_step(model('HiFaceGANCSRModel', csr, amp='bf16', **fast)),
+    }
+    medians, _ = race(sides, batches)
+    report('the CSR network', medians)
+
+
+if __name__ == '__main__':
+    main()
