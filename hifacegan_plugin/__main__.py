@@ -13,6 +13,7 @@ import hifacegan_plugin
 
 # name: (module, one line of help)
 COMMANDS = {
+    'compare': ('hifacegan_plugin.compare.command', 'table and page of several restorers on the same pictures'),
     'convert': ('hifacegan_plugin.restore.convert', 'write weights of any kind as safetensors, with their options'),
     'export': ('hifacegan_plugin.restore.export', 'write the network for ONNX Runtime or OpenVINO'),
     'report': ('hifacegan_plugin.report', 'table and picture sheet of what basicsr.test restored'),

@@ -1,0 +1,123 @@
+"""``hifacegan compare``: see :mod:`hifacegan_plugin.compare`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from hifacegan_plugin import host
+
+# Exit status, as of `diff`: there are results, but something was left out; there are none.
+LEFT_OUT, NO_RESULTS = 1, 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('-opt', required=True, metavar='FILE', help='options file, such as options/compare_demo.yml')
+    parser.add_argument('-o', '--output', type=Path, metavar='FOLDER', help='default: results/NAME')
+    parser.add_argument('--resume', action='store_true',
+                        help='keep what an earlier run of these options finished; otherwise its folder is renamed')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare the restorers of an options file; 0: all went well, 1: something was left out, 2: there is no result."""
+    host.register()
+    from hifacegan_plugin.compare.comparison import read_comparison
+
+    try:
+        comparison = read_comparison(arguments.opt)
+        problems = compare(comparison, arguments.output or Path('results') / comparison.name, arguments.resume)
+    except (ValueError, OSError) as error:
+        print(f'hifacegan compare: {error}', file=sys.stderr)
+        return NO_RESULTS
+    return LEFT_OUT if problems else 0
+
+
+def compare(comparison: Any, output: Path, resume: bool = False) -> list[str]:
+    """Run a comparison: print the tables, and write them and the page into a folder.
+
+    Args:
+        comparison: what :func:`~hifacegan_plugin.compare.comparison.read_comparison` gives.
+        output: the folder.
+        resume: keep what the folder holds of an earlier run.
+
+    Returns:
+        A line for everything that was left out.
+
+    Raises:
+        ValueError: a test set cannot be used at all.
+        OSError: the folder cannot be written to.
+    """
+    from hifacegan_plugin.compare import measuring, page, results, tables, worker
+    from hifacegan_plugin.compare.folder import read_log, start_folder, write_json, write_text
+    from hifacegan_plugin.compare.test_sets import write_test_set
+
+    meter, problems = measuring.make_meter(comparison.metrics)
+    folder = start_folder(output, resume)
+    processes = worker.start_server()
+    test_sets = [write_test_set(name, options, folder) for name, options in comparison.datasets.items()]
+    problems += [problem for test_set in test_sets for problem in test_set.problems]
+
+    rows: dict[str, list[results.Row]] = {test_set.name: [] for test_set in test_sets}
+    for label, options in comparison.restorers.items():
+        made_from = {test_set.name: {'restorer': options, 'weights': _identify(options.get('pretrain_network_g')),
+                                     'test_set': test_set.options} for test_set in test_sets}
+        summary = _restore(label, options, test_sets, made_from, folder, processes)
+        if summary.get('error'):
+            problems.append(f'{label}: {summary["error"]}')
+        for test_set in test_sets:
+            records = read_log(folder.log(test_set.name, label, 'restored'), made_from[test_set.name])
+            problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
+            restored = {record['name'] for record in records if 'error' not in record}
+            measurements, failures = measuring.measure_pictures(
+                meter, test_set.name, label, [name for name in test_set.pictures if name in restored],
+                {'restored': made_from[test_set.name], 'metrics': comparison.metrics}, folder,
+            )
+            problems += failures
+            row = results.make_row(label, comparison.metrics, test_set.pictures, records, measurements, summary)
+            problems += [
+                f'{test_set.name}: {label}: {metric} is of {figure.pictures} of {len(measurements)} pictures, without '
+                + ', '.join(m.name for m in measurements if m.name not in row.values[metric])
+                for metric, figure in row.figures.items() if figure.pictures < len(measurements)
+            ]
+            rows[test_set.name].append(row)
+    report = [(test_set, rows[test_set.name]) for test_set in test_sets]
+    machine = results.describe_machine()
+    for test_set, set_rows in report:
+        print(f'\n{test_set.name}: {len(test_set.pictures)} pictures\n')
+        print('\n'.join([tables.comparison_table(comparison, set_rows), *tables.describe_inputs(set_rows)]))
+    write_json(output / 'comparison.json', tables.json_report(comparison, report, machine, problems))
+    write_text(output / 'comparison.csv', tables.csv_report(comparison, report))
+    write_text(output / 'comparison.md', tables.markdown_report(comparison, report, machine, problems))
+    page.write_page(output / 'comparison.html', comparison, report, machine, problems, folder)
+    if problems:
+        print(f'\nLeft out ({len(problems)}):\n' + '\n'.join(f'- {problem}' for problem in problems))
+    print(f'\n{output}/comparison.html, .md, .csv and .json')
+    return problems
+
+
+def _restore(
+    label: str, options: dict[str, Any], test_sets: list, made_from: dict[str, Any], folder: Any, processes: Any
+) -> dict[str, Any]:
+    """Let a process of its own restore what is not restored yet; give what it found out."""
+    from hifacegan_plugin.compare import worker
+    from hifacegan_plugin.compare.folder import read_json, restored
+
+    summary = read_json(folder.summary(label)) or {'error': 'not restored yet'}
+    done = all(len(restored(folder, test_set.name, label, made_from[test_set.name])) == len(test_set.pictures)
+               for test_set in test_sets)
+    if done and 'error' not in summary:
+        return summary
+    weights = options.get('pretrain_network_g')
+    if weights:  # the process may have another current folder
+        options = {**options, 'pretrain_network_g': str(Path(weights).resolve())}
+    pictures = {test_set.name: test_set.pictures for test_set in test_sets}
+    return worker.run_job(processes, worker.Job(label, options, folder.root.resolve(), pictures, made_from))
+
+
+def _identify(weights: str | None) -> list[Any]:
+    """Tell a weights file from a later one under the same name."""
+    path = Path(weights or '')
+    return [path.stat().st_size, path.stat().st_mtime] if path.is_file() else []

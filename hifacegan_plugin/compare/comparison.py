@@ -1,0 +1,150 @@
+"""What an options file of ``hifacegan compare`` asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from basicsr.utils.options import yaml_load
+
+from hifacegan_plugin.data.degradations.registry import did_you_mean
+
+DEGRADED, TRUTH = 'degraded', 'truth'  # folders of the pictures beside those of the restorers
+NETWORK_OPTIONS = ('network_g', 'pretrain_network_g', 'param_key_g', 'strict_load_g', 'scale', 'multiple')
+CLASSICAL_OPTIONS = {'input': (), 'bicubic': (), 'fast_nl_means': ('h', 'h_color', 'template', 'search')}
+
+_FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
+_HIGHER_IS_BETTER = {  # where the options file does not say; other metrics: higher, as the host assumes
+    'calculate_niqe': False,
+    'calculate_lpips': False,
+    'calculate_fed': False,
+    'calculate_lle': False,
+    'calculate_fid': False,
+}
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What bounds the size of the HTML page.
+
+    Args:
+        pictures: of each test set, spread over it.
+        max_side: longer side in pixels, above which a picture is shrunk for the page.
+        quality: of the WebP pictures, 1 to 100; 101 loses nothing.
+    """
+
+    pictures: int = 8
+    max_side: int = 512
+    quality: int = 92
+
+    def __post_init__(self) -> None:
+        limits = {'pictures': (0, 10000), 'max_side': (16, 16383), 'quality': (1, 101)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f'page: {name} takes a whole number from {low} to {high}, not {value!r}')
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The options file, checked.
+
+    Args:
+        name: of the comparison, and of its folder below ``results``.
+        datasets: options of each test set, as in the host's test options.
+        restorers: options of each restorer, by the label that it has in the table.
+        metrics: as ``val: metrics:`` in the host's options.
+        page: what bounds the size of the HTML page.
+
+    Raises:
+        ValueError: options are missing, unknown or out of range; names them.
+    """
+
+    name: str
+    datasets: dict[str, dict[str, Any]]
+    restorers: dict[str, dict[str, Any]]
+    metrics: dict[str, dict[str, Any]]
+    page: PageOptions = field(default_factory=PageOptions)
+
+    def __post_init__(self) -> None:
+        for section in ('datasets', 'restorers', 'metrics'):
+            entries = getattr(self, section)
+            if not isinstance(entries, dict) or not entries:
+                raise ValueError(f'{section} has to list at least one entry, as NAME: {{...}}')
+            for name, options in entries.items():
+                if not isinstance(options, dict):
+                    raise ValueError(f'{section}: {name} takes options, not {options!r}')
+                if not _FOLDER_NAME.fullmatch(str(name)) or (section == 'restorers' and name in (DEGRADED, TRUTH)):
+                    raise ValueError(f'{section}: {name!r} cannot be the name of a folder; use letters, digits, space '
+                                     f'and -_+.,=() (in restorers not {DEGRADED} and {TRUTH}, which are taken)')
+        for name, options in self.datasets.items():
+            if 'type' not in options:
+                raise ValueError(f'datasets: {name}: type is missing, such as DegradationDataset')
+        for label, options in self.restorers.items():
+            _check_restorer(label, options)
+        for name, options in self.metrics.items():
+            if 'type' not in options:
+                raise ValueError(f'metrics: {name}: type is missing, such as calculate_psnr')
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Tell the direction of a metric: ``better`` of its options, else what is known of its type."""
+        options = self.metrics[metric]
+        if 'better' in options:
+            return options['better'] == 'higher'
+        return _HIGHER_IS_BETTER.get(options['type'], True)
+
+
+def read_comparison(file: str | Path) -> Comparison:
+    """Read an options file.
+
+    Raises:
+        ValueError: it is no YAML, or options are missing, unknown or out of range; names the file and them.
+        FileNotFoundError: there is no such file.
+    """
+    if not Path(file).is_file():
+        raise FileNotFoundError(f'{file}: there is no such options file')
+    try:
+        opt = yaml_load(str(file))
+    except yaml.YAMLError as error:
+        raise ValueError(f'{file} is no YAML: {error}') from error
+    try:
+        if not isinstance(opt, dict):
+            raise ValueError('holds no options')
+        opt = {key: value for key, value in opt.items() if key != 'plugin'}  # imports the plugin into the host
+        _check_keys('', opt, ('name', 'datasets', 'restorers', 'metrics', 'page'))
+        page = opt.pop('page', None) or {}
+        _check_keys('page: ', page, ('pictures', 'max_side', 'quality'))
+        for key in ('name', 'datasets', 'restorers', 'metrics'):
+            if key not in opt:
+                raise ValueError(f'{key} is missing')
+        return Comparison(str(opt['name']), *(opt[key] for key in ('datasets', 'restorers', 'metrics')),
+                          PageOptions(**page))
+    except ValueError as error:
+        raise ValueError(f'{file}: {error}') from error
+
+
+def _check_restorer(label: str, options: dict[str, Any]) -> None:
+    where = f'restorers: {label}: '
+    if 'type' not in options:
+        if not {'network_g', 'pretrain_network_g'} & options.keys():
+            raise ValueError(f'{where}give type: {" | ".join(CLASSICAL_OPTIONS)}, or a network by network_g and '
+                             'pretrain_network_g')
+        _check_keys(where, options, NETWORK_OPTIONS)
+        for key in ('scale', 'multiple'):
+            if not isinstance(options.get(key, 1), int) or options.get(key, 1) < 1:
+                raise ValueError(f'{where}{key} takes a whole number from 1 up, not {options[key]!r}')
+        return
+    kind = options['type']
+    if kind not in CLASSICAL_OPTIONS:
+        raise ValueError(f'{where}there is no type {kind!r}{did_you_mean(kind, CLASSICAL_OPTIONS)} There are: '
+                         f'{", ".join(CLASSICAL_OPTIONS)}; a network is given by network_g instead')
+    _check_keys(where, options, ('type', *CLASSICAL_OPTIONS[kind]))
+
+
+def _check_keys(where: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
+    for key in options:
+        if key not in known:
+            raise ValueError(f'{where}unknown option {key!r}{did_you_mean(key, known)} It takes: {", ".join(known)}')

@@ -1,0 +1,139 @@
+"""From a degraded picture to a restored one: networks of the host's registry, and what one does without a network."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hifacegan_plugin.data.degradations.resample import fit, resize
+from hifacegan_plugin.weights import build_generator, read_weights
+
+# Degraded picture (h, w, 3) and the size (H, W) to bring it to -> restored picture (H, W, 3); uint8 RGB both.
+Restore = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+
+
+class NotFiniteError(ValueError):
+    """A network gave NaN or infinite values."""
+
+
+class Restorer(NamedTuple):
+    """How to restore, and the network that does it, if it is one."""
+
+    restore: Restore
+    network: nn.Module | None = None
+    network_input: Callable[[np.ndarray, tuple[int, int]], Tensor] | None = None
+
+
+def build_restorer(options: dict[str, Any]) -> Restorer:
+    """Build what an entry under ``restorers`` describes; weights are loaded, a GPU is used where there is one.
+
+    Raises:
+        ValueError: the weights are another network's, damaged or missing; options that the network does not take.
+        KeyError: the host's registry has no such network.
+    """
+    if 'type' in options:
+        arguments = {key: value for key, value in options.items() if key != 'type'}
+        classical = {'input': as_it_is, 'bicubic': bicubic, 'fast_nl_means': fast_nl_means}[options['type']]
+        return Restorer(partial(classical, **arguments))
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    network = _build_network(options).to(device).eval().requires_grad_(False)
+    scale, multiple = options.get('scale', 1), options.get('multiple', 1)
+    network_input = partial(_network_input, scale=scale, multiple=multiple, device=device)
+
+    def restore(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        with torch.inference_mode():
+            x = network_input(degraded, size)
+            y = network(x)
+            if y.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
+                raise ValueError(f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
+                                 f'which does not fit scale: {scale}')
+            return _to_picture(y, size)
+
+    return Restorer(restore, network, network_input)
+
+
+# --------------------------------------------------------------------------------------------------- classical
+
+
+def as_it_is(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Give the degraded picture; a smaller one with its pixels enlarged."""
+    return degraded if degraded.shape[:2] == size else resize(degraded, *size, 'nearest')
+
+
+def bicubic(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Enlarge bicubically; a picture that has its full size stays as it is."""
+    return degraded if degraded.shape[:2] == size else resize(degraded, *size, 'cubic')
+
+
+def fast_nl_means(
+    degraded: np.ndarray, size: tuple[int, int], h: float = 10, h_color: float = 10, template: int = 7, search: int = 21
+) -> np.ndarray:
+    """Enlarge bicubically and average over similar patches (Buades et al., "Non-local means denoising", IPOL 2011).
+
+    OpenCV's fastNlMeansDenoisingColored; ``h`` and ``h_color`` are its strengths for luminance and colour.
+    """
+    bgr = cv2.cvtColor(bicubic(degraded, size), cv2.COLOR_RGB2BGR)
+    return cv2.cvtColor(cv2.fastNlMeansDenoisingColored(bgr, None, h, h_color, template, search), cv2.COLOR_BGR2RGB)
+
+
+# ----------------------------------------------------------------------------------------------------- networks
+
+
+def _build_network(options: dict[str, Any]) -> nn.Module:
+    """Build a network by ``network_g``, else by what its weights file says about itself, and load the weights."""
+    from basicsr.archs import build_network
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    path = options.get('pretrain_network_g')
+    state_dict, options_in_file = read_weights(path, options.get('param_key_g')) if path else ({}, {})
+    network_options = options.get('network_g') or options_in_file
+    if 'type' not in network_options:
+        return build_generator(state_dict, network_options)
+    kind = network_options['type']
+    if kind not in ARCH_REGISTRY:
+        raise ValueError(f'network_g: there is no network {kind!r} in the registry of BasicSR')
+    arguments = {key: value for key, value in network_options.items() if key != 'type'}
+    try:
+        inspect.signature(ARCH_REGISTRY.get(kind)).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f'network_g: {kind}: {error}') from error
+    network = build_network(network_options)
+    if path:
+        state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+        try:
+            network.load_state_dict(state_dict, strict=options.get('strict_load_g', True))
+        except RuntimeError as error:
+            raise ValueError(f'{path}: {error}') from error
+    return network
+
+
+def _network_input(
+    degraded: np.ndarray, size: tuple[int, int], scale: int, multiple: int, device: torch.device
+) -> Tensor:
+    """Bring a degraded picture to 1/scale of the size it is to be restored to, padded; ``(1, 3, h, w)`` in [0, 1]."""
+    if (degraded.shape[0] * scale, degraded.shape[1] * scale) == size:
+        picture = _pad(degraded, multiple)
+    else:
+        picture = _pad(fit(degraded, *size), multiple * scale)
+        picture = fit(picture, picture.shape[0] // scale, picture.shape[1] // scale)
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(device).float() / 255
+
+
+def _pad(picture: np.ndarray, multiple: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    return np.pad(picture, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode='symmetric')
+
+
+def _to_picture(output: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Turn ``(1, 3, >= H, >= W)`` around [0, 1] into a picture of the size that is asked for."""
+    output = output[0, :, :size[0], :size[1]]
+    if not output.isfinite().all():
+        raise NotFiniteError(f'the network gives NaN or infinite values in {int((~output.isfinite()).sum())} places')
+    return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,158 @@
+"""The pictures of the test sets, written out once, so that every restorer gets the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from basicsr.data import build_dataset
+from basicsr.utils import tensor2img
+from basicsr.utils.registry import DATASET_REGISTRY
+from tqdm import tqdm
+
+from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
+from hifacegan_plugin.compare.folder import Folder, read_json, remove_pictures, write_json, write_rgb
+from hifacegan_plugin.data.degradations.registry import did_you_mean
+from hifacegan_plugin.data.pictures import Picture, find_pictures, read_picture
+
+_PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
+                 'meta_info_file')
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What a test set came to.
+
+    Args:
+        name: in the options file.
+        options: of the options file.
+        pictures: their names, in the order of the data set.
+        problems: a line for each picture that cannot be used.
+    """
+
+    name: str
+    options: dict[str, Any]
+    pictures: list[str]
+    problems: list[str]
+
+
+def write_test_set(name: str, options: dict[str, Any], folder: Folder) -> TestSet:
+    """Write the degraded and the true pictures of a data set into the folder, unless they are there already.
+
+    A picture that cannot be read, or whose sizes do not fit each other, is left out and named.
+
+    Args:
+        name: of the test set.
+        options: of a data set of the host's registry that gives ``lq`` and ``gt``. ``PairedImageDataset`` is read by
+            the pictures that both its sides hold; the host's class refuses sides that differ.
+        folder: the output folder.
+
+    Raises:
+        ValueError: the options are wrong, or no picture can be used.
+        FileNotFoundError: a folder or LMDB does not exist.
+    """
+    done = read_json(folder.test_set(name))
+    if done and done['options'] == options:
+        return TestSet(**done)
+    remove_pictures(folder, name, DEGRADED)
+    remove_pictures(folder, name, TRUTH)
+    try:
+        items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
+    except KeyError as error:
+        raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
+    except (ValueError, AssertionError) as error:
+        raise ValueError(f'datasets: {name}: {error}') from error
+    pictures: list[str] = []
+    for index, item in enumerate(tqdm(items, desc=f'{name}: read', unit='picture')):
+        try:
+            path, degraded, truth = item()
+            _check_sizes(degraded, truth, options.get('scale', 1))
+        except Exception as error:  # a data set of any author on a damaged picture: named and counted, the rest goes on
+            problems.append(f'{name}: picture {index}: {error or type(error).__name__}')
+            continue
+        picture = _new_name(path, pictures)
+        write_rgb(folder.picture(name, DEGRADED, picture), degraded)
+        write_rgb(folder.picture(name, TRUTH, picture), truth)
+        pictures.append(picture)
+    if not pictures:
+        raise ValueError(f'datasets: {name}: no picture can be used. ' + '; '.join(problems[:3]))
+    test_set = TestSet(name, options, pictures, problems)
+    write_json(folder.test_set(name), asdict(test_set))
+    return test_set
+
+
+Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded and true picture, uint8 RGB
+
+
+def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
+    """Give a function to read each picture with, and a line for each that has no partner."""
+    if options['type'] == 'PairedImageDataset':
+        return _open_pairs(options)
+    if options['type'] not in DATASET_REGISTRY:
+        raise ValueError(f'BasicSR has no data set {options["type"]!r}'
+                         + did_you_mean(options['type'], DATASET_REGISTRY.keys()))
+    dataset = build_dataset(options)
+
+    def read(index: int) -> tuple[str, np.ndarray, np.ndarray]:
+        item = dataset[index]
+        if 'gt' not in item:
+            raise ValueError(f'{options["type"]} gives no true pictures (gt) to compare with')
+        return item['lq_path'], tensor2img(item['lq'], rgb2bgr=False), tensor2img(item['gt'], rgb2bgr=False)
+
+    return [lambda index=index: read(index) for index in range(len(dataset))], []
+
+
+def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
+    unknown = [key for key in options if key not in _PAIR_OPTIONS]
+    if unknown:
+        raise ValueError(f'PairedImageDataset: {unknown[0]} is of no use in a comparison, which measures whole RGB '
+                         f'pictures. It takes: {", ".join(_PAIR_OPTIONS)}.')
+    backend = (options.get('io_backend') or {'type': 'disk'})['type']
+    template = options.get('filename_tmpl', '{}')
+    degraded = {_key(picture): picture for picture in find_pictures(options['dataroot_lq'], backend)}
+    truth = find_pictures(options['dataroot_gt'], backend, options.get('meta_info_file'))
+    partners = {template.format(_key(picture)): picture for picture in truth}
+    pairs = [(degraded[key], picture) for key, picture in partners.items() if key in degraded]
+    problems = [f'{picture} has no degraded picture' for key, picture in partners.items() if key not in degraded]
+    if not options.get('meta_info_file'):  # which may well name a part only
+        problems += [f'{picture} has no true picture' for key, picture in degraded.items() if key not in partners]
+    if len(truth) != len(degraded) and problems:
+        problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true pictures; {len(pairs)} are compared')
+    scale = options['scale']
+
+    def read(lq: Picture, gt: Picture) -> tuple[str, np.ndarray, np.ndarray]:
+        low, high = (cv2.cvtColor(read_picture(picture), cv2.COLOR_BGR2RGB) for picture in (lq, gt))
+        # The border that scale does not divide, as the host cuts it off; anything more is a mistake.
+        if all(0 <= side - scale * small < scale for side, small in zip(high.shape[:2], low.shape[:2])):
+            high = high[:low.shape[0] * scale, :low.shape[1] * scale]
+        try:
+            _check_sizes(low, high, scale)
+        except ValueError as error:
+            raise ValueError(f'{lq}: {error}') from error
+        return gt.path, low, high
+
+    return [lambda pair=pair: read(*pair) for pair in pairs], problems
+
+
+def _key(picture: Picture) -> str:
+    """Name that both pictures of a pair share: below their roots, without suffix."""
+    if picture.root.endswith('.lmdb'):
+        return picture.name
+    return Path(picture.name).with_suffix('').as_posix()
+
+
+def _check_sizes(degraded: np.ndarray, truth: np.ndarray, scale: int) -> None:
+    (height, width), (true_height, true_width) = degraded.shape[:2], truth.shape[:2]
+    if (height * scale, width * scale) != (true_height, true_width):
+        raise ValueError(f'the degraded picture is {width}x{height} and the true one {true_width}x{true_height}, '
+                         f'which does not fit scale: {scale}')
+
+
+def _new_name(path: str, taken: list[str]) -> str:
+    """Name a picture by its file or key; by a number too, where several folders hold the same name."""
+    stem = Path(path).stem
+    return stem if stem not in taken else f'{stem}_{len(taken)}'

@@ -1,0 +1,195 @@
+"""One restorer on all test sets, in a process of its own.
+
+So the peak memory is that of this restorer, and one that crashes takes nobody along.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import re
+import signal
+import sys
+import time
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.analysis import FlopAnalyzer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import hifacegan_plugin  # noqa: F401  (registers the networks)
+from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
+from hifacegan_plugin.compare.folder import (
+    Folder,
+    open_log,
+    read_json,
+    read_rgb,
+    remove_pictures,
+    restored,
+    write_json,
+    write_rgb,
+)
+from hifacegan_plugin.compare.restorers import Restorer, build_restorer
+
+WARM_UPS = 2  # restorations before the first that is timed
+MIB = 1 << 20
+
+
+class Job(NamedTuple):
+    """What a restorer is to do.
+
+    Args:
+        label: of the restorer.
+        options: of the restorer.
+        folder: the output folder, which holds the pictures to restore.
+        pictures: names of the pictures of each test set.
+        made_from: of each test set, what decides the restored pictures.
+    """
+
+    label: str
+    options: dict[str, Any]
+    folder: Path
+    pictures: dict[str, list[str]]
+    made_from: dict[str, dict[str, Any]]
+
+
+def start_server() -> multiprocessing.context.BaseContext:
+    """Start the process that the processes of the restorers are forked from, if the system has such a thing.
+
+    It imports the host once for all of them, holds no network and has not computed anything.
+    """
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([__name__])
+    forkserver.ensure_running()
+    return context
+
+
+def run_job(context: multiprocessing.context.BaseContext, job: Job) -> dict[str, Any]:
+    """Do a job in a new process and give its summary; where the process ended early, that is its ``error``."""
+    summary_file = Folder(job.folder).summary(job.label)
+    summary_file.unlink(missing_ok=True)
+    process = context.Process(target=restore, args=(job,))
+    process.start()
+    process.join()
+    return read_json(summary_file) or {'error': describe_end(process.exitcode)}
+
+
+def describe_end(status: int) -> str:
+    """Say why a process that left no summary ended, by its exit status as ``multiprocessing`` gives it."""
+    if status < 0:
+        killed = ', as the system does when memory runs out' if -status == signal.SIGKILL else ''
+        return f'its process was ended by {signal.Signals(-status).name}{killed}'
+    return f'its process ended with status {status}; the lines above say why'
+
+
+def restore(job: Job) -> None:
+    """Do a job; what goes wrong with the restorer as a whole stands in its summary."""
+    folder = Folder(job.folder)
+    summary: dict[str, Any] = {}
+    memory_before = _memory()
+    try:
+        restorer = build_restorer(job.options)
+        _forget_peak()  # of reading the weights
+        for test_set, pictures in job.pictures.items():
+            _restore_set(restorer, job, test_set, pictures, folder)
+        summary['peak_mib'] = (_peak_memory() - memory_before) / MIB
+        test_set, pictures = next(iter(job.pictures.items()))
+        summary.update(_describe(restorer, folder, test_set, pictures[0]))
+    except Exception as error:  # anything that a network of any author may raise: reported in the table
+        logging.getLogger('basicsr').debug('restorer failed', exc_info=True)
+        kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
+        summary['error'] = f'{kind}{error}'
+    write_json(folder.summary(job.label), summary)
+
+
+def _restore_set(restorer: Restorer, job: Job, test_set: str, pictures: list[str], folder: Folder) -> None:
+    """Restore the pictures that are not restored yet; one that fails is logged, and tried again by the next run."""
+    label, made_from = job.label, job.made_from[test_set]
+    done = restored(folder, test_set, label, made_from)
+    if not done:
+        remove_pictures(folder, test_set, label)
+    names = {record['name'] for record in done}
+    pending = [name for name in pictures if name not in names]
+    with open_log(folder.log(test_set, label, 'restored'), made_from, done) as append:
+        warm = False
+        for name in tqdm(pending, desc=f'{test_set}: {label}', unit='picture'):
+            degraded = read_rgb(folder.picture(test_set, DEGRADED, name))
+            size = read_rgb(folder.picture(test_set, TRUTH, name)).shape[:2]
+            try:
+                if not warm:
+                    for _ in range(WARM_UPS):
+                        restorer.restore(degraded, size)
+                    warm = True
+                start = time.perf_counter()
+                picture = restorer.restore(degraded, size)
+                milliseconds = 1e3 * (time.perf_counter() - start)
+            except torch.OutOfMemoryError:
+                raise
+            except (ValueError, RuntimeError) as error:  # of this picture; the next one may do
+                append({'name': name, 'error': str(error)})
+                continue
+            write_rgb(folder.picture(test_set, label, name), picture)
+            append({'name': name, 'milliseconds': milliseconds})
+
+
+def _describe(restorer: Restorer, folder: Folder, test_set: str, name: str) -> dict[str, Any]:
+    """Count parameters, and operations on one of the pictures."""
+    if restorer.network is None:
+        return {'parameters': 0}
+    degraded = read_rgb(folder.picture(test_set, DEGRADED, name))
+    size = read_rgb(folder.picture(test_set, TRUTH, name)).shape[:2]
+    x = restorer.network_input(degraded, size)
+    return {
+        'parameters': sum(parameter.numel() for parameter in restorer.network.parameters()),
+        'gflop': count_operations(restorer.network, x) / 1e9,
+        'gflop_input': list(x.shape[2:]),
+    }
+
+
+def count_operations(network: nn.Module, x: Tensor) -> float:
+    """Count the operations of a network on ``x (N, C, H, W)``: twice mmengine's, which counts a multiply-add as one.
+
+    Convolutions, matrix products and normalisations are counted; additions and activations are not.
+    """
+    with torch.no_grad():
+        analyzer = FlopAnalyzer(network, (x,)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        return 2 * analyzer.total()
+
+
+# ------------------------------------------------------------------------------------------------------- memory
+
+
+def _memory() -> int:
+    """Give the bytes in use: of the GPU where there is one, else resident in this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    return _resident('VmRSS') if sys.platform == 'linux' else 0
+
+
+def _forget_peak() -> None:
+    """Let the peak begin anew, where the system can (elsewhere it is that of the whole process)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif sys.platform == 'linux':
+        Path('/proc/self/clear_refs').write_text('5')  # see proc(5)
+
+
+def _peak_memory() -> int:
+    """Give the most bytes that were in use since :func:`_forget_peak`."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    if sys.platform == 'linux':
+        return _resident('VmHWM')
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+
+
+def _resident(field: str) -> int:
+    """Read VmRSS or VmHWM, which unlike ru_maxrss does not begin with the peak of the process that started this one."""
+    return 1024 * int(re.search(rf'{field}:\s+(\d+) kB', Path('/proc/self/status').read_text())[1])

@@ -1,0 +1,330 @@
+"""The comparison: figures against NumPy and SciPy, restorers against OpenCV, and what happens when things go wrong."""
+
+import csv
+import json
+import logging
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+import yaml
+from basicsr.archs import build_network
+from basicsr.metrics import calculate_psnr
+from conftest import REPOSITORY
+from skimage import data
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.compare import restorers, tables, worker
+from hifacegan_plugin.compare.comparison import read_comparison
+from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb, write_rgb
+from hifacegan_plugin.compare.intervals import bootstrap_interval
+from hifacegan_plugin.compare.results import Figure, Row, best_rows
+
+PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
+PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Five pairs in two folders: one is damaged, one has the wrong size, one has no partner on either side."""
+    coffee = cv2.cvtColor(data.coffee(), cv2.COLOR_RGB2BGR)
+    rng = np.random.default_rng(0)
+    for side in ('gt', 'lq'):
+        (tmp_path / side).mkdir()
+    for i, name in enumerate(['first', 'second', 'damaged', 'smaller', 'no_lq']):
+        truth = coffee[60 * i:60 * i + 70, 200:290]
+        degraded = (truth + rng.normal(0, 20, truth.shape)).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / 'gt' / f'{name}.png'), truth)
+        cv2.imwrite(str(tmp_path / 'lq' / f'{name}.png'), degraded[:60] if name == 'smaller' else degraded)
+    (tmp_path / 'lq/damaged.png').write_bytes((tmp_path / 'gt/damaged.png').read_bytes()[:2000])
+    (tmp_path / 'lq/no_lq.png').rename(tmp_path / 'lq/no_gt.png')
+    cv2.imwrite(str(tmp_path / 'lq/another.png'), coffee[:70, :90])
+    return {'type': 'PairedImageDataset', 'dataroot_gt': str(tmp_path / 'gt'), 'dataroot_lq': str(tmp_path / 'lq'),
+            'io_backend': {'type': 'disk'}}
+
+
+def write_options(folder, datasets, restorers, metrics=None, **others):
+    options = {'name': 'test', 'datasets': datasets, 'restorers': restorers, 'metrics': metrics or {'PSNR': PSNR}}
+    file = folder / 'compare.yml'
+    file.write_text(f'{PLUGIN_LINE}\n' + yaml.safe_dump({**options, **others}, sort_keys=False))
+    return file
+
+
+def rows_of(folder, test_set=0):
+    report = json.loads((folder / 'comparison.json').read_text())
+    return {row['label']: row for row in report['test_sets'][test_set]['rows']}, report['problems']
+
+
+# --------------------------------------------------------------------------------------------- the whole command
+
+
+def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_lmdb, capsys):
+    torch.manual_seed(0)
+    edsr = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}
+    weights = build_network(edsr).state_dict()
+    torch.save({'params': {f'module.{key}': value for key, value in weights.items()}}, tmp_path / 'edsr.pth')
+    generator = CSRGenerator(num_feat=4, norm='rms', global_residual=True)  # untrained: gives its input, nearly
+    described = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms', 'global_residual': True}
+    torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'csr.pth')
+    degraded = {'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
+                'degradation': 'noise', 'resize': [64, 64]}
+    file = write_options(
+        tmp_path, {'pairs': pairs, 'degraded': degraded},
+        {
+            'input': {'type': 'input'},
+            'missing weights': {'network_g': edsr, 'pretrain_network_g': str(tmp_path / 'missing.pth')},
+            'EDSR x2': {'network_g': edsr, 'pretrain_network_g': str(tmp_path / 'edsr.pth'), 'scale': 2},
+            'CSR': {'pretrain_network_g': str(tmp_path / 'csr.pth')},
+        },
+        {'PSNR': PSNR, 'unheard of': {'type': 'calculate_fame'}},
+    )
+    out = tmp_path / 'out'
+
+    assert main(['compare', '-opt', str(file), '-o', str(out)]) == 1  # something was left out
+
+    rows, problems = rows_of(out)
+    assert [row['restored'] for row in rows.values()] == [2, 0, 2, 2]
+    for left_out in ('6 degraded and 5 true', 'another.png', 'damaged.png', 'smaller.png', '90x60', 'no_lq.png',
+                     'no_gt.png', 'missing.pth', 'calculate_fame'):
+        assert any(left_out in problem for problem in problems), left_out
+    assert rows['missing weights']['error'] and rows['missing weights']['figures'] == {}
+
+    # The figures are those of the host's metric on the files of the data set.
+    psnr = [calculate_psnr(cv2.imread(f'{pairs["dataroot_lq"]}/{name}.png'),
+                           cv2.imread(f'{pairs["dataroot_gt"]}/{name}.png'), 0) for name in ('first', 'second')]
+    assert rows['input']['figures']['PSNR']['mean'] == pytest.approx(np.mean(psnr))
+    assert rows['input']['values']['PSNR'] == pytest.approx(dict(zip(['first', 'second'], psnr)))
+    # A checkpoint of the plugin says which network it is; this one changes nothing.
+    assert rows['CSR']['figures']['PSNR']['mean'] == pytest.approx(np.mean(psnr), abs=0.01)
+    assert rows['CSR']['parameters'] == sum(parameter.numel() for parameter in generator.parameters())
+    assert rows['CSR']['gflop_input'] == [70, 90] and rows['EDSR x2']['gflop_input'] == [35, 45]
+    assert rows['CSR']['milliseconds'] > 0 and rows['CSR']['peak_mib'] > rows['input']['peak_mib']
+
+    assert rows_of(out, 1)[0]['CSR']['restored'] == 6
+    table = list(csv.DictReader((out / 'comparison.csv').open()))
+    assert [(line['test_set'], line['restorer']) for line in table] == [
+        (test_set, label) for test_set in ('pairs', 'degraded') for label in rows]
+    assert float(table[0]['PSNR_mean']) == rows['input']['figures']['PSNR']['mean']
+    assert table[0]['unheard of_mean'] == ''
+    assert tables.comparison_table(read_comparison(file), []).splitlines()[0].startswith('| restorer')
+    markdown, printed = (out / 'comparison.md').read_text(), capsys.readouterr().out
+    for line in markdown.splitlines():
+        assert line in printed or not line.startswith('|')
+    assert '| missing weights |      0/2 |' in markdown
+    assert (out / 'comparison.html').stat().st_size > 10_000
+
+    # What is done is kept: only what changed or failed is done again.
+    restored = out / 'pictures/pairs/CSR/first.png'
+    before = restored.stat().st_mtime_ns
+    shutil.copy(tmp_path / 'edsr.pth', tmp_path / 'missing.pth')
+    (out / 'pictures/pairs/EDSR x2/second.png').unlink()
+    assert main(['compare', '-opt', str(file), '-o', str(out), '--resume']) == 1
+    again, problems = rows_of(out)
+    assert restored.stat().st_mtime_ns == before
+    assert again['CSR'] == rows['CSR']
+    assert again['EDSR x2']['figures'] == rows['EDSR x2']['figures']
+    assert 'does not fit scale: 1' in ' '.join(problems)  # x2 for pictures of full size, without saying so
+
+
+def test_nan_and_a_crash_are_reported_and_the_rest_goes_on(tmp_path, small_lmdb):
+    dataset = {'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
+               'degradation': [{'type': 'JPEG', 'quality': 50}]}
+    rcan = {'type': 'RCAN', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 16, 'num_group': 1, 'num_block': 1,
+            'upscale': 1, 'img_range': 1e-50}  # divides by zero, once it is single precision
+    huge = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 1_000_000, 'num_block': 1, 'upscale': 1}
+    file = write_options(tmp_path, {'set': dataset},
+                         {'NaN': {'network_g': rcan}, 'huge': {'network_g': huge}, 'input': {'type': 'input'}})
+    assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 1
+    rows, problems = rows_of(tmp_path / 'out')
+    assert [row['restored'] for row in rows.values()] == [0, 0, 6]
+    assert sum('NaN or infinite' in problem for problem in problems) == 6 and 'huge' in problems[-1]
+    assert rows['huge']['error'] and rows['NaN']['parameters'] > 0
+
+
+def test_a_process_that_is_killed_is_reported(tmp_path):
+    folder = Folder(tmp_path)
+    for which in ('degraded', 'truth'):
+        write_rgb(folder.picture('set', which, 'x'), data.astronaut())
+    job = worker.Job('slow', {'type': 'fast_nl_means', 'search': 201}, tmp_path, {'set': ['x']}, {'set': {}})
+    with ThreadPoolExecutor() as pool:
+        summary = pool.submit(worker.run_job, worker.start_server(), job)
+        while not (log := folder.log('set', 'slow', 'restored')).exists():  # until it is at work
+            time.sleep(0.05)
+            assert not summary.done()
+        (process,) = multiprocessing.active_children()
+        os.kill(process.pid, signal.SIGKILL)
+        assert 'SIGKILL' in summary.result()['error']
+    assert read_log(log, {}) == []
+
+
+def test_an_ended_process_is_described():
+    assert 'SIGKILL' in worker.describe_end(-9) and 'memory' in worker.describe_end(-9)
+    assert 'SIGSEGV' in worker.describe_end(-11) and 'memory' not in worker.describe_end(-11)
+    assert '3' in worker.describe_end(3)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'restorers': {'a': {'type': 'bicubi'}}}, "Did you mean 'bicubic'"),
+    ({'restorers': {'a': {'type': 'input', 'h': 3}}}, "unknown option 'h'"),
+    ({'restorers': {'a': {'scale': 2}}}, 'network_g'),
+    ({'restorers': {'a': {'network_g': {}, 'scale': 0}}}, 'scale'),
+    ({'restorers': {'a/b': {'type': 'input'}}}, 'folder'),
+    ({'restorers': {'truth': {'type': 'input'}}}, 'folder'),
+    ({'restorers': {}}, 'restorers'),
+    ({'datasets': {'a': {'dataroot_gt': 'x'}}}, 'type is missing'),
+    ({'datasets': {'a': {'type': 'DegradationDataset', 'dataroot_gt': 'nowhere', 'degradation': 'noise'}}}, 'nowhere'),
+    ({'datasets': {'a': {'type': 'NoSuchDataset'}}}, 'NoSuchDataset'),
+    ({'metrics': {'a': {'better': 'lower'}}}, 'type is missing'),
+    ({'page': {'pictures': 'all'}}, 'pictures'),
+    ({'dataset': {}}, "Did you mean 'datasets'"),
+])
+def test_wrong_options_are_named(change, message, tmp_path, small_lmdb, capsys):
+    dataset = {'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
+               'degradation': 'noise'}
+    options = {'datasets': {'set': dataset}, 'restorers': {'input': {'type': 'input'}}, 'metrics': {'PSNR': PSNR}}
+    file = write_options(tmp_path, **{**options, **change})
+    assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 2
+    error = capsys.readouterr().err
+    assert message in error and 'Traceback' not in error
+
+
+@pytest.mark.parametrize('file', sorted((REPOSITORY / 'options').glob('compare_*.yml')), ids=lambda file: file.stem)
+def test_shipped_options_are_read_and_their_networks_build(file):
+    assert file.read_text().startswith(PLUGIN_LINE)
+    for options in read_comparison(file).restorers.values():
+        if 'network_g' in options:
+            with torch.device('meta'):
+                build_network(options['network_g'])
+
+
+# ------------------------------------------------------------------------------------------------------- figures
+
+
+@pytest.mark.parametrize('values', [np.random.default_rng(0).normal(28, 3, 40), [20.0, 21.0, 35.0]])
+def test_interval_is_the_percentile_bootstrap(values):
+    peer = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, method='percentile', rng=1).confidence_interval
+    low, high = bootstrap_interval(values)
+    assert (low, high) == pytest.approx(tuple(peer), abs=0.05 * np.std(values))
+    assert (low, high) == bootstrap_interval(values)
+
+
+def test_interval_of_one_picture_is_unknown():
+    assert all(map(math.isnan, bootstrap_interval([30.0])))
+    assert bootstrap_interval([30.0, 30.0]) == (30, 30)
+
+
+def test_best_is_sought_among_the_complete():
+    figures = {'a': Figure(1, 0, 0, 2), 'b': Figure(3, 0, 0, 1), 'c': Figure(2, 0, 0, 2)}
+    rows = [Row(label, 2, 2, {'m': figure}, {}) for label, figure in figures.items()]
+    assert [row.label for row in best_rows(rows, 'm', higher=True)] == ['c']
+    assert [row.label for row in best_rows(rows, 'm', higher=False)] == ['a']
+    assert tables.format_figure(rows[1], 'm') == '3.000 [0.0000, 0.0000] (1 of 2)'
+
+
+@pytest.mark.parametrize('network', [
+    CSRGenerator(num_feat=4), nn.Conv2d(3, 8, 3, padding=1), nn.MultiheadAttention(8, 2, batch_first=True)
+], ids=['csr', 'conv', 'attention'])
+def test_operations_are_those_that_torch_counts(network):
+    if isinstance(network, nn.MultiheadAttention):
+        network, x = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)), torch.rand(1, 5, 8)
+    else:
+        x = torch.rand(1, 3, 64, 96)
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(x)
+    # mmengine counts normalisation, too, which is about 1 % here.
+    assert worker.count_operations(network, x) == pytest.approx(counter.get_total_flops(), rel=0.04)
+
+
+def test_memory_is_that_of_the_work():
+    before = worker._memory()
+    worker._forget_peak()
+    array = np.ones(50 << 20, np.uint8)
+    del array
+    assert 49 < (worker._peak_memory() - before) / worker.MIB < 70
+
+
+# ----------------------------------------------------------------------------------------------------- restorers
+
+
+def test_classical_restorers_are_opencvs():
+    picture = data.astronaut()[100:164, 200:280]
+    assert np.array_equal(restorers.as_it_is(picture, (64, 80)), picture)
+    assert np.array_equal(restorers.as_it_is(picture, (128, 160)), picture.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(restorers.bicubic(picture, (64, 80)), picture)
+    close = cv2.resize(picture, (160, 128), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(restorers.bicubic(picture, (128, 160)).astype(int) - close).max() <= 1
+    noisy = (picture + np.random.default_rng(0).normal(0, 20, picture.shape)).clip(0, 255).astype(np.uint8)
+    denoised = restorers.build_restorer({'type': 'fast_nl_means', 'h': 20, 'h_color': 20}).restore(noisy, (64, 80))
+    error, denoised_error = (np.abs(p.astype(int) - picture).mean() for p in (noisy, denoised))
+    assert denoised_error < 0.8 * error
+    peer = cv2.fastNlMeansDenoisingColored(noisy[..., ::-1].copy(), h=20, hColor=20)[..., ::-1]
+    assert np.array_equal(denoised, peer)
+
+
+@pytest.mark.parametrize(('shape', 'scale', 'multiple', 'expected'), [
+    ((50, 70), 1, 1, (50, 70)), ((50, 70), 1, 32, (64, 96)), ((50, 70), 4, 1, (13, 18)), ((50, 70), 2, 16, (32, 48)),
+    ((25, 35), 2, 1, (25, 35)), ((25, 35), 1, 1, (50, 70)),
+])
+def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, expected):
+    picture = np.full((*shape, 3), 51, np.uint8)
+    x = restorers._network_input(picture, (50, 70), scale, multiple, torch.device('cpu'))
+    assert tuple(x.shape) == (1, 3, *expected)
+    assert torch.allclose(x, torch.tensor(0.2))
+
+
+def test_restoring_pads_and_cuts_back(tmp_path):
+    rrdb = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 1, 'num_feat': 4, 'num_block': 1,
+            'num_grow_ch': 2}  # takes multiples of 4 only
+    picture = data.astronaut()[:50, :70]
+    with pytest.raises(AssertionError):
+        restorers.build_restorer({'network_g': rrdb}).restore(picture, (50, 70))
+    assert restorers.build_restorer({'network_g': rrdb, 'multiple': 4}).restore(picture, (50, 70)).shape == (50, 70, 3)
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'network_g': {'type': 'NoSuchNet'}}, 'NoSuchNet'),
+    ({'network_g': {'type': 'CSRGenerator', 'num_feet': 4}}, 'num_feet'),
+    ({'network_g': {'type': 'CSRGenerator', 'num_feat': 4}, 'pretrain_network_g': 'WEIGHTS'}, 'WEIGHTS'),
+])
+def test_networks_that_cannot_be_built_say_why(options, message, tmp_path):
+    torch.save(CSRGenerator(num_feat=4, variant='spade').state_dict(), tmp_path / 'WEIGHTS')
+    if 'pretrain_network_g' in options:
+        options = {**options, 'pretrain_network_g': str(tmp_path / 'WEIGHTS')}
+    with pytest.raises(ValueError, match=message):
+        restorers.build_restorer(options)
+
+
+# ---------------------------------------------------------------------------------------------------------- logs
+
+
+def test_a_log_survives_a_kill_and_forgets_what_changed(tmp_path):
+    file = tmp_path / 'set/a.jsonl'
+    with open_log(file, {'h': 1}, []) as append:
+        append({'name': 'x'})
+        append({'name': 'y'})
+        assert read_log(file, {'h': 1}) == [{'name': 'x'}, {'name': 'y'}]  # at once
+    file.write_text(file.read_text()[:-5])
+    assert read_log(file, {'h': 1}) == [{'name': 'x'}]
+    assert read_log(file, {'h': 2}) == []
+
+
+def test_pictures_that_hold_nothing_are_named(tmp_path):
+    (tmp_path / 'x.png').write_bytes(b'no picture')
+    with pytest.raises(OSError, match=r'x\.png'):
+        read_rgb(tmp_path / 'x.png')
+
+
+logging.getLogger('basicsr').setLevel(logging.WARNING)
