@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
+from small_training import OPTIONS
 
 from hifacegan_plugin.archs import CSRGenerator
 
@@ -60,3 +62,13 @@ def small_lmdb(tmp_path_factory) -> Path:
     database = folder / 'small.lmdb'
     make_lmdb_from_imgs(str(pictures), str(database), [f'{key}.png' for key in keys], keys)
     return database
+
+
+@pytest.fixture
+def options(tmp_path) -> dict:
+    """Options that a test may change; checkpoints go to a temporary folder."""
+    opt = copy.deepcopy(OPTIONS)
+    for name in ('models', 'training_states'):
+        (tmp_path / name).mkdir()
+        opt['path'][name] = str(tmp_path / name)
+    return opt

@@ -14,16 +14,7 @@ import pytest
 import torch
 from basicsr.models import build_model
 from conftest import REPOSITORY
-from test_hifacegan_csr_model import OPTIONS, batch, built, train
-
-
-@pytest.fixture
-def options(tmp_path):
-    opt = copy.deepcopy(OPTIONS)
-    for name in ('models', 'training_states'):
-        (tmp_path / name).mkdir()
-        opt['path'][name] = str(tmp_path / name)
-    return opt
+from small_training import OPTIONS, batch, built, train
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -187,11 +178,11 @@ def test_unknown_choices_are_named(options, option, value, known):
         build_model(options)
 
 
-# Run by torchrun: each process trains on its half of the batches of `test_hifacegan_csr_model`.
+# Run by torchrun: each process trains on its half of the batches of `small_training`.
 HALVES = """
 import json, os, sys, torch
 sys.path.insert(0, sys.argv[1])
-from test_hifacegan_csr_model import batch, built
+from small_training import batch, built
 rank = int(os.environ['RANK'])
 torch.distributed.init_process_group('gloo')
 model = built({**json.loads(sys.argv[2]), 'dist': True, 'rank': rank, 'world_size': 2})
