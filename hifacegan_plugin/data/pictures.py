@@ -76,7 +76,7 @@ def _names_in_folder(folder: Path) -> list[str]:
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*')
                    if p.suffix.lower() in SUFFIXES and not p.name.startswith('.'))
     if not names:
-        raise ValueError(f'dataroot_gt: no pictures in {folder} (looked for {", ".join(SUFFIXES)}, in sub-folders too)')
+        raise ValueError(f'dataroot_gt: no pictures in {folder} ; looked for {", ".join(SUFFIXES)}, in sub-folders too')
     return names
 
 

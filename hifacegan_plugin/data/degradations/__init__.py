@@ -7,7 +7,7 @@ Pictures are uint8 RGB ``(H, W, 3)``. The same picture, recipe and generator giv
 Importing this module imports neither the host nor mmcv.
 """
 
-from hifacegan_plugin.data.degradations import blur, compression, noise, resample
+from hifacegan_plugin.data.degradations import blur, compression, noise, resample, weather
 from hifacegan_plugin.data.degradations.compose import Recipe, build_degradation
 from hifacegan_plugin.data.degradations.recipes import RECIPES
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Step
@@ -15,4 +15,4 @@ from hifacegan_plugin.data.degradations.resample import fit
 from hifacegan_plugin.data.degradations.seeding import make_generator
 
 __all__ = ['DEGRADATIONS', 'RECIPES', 'Recipe', 'Step', 'blur', 'build_degradation', 'compression', 'fit',
-           'make_generator', 'noise', 'resample']
+           'make_generator', 'noise', 'resample', 'weather']

@@ -9,33 +9,42 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import fft
 
-from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Odd, Step, Uniform, drawn
+from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Chance, Choice, Odd, Step, Uniform, drawn
 
 _UNIT = 1 << 14  # kernel weights are whole multiples of 1 / _UNIT
 _FRACTION = 64  # partial sums keep steps of 1 / _FRACTION grey level
 _DIRECT_AREA = 50  # OpenCV takes kernels of this many weights and more through a Fourier transform
+_SPARSE = 200  # up to this many weights other than zero, direct sums are faster than a Fourier transform
 
 
 def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Filter ``image`` with ``kernel``, to the same bytes on every machine.
 
-    OpenCV sums in float32, in an order that depends on the processor, and takes large kernels through a Fourier
-    transform. So the weights are rounded to multiples of 2^-14, which makes every sum exact in float32 whatever its
-    order, and the kernel is cut into tiles small enough to be summed directly. Zeros then cost nothing.
+    OpenCV's filter sums in float32, in an order that depends on the processor. So the weights are rounded to
+    multiples of 2^-14, which makes every sum a whole multiple too, whatever its order: exact in float32 where it is
+    direct, and found by rounding where it goes through a Fourier transform in float64.
 
     Args:
-        image: uint8, (H, W, 3).
-        kernel: (k, k), k odd and below 50, sum 1, absolute sum at most 2; not mirrored before use (a correlation).
+        image: uint8, (H, W) or (H, W, 3).
+        kernel: (k, k), k odd and below 50, sum 1; not mirrored before use (a correlation).
 
     Returns:
-        uint8, (H, W, 3), clipped at 0 and 255; borders mirrored without repeating the edge.
+        uint8, the shape of ``image``, clipped at 0 and 255; borders mirrored without repeating the edge.
     """
-    height, width = image.shape[:2]
     radius = kernel.shape[0] // 2
     padded = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_REFLECT_101)
     weights = np.rint(kernel * _UNIT)
     weights.flat[weights.argmax()] += _UNIT - weights.sum()
+    fits_int16 = np.abs(weights).sum() <= 2 * _UNIT
+    is_sparse = np.count_nonzero(weights) <= _SPARSE
+    return (_filter_directly if is_sparse and fits_int16 else _filter_by_fft)(padded, weights)
+
+
+def _filter_directly(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Cut the kernel into tiles small enough for OpenCV to sum them directly; zeros cost nothing."""
+    height, width = (length - weights.shape[0] + 1 for length in padded.shape[:2])
     weights = (weights * (_FRACTION / _UNIT)).astype(np.float32)
     partial_sums = []
     for rows, columns in _tiles(weights):
@@ -43,7 +52,17 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         filtered = cv2.filter2D(part, cv2.CV_16S, weights[rows, columns], anchor=(0, 0))
         partial_sums.append(filtered[:height, :width])
     total = functools.reduce(cv2.add, partial_sums)
-    return cv2.convertScaleAbs(cv2.max(total, 0), alpha=1 / _FRACTION)
+    return cv2.convertScaleAbs(np.maximum(total, 0), alpha=1 / _FRACTION)
+
+
+def _filter_by_fft(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    height, width = (length - weights.shape[0] + 1 for length in padded.shape[:2])
+    size = [fft.next_fast_len(length, real=True) for length in padded.shape[:2]]
+    spectrum = fft.rfft2(np.atleast_3d(padded).transpose(2, 0, 1).astype(np.float64), size)
+    spectrum *= fft.rfft2(weights, size).conj()
+    total = np.rint(fft.irfft2(spectrum, size)[:, :height, :width]).astype(np.int64)
+    filtered = ((total + _UNIT // 2) // _UNIT).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.ascontiguousarray(filtered).reshape(height, width, *padded.shape[2:])
 
 
 def _tiles(kernel: np.ndarray) -> Iterator[tuple[slice, slice]]:
@@ -93,14 +112,14 @@ def motion_kernel(size: int, angle: float, direction: float) -> np.ndarray:
 @DEGRADATIONS.register_module()
 @dataclass
 class GaussianBlur(Step):
-    """Gaussian blur of standard deviation ``sigma`` (pixels), its kernel cut off at ``truncate`` sigma."""
+    """Gaussian blur of standard deviation ``sigma`` (pixels), its kernel cut off at ``truncate`` times that."""
 
     sigma: tuple[float, float] = drawn((3, 8), Uniform(at_least=0.01))
-    truncate: float = 1.25
+    truncate: tuple[float, float] = drawn(1.25, Uniform(at_least=0.5, at_most=10))
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, sigma: float) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, sigma: float, truncate: float) -> np.ndarray:
         """See :class:`Step`."""
-        size = 2 * max(1, round(self.truncate * sigma)) + 1
+        size = 2 * max(1, round(truncate * sigma)) + 1
         return cv2.GaussianBlur(image, (size, size), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
@@ -117,3 +136,50 @@ class MotionBlur(Step):
               direction: float) -> np.ndarray:
         """See :class:`Step`."""
         return convolve(image, motion_kernel(size, angle, direction))
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class KernelBlur(Step):
+    """Blur by a kernel of a parametric ``shape``, as in Real-ESRGAN (Wang et al., ICCVW 2021), section 3.1.
+
+    Of the squared Mahalanobis distance q, a ``gaussian`` is exp(-q / 2), a ``generalized`` Gaussian exp(-q^beta / 2),
+    a ``plateau`` 1 / (1 + q^beta). With probability ``isotropic``, sigma_y is sigma_x. The kernels are the host's.
+    """
+
+    shape: tuple[str, ...] = drawn('gaussian', Choice(('gaussian', 'generalized', 'plateau')))
+    size: tuple[int, int] = drawn((7, 21), Odd(3, 49))
+    sigma_x: tuple[float, float] = drawn((0.2, 3), Uniform(at_least=0.05))
+    sigma_y: tuple[float, float] = drawn((0.2, 3), Uniform(at_least=0.05))
+    angle: tuple[float, float] = drawn((-180, 180), Uniform())
+    beta: tuple[float, float] = drawn(1, Uniform(at_least=0.1, at_most=20))
+    isotropic: float = drawn(0.5, Chance())
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, shape: str, size: int, sigma_x: float, sigma_y: float,
+              angle: float, beta: float, isotropic: bool) -> np.ndarray:
+        """See :class:`Step`."""
+        from basicsr.data import degradations as host
+
+        build = {'gaussian': host.bivariate_Gaussian,
+                 'generalized': functools.partial(host.bivariate_generalized_Gaussian, beta=beta),
+                 'plateau': functools.partial(host.bivariate_plateau, beta=beta)}[shape]
+        kernel = build(size, sigma_x, sigma_y, math.radians(angle), isotropic=isotropic)
+        return convolve(image, kernel)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class SincFilter(Step):
+    """Ideal low-pass filter, cut off by its finite size: ringing and overshoot (Real-ESRGAN, section 3.4).
+
+    ``cutoff`` is in radians per pixel. The kernel is the host's.
+    """
+
+    size: tuple[int, int] = drawn((7, 21), Odd(3, 49))
+    cutoff: tuple[float, float] = drawn((math.pi / 3, math.pi), Uniform(at_least=0.1, at_most=math.pi))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, size: int, cutoff: float) -> np.ndarray:
+        """See :class:`Step`."""
+        from basicsr.data.degradations import circular_lowpass_kernel
+
+        return convolve(image, circular_lowpass_kernel(cutoff, size))

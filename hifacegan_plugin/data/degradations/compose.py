@@ -60,10 +60,15 @@ class Combination(Step):
             raise ValueError(f'degradation step {type(self).__name__}: steps takes a list, not {self.steps!r}')
         self.steps = [build_degradation(step) for step in self.steps]
 
-    def _run(self, steps: Sequence[Step], image: np.ndarray, rng: np.random.Generator,
-             log: list[dict] | None) -> np.ndarray:
-        for step in steps:
-            image = step(image, rng, log)
+    def choose(self, rng: np.random.Generator) -> Sequence[Step]:
+        """Draw the steps to run, in order."""
+        return self.steps
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
+                 depth: np.ndarray | None = None) -> np.ndarray:
+        """Run the chosen steps; see :class:`Step`. Only the steps themselves are logged."""
+        for step in self.choose(rng):
+            image = step(image, rng, log, depth)
         return image
 
 
@@ -72,19 +77,15 @@ class Combination(Step):
 class InOrder(Combination):
     """Every step, in the order given; a bare list in a recipe means this. An empty list changes nothing."""
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
-        """See :class:`Step`."""
-        return self._run(self.steps, image, rng, log)
-
 
 @DEGRADATIONS.register_module()
 @dataclass
 class Shuffle(Combination):
     """Every step, in an order drawn anew for every picture."""
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
-        """See :class:`Step`."""
-        return self._run([self.steps[i] for i in rng.permutation(len(self.steps))], image, rng, log)
+    def choose(self, rng: np.random.Generator) -> Sequence[Step]:
+        """See :class:`Combination`."""
+        return [self.steps[i] for i in rng.permutation(len(self.steps))]
 
 
 @DEGRADATIONS.register_module()
@@ -104,10 +105,9 @@ class OneOf(Combination):
                              f'{len(self.steps)} steps, not {self.weights!r}')
         self._cumulative = np.cumsum(weights) / np.sum(weights)
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
-        """See :class:`Step`."""
-        chosen = int(np.searchsorted(self._cumulative, rng.random(), side='right'))
-        return self.steps[chosen](image, rng, log)
+    def choose(self, rng: np.random.Generator) -> Sequence[Step]:
+        """See :class:`Combination`."""
+        return [self.steps[np.searchsorted(self._cumulative, rng.random(), side='right')]]
 
 
 @DEGRADATIONS.register_module()
@@ -117,9 +117,9 @@ class Sometimes(Combination):
 
     probability: float = drawn(0.5, Chance())
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
-        """See :class:`Step`."""
-        return self._run(self.steps, image, rng, log) if self.draw(rng)['probability'] else image
+    def choose(self, rng: np.random.Generator) -> Sequence[Step]:
+        """See :class:`Combination`."""
+        return self.steps if self.draw(rng)['probability'] else []
 
 
 @DEGRADATIONS.register_module()
@@ -129,6 +129,6 @@ class Repeat(Combination):
 
     times: tuple[int, int] = drawn((1, 2), Integer(at_least=0))
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
-        """See :class:`Step`."""
-        return self._run(self.steps * self.draw(rng)['times'], image, rng, log)
+    def choose(self, rng: np.random.Generator) -> Sequence[Step]:
+        """See :class:`Combination`."""
+        return self.steps * self.draw(rng)['times']

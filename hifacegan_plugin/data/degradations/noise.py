@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
 
+import cv2
 import numpy as np
 
-from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Step, Uniform, drawn
+from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Chance, Step, Uniform, drawn
 
 _LEVELS = 1 << 16
 _PROBABILITIES = (np.arange(_LEVELS) + 0.5) / _LEVELS
 _CHUNK = 1 << 16  # values at a time, so that what is between the random bits and the result stays in the cache
+
+
+def _random_words(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Draw ``count`` integers that are uniform on [0, 2^16)."""
+    return rng.bit_generator.random_raw(-(-count // 4)).astype('<u8', copy=False).view('<u2')[:count]
 
 
 def _add_from_table(image: np.ndarray, rng: np.random.Generator, quantiles: np.ndarray) -> np.ndarray:
@@ -27,11 +33,15 @@ def _add_from_table(image: np.ndarray, rng: np.random.Generator, quantiles: np.n
     clean = image.reshape(-1)
     for start in range(0, image.size, _CHUNK):
         part = clean[start:start + _CHUNK]
-        words = rng.bit_generator.random_raw(-(-part.size // 4)).astype('<u8', copy=False)
-        values = table.take(words.view('<u2')[:part.size])
+        values = table.take(_random_words(rng, part.size))
         values += part
         np.clip(values, 0, 255, out=noisy[start:start + _CHUNK], casting='unsafe')
     return noisy.reshape(image.shape)
+
+
+def _add_grey(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Add the same ``noise``, int16 (H, W), to all channels."""
+    return np.clip(image + noise[..., None], 0, 255).astype(np.uint8)
 
 
 @cache
@@ -56,13 +66,18 @@ def _poisson_quantiles(rate: float, levels: int) -> np.ndarray:
 @DEGRADATIONS.register_module()
 @dataclass
 class GaussianNoise(Step):
-    """Gaussian noise of standard deviation ``sigma`` (grey levels)."""
+    """Gaussian noise of standard deviation ``sigma`` (grey levels), with probability ``grey`` alike in all channels."""
 
     sigma: tuple[float, float] = drawn((20, 40), Uniform(at_least=0))
+    grey: float = drawn(0, Chance())
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, sigma: float) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, sigma: float, grey: bool) -> np.ndarray:
         """See :class:`Step`."""
-        return _add_from_table(image, rng, sigma * _standard_normal_quantiles())
+        quantiles = sigma * _standard_normal_quantiles()
+        if grey:
+            noise = np.rint(quantiles).astype(np.int16).take(_random_words(rng, image[..., 0].size))
+            return _add_grey(image, noise.reshape(image.shape[:2]))
+        return _add_from_table(image, rng, quantiles)
 
 
 @DEGRADATIONS.register_module()
@@ -91,3 +106,32 @@ class PoissonNoise(Step):
         """See :class:`Step`."""
         counts = _poisson_quantiles(rate, _LEVELS // 2)
         return _add_from_table(image, rng, np.concatenate((counts, -counts)))
+
+
+_SHOT_LEVELS = 1 << 12
+
+
+@cache
+def _shot_noise_table() -> np.ndarray:
+    """The quantiles of Poisson(v) - v for every grey level v at 2^12 evenly spaced probabilities, flattened."""
+    return np.concatenate([_poisson_quantiles(v, _SHOT_LEVELS) - v for v in range(256)]).astype(np.int16)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
+class ShotNoise(Step):
+    """The noise of counting photons, its variance proportional to the brightness: ``scale`` (Poisson(v) - v).
+
+    v is the grey level; with probability ``grey`` it is that of the luma, and the noise is alike in all channels.
+    """
+
+    scale: tuple[float, float] = drawn((0.05, 3), Uniform(at_least=0, at_most=100))
+    grey: float = drawn(0, Chance())
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scale: float, grey: bool) -> np.ndarray:
+        """See :class:`Step`."""
+        level = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if grey else image
+        cell = _random_words(rng, level.size).reshape(level.shape) >> 4
+        noise = _shot_noise_table().take(level * np.int32(_SHOT_LEVELS) + cell)
+        noise = np.rint(noise * np.float32(scale)).astype(np.int16)
+        return _add_grey(image, noise) if grey else np.clip(image + noise, 0, 255).astype(np.uint8)

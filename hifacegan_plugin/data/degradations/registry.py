@@ -35,10 +35,10 @@ class Uniform:
     def check(self, value: float | Sequence[float]) -> tuple[float, float]:
         """Return ``value`` as ``(low, high)``; raise ValueError where it is no range within the limits."""
         bounds = value if isinstance(value, (list, tuple)) else (value, value)
-        if len(bounds) != 2 or not all(isinstance(b, (int, float)) and not isinstance(b, bool) for b in bounds):
+        if len(bounds) != 2 or any(isinstance(b, bool) or not isinstance(b, (int, float)) for b in bounds):
             raise ValueError(f'takes a number or [low, high], not {value!r}')
         low, high = bounds
-        if not self.at_least <= low <= high <= self.at_most:
+        if not self.at_least <= low <= high <= self.at_most or math.inf in (-low, high):
             raise ValueError(f'needs {self.at_least} <= low <= high <= {self.at_most}, but is {value!r}')
         return low, high
 
@@ -161,18 +161,26 @@ class Step:
         """
         raise NotImplementedError
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
+                 depth: np.ndarray | None = None) -> np.ndarray:
         """Draw the parameters and apply them.
 
         Args:
             image: uint8 RGB, (H, W, 3). It is not written to.
             rng: the only source of randomness.
             log: where given, ``{'type': name of the step, parameter: drawn value, ...}`` is appended to it.
+            depth: where known, how far the scene is: float (H, W), from 0 (near) to 1. Only weather asks for it.
+
+        Returns:
+            uint8 RGB; of another size only where the step resizes.
         """
+        return self.apply(image, rng, **self._draw_and_log(rng, log))
+
+    def _draw_and_log(self, rng: np.random.Generator, log: list[dict] | None) -> dict[str, Any]:
         parameters = self.draw(rng)
         if log is not None:
             log.append({'type': type(self).__name__, **parameters})
-        return self.apply(image, rng, **parameters)
+        return parameters
 
 
 def build_step(config: dict[str, Any]) -> Step:

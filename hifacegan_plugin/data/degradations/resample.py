@@ -57,19 +57,35 @@ class Resize(Step):
 
 @DEGRADATIONS.register_module()
 @dataclass
+class Downsample(Step):
+    """Resize to 1/``factor`` of the size, and leave it there; a factor below 1 enlarges.
+
+    Unlike :class:`Resize` this draws the factor uniformly, not its reciprocal.
+    """
+
+    factor: tuple[float, float] = drawn((1, 4), Uniform(at_least=1 / 16, at_most=1000))
+    interpolation: tuple[str, ...] = drawn('area', Choice(tuple(_INTERPOLATIONS)))
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, factor: float, interpolation: str) -> np.ndarray:
+        """See :class:`Step`."""
+        height, width = image.shape[:2]
+        return resize(image, _scaled(height, 1 / factor), _scaled(width, 1 / factor), interpolation)
+
+
+@DEGRADATIONS.register_module()
+@dataclass
 class ResizeBack(Combination):
     """All the steps in order, then a resize to ``ratio`` times the size that the picture had before them."""
 
     ratio: tuple[float, float] = drawn(1, Uniform(at_least=1e-3, at_most=16))
     interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(_INTERPOLATIONS)))
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None) -> np.ndarray:
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
+                 depth: np.ndarray | None = None) -> np.ndarray:
         """See :class:`Step`."""
         height, width = image.shape[:2]
-        image = self._run(self.steps, image, rng, log)
-        parameters = self.draw(rng)
-        if log is not None:
-            log.append({'type': type(self).__name__, **parameters})
+        image = super().__call__(image, rng, log, depth)
+        parameters = self._draw_and_log(rng, log)
         ratio = parameters['ratio']
         return resize(image, _scaled(height, ratio), _scaled(width, ratio), parameters['interpolation'])
 
