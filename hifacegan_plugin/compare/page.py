@@ -20,14 +20,14 @@ from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH, Comparison, Pag
 from hifacegan_plugin.compare.folder import Folder, read_rgb, write_text
 from hifacegan_plugin.compare.restorers import as_it_is
 from hifacegan_plugin.compare.results import Row, best_rows
-from hifacegan_plugin.compare.test_sets import TestSet
+from hifacegan_plugin.compare.test_sets import PictureSet
 from hifacegan_plugin.data.degradations.resample import fit
 
 
 def write_page(
     path: Path,
     comparison: Comparison,
-    report: Sequence[tuple[TestSet, list[Row]]],
+    report: Sequence[tuple[PictureSet, list[Row]]],
     machine: dict[str, str],
     problems: list[str],
     folder: Folder,
@@ -67,7 +67,7 @@ def write_page(
     write_text(path, text)
 
 
-def _section(comparison: Comparison, test_set: TestSet, rows: list[Row]) -> str:
+def _section(comparison: Comparison, test_set: PictureSet, rows: list[Row]) -> str:
     """Write the table of a test set."""
     title = f'{test_set.name}: {len(test_set.pictures)} pictures'
     first = ['ascending', 'descending', *('descending' if comparison.higher_is_better(m) else 'ascending'
@@ -106,7 +106,7 @@ def _list_of(problems: list[str]) -> str:
 
 
 def _pictures(
-    test_set: TestSet, rows: list[Row], labels: list[str], comparison: Comparison, folder: Folder
+    test_set: PictureSet, rows: list[Row], labels: list[str], comparison: Comparison, folder: Folder
 ) -> list[dict[str, Any]]:
     """Encode some pictures of a test set, spread over it, as each restorer left them."""
     count = min(comparison.page.pictures, len(test_set.pictures))

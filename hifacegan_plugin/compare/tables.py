@@ -11,7 +11,7 @@ from typing import Any
 
 from hifacegan_plugin.compare.comparison import Comparison
 from hifacegan_plugin.compare.results import Figure, Row, best_rows
-from hifacegan_plugin.compare.test_sets import TestSet
+from hifacegan_plugin.compare.test_sets import PictureSet
 
 NOTES = (
     'Means over the pictures with their 95 % bootstrap interval; bold: best of those measured on every picture. '
@@ -70,7 +70,7 @@ def format_costs(row: Row) -> list[str]:
 
 
 def markdown_report(
-    comparison: Comparison, tables: Sequence[tuple[TestSet, list[Row]]], machine: dict[str, str], problems: list[str]
+    comparison: Comparison, tables: Sequence[tuple[PictureSet, list[Row]]], machine: dict[str, str], problems: list[str]
 ) -> str:
     """Write the whole comparison as Markdown."""
     parts = [f'# {comparison.name}', '; '.join(machine.values()) + '.']
@@ -93,7 +93,7 @@ def describe_inputs(rows: Sequence[Row]) -> list[str]:
             for (height, width), labels in sizes.items()]
 
 
-def csv_report(comparison: Comparison, tables: Sequence[tuple[TestSet, list[Row]]]) -> str:
+def csv_report(comparison: Comparison, tables: Sequence[tuple[PictureSet, list[Row]]]) -> str:
     """Write a line for each restorer and test set; a metric takes four columns."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
@@ -115,7 +115,7 @@ def csv_report(comparison: Comparison, tables: Sequence[tuple[TestSet, list[Row]
 
 
 def json_report(
-    comparison: Comparison, tables: Sequence[tuple[TestSet, list[Row]]], machine: dict[str, str], problems: list[str]
+    comparison: Comparison, tables: Sequence[tuple[PictureSet, list[Row]]], machine: dict[str, str], problems: list[str]
 ) -> dict[str, Any]:
     """Give everything that is known, in types of JSON; NaN is null."""
     return _plain({

@@ -24,7 +24,7 @@ _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_back
 
 
 @dataclass(frozen=True)
-class TestSet:
+class PictureSet:
     """What a test set came to.
 
     Args:
@@ -40,7 +40,7 @@ class TestSet:
     problems: list[str]
 
 
-def write_test_set(name: str, options: dict[str, Any], folder: Folder) -> TestSet:
+def write_test_set(name: str, options: dict[str, Any], folder: Folder) -> PictureSet:
     """Write the degraded and the true pictures of a data set into the folder, unless they are there already.
 
     A picture that cannot be read, or whose sizes do not fit each other, is left out and named.
@@ -57,7 +57,7 @@ def write_test_set(name: str, options: dict[str, Any], folder: Folder) -> TestSe
     """
     done = read_json(folder.test_set(name))
     if done and done['options'] == options:
-        return TestSet(**done)
+        return PictureSet(**done)
     remove_pictures(folder, name, DEGRADED)
     remove_pictures(folder, name, TRUTH)
     try:
@@ -80,7 +80,7 @@ def write_test_set(name: str, options: dict[str, Any], folder: Folder) -> TestSe
         pictures.append(picture)
     if not pictures:
         raise ValueError(f'datasets: {name}: no picture can be used. ' + '; '.join(problems[:3]))
-    test_set = TestSet(name, options, pictures, problems)
+    test_set = PictureSet(name, options, pictures, problems)
     write_json(folder.test_set(name), asdict(test_set))
     return test_set
 
