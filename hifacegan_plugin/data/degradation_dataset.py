@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from hifacegan_plugin.data.degradations import build_degradation, fit, make_generator
-from hifacegan_plugin.data.degradations.registry import did_you_mean
+from hifacegan_plugin import data
 from hifacegan_plugin.data.pictures import find_pictures, read_picture
 
 _OPTIONS = ('dataroot_gt', 'degradation', 'io_backend', 'meta_info_file', 'resize', 'return_parameters', 'seed')
@@ -55,7 +54,7 @@ class DegradationDataset(Dataset):
     def __init__(self, opt: dict[str, Any]) -> None:
         _check_names(opt)
         self.opt = opt  # the host's validation asks for the name of the data set here
-        self.degrade = build_degradation(opt['degradation'])
+        self.degrade = data.degradations.build_degradation(opt['degradation'])
         backend = opt.get('io_backend') or {'type': 'disk'}
         self.pictures = find_pictures(opt['dataroot_gt'], backend.get('type'), opt.get('meta_info_file'))
         self.training = opt['phase'] == 'train'
@@ -87,11 +86,11 @@ class DegradationDataset(Dataset):
             cv2.setNumThreads(0)  # the workers share the cores already
         picture = self.pictures[index % len(self)]
         key = (int(self._epoch), index) if self.training else (picture.name.rpartition('.')[0] or picture.name,)
-        rng = make_generator(self.seed, *key)
+        rng = data.degradations.make_generator(self.seed, *key)
 
         gt = self._prepare(read_picture(picture), rng, str(picture))
         log = [] if self.return_parameters else None
-        lq = fit(self.degrade(gt, rng, log), gt.shape[0] // self.scale, gt.shape[1] // self.scale)
+        lq = data.degradations.fit(self.degrade(gt, rng, log), gt.shape[0] // self.scale, gt.shape[1] // self.scale)
         item = {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'lq_path': picture.path, 'gt_path': picture.path}
         if self.return_parameters:
             item['degradation'] = json.dumps(log)
@@ -100,7 +99,7 @@ class DegradationDataset(Dataset):
     def _prepare(self, bgr: np.ndarray, rng: np.random.Generator, name: str) -> np.ndarray:
         """Resize, crop, flip and turn RGB; (H, W, 3) with sides that ``scale`` divides."""
         if self.resize is not None:
-            bgr = fit(bgr, *_resized(bgr.shape[:2], self.resize))
+            bgr = data.degradations.fit(bgr, *_resized(bgr.shape[:2], self.resize))
         height, width = bgr.shape[:2]
         if self.gt_size is None:
             bgr = bgr[:height - height % self.scale, :width - width % self.scale]
@@ -135,7 +134,7 @@ def _check_names(opt: dict[str, Any]) -> None:
     where = f"dataset {opt.get('name', 'without a name')}"
     for key in opt:
         if key not in known:
-            raise ValueError(f'{where}: unknown option {key!r}{did_you_mean(key, known)} '
+            raise ValueError(f'{where}: unknown option {key!r}{data.degradations.registry.did_you_mean(key, known)} '
                              f'It takes: {", ".join((*_OPTIONS, *_TRAINING_OPTIONS))}')
     for key in ('phase', 'dataroot_gt', 'degradation'):
         if opt.get(key) is None:
