@@ -202,7 +202,8 @@ def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> No
         write_picture(picture, Picture(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)))
         options = {'-i': picture, '-o': Path(folder, 'out'), '-w': weights}
         options |= {'--memory': arguments.limit, '--threads': arguments.threads}
-        command = [sys.executable, '-m', 'hifacegan_plugin', 'restore', *(str(x) for pair in options.items() for x in pair)]
+        words = [str(word) for option in options.items() for word in option]
+        command = [sys.executable, '-m', 'hifacegan_plugin', 'restore', *words]
         start = time.perf_counter()
         subprocess.run(command, check=True, cwd=REPOSITORY)
         seconds = time.perf_counter() - start

@@ -35,7 +35,7 @@ from hifacegan_plugin.archs.csr_arch import (
 
 EPSILON = 1e-5  # of torch's instance norm
 ALIGNMENT = 8  # strips begin at a multiple of so many rows
-FRUGAL_LEVELS = (0, 1)  # the finest scales, whose intermediate maps a frugal walk computes twice, not to store them
+FRUGAL_LEVELS = (0, 1)  # the finest scales, whose maps a frugal walk computes whenever they are read
 
 
 class Strip(NamedTuple):
@@ -130,7 +130,8 @@ class Walk(NamedTuple):
 
     Args:
         strip_elements: size of the largest tensor of a strip; None: everything at once, which graph exporters need.
-        frugal: compute intermediate maps of the finest scales twice instead of storing them.
+        frugal: compute maps of the finest scales anew whenever they are read instead of storing them: about half more
+            work in a third of the memory.
     """
 
     strip_elements: int | None = None
@@ -226,7 +227,7 @@ class FoldedCSR(nn.Module):
         for level, module in enumerate([*self.levels, None]):
             channels = module.logit_conv.in_channels if module else self.levels[-1].conv.out_channels
             strips = walk.strips(height >> level, len(x) * (width >> level) * channels * 2)
-            store = not (walk.frugal and level == 0)
+            store = not (walk.frugal and level in FRUGAL_LEVELS)
             rows, statistics = walk.collect(rows, strips, 'instance', store)
             levels.append(walk.settle(rows, statistics, strips, rectify=module is not None, store=store))
             if module:

@@ -12,10 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.folded_csr import RowConv2d, Strip
+from hifacegan_plugin.archs.csr_arch import BLOCK_LEVELS
+from hifacegan_plugin.archs.folded_csr import FoldedCSR, RowConv2d, Strip
 
 TILE = 4  # pixels along a side of an output tile
 PATCH = 6  # and of the input tile that it is computed from
+
+COARSEST_LEVEL = 3  # of the network where it pays: an eighth of the size of the picture
 
 # Appendix of the paper: B^T, G and A^T for the interpolation points 0, 1, -1, 2, -2 and infinity.
 INPUT_TRANSFORM = torch.tensor(
@@ -111,16 +114,18 @@ class WinogradConv2d(nn.Module):
         return y if self.bias is None else y.add_(self.bias.view(-1, 1, 1))
 
 
-def use_winograd(network: nn.Module, min_weights: int = 128 * 192, max_weights: int = 1 << 19) -> None:
+def use_winograd(network: FoldedCSR, min_weights: int = 128 * 192) -> None:
     """Replace the convolutions of ``network`` that gain by it.
 
+    Left out are those of the coarsest scales, which see so few pixels that they take little time as they are, but hold
+    most of the weights, of which the transform makes four times as many.
+
     Args:
-        network: a folded network; changed in place.
+        network: changed in place.
         min_weights: ``fin * fout`` below which the transforms cost more than they save. Measured.
-        max_weights: ``fin * fout`` above which the transformed weights, four times as many, cost too much memory.
     """
-    for name, module in network.named_children():
-        if not isinstance(module, RowConv2d):
-            use_winograd(module, min_weights, max_weights)
-        elif min_weights <= module.in_channels * module.out_channels <= max_weights:
-            setattr(network, name, WinogradConv2d(module))
+    blocks = [block for block, level in zip(network.blocks, BLOCK_LEVELS) if level <= COARSEST_LEVEL]
+    for part in (*getattr(network, 'levels', [])[:COARSEST_LEVEL], *blocks):
+        for name, module in part.named_children():
+            if isinstance(module, RowConv2d) and module.in_channels * module.out_channels >= min_weights:
+                setattr(part, name, WinogradConv2d(module))

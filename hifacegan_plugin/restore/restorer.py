@@ -16,11 +16,11 @@ from hifacegan_plugin.weights import load_generator
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 GIB = 1 << 30
-OVERLAP = 64  # pixels between tiles
+OVERLAP = 96  # pixels between tiles
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 # Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured.
-NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (1.3, 6)}
+NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (0.8, 6)}
 
 
 class Restorer:
@@ -45,8 +45,11 @@ class Restorer:
         self.engine = choose_engine(engine, dtype)
         self.dtype = dtype
         self.memory = memory
-        self.generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
-        self._opened: dict[str, Engine] = {}
+        generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
+        self.num_feat, self.num_in_ch = generator.num_feat, generator.num_in_ch
+        self._ways: dict[str, Engine] = {self.engine: open_engine(self.engine, generator, dtype)}
+        # Kept only where large pictures will ask for torch, because it takes as much memory again as the engine.
+        self._generator = None if 'torch' in self._ways else generator
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Restore one picture.
@@ -64,11 +67,11 @@ class Restorer:
         if image.dtype not in (np.uint8, np.uint16) or image.size == 0 or image.shape[2:] not in ((), (2,), (3,), (4,)):
             raise ValueError(f'a picture is uint8 or uint16, (H, W) or (H, W, 2 to 4), not {image.dtype} {image.shape}')
         colours = image.shape[2] - (image.shape[2] % 2 == 0) if image.ndim == 3 else 1
-        if self.generator.num_in_ch == 1 < colours:
+        if self.num_in_ch == 1 < colours:
             raise ValueError('these weights are for grey pictures; convert the picture')
         peak = np.iinfo(image.dtype).max
         plain = image.reshape(*image.shape[:2], -1)[..., :colours]
-        x = np.broadcast_to(plain, (*plain.shape[:2], self.generator.num_in_ch)).transpose(2, 0, 1)
+        x = np.broadcast_to(plain, (*plain.shape[:2], self.num_in_ch)).transpose(2, 0, 1)
         y = self.restore(x.astype(np.float32)[None] / np.float32(peak))[0].transpose(1, 2, 0).clip(0, 1)
         if colours < y.shape[2]:
             y = y @ LUMA[:, None]
@@ -87,9 +90,9 @@ class Restorer:
 
     def _restore_any(self, pictures: np.ndarray) -> np.ndarray:
         """Restore pictures from 64 x 64 up in the fastest way that their size leaves."""
-        for way in (self.engine, 'torch', 'frugal'):
-            if pictures[:, 0].size * self._bytes_per_pixel(way) <= self.memory:
-                return self._open(way)(pictures)
+        for name in (self.engine, 'torch', 'frugal'):
+            if pictures[:, 0].size * self._bytes_per_pixel(name) <= self.memory:
+                return self._way(name)(pictures)
         pixels = self.memory // self._bytes_per_pixel('frugal') // len(pictures)
         size = max(int(pixels**0.5) // DOWNSCALE * DOWNSCALE, 2 * OVERLAP)
         height, width = pictures.shape[-2:]
@@ -97,16 +100,17 @@ class Restorer:
             f'{width} x {height} pixels do not fit into {self.memory / GIB:.2g} GiB: restoring tiles of {size} x '
             f'{size}, whose contrast may differ a little. More memory gives the exact result.'
         )
-        return restore_in_tiles(self._open('frugal'), pictures, size, OVERLAP)
+        return restore_in_tiles(self._way('frugal'), pictures, size, OVERLAP)
 
-    def _bytes_per_pixel(self, way: str) -> int:
-        features, pictures = NUMBERS_PER_PIXEL[way]
-        return int(4 * (features * self.generator.num_feat + pictures * self.generator.num_in_ch))
+    def _bytes_per_pixel(self, name: str) -> int:
+        features, pictures = NUMBERS_PER_PIXEL[name]
+        return int(4 * (features * self.num_feat + pictures * self.num_in_ch))
 
-    def _open(self, way: str) -> Engine:
-        if way not in self._opened:
-            if way == 'frugal':
-                self._opened[way] = partial(self._open('torch'), frugal=True)
+    def _way(self, name: str) -> Engine:
+        """Give an engine, or ``frugal``: the torch engine told to save memory."""
+        if name not in self._ways:
+            if name == 'frugal':
+                self._ways[name] = partial(self._way('torch'), frugal=True)
             else:
-                self._opened[way] = open_engine(way, self.generator, self.dtype)
-        return self._opened[way]
+                self._ways[name] = open_engine(name, self._generator, self.dtype)
+        return self._ways[name]
