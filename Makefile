@@ -37,7 +37,7 @@ demo: plugin
 	$(BIN)/hifacegan report -opt options/test_hifacegan_demo.yml
 
 test: plugin
-	$(BIN)/python -m pytest -q tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
 
 lint: plugin
 	$(BIN)/ruff check .

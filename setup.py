@@ -17,6 +17,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['hifacegan_plugin', 'hifacegan_plugin.*']),
+    package_data={'hifacegan_plugin.compare': ['*.html']},
     install_requires=[
         'basicsr-fixed>=1.4.2',
         'lmdb>=1.4',
@@ -24,6 +25,7 @@ setup(
         'mmengine>=0.10.4',
         'numpy>=1.24',
         'opencv-python>=4.8',
+        'pillow>=9.4',
         'pyyaml>=6.0',
         'safetensors>=0.4.3',
         'torch>=2.4',
@@ -37,7 +39,8 @@ setup(
         'openvino': ['openvino>=2024.4'],
         'spandrel': ['spandrel>=0.4'],
         'test': [
-            'pytest>=8.0', 'pytorch-msssim>=1.0', 'ruff>=0.6', 'scikit-image>=0.22', 'scipy>=1.11', 'torchmetrics>=1.4',
+            'pytest>=8.0', 'pytest-xdist>=3.5', 'pytorch-msssim>=1.0', 'ruff>=0.6', 'scikit-image>=0.22', 'scipy>=1.11',
+            'torchmetrics>=1.4',
         ],
     },
     entry_points={'console_scripts': ['hifacegan = hifacegan_plugin.__main__:main']},
