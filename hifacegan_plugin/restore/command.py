@@ -11,12 +11,14 @@ import logging
 import os
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+import torch.distributed as dist
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -41,6 +43,14 @@ class Failure(NamedTuple):
 
     source: Path
     reason: str
+
+
+class Tally(NamedTuple):
+    """What became of the files."""
+
+    restored: int
+    done_before: int
+    failures: list[Failure]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +79,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Restore everything; 0 if nothing failed, 1 if something did, 2 if there was nothing to start with."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    # Under torchrun every process takes its share of the files.
     rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
@@ -83,20 +92,39 @@ def run(arguments: argparse.Namespace) -> int:
     except (WeightsError, EngineError, PictureError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
-    tasks, failures = tasks[rank::processes], failures[rank::processes]
+    tally = work_through(restorer, tasks[rank::processes], arguments)
+    if processes > 1:
+        tally = join_tallies(tally)
+    failures += tally.failures
+    if rank == 0:
+        print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed')
+        for failure in failures:
+            print(f'failed: {failure.source} {failure.reason}', file=sys.stderr)
+    return 1 if failures else 0
+
+
+def work_through(restorer: Restorer, tasks: list[Task], arguments: argparse.Namespace) -> Tally:
+    """Restore the files of this process, whatever happens to single ones."""
     waiting = [task for task in tasks if not (arguments.resume and task.target.exists())]
-    progress = tqdm(waiting, unit='picture', disable=None, position=rank)
+    failures = []
+    position = int(os.environ.get('LOCAL_RANK', 0))
     with logging_redirect_tqdm([logging.getLogger('basicsr')]):
-        for task in progress:
+        for task in tqdm(waiting, unit='picture', disable=None, position=position):
             try:
                 restore_file(restorer, task, arguments.sheet, int(arguments.max_megapixels * 1e6))
             except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
                 failures.append(Failure(task.source, str(error)))
-    restored = len(waiting) - sum(failure.source in {task.source for task in waiting} for failure in failures)
-    print(f'{restored} restored, {len(tasks) - len(waiting)} done before, {len(failures)} failed')
-    for failure in failures:
-        print(f'failed: {failure.source} {failure.reason}', file=sys.stderr)
-    return 1 if failures else 0
+    return Tally(len(waiting) - len(failures), len(tasks) - len(waiting), failures)
+
+
+def join_tallies(tally: Tally) -> Tally:
+    """Wait for all processes, because torchrun ends the others as soon as one exits with an error; add them up."""
+    dist.init_process_group('gloo', timeout=timedelta(days=30))
+    tallies = [tally] * dist.get_world_size()
+    dist.all_gather_object(tallies, tally)
+    dist.destroy_process_group()
+    restored, done_before, failures = zip(*tallies)
+    return Tally(sum(restored), sum(done_before), [failure for share in failures for failure in share])
 
 
 def plan(pattern: str, output: Path, file_format: str | None) -> tuple[list[Task], list[Failure]]:
