@@ -18,6 +18,7 @@ COMMANDS = {
     'export': ('hifacegan_plugin.restore.export', 'write the network for ONNX Runtime or OpenVINO'),
     'report': ('hifacegan_plugin.report', 'table and picture sheet of what basicsr.test restored'),
     'restore': ('hifacegan_plugin.restore.command', 'restore pictures, folders or videos with trained weights'),
+    'stages': ('hifacegan_plugin.stages', 'panels of what each unit of the network restores'),
 }
 
 
