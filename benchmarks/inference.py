@@ -170,7 +170,7 @@ def count_flops(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
     """Count by torch's own counter, on the smallest picture; all of the work is proportional to its pixels."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, 64, 64))
     return counter.get_total_flops() / 64**2 * shape[0] * shape[2] * shape[3]
 

@@ -75,9 +75,9 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
 
 
 def open_compiled(generator: CSRGenerator, dtype: str) -> Engine:
-    """Run with torch, compiled for the size of the first picture (needs a C++ compiler on a CPU, Triton on a GPU)."""
+    """Run with torch, compiled anew for every size, which takes minutes, by a C++ compiler or (CUDA) Triton."""
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    network = torch.compile(FoldedCSR(generator).to(device, DTYPES[dtype]))
+    network = torch.compile(FoldedCSR(generator).to(device, DTYPES[dtype]), dynamic=False)
 
     def restore(pictures: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
