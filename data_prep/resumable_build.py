@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -25,7 +26,7 @@ from basicsr_lmdb import DamagedDatabaseError, Entry, Stored
 from tqdm import tqdm
 
 JOURNAL = 'build.jsonl'
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 32 << 20
 _HOW_TO_GO_ON = 'What is finished is kept: make room or mend the cause, then run the same command with --resume'
 
 
@@ -152,16 +153,22 @@ def _fill(
             _append(journal, new)
             records.extend(new)
 
+        # One batch goes to disk while the next is made.
+        writer = stack.enter_context(ThreadPoolExecutor(1))
         left = sources[len(records):]
-        batch, size = [], 0
+        batch, size, written = [], 0, None
         with tqdm(total=len(sources), initial=len(records), unit='picture') as progress:
             for source, outcome in zip(left, prepare(left), strict=True):
                 batch.append((source, outcome))
                 size += sum(len(entry.value) for entries in outcome.entries.values() for entry in entries)
                 if size >= BATCH_BYTES:
-                    commit(batch)
+                    if written:
+                        written.result()
+                    written = writer.submit(commit, batch)
                     batch, size = [], 0
                 progress.update()
+            if written:
+                written.result()
             commit(batch)
         for name, store in opened.items():
             store.finish(stored(name))
