@@ -4,6 +4,7 @@
     python benchmarks/inference.py --sizes 256 512 1024 --batches 1 2 4 8 --engines torch
     python benchmarks/inference.py --profile           # where the time goes, before and after
     python benchmarks/inference.py --memory 4000x3000  # peak memory of a fresh process
+    python benchmarks/inference.py --seams net_g.pth   # what strips and tiles change in the picture
 
 Weights are random, scaled so that the output has the contrast of a picture. Engines take turns in every round; figures
 are medians over the rounds. Ratios are against our own unfolded network in torch, float32; the BasicSR host's own
@@ -33,7 +34,8 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
 from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk  # noqa: E402
 from hifacegan_plugin.restore.engines import ENGINES, EngineError, choose_engine, open_engine  # noqa: E402
 from hifacegan_plugin.restore.pictures import Picture, write_picture  # noqa: E402
-from hifacegan_plugin.weights import generator_options, write_weights  # noqa: E402
+from hifacegan_plugin.restore.tiles import restore_in_tiles, spans  # noqa: E402
+from hifacegan_plugin.weights import generator_options, load_generator, write_weights  # noqa: E402
 
 PEAK_SHAPES = ((96, 192, 256), (256, 256, 64), (128, 384, 128))  # fin, fout, side
 
@@ -52,8 +54,12 @@ def main() -> None:
     parser.add_argument('--profile', action='store_true')
     parser.add_argument('--memory', metavar='WIDTHxHEIGHT', help='measure the peak memory instead')
     parser.add_argument('--limit', type=float, default=3, metavar='GIB', help='for --memory: the limit of the restorer')
+    parser.add_argument('--seams', metavar='WEIGHTS', help='compare strips and tiles with the whole instead')
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.seams:
+        measure_seams(load_generator(arguments.seams))
+        return
     generator = make_generator(arguments.num_feat)
     if arguments.memory:
         measure_memory(generator, arguments)
@@ -209,6 +215,35 @@ def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> No
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f'{width}x{height}, limit {arguments.limit} GiB for the picture: {peak:.2f} GiB in all, {seconds:.0f} s')
+
+
+def measure_seams(generator: CSRGenerator) -> None:
+    """Restore a 4x downsampled photograph (512x512, needs scikit-image) as a whole, in strips and in tiles of 320.
+
+    A seam is a jump: how much the difference to the whole changes from one pixel to the next, at the columns where a
+    tile begins or ends, beside its change everywhere. In levels of 255.
+    """
+    import cv2
+    from skimage import data
+
+    photograph = data.astronaut()
+    small = cv2.resize(photograph, None, fx=1 / 4, fy=1 / 4, interpolation=cv2.INTER_AREA)
+    degraded = cv2.resize(small, photograph.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    pictures = (degraded.transpose(2, 0, 1)[None] / 255).astype(np.float32)
+    engine = open_engine('torch', generator, 'float32')
+    whole = in_torch(FoldedCSR(generator))(pictures)
+    print(f'strips: differ from the whole by {255 * np.abs(engine(pictures) - whole).max():.4f} levels at most')
+    print(f'frugal: {255 * np.abs(engine(pictures, frugal=True) - whole).max():.4f}')
+    for overlap in (1, 16, 32, 64, 96, 128):
+        difference = 255 * (restore_in_tiles(engine, pictures, 320, overlap) - whole)
+        jumps = np.abs(np.diff(difference, axis=3)).mean((0, 1, 2))
+        borders = [border for start, stop, _ in spans(512, 320, overlap) for border in (start - 1, stop - 1)]
+        borders = [border for border in borders if 0 <= border < 511]
+        print(
+            f'tiles overlapping by {overlap:3}: differ by {np.abs(difference).mean():.2f} on average, '
+            f'{np.abs(difference).max():.0f} at most; jumps {jumps[borders].mean():.2f} at their borders, '
+            f'{jumps.mean():.2f} everywhere'
+        )
 
 
 if __name__ == '__main__':
