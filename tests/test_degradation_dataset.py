@@ -134,6 +134,30 @@ def test_drawn_parameters_only_where_asked(folder):
     assert json.loads(batch['degradation'][0]) == drawn
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_depth_maps_follow_crop_and_flip(dtype, tmp_path):
+    # The pictures are grey and their own depth, so the haze on a pixel has to follow from its clean value.
+    for root, unit in (('pictures', 1), ('depth', np.iinfo(dtype).max // 255)):
+        (tmp_path / root).mkdir()
+        for name in NAMES:
+            grey = picture(name)[..., 1].astype(dtype if root == 'depth' else np.uint8)
+            cv2.imwrite(str(tmp_path / root / f'{name}.png'), grey * unit)
+    haze = {'type': 'Haze', 'beta': 1.0, 'airlight': 1.0}
+    dataset = build(tmp_path / 'pictures', dataroot_depth=str(tmp_path / 'depth'), degradation=haze, gt_size=48,
+                    use_hflip=True, use_rot=True)
+    for index in range(12):
+        item = dataset[index]
+        assert (item['lq'] - (1 + (item['gt'] - 1) * (-item['gt']).exp())).abs().max() < 0.51 / 255
+
+
+def test_a_missing_depth_map_is_named(folder, tmp_path):
+    shutil.copy(folder / 'coffee.png', tmp_path)
+    with pytest.raises(ValueError, match=r'dataroot_depth has no depth map for .*astronaut\.png'):
+        build(folder, dataroot_depth=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r'dataroot_depth: .*nowhere does not exist'):
+        build(folder, dataroot_depth=str(tmp_path / 'nowhere'))
+
+
 # ------------------------------------------------------------------------------------------------------ seeds
 
 
@@ -189,6 +213,7 @@ def test_every_draw_of_two_epochs_is_fresh(alone):
     {}, {'persistent_workers': True}, {'persistent_workers': True, 'prefetch_mode': 'cpu', 'num_prefetch_queue': 2},
 ], ids=['new workers', 'persistent workers', 'persistent workers and prefetcher'])
 @pytest.mark.parametrize('workers', [1, 3])
+@pytest.mark.filterwarnings('ignore:This DataLoader will create')
 def test_any_number_of_workers_gives_the_same(database, alone, workers, options):
     dataset = build(database, gt_size=32)
     dataset[0]  # the parent has opened the database before it forks

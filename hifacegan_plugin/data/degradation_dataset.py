@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -12,9 +12,10 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from hifacegan_plugin import data
-from hifacegan_plugin.data.pictures import find_pictures, read_picture
+from hifacegan_plugin.data.pictures import Picture, find_pictures, read_depth, read_picture
 
-_OPTIONS = ('dataroot_gt', 'degradation', 'io_backend', 'meta_info_file', 'resize', 'return_parameters', 'seed')
+_OPTIONS = ('dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
+            'return_parameters', 'seed')
 _TRAINING_OPTIONS = ('gt_size', 'use_hflip', 'use_rot')
 _HOST_OPTIONS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio',
                  'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers', 'use_shuffle')
@@ -24,8 +25,8 @@ class DegradationDataset(Dataset):
     """Reads clean pictures from folders or LMDBs and degrades them by a recipe.
 
     Every training draw is a function of (seed, epoch, index) alone: fresh in each epoch, the same from run to run and
-    with any number of workers. In any other phase a picture is degraded by a function of (seed, its name): the same
-    always, whole, and in any order.
+    with any number of workers. In any other phase the whole picture is degraded with ``make_generator(seed, name)``,
+    name being the LMDB key or the path without suffix: the same always, in any order.
 
     Args:
         opt: the options of the data set, with these keys besides the host's own:
@@ -34,6 +35,8 @@ class DegradationDataset(Dataset):
             - ``io_backend``: ``{type: disk}`` (default) or ``{type: lmdb}``.
             - ``degradation``: name of a recipe, or a list of steps; see :func:`build_degradation`.
             - ``meta_info_file``: a text file that names the pictures to take. Default: all.
+            - ``dataroot_depth``: folders or LMDBs (of the same backend) with a depth map, grey, 0 near, for every
+              picture, under the picture's name; for weather. Default: depth is drawn.
             - ``resize``: length of the shorter side, or ``[height, width]``, to which pictures are brought first.
             - ``scale``: the degraded picture is delivered at 1/scale of the clean one's size. Default 1. It is brought
               there by area means where it has to shrink and bicubically where it has to grow.
@@ -56,7 +59,8 @@ class DegradationDataset(Dataset):
         self.opt = opt  # the host's validation asks for the name of the data set here
         self.degrade = data.degradations.build_degradation(opt['degradation'])
         backend = opt.get('io_backend') or {'type': 'disk'}
-        self.pictures = find_pictures(opt['dataroot_gt'], backend.get('type'), opt.get('meta_info_file'))
+        self.pictures = find_pictures(opt['dataroot_gt'], backend.get('type'), list_file=opt.get('meta_info_file'))
+        self.depth_maps = _match(self.pictures, opt.get('dataroot_depth'), backend.get('type'))
         self.training = opt['phase'] == 'train'
         self.gt_size = opt.get('gt_size')
         self.resize = opt.get('resize')
@@ -85,48 +89,72 @@ class DegradationDataset(Dataset):
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # the workers share the cores already
         picture = self.pictures[index % len(self)]
-        key = (int(self._epoch), index) if self.training else (picture.name.rpartition('.')[0] or picture.name,)
+        key = (int(self._epoch), index) if self.training else (picture.stem,)
         rng = data.degradations.make_generator(self.seed, *key)
 
-        gt = self._prepare(read_picture(picture), rng, str(picture))
+        image, depth = read_picture(picture), None
+        prepare = self._draw_preparation(image.shape[:2], rng, picture)
+        gt = cv2.cvtColor(prepare(image), cv2.COLOR_BGR2RGB)
+        if self.depth_maps is not None:
+            depth_map = read_depth(self.depth_maps[index % len(self)])
+            depth = prepare(cv2.resize(depth_map, image.shape[1::-1]))
         log = [] if self.return_parameters else None
-        lq = data.degradations.fit(self.degrade(gt, rng, log), gt.shape[0] // self.scale, gt.shape[1] // self.scale)
+        lq = self.degrade(gt, rng, log, depth)
+        lq = data.degradations.fit(lq, gt.shape[0] // self.scale, gt.shape[1] // self.scale)
         item = {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'lq_path': picture.path, 'gt_path': picture.path}
         if self.return_parameters:
             item['degradation'] = json.dumps(log)
         return item
 
-    def _prepare(self, bgr: np.ndarray, rng: np.random.Generator, name: str) -> np.ndarray:
-        """Resize, crop, flip and turn RGB; (H, W, 3) with sides that ``scale`` divides."""
-        if self.resize is not None:
-            bgr = data.degradations.fit(bgr, *_resized(bgr.shape[:2], self.resize))
-        height, width = bgr.shape[:2]
+    def _draw_preparation(self, size: tuple[int, int], rng: np.random.Generator,
+                          picture: Picture) -> Callable[[np.ndarray], np.ndarray]:
+        """Draw how a picture of this size is resized, cropped and flipped; ``scale`` divides the sides that result."""
+        resized = height, width = _resized(size, self.resize)
         if self.gt_size is None:
-            bgr = bgr[:height - height % self.scale, :width - width % self.scale]
+            rows, columns = slice(height - height % self.scale), slice(width - width % self.scale)
         else:
             if min(height, width) < self.gt_size:
-                raise ValueError(f'{name} is {width}x{height}, smaller than gt_size {self.gt_size}: '
+                raise ValueError(f'{picture} is {width}x{height}, smaller than gt_size {self.gt_size}: '
                                  f'lower gt_size, or set resize: {self.gt_size}')
-            top = rng.integers(height - self.gt_size, endpoint=True)
-            left = rng.integers(width - self.gt_size, endpoint=True)
-            bgr = bgr[top:top + self.gt_size, left:left + self.gt_size]
-        if self.use_hflip and rng.random() < 0.5:
-            bgr = bgr[:, ::-1]
-        if self.use_rot and rng.random() < 0.5:
-            bgr = bgr[::-1]
-        if self.use_rot and rng.random() < 0.5:
-            bgr = bgr.transpose(1, 0, 2)
-        return cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2RGB)
+            top, left = (rng.integers(length - self.gt_size, endpoint=True) for length in resized)
+            rows, columns = slice(top, top + self.gt_size), slice(left, left + self.gt_size)
+        flips = np.array((self.use_hflip, self.use_rot, self.use_rot))
+        hflip, vflip, transpose = flips & (rng.random(3) < 0.5) if self.training else flips
+
+        def prepare(image: np.ndarray) -> np.ndarray:
+            image = data.degradations.fit(image, *resized)[rows, columns]
+            image = image[::-1 if vflip else 1, ::-1 if hflip else 1]
+            return np.ascontiguousarray(image.swapaxes(0, 1) if transpose else image)
+
+        return prepare
 
 
-def _resized(size: tuple[int, int], resize: int | list[int]) -> tuple[int, int]:
+def _match(pictures: list[Picture], dataroot: str | list[str] | None, backend: str) -> list[Picture] | None:
+    """Find the depth map of every picture by its name."""
+    if dataroot is None:
+        return None
+    by_name = {depth_map.stem: depth_map for depth_map in find_pictures(dataroot, backend, 'dataroot_depth')}
+    for picture in pictures:
+        if picture.stem not in by_name:
+            raise ValueError(f'dataroot_depth has no depth map for {picture}')
+    return [by_name[picture.stem] for picture in pictures]
+
+
+def _resized(size: tuple[int, int], resize: int | list[int] | None) -> tuple[int, int]:
+    """The (height, width) that the option ``resize`` makes of a picture's."""
+    if resize is None:
+        return size
     if isinstance(resize, int):
         return tuple(max(resize, round(length * resize / min(size))) for length in size)
     return tuple(resize)
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div_(255)
+    """Turn uint8 (H, W, 3) into float32 (3, H, W) in [0, 1]."""
+    tensor = np.empty((3, *image.shape[:2]), np.float32)
+    for plane, channel in zip(tensor, cv2.split(image)):
+        np.divide(channel, np.float32(255), out=plane)
+    return torch.from_numpy(tensor)
 
 
 def _check_names(opt: dict[str, Any]) -> None:

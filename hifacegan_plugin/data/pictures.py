@@ -27,6 +27,11 @@ class Picture(NamedTuple):
         """What identifies the picture to its user: the LMDB key, or the path of the file."""
         return self.name if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
 
+    @property
+    def stem(self) -> str:
+        """The name without suffix, which is the same in a folder and in an LMDB made of it."""
+        return self.name if self.root.endswith('.lmdb') else _without_suffix(self.name)
+
     def __str__(self) -> str:
         return f"key '{self.name}' of {self.root}" if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
 
@@ -34,13 +39,15 @@ class Picture(NamedTuple):
 # ------------------------------------------------------------------------------------------------------- finding
 
 
-def find_pictures(dataroot: str | Sequence[str], backend: str, list_file: str | None = None) -> list[Picture]:
+def find_pictures(dataroot: str | Sequence[str], backend: str, option: str = 'dataroot_gt',
+                  list_file: str | None = None) -> list[Picture]:
     """List the pictures of one or more folders or LMDBs, sorted by name within each.
 
     Args:
         dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded.
             Folders are searched recursively for files with one of :data:`SUFFIXES`.
         backend: ``disk`` or ``lmdb``.
+        option: the option that ``dataroot`` comes from, for error messages.
         list_file: a text file that names the pictures to take, one a line, as paths below the root (the suffix may be
             left out) or as keys. The lines of a ``meta_info.txt``, with shape and level after the name, will do.
 
@@ -51,46 +58,46 @@ def find_pictures(dataroot: str | Sequence[str], backend: str, list_file: str | 
     find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
     if find is None:
         raise ValueError(f'io_backend: type takes disk or lmdb, not {backend!r}')
-    pictures = [Picture(root, name) for root in _roots(dataroot) for name in find(Path(root))]
+    pictures = [Picture(str(root), name) for root in _roots(dataroot, option) for name in find(root, option)]
     return pictures if list_file is None else _choose(pictures, Path(list_file).expanduser())
 
 
-def _roots(dataroot: str | Sequence[str]) -> list[str]:
+def _roots(dataroot: str | Sequence[str], option: str) -> list[Path]:
     roots = []
     for entry in [dataroot] if isinstance(dataroot, (str, os.PathLike)) else dataroot:
         path = Path(entry).expanduser()
         matches = [path] if path.exists() else sorted(path.parent.glob(path.name))
         if not matches:
-            raise FileNotFoundError(f'dataroot_gt: {entry} does not exist')
-        roots += map(str, matches)
+            raise FileNotFoundError(f'{option}: {entry} does not exist')
+        roots += matches
     if not roots:
-        raise ValueError('dataroot_gt is an empty list')
+        raise ValueError(f'{option} is an empty list')
     return roots
 
 
-def _names_in_folder(folder: Path) -> list[str]:
+def _names_in_folder(folder: Path, option: str) -> list[str]:
     if folder.suffix == '.lmdb':
-        raise ValueError(f'dataroot_gt: {folder} is an LMDB; set io_backend: {{type: lmdb}}')
+        raise ValueError(f'{option}: {folder} is an LMDB; set io_backend: {{type: lmdb}}')
     if not folder.is_dir():
-        raise ValueError(f'dataroot_gt: {folder} is no folder')
+        raise ValueError(f'{option}: {folder} is no folder')
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*')
                    if p.suffix.lower() in SUFFIXES and not p.name.startswith('.'))
     if not names:
-        raise ValueError(f'dataroot_gt: no pictures in {folder} ; looked for {", ".join(SUFFIXES)}, in sub-folders too')
+        raise ValueError(f'{option}: no pictures in {folder}; looked for {", ".join(SUFFIXES)}, in sub-folders too')
     return names
 
 
-def _keys_of_lmdb(database: Path) -> list[str]:
+def _keys_of_lmdb(database: Path, option: str) -> list[str]:
     if database.suffix != '.lmdb':
-        raise ValueError(f"dataroot_gt: {database} does not end in '.lmdb'; for a folder, io_backend: {{type: disk}}")
+        raise ValueError(f"{option}: {database} does not end in '.lmdb'; for a folder, io_backend: {{type: disk}}")
     for part in ('data.mdb', 'meta_info.txt'):
         if not (database / part).is_file():
-            raise FileNotFoundError(f'{database} has no {part}: it is no BasicSR database, or a half-made one; '
-                                    'make it anew with data_prep/create_lmdb.py')
+            raise FileNotFoundError(f'{option}: {database} has no {part}: it is no BasicSR database, or a half-made '
+                                    'one; make it anew with data_prep/create_lmdb.py')
     lines = (database / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
     keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
     if not keys:
-        raise ValueError(f'{database}/meta_info.txt lists no pictures')
+        raise ValueError(f'{option}: {database}/meta_info.txt lists no pictures')
     return sorted(keys)
 
 
@@ -143,6 +150,23 @@ def read_picture(picture: Picture) -> np.ndarray:
         ValueError: the picture is missing from the database, or cannot be decoded; the message names it.
         OSError: the file cannot be read.
     """
+    return _read(picture, cv2.IMREAD_COLOR)
+
+
+def read_depth(depth_map: Picture) -> np.ndarray:
+    """Read and decode a depth map, grey with 8 or 16 bits.
+
+    Returns:
+        float32 (H, W), from 0 (black, near) to 1.
+
+    Raises:
+        ValueError, OSError: as :func:`read_picture`.
+    """
+    grey = _read(depth_map, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    return grey.astype(np.float32) / np.iinfo(grey.dtype).max
+
+
+def _read(picture: Picture, flags: int) -> np.ndarray:
     if picture.root.endswith('.lmdb'):
         encoded = _lmdb_client(picture.root).get(picture.name, picture.root)
     else:
@@ -150,7 +174,7 @@ def read_picture(picture: Picture) -> np.ndarray:
     if encoded is None:
         raise ValueError(f'{picture} does not exist, although meta_info.txt lists it: make the database anew')
     try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f'{picture} cannot be decoded ({error.err})') from error
     if image is None:

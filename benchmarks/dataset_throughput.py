@@ -1,0 +1,134 @@
+"""Show where the time of DegradationDataset goes, and what of it a DataLoader keeps.
+
+    python benchmarks/dataset_throughput.py
+    python benchmarks/dataset_throughput.py --dataroot datasets/ffhq_512_train.lmdb --degradation jpeg --workers 4
+
+Without --dataroot it makes a temporary LMDB of 512x512 PNGs from pictures that scikit-image ships. The first table is
+of one process. The second compares a loader of the whole data set with one whose workers decode and degrade the same
+pictures and deliver nothing: what is lost is lost to crops, tensors, batches and their way to the trainer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import hifacegan_plugin  # noqa: F401  registers the data set
+from hifacegan_plugin.data import DegradationDataset, degradation_dataset, degradations, pictures
+
+
+class PartsAlone(Dataset):
+    """Decodes and degrades what a DegradationDataset would, and delivers a number."""
+
+    def __init__(self, whole: DegradationDataset) -> None:
+        self.whole = whole
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, index: int) -> int:
+        """See :class:`PartsAlone`."""
+        cv2.setNumThreads(0)
+        image = pictures.read_picture(self.whole.pictures[index])
+        self.whole.degrade(image, degradations.make_generator(0, index))
+        return index
+
+
+def make_database(folder: str, count: int, size: int) -> Path:
+    """Make an LMDB of ``count`` PNGs in the host's format."""
+    import skimage.data
+    from basicsr.utils.lmdb_util import LmdbMaker
+
+    path = Path(folder) / 'pictures.lmdb'
+    maker = LmdbMaker(str(path))
+    sources = [getattr(skimage.data, name)() for name in ('astronaut', 'chelsea', 'coffee', 'rocket', 'cat')]
+    for i in range(count):
+        image = cv2.resize(sources[i % len(sources)], (size, size), interpolation=cv2.INTER_CUBIC)
+        encoded = cv2.imencode('.png', image[:, ::(-1) ** (i // len(sources)), ::-1])[1]
+        maker.put(encoded.tobytes(), f'{i:04d}', image.shape)
+    maker.close()
+    return path
+
+
+def profile(dataset: DegradationDataset, count: int) -> dict[str, float]:
+    """Return the median seconds of every part of an item, one process."""
+    seconds = defaultdict(list)
+    cv2.setNumThreads(0)
+    for index in range(count):
+        clock = [time.perf_counter()]
+        picture = dataset.pictures[index % len(dataset)]
+        image = pictures.read_picture(picture)
+        clock.append(time.perf_counter())
+        rng = degradations.make_generator(0, index)
+        prepare = dataset._draw_preparation(image.shape[:2], rng, picture)
+        gt = cv2.cvtColor(prepare(image), cv2.COLOR_BGR2RGB)
+        clock.append(time.perf_counter())
+        lq = dataset.degrade(gt, rng)
+        clock.append(time.perf_counter())
+        lq = degradations.fit(lq, gt.shape[0] // dataset.scale, gt.shape[1] // dataset.scale)
+        degradation_dataset._to_tensor(lq), degradation_dataset._to_tensor(gt)
+        clock.append(time.perf_counter())
+        for part, start, end in zip(('read and decode', 'crop and flip', 'degrade', 'to tensors'), clock, clock[1:]):
+            seconds[part].append(end - start)
+    return {part: statistics.median(values) for part, values in seconds.items()}
+
+
+def rate(loader: DataLoader) -> float:
+    """Return the pictures per second of one epoch; the workers run already."""
+    iterator = iter(loader)
+    next(iterator)
+    start = time.perf_counter()
+    batches = sum(1 for _ in iterator)
+    return batches * loader.batch_size / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Parse the command line, measure, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--dataroot', help='an LMDB or a folder; default: a temporary LMDB')
+    parser.add_argument('--degradation', default='full', help='name of a recipe; default: %(default)s')
+    parser.add_argument('--gt-size', type=int, default=512, help='side of the crop; default: %(default)s')
+    parser.add_argument('--pictures', type=int, default=200, help='of the temporary LMDB; default: %(default)s')
+    parser.add_argument('--workers', type=int, default=2, help='default: %(default)s')
+    parser.add_argument('--batch-size', type=int, default=2, help='default: %(default)s')
+    parser.add_argument('--rounds', type=int, default=5, help='default: %(default)s')
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = args.dataroot or str(make_database(folder, args.pictures, args.gt_size))
+        dataset = DegradationDataset({
+            'phase': 'train', 'dataroot_gt': root, 'degradation': args.degradation, 'gt_size': args.gt_size,
+            'use_hflip': True, 'io_backend': {'type': 'lmdb' if root.endswith('.lmdb') else 'disk'}})
+        parts = profile(dataset, 100)
+        print(f'| one process, {args.gt_size}x{args.gt_size}, {args.degradation} | ms | share |\n|---|---|---|')
+        for part, seconds in parts.items():
+            print(f'| {part} | {1000 * seconds:.2f} | {seconds / sum(parts.values()):.0%} |')
+
+        options = {'batch_size': args.batch_size, 'num_workers': args.workers, 'drop_last': True,
+                   'persistent_workers': args.workers > 0}
+        loaders = {'decode and degrade alone': DataLoader(PartsAlone(dataset), **options),
+                   'DegradationDataset': DataLoader(dataset, **options)}
+        rates = {name: [] for name in loaders}
+        for _ in range(args.rounds):
+            for name, loader in loaders.items():
+                rates[name].append(rate(loader))
+        medians = {name: statistics.median(values) for name, values in rates.items()}
+        print(f'\n| {args.workers} workers, batches of {args.batch_size} | img/s |\n|---|---|')
+        for name, median in medians.items():
+            print(f'| {name} | {median:.1f} |')
+        print(f'| kept | {medians["DegradationDataset"] / medians["decode and degrade alone"]:.1%} |')
+
+
+if __name__ == '__main__':
+    main()
