@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_psnr
+from basicsr.utils.options import yaml_load
 from conftest import REPOSITORY
 from skimage import data
 from torch import nn
@@ -201,12 +203,21 @@ def test_wrong_options_are_named(change, message, tmp_path, small_lmdb, capsys):
 
 
 @pytest.mark.parametrize('file', sorted((REPOSITORY / 'options').glob('compare_*.yml')), ids=lambda file: file.stem)
-def test_shipped_options_are_read_and_their_networks_build(file):
+def test_shipped_options_name_what_other_options_train(file):
     assert file.read_text().startswith(PLUGIN_LINE)
-    for options in read_comparison(file).restorers.values():
-        if 'network_g' in options:
-            with torch.device('meta'):
-                build_network(options['network_g'])
+    trained = {yaml_load(str(other))['name'] for other in (REPOSITORY / 'options').rglob('*.yml')}
+    weights = [options['pretrain_network_g'] for options in read_comparison(file).restorers.values()
+               if 'pretrain_network_g' in options]
+    assert weights and all(Path(path).match('experiments/*/models/net_g_latest.pth') for path in weights)
+    assert {Path(path).parts[1] for path in weights} <= trained
+
+
+def test_peers_differ_in_their_networks_alone():
+    files = sorted((REPOSITORY / 'options/peers').glob('*.yml'))
+    options = [yaml_load(str(file)) for file in files]
+    assert [opt.pop('name') for opt in options] == [f'peer_{file.stem}' for file in files]
+    assert len({str(opt.pop('network_g')) for opt in options}) == len(files)
+    assert all(opt == options[0] for opt in options)
 
 
 # ------------------------------------------------------------------------------------------------------- figures

@@ -47,7 +47,7 @@ def test_the_plugin_line_comes_first(file, host_options):
 def test_networks_build_as_they_are_written(host_options):
     sections = [opt[name] for opt in map(host_options, FILES) for name in ('network_g', 'network_d') if name in opt]
     for section in {str(section): section for section in sections}.values():  # many files share a network
-        with torch.device('meta'):
+        with torch.device('meta' if 'num_feat' in section else 'cpu'):  # SwinIR computes while it is built
             build_network(section)
 
 

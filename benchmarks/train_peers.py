@@ -1,0 +1,145 @@
+"""Train the networks of options/peers for the same time each, on the same degradation, and compare them.
+
+    python benchmarks/train_peers.py --budget 600 --degradation noise
+    python benchmarks/train_peers.py --budget 600 --degradation full --peers csr edsr swinir
+
+wants the data of `make demo`. Each network trains through the host's own command. How many iterations fit the budget
+is measured beforehand, in a short run of the same command whose result is thrown away; the rate is constant for the
+first half of them and then falls to zero. What the training really took stands in the table. Nothing else should run
+meanwhile.
+
+Trained networks are kept: a second call trains those that are missing and compares all. Results: in
+results/peers_DEGRADATION_BUDGETs, training.md and what `hifacegan compare` writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from basicsr.utils.options import yaml_load
+
+from hifacegan_plugin.compare.command import compare
+from hifacegan_plugin.compare.comparison import Comparison, PageOptions
+from hifacegan_plugin.compare.tables import markdown_table
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OPTIONS = REPOSITORY / 'options'
+PROBE_ITERATIONS = 24  # of the run that is timed beforehand; the first few of them are slower
+PEERS = sorted(file.stem for file in (OPTIONS / 'peers').glob('*.yml'))
+
+
+class Training(NamedTuple):
+    """What a training came to."""
+
+    iterations: int
+    seconds: float
+
+
+def main() -> int:
+    """Train and compare; the exit status is that of the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--budget', type=float, default=600, metavar='SECONDS', help='for each network (default: 600)')
+    parser.add_argument('--degradation', default='noise', help='recipe, such as noise (default) or full')
+    parser.add_argument('--peers', nargs='+', choices=PEERS, default=PEERS, metavar='PEER',
+                        help=f'some of {", ".join(PEERS)}')
+    parser.add_argument('--crop', type=int, default=64, help='side of the training crops (default: 64)')
+    parser.add_argument('--train-data', type=Path, default=Path('datasets/demo/train.lmdb'), metavar='LMDB')
+    parser.add_argument('--test-data', type=Path, default=Path('datasets/demo/heldout.lmdb'), metavar='LMDB')
+    arguments = parser.parse_args()
+    for data in (arguments.train_data, arguments.test_data):
+        if not data.is_dir():
+            parser.error(f'{data} does not exist: run `make demo` first, or name other data')
+
+    results = Path(f'results/peers_{arguments.degradation}_{arguments.budget:.0f}s')
+    results.mkdir(parents=True, exist_ok=True)
+    trainings = {}
+    for peer in arguments.peers:
+        trainings[peer] = train(peer, arguments, results)
+        print(f'{peer}: {trainings[peer].iterations} iterations in {trainings[peer].seconds:.0f} s', flush=True)
+    table = markdown_table(
+        ['network', 'iterations', 'training / s'],
+        [[peer, str(training.iterations), f'{training.seconds:.0f}'] for peer, training in trainings.items()],
+    )
+    (results / 'training.md').write_text(table + '\n', encoding='utf-8')
+    problems = compare(comparison_of(arguments, results), results / 'comparison', resume=True)
+    print(f'\n{table}')
+    return 1 if problems else 0
+
+
+def train(peer: str, arguments: argparse.Namespace, results: Path) -> Training:
+    """Train a network for the budget, unless that is done."""
+    name = experiment(peer, arguments)
+    done = results / f'{peer}.yml'
+    if not (done.is_file() and Path(f'experiments/{name}/models/net_g_latest.pth').is_file()):
+        probe = run_host(peer, f'{name}_probe', PROBE_ITERATIONS, arguments)
+        shutil.rmtree(f'experiments/{name}_probe')
+        # Of the last iterations; the first ones hold what happens but once.
+        seconds = [float(figure) for figure in re.findall(r'time \(data\): ([\d.]+)', probe)]
+        iterations = max(1, int(arguments.budget / seconds[-1]))
+        log = run_host(peer, name, iterations, arguments)
+        hours, minutes, rest = re.search(r'Time consumed: (\d+):(\d+):(\d+)', log).groups()
+        training = Training(iterations, 3600 * int(hours) + 60 * int(minutes) + int(rest))
+        done.write_text(yaml.safe_dump(training._asdict()), encoding='utf-8')
+    return Training(**yaml.safe_load(done.read_text(encoding='utf-8')))
+
+
+def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespace) -> str:
+    """Run the host's training and give its log.
+
+    Raises:
+        SystemExit: the training failed; shows how its log ends.
+    """
+    changes = {
+        'name': name,
+        'datasets:train:degradation': arguments.degradation,
+        'datasets:train:dataroot_gt': arguments.train_data,
+        'datasets:train:gt_size': arguments.crop,
+        'datasets:val:degradation': arguments.degradation,
+        'datasets:val:dataroot_gt': arguments.test_data,
+        'train:total_iter': iterations,
+        'train:scheduler:start_iter': iterations // 2,
+        'train:scheduler:end_iter': iterations,
+        'val:val_freq': iterations + 1,  # validation takes time of its own: only at the end
+        'logger:print_freq': max(1, min(50, iterations // 4)),
+        'logger:save_checkpoint_freq': iterations + 1,
+        'logger:use_tb_logger': 'false',
+    }
+    print(f'{name}: {iterations} iterations', flush=True)
+    command = [sys.executable, '-m', 'basicsr.train', '-opt', str(OPTIONS / 'peers' / f'{peer}.yml'), '--force_yml',
+               *(f'{key}={value}' for key, value in changes.items())]
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if process.returncode:
+        raise SystemExit(f'{name}: the training failed:\n' + '\n'.join(process.stdout.splitlines()[-15:]))
+    return process.stdout
+
+
+def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
+    """Take the options of the comparison, with the networks that were trained here."""
+    opt: dict[str, Any] = yaml_load(str(OPTIONS / 'compare_peers.yml'))
+    for options in opt['datasets'].values():
+        options.update(degradation=arguments.degradation, dataroot_gt=str(arguments.test_data))
+    restorers = {}
+    for label, options in opt['restorers'].items():
+        peer = re.search(r'/peer_(\w+)/', options.get('pretrain_network_g', ''))
+        if peer is None:
+            restorers[label] = options
+        elif peer[1] in arguments.peers:
+            weights = f'experiments/{experiment(peer[1], arguments)}/models/net_g_latest.pth'
+            restorers[label] = {**options, 'pretrain_network_g': weights}
+    return Comparison(results.name, opt['datasets'], restorers, opt['metrics'], PageOptions(**opt['page']))
+
+
+def experiment(peer: str, arguments: argparse.Namespace) -> str:
+    """Name the folder of a training."""
+    return f'peer_{peer}_{arguments.degradation}_{arguments.budget:.0f}s'
+
+
+if __name__ == '__main__':
+    sys.exit(main())
