@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from basicsr.utils import get_root_logger
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
 from small_training import OPTIONS
@@ -14,6 +15,9 @@ from small_training import OPTIONS
 from hifacegan_plugin.archs import CSRGenerator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# The host cuts its logger off from the root logger when it is first used, and pytest's caplog with it.
+get_root_logger().propagate = True
 
 
 @pytest.fixture(scope='session')

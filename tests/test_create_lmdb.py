@@ -37,13 +37,13 @@ import os, signal, sys
 import resumable_build
 resumable_build.BATCH_BYTES = 20_000
 if os.environ.get('KILL_AT'):
-    name, left = os.environ['KILL_AT'].split()
+    name, left, kind = os.environ['KILL_AT'].split()
     left, original = int(left), getattr(resumable_build, name)
     def deadly(*arguments):
         global left
         left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if left == -1:
+            os.kill(os.getpid(), getattr(signal, kind))
         return original(*arguments)
     setattr(resumable_build, name, deadly)
 import create_lmdb
@@ -64,11 +64,11 @@ def create(*arguments, status=0):
     return subprocess.CompletedProcess(arguments, found, out.getvalue(), errors.getvalue())
 
 
-def drive(*arguments, status=0, kill_at='', **options):
-    """Run the command in a process of its own, which may be killed."""
+def drive(*arguments, status=0, kill_at='', kind='SIGKILL', **options):
+    """Run the command in a process of its own, which may be sent a signal at a moment of its work."""
     done = subprocess.run(
         [sys.executable, '-c', DRIVER, *map(str, arguments)], capture_output=True, text=True,
-        env={**os.environ, 'PYTHONPATH': str(DATA_PREP), 'KILL_AT': kill_at}, **options,
+        env={**os.environ, 'PYTHONPATH': str(DATA_PREP), 'KILL_AT': kill_at and f'{kill_at} {kind}'}, **options,
     )
     assert done.returncode == status, done.stderr
     return done
@@ -617,18 +617,11 @@ class TestKilled:
         assert_same_result(target, many / 'whole.lmdb')
 
     def test_ctrl_c_says_how_to_go_on(self, many, tmp_path):
-        command = [sys.executable, '-c', DRIVER, '-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode']
-        environment = {**os.environ, 'PYTHONPATH': str(DATA_PREP)}
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as builder:
-            journal = tmp_path / '.x.lmdb.partial/build.jsonl'
-            while not (journal.exists() and journal.stat().st_size > 1000):
-                time.sleep(0.001)
-            builder.send_signal(signal.SIGINT)
-            errors = builder.communicate()[1]
-        assert builder.returncode == 130
+        arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
+        errors = drive(*arguments, kill_at='_append 5', kind='SIGINT', status=130).stderr
         assert '--resume goes on' in errors
         assert 'Traceback' not in errors
-        drive(*command[3:], '--resume', status=1)
+        drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
     def test_resuming_does_not_do_again_what_is_done(self, many, tmp_path):
