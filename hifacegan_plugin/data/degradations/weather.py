@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 
 from hifacegan_plugin.data.degradations.blur import convolve, motion_kernel
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Integer, Step, Uniform, drawn
+from hifacegan_plugin.data.degradations.resample import resize
 
 
 @DEGRADATIONS.register_module()
@@ -22,36 +24,39 @@ class Rain(Step):
 
     density: tuple[float, float] = drawn((0.5, 4), Uniform(at_least=0, at_most=100))  # streaks per 1000 pixels
     length: tuple[float, float] = drawn((10, 40), Uniform(at_least=1, at_most=500))  # pixels
-    width: tuple[int, int] = drawn((1, 2), Integer(1, 20))  # pixels
+    width: tuple[float, float] = drawn((1, 2.5), Uniform(at_least=1, at_most=50))  # pixels
     angle: tuple[float, float] = drawn((-30, 30), Uniform(-90, 90))  # degrees against the vertical
     opacity: tuple[float, float] = drawn((0.3, 0.8), Uniform(0, 1))
     layers: tuple[int, int] = drawn((1, 3), Integer(1, 8))
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, density: float, length: float, width: int,
+    def apply(self, image: np.ndarray, rng: np.random.Generator, density: float, length: float, width: float,
               angle: float, opacity: float, layers: int) -> np.ndarray:
         """See :class:`Step`."""
         for layer in range(layers):
             nearness = 0.65 ** layer
             count = round(density / 1000 * image[..., 0].size / (layers * nearness))
-            streaks = _streaks(image.shape[:2], rng, count, length * nearness, max(1, round(width * nearness)), angle)
+            streaks = _streaks(image.shape[:2], rng, count, length * nearness, max(1, width * nearness), angle)
             veil = 255 - np.rint(streaks * (opacity * nearness)).astype(np.uint16)
             image = (255 - ((255 - image) * veil[..., None] + 127) // 255).astype(np.uint8)
         return image
 
 
-def _streaks(size: tuple[int, int], rng: np.random.Generator, count: int, length: float, width: int,
+def _streaks(size: tuple[int, int], rng: np.random.Generator, count: int, length: float, width: float,
              angle: float) -> np.ndarray:
-    """Draw ``count`` streaks of about this ``length`` and ``angle``; uint8 (H, W), 255 in the middle of a streak."""
-    canvas = np.zeros(size, np.uint8)
-    centre = rng.uniform((0, 0), size[::-1], (count, 2))
+    """Draw ``count`` streaks of about this ``length`` and ``angle``; uint8 (H, W), 255 in the middle of a streak.
+
+    They are drawn one pixel wide on a canvas smaller by ``width`` and enlarged, which blurs the wide, near ones.
+    """
+    canvas = np.zeros([math.ceil(side / width) for side in size], np.uint8)
+    centre = rng.uniform((0, 0), canvas.shape[::-1], (count, 2))
     turned = np.radians(angle + rng.uniform(-3, 3, count))
-    half = length / 4 * rng.uniform(0.6, 1.4, count)  # motion blur, below, makes up the other half of the length
+    half = length / width / 4 * rng.uniform(0.6, 1.4, count)  # motion blur makes up the other half of the length
     reach = half[:, None] * np.stack((np.sin(turned), np.cos(turned)), axis=1)
     fraction = 4  # bits of a pixel that OpenCV is told
     ends = np.rint(np.stack((centre - reach, centre + reach), axis=1) * (1 << fraction)).astype(np.int32)
-    cv2.polylines(canvas, ends, False, 255, width, cv2.LINE_AA, fraction)
-    blur = min(round(length / 2), 48) | 1
-    return convolve(canvas, motion_kernel(blur, angle, 0)) if blur > 1 else canvas
+    cv2.polylines(canvas, ends, False, 255, 1, cv2.LINE_AA, fraction)
+    blur = min(round(length / width / 2), 48) | 1
+    return resize(convolve(canvas, motion_kernel(blur, angle, 0)), *size, 'linear')
 
 
 @DEGRADATIONS.register_module()
