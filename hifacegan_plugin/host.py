@@ -7,6 +7,7 @@ defect it answers, and is applied only where that defect bites; the README lists
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -55,6 +56,7 @@ def register() -> None:
 
 def accommodate() -> None:
     """Apply every accommodation whose defect bites here; those already applied are left alone."""
+    read_lists_of_roots()
     tell_datasets_the_draw()
     resume_within_the_epoch()
     keep_tensorboard_out_of_site_packages()
@@ -87,6 +89,22 @@ def _import_host() -> None:
 
 
 # ------------------------------------------------------------------------------------------------- accommodations
+
+
+def read_lists_of_roots() -> None:
+    """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; the host expands the ``~`` of a single path and fails on a list."""
+    from basicsr.utils import options
+
+    def of_each(expanduser: Callable) -> Callable:
+        def call(path: str | list[str]) -> str | list[str]:
+            return [expanduser(one) for one in path] if isinstance(path, list) else expanduser(path)
+
+        return call
+
+    if options.osp is os.path:  # a module of its own, so that nobody else's os.path changes
+        options.osp = ModuleType('path_of_options')
+        options.osp.__dict__.update(vars(os.path))
+    _replace(options.osp, 'expanduser', of_each)
 
 
 def tell_datasets_the_draw() -> None:

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import basicsr.train
 import pytest
 import torch
 from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.utils.options import parse_options
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from conftest import REPOSITORY
 
 from hifacegan_plugin import host
 
@@ -60,6 +63,17 @@ def test_a_drawing_data_set_gets_every_draw_of_the_epoch_once(processes):
         draws += list(sampler)
     assert dataset.epoch == 2
     assert sorted(draws) == list(range(-(-40 // processes) * processes))
+
+
+def test_an_options_file_may_list_several_roots(monkeypatch, tmp_path):
+    file = tmp_path / 'options.yml'
+    file.write_text((REPOSITORY / 'options/hifacegan_demo.yml').read_text().replace(
+        'dataroot_gt: datasets/demo/train.lmdb', 'dataroot_gt: [~/a.lmdb, b.lmdb]'
+    ))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
+    opt, _ = parse_options(str(tmp_path))
+    assert opt['datasets']['train']['dataroot_gt'] == [str(Path.home() / 'a.lmdb'), 'b.lmdb']
+    assert opt['datasets']['val']['dataroot_gt'] == 'datasets/demo/heldout.lmdb'
 
 
 def test_other_data_sets_get_the_hosts_indices():
