@@ -72,10 +72,11 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, np.nd
 
 def _table(title: str, summaries: dict[str, dict[str, float]]) -> str:
     """Lay the figures out as Markdown, a metric a line."""
-    lines = [f'| {title} | ' + ' | '.join(summaries) + ' |', '|---' + '|---:' * len(summaries) + '|']
+    from hifacegan_plugin.compare.tables import markdown_table
+
     metrics = next(iter(summaries.values()))
-    lines += [f'| {m} | ' + ' | '.join(f'{figures[m]:.4f}' for figures in summaries.values()) + ' |' for m in metrics]
-    return '\n'.join(lines)
+    rows = [[metric, *(f'{figures[metric]:.4f}' for figures in summaries.values())] for metric in metrics]
+    return markdown_table([title, *summaries], rows)
 
 
 def _stack(rows: list[np.ndarray]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import math
 import multiprocessing
 import os
@@ -336,6 +335,3 @@ def test_pictures_that_hold_nothing_are_named(tmp_path):
     (tmp_path / 'x.png').write_bytes(b'no picture')
     with pytest.raises(OSError, match=r'x\.png'):
         read_rgb(tmp_path / 'x.png')
-
-
-logging.getLogger('basicsr').setLevel(logging.WARNING)

@@ -180,7 +180,7 @@ def test_the_page_is_bounded(tmp_path):
 def test_the_page_shows_what_was_measured(browser, page):
     assert browser('document.title') == 'a & b'
     cells = browser('[...document.querySelectorAll("tbody tr")].map(row => [...row.cells].map(cell => cell.innerText))')
-    assert cells[2][:4] == ['bright <b>&', '2/2', '20.00 [19.00, 21.00]', '0.1000 [0.1000, 0.1000]']
+    assert cells[2][:4] == ['bright <b>&', '2/2', '20.00\n[19.00, 21.00]', '0.1000\n[0.1000, 0.1000]']
     assert cells[1][0].split('\n') == ['failed', 'no <weights>'] and cells[1][2] == '–'
     assert 'Left out (1)' in browser('document.body.innerText')
     assert browser('[...document.querySelectorAll("td.best")].map(cell => cell.dataset.value)') == ['20', '0.1']
