@@ -322,8 +322,7 @@ class FoldedBlock(nn.Module):
         if self.learned_shortcut:
             shared.append(block.spade_s.shared)
             beta = torch.einsum('oc,chij->ohij', block.conv_s.weight.flatten(1), block.spade_s.beta.weight)
-            self.gamma_s = RowConv2d(block.spade_s.gamma.weight)
-            self.beta_s = RowConv2d(beta)
+            self.modulation_s = RowConv2d(torch.cat([block.spade_s.gamma.weight, beta]))
             self.conv_s = nn.Parameter(block.conv_s.weight.detach().clone(), requires_grad=False)
         self.hidden_1 = RowConv2d(
             torch.cat([conv.weight for conv in shared]), torch.cat([conv.bias for conv in shared])
@@ -355,8 +354,9 @@ class FoldedBlock(nn.Module):
             if not self.learned_shortcut:
                 return out.add_(x(strip))
             hidden_s = trim(hidden[:, self.modulation_1.in_channels :], grow(wide, 1), wide)
-            out.add_(self.beta_s(hidden_s, strip))
-            return out.add_(F.conv2d(self.gamma_s(hidden_s, strip).mul_(normalised(strip)), self.conv_s))
+            modulation = self.modulation_s(hidden_s, strip)
+            gamma, beta = modulation[:, : self.conv_s.shape[1]], modulation[:, self.conv_s.shape[1] :]
+            return out.add_(beta).add_(F.conv2d(gamma * normalised(strip), self.conv_s))
 
         return compute
 

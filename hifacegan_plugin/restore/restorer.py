@@ -28,7 +28,8 @@ class Restorer:
 
     Args:
         weights: a file that :func:`hifacegan_plugin.weights.load_generator` reads, or a network.
-        engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto`` for the fastest one that is installed.
+        engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
+            :func:`~hifacegan_plugin.restore.engines.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
         memory: bytes that a picture may take while it is restored, besides the program and its weights. Pictures that
             would take more are restored by torch from less memory, with the same result; those that still do not fit,
