@@ -27,11 +27,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.compare import restorers, tables, worker
+from hifacegan_plugin.compare import measuring, restorers, tables, worker
 from hifacegan_plugin.compare.comparison import read_comparison
 from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb, write_rgb
 from hifacegan_plugin.compare.intervals import bootstrap_interval
-from hifacegan_plugin.compare.results import Figure, Row, best_rows
+from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
+from hifacegan_plugin.metrics.measure import Measurement
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
@@ -233,6 +234,19 @@ def test_interval_is_the_percentile_bootstrap(values):
 def test_interval_of_one_picture_is_unknown():
     assert all(map(math.isnan, bootstrap_interval([30.0])))
     assert bootstrap_interval([30.0, 30.0]) == (30, 30)
+
+
+def test_pictures_without_a_figure_are_counted_and_named():
+    metrics = {'PSNR': PSNR, 'FED': {'type': 'calculate_fed'}}
+    meter, problems = measuring.make_meter(metrics)
+    values = [('x', 30.0, math.nan), ('y', 20.0, 0.5), ('z', math.inf, 0.7)]
+    measurements = [Measurement(name, {'PSNR': psnr, 'FED': fed}, {}) for name, psnr, fed in values]
+    assert measuring.unmeasured(meter, measurements) == [
+        'PSNR gives no figure for 1 of 3 pictures: z', 'FED gives no figure for 1 of 3 pictures: x']
+    row = make_row('a', metrics, ['x', 'y', 'z'], [], measurements, {})
+    assert row.figures['FED'].mean == pytest.approx(0.6) and row.figures['FED'].pictures == 2
+    assert tables.format_figure(row, 'FED').endswith('(2 of 3)')
+    assert problems == []
 
 
 def test_best_is_sought_among_the_complete():

@@ -54,40 +54,34 @@ def compare(comparison: Any, output: Path, resume: bool = False) -> list[str]:
     from hifacegan_plugin.compare.folder import read_log, start_folder, write_json, write_text
     from hifacegan_plugin.compare.test_sets import write_test_set
 
-    meter, problems = measuring.make_meter(comparison.metrics)
     folder = start_folder(output, resume)
     processes = worker.start_server()
+    meter, problems = measuring.make_meter(comparison.metrics)
     test_sets = [write_test_set(name, options, folder) for name, options in comparison.datasets.items()]
     problems += [problem for test_set in test_sets for problem in test_set.problems]
 
-    rows: dict[str, list[results.Row]] = {test_set.name: [] for test_set in test_sets}
+    report: list[tuple[Any, list[results.Row]]] = [(test_set, []) for test_set in test_sets]
     for label, options in comparison.restorers.items():
         made_from = {test_set.name: {'restorer': options, 'weights': _identify(options.get('pretrain_network_g')),
                                      'test_set': test_set.options} for test_set in test_sets}
         summary = _restore(label, options, test_sets, made_from, folder, processes)
-        if summary.get('error'):
-            problems.append(f'{label}: {summary["error"]}')
-        for test_set in test_sets:
+        problems += [f'{label}: {summary["error"]}'] if summary.get('error') else []
+        for test_set, rows in report:
             records = read_log(folder.log(test_set.name, label, 'restored'), made_from[test_set.name])
-            problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
             restored = {record['name'] for record in records if 'error' not in record}
             measurements, failures = measuring.measure_pictures(
                 meter, test_set.name, label, [name for name in test_set.pictures if name in restored],
                 {'restored': made_from[test_set.name], 'metrics': comparison.metrics}, folder,
             )
+            rows.append(results.make_row(label, comparison.metrics, test_set.pictures, records, measurements, summary))
+            problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
             problems += failures
-            row = results.make_row(label, comparison.metrics, test_set.pictures, records, measurements, summary)
-            problems += [
-                f'{test_set.name}: {label}: {metric} is of {figure.pictures} of {len(measurements)} pictures, without '
-                + ', '.join(m.name for m in measurements if m.name not in row.values[metric])
-                for metric, figure in row.figures.items() if figure.pictures < len(measurements)
-            ]
-            rows[test_set.name].append(row)
-    report = [(test_set, rows[test_set.name]) for test_set in test_sets]
+            problems += [f'{test_set.name}: {label}: {line}' for line in measuring.unmeasured(meter, measurements)]
+
     machine = results.describe_machine()
-    for test_set, set_rows in report:
+    for test_set, rows in report:
         print(f'\n{test_set.name}: {len(test_set.pictures)} pictures\n')
-        print('\n'.join([tables.comparison_table(comparison, set_rows), *tables.describe_inputs(set_rows)]))
+        print('\n'.join([tables.comparison_table(comparison, rows), *tables.describe_inputs(rows)]))
     write_json(output / 'comparison.json', tables.json_report(comparison, report, machine, problems))
     write_text(output / 'comparison.csv', tables.csv_report(comparison, report))
     write_text(output / 'comparison.md', tables.markdown_report(comparison, report, machine, problems))

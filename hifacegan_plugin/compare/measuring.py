@@ -82,6 +82,17 @@ def _collect_warnings() -> Iterator[list[str]]:
         meter_logger.removeHandler(handler)
 
 
+def unmeasured(meter: Meter, measurements: list[Measurement]) -> list[str]:
+    """Give a line for each metric that gave no figure for some pictures, such as those in which no face is found."""
+    lines = []
+    for metric, options in meter.metrics.items():
+        names = [m.name for m in measurements if not math.isfinite(m.values.get(metric, math.nan))]
+        if names and options['type'] != FID:
+            share = f'{len(names)} of {len(measurements)} pictures'
+            lines.append(f'{metric} gives no figure for {share}: {", ".join(names)}')
+    return lines
+
+
 def values_of(measurements: Iterable[Measurement], metric: str) -> list[float]:
     """Give the figures of the pictures that could be measured."""
     values = (measurement.values.get(metric, math.nan) for measurement in measurements)
