@@ -76,7 +76,8 @@ def profile(dataset: DegradationDataset, count: int) -> dict[str, float]:
         lq = dataset.degrade(gt, rng)
         clock.append(time.perf_counter())
         lq = degradations.fit(lq, gt.shape[0] // dataset.scale, gt.shape[1] // dataset.scale)
-        degradation_dataset._to_tensor(lq), degradation_dataset._to_tensor(gt)
+        for image in (lq, gt):
+            degradation_dataset._to_tensor(image).float().div_(255)
         clock.append(time.perf_counter())
         for part, start, end in zip(('read and decode', 'crop and flip', 'degrade', 'to tensors'), clock, clock[1:]):
             seconds[part].append(end - start)
@@ -107,27 +108,27 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = args.dataroot or str(make_database(folder, args.pictures, args.gt_size))
-        dataset = DegradationDataset({
-            'phase': 'train', 'dataroot_gt': root, 'degradation': args.degradation, 'gt_size': args.gt_size,
-            'use_hflip': True, 'io_backend': {'type': 'lmdb' if root.endswith('.lmdb') else 'disk'}})
+        options = {'phase': 'train', 'dataroot_gt': root, 'degradation': args.degradation, 'gt_size': args.gt_size,
+                   'use_hflip': True, 'io_backend': {'type': 'lmdb' if root.endswith('.lmdb') else 'disk'}}
+        dataset = DegradationDataset(options)
         parts = profile(dataset, 100)
         print(f'| one process, {args.gt_size}x{args.gt_size}, {args.degradation} | ms | share |\n|---|---|---|')
         for part, seconds in parts.items():
             print(f'| {part} | {1000 * seconds:.2f} | {seconds / sum(parts.values()):.0%} |')
 
-        options = {'batch_size': args.batch_size, 'num_workers': args.workers, 'drop_last': True,
-                   'persistent_workers': args.workers > 0}
-        loaders = {'decode and degrade alone': DataLoader(PartsAlone(dataset), **options),
-                   'DegradationDataset': DataLoader(dataset, **options)}
+        datasets = {'decode and degrade alone': PartsAlone(dataset),
+                    'DegradationDataset': dataset,
+                    'DegradationDataset, deliver: uint8': DegradationDataset({**options, 'deliver': 'uint8'})}
+        loaders = {name: DataLoader(dataset, batch_size=args.batch_size, num_workers=args.workers, drop_last=True,
+                                    persistent_workers=args.workers > 0) for name, dataset in datasets.items()}
         rates = {name: [] for name in loaders}
         for _ in range(args.rounds):
             for name, loader in loaders.items():
                 rates[name].append(rate(loader))
         medians = {name: statistics.median(values) for name, values in rates.items()}
-        print(f'\n| {args.workers} workers, batches of {args.batch_size} | img/s |\n|---|---|')
+        print(f'\n| {args.workers} workers, batches of {args.batch_size} | img/s | kept |\n|---|---|---|')
         for name, median in medians.items():
-            print(f'| {name} | {median:.1f} |')
-        print(f'| kept | {medians["DegradationDataset"] / medians["decode and degrade alone"]:.1%} |')
+            print(f'| {name} | {median:.1f} | {median / medians["decode and degrade alone"]:.0%} |')
 
 
 if __name__ == '__main__':

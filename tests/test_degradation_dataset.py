@@ -75,6 +75,13 @@ def test_validation_delivers_the_whole_picture_and_its_degradation(folder):
         assert item['gt_path'] == item['lq_path'] == str(folder / f'{name}.png')
 
 
+def test_bytes_where_asked(folder):
+    for phase in ({'phase': 'val'}, {'gt_size': 48}):
+        for floats, raw in zip(build(folder, **phase), build(folder, deliver='uint8', **phase)):
+            for key in ('lq', 'gt'):
+                assert raw[key].dtype == torch.uint8 and torch.equal(raw[key].float() / 255, floats[key])
+
+
 def test_lmdb_and_folder_give_the_same(folder, database):
     for options in ({'phase': 'val'}, {'gt_size': 48, 'use_hflip': True}):
         for a, b in zip(build(folder, **options), build(database, **options)):
@@ -382,6 +389,7 @@ def test_index_errors(folder):
     ({'gt_size': 33, 'scale': 2}, 'gt_size takes a multiple of scale'),
     ({'gt_size': '64'}, 'gt_size takes a multiple'),
     ({'scale': 0}, 'scale takes a whole number'),
+    ({'deliver': 'bytes'}, "deliver takes float or uint8, not 'bytes'"),
     ({'resize': [3]}, 'resize takes'),
     ({'phase': 'val', 'gt_size': 64}, 'gt_size is for training; phase val'),
     ({'io_backend': {'type': 'lmbd'}}, "io_backend: type takes disk or lmdb, not 'lmbd'"),

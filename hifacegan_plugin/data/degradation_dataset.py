@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, get_worker_info
 from hifacegan_plugin import data
 from hifacegan_plugin.data.pictures import Picture, find_pictures, read_depth, read_picture
 
-_OPTIONS = ('dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
+_OPTIONS = ('dataroot_gt', 'dataroot_depth', 'degradation', 'deliver', 'io_backend', 'meta_info_file', 'resize',
             'return_parameters', 'seed')
 _TRAINING_OPTIONS = ('gt_size', 'use_hflip', 'use_rot')
 _HOST_OPTIONS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio',
@@ -41,12 +41,14 @@ class DegradationDataset(Dataset):
             - ``scale``: the degraded picture is delivered at 1/scale of the clean one's size. Default 1. It is brought
               there by area means where it has to shrink and bicubically where it has to grow.
             - ``seed``: Default 0.
+            - ``deliver``: ``float`` (default) or ``uint8``: a quarter of the traffic from worker to trainer to GPU, for
+              models that scale the pixels themselves.
             - ``return_parameters``: also deliver what was drawn. Default false.
             - ``gt_size`` (training): side of the square crop. Default: no crop.
             - ``use_hflip``, ``use_rot`` (training): flip left to right; flip upside down and transpose, each with
               probability 1/2. Default false.
 
-    Items are dictionaries: ``lq`` float32 RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), both in [0, 1];
+    Items are dictionaries: ``lq`` RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), float32 in [0, 1] (or uint8);
     ``lq_path`` and ``gt_path`` the file or LMDB key; where asked for, ``degradation`` the drawn steps as JSON.
 
     Raises:
@@ -68,8 +70,11 @@ class DegradationDataset(Dataset):
         self.use_rot = opt.get('use_rot', False)
         self.scale = opt.get('scale', 1)
         self.seed = opt.get('seed', 0)
+        self.deliver = opt.get('deliver', 'float')
         self.return_parameters = opt.get('return_parameters', False)
         _check_sizes(self.gt_size, self.resize, self.scale)
+        if self.deliver not in ('float', 'uint8'):
+            raise ValueError(f'deliver takes float or uint8, not {self.deliver!r}')
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers have to see it change
 
     def set_epoch(self, epoch: int) -> None:
@@ -101,7 +106,10 @@ class DegradationDataset(Dataset):
         log = [] if self.return_parameters else None
         lq = self.degrade(gt, rng, log, depth)
         lq = data.degradations.fit(lq, gt.shape[0] // self.scale, gt.shape[1] // self.scale)
-        item = {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'lq_path': picture.path, 'gt_path': picture.path}
+        lq, gt = _to_tensor(lq), _to_tensor(gt)
+        if self.deliver == 'float':
+            lq, gt = lq.float().div_(255), gt.float().div_(255)
+        item = {'lq': lq, 'gt': gt, 'lq_path': picture.path, 'gt_path': picture.path}
         if self.return_parameters:
             item['degradation'] = json.dumps(log)
         return item
@@ -123,8 +131,11 @@ class DegradationDataset(Dataset):
 
         def prepare(image: np.ndarray) -> np.ndarray:
             image = data.degradations.fit(image, *resized)[rows, columns]
-            image = image[::-1 if vflip else 1, ::-1 if hflip else 1]
-            return np.ascontiguousarray(image.swapaxes(0, 1) if transpose else image)
+            if hflip:
+                image = cv2.flip(image, 1)
+            if vflip:
+                image = cv2.flip(image, 0)
+            return cv2.transpose(image) if transpose else image
 
         return prepare
 
@@ -150,11 +161,10 @@ def _resized(size: tuple[int, int], resize: int | list[int] | None) -> tuple[int
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    """Turn uint8 (H, W, 3) into float32 (3, H, W) in [0, 1]."""
-    tensor = np.empty((3, *image.shape[:2]), np.float32)
-    for plane, channel in zip(tensor, cv2.split(image)):
-        np.divide(channel, np.float32(255), out=plane)
-    return torch.from_numpy(tensor)
+    """Turn (H, W, 3) into (3, H, W), both uint8."""
+    planes = np.empty((3, *image.shape[:2]), np.uint8)
+    cv2.split(image, list(planes))
+    return torch.from_numpy(planes)
 
 
 def _check_names(opt: dict[str, Any]) -> None:

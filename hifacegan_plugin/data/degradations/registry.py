@@ -196,7 +196,7 @@ def build_step(config: dict[str, Any]) -> Step:
         raise ValueError(f'a degradation step needs a type; the types are {", ".join(known)}; got {config!r}')
     if name not in known:
         raise ValueError(f'unknown degradation step {name!r}{did_you_mean(name, known)} They are: {", ".join(known)}')
-    cls = DEGRADATIONS.get(name)
+    cls = DEGRADATIONS.module_dict[name]  # its get() would import torch to look into other registries
     takes = [f.name for f in fields(cls)]
     for option in options:
         if option not in takes:
