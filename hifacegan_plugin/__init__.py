@@ -1,19 +1,24 @@
 """HiFaceGAN for BasicSR: the paper's network, its training and its data.
 
-Importing the package registers everything with the host. Started as a command (``hifacegan`` or
-``python -m hifacegan_plugin``) it does not: the host takes seconds to import, and most commands do without it.
+Importing the package registers everything with the host, except in commands such as ``hifacegan``: the host takes
+seconds to import, and most commands do without it.
 """
 
 import sys
+from pathlib import Path
 
 __version__ = '0.1.0'
 
 
+# Programs that do without the host, or register it themselves when they need it.
+_COMMANDS = ('hifacegan', 'hifacegan.exe', 'make_pairs.py', 'inspect_degradations.py')
+
+
 def _started_as_command() -> bool:
-    """Tell whether this import is the first step of the command line, not of a program that uses the plugin."""
+    """Tell whether this import is a step of a command, not of a program that uses the plugin inside the host."""
     if sys.argv[:1] == ['-m']:  # so while Python looks for the module that `python -m` names
         return sys.orig_argv[sys.orig_argv.index('-m') + 1] == __name__
-    return sys.argv[0].endswith(('/hifacegan', '\\hifacegan.exe'))
+    return Path(sys.argv[0]).name in _COMMANDS
 
 
 if not _started_as_command():

@@ -269,6 +269,10 @@ class HiFaceGANCSRModel(SRModel):
         """
         for average, parameter in zip(self.net_g_ema.parameters(), self.net_g.parameters(), strict=True):
             average.lerp_(parameter.detach(), 1 - decay)
+        buffers = dict(self.get_bare_model(self.net_g).named_buffers())
+        for name, buffer in self.net_g_ema.named_buffers():
+            if '.parametrizations.' not in name:  # running statistics and the like of other networks
+                buffer.copy_(buffers[name])
         for module in self.net_g_ema.modules():
             if parametrize.is_parametrized(module, 'weight'):
                 # In train mode a look at the weight is one step of the power iteration that tracks its norm.
