@@ -46,13 +46,12 @@ def _filter_directly(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Cut the kernel into tiles small enough for OpenCV to sum them directly; zeros cost nothing."""
     height, width = (length - weights.shape[0] + 1 for length in padded.shape[:2])
     weights = (weights * (_FRACTION / _UNIT)).astype(np.float32)
-    partial_sums = []
+    total = np.zeros((height, width, *padded.shape[2:]), np.int16)
     for rows, columns in _tiles(weights):
         part = padded[rows.start:rows.stop + height - 1, columns.start:columns.stop + width - 1]
-        filtered = cv2.filter2D(part, cv2.CV_16S, weights[rows, columns], anchor=(0, 0))
-        partial_sums.append(filtered[:height, :width])
-    total = functools.reduce(cv2.add, partial_sums)
-    return cv2.convertScaleAbs(np.maximum(total, 0), alpha=1 / _FRACTION)
+        total += cv2.filter2D(part, cv2.CV_16S, weights[rows, columns], anchor=(0, 0))[:height, :width]
+    np.maximum(total, 0, out=total)
+    return cv2.convertScaleAbs(total, alpha=1 / _FRACTION)
 
 
 def _filter_by_fft(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
