@@ -300,6 +300,15 @@ def test_a_list_chooses_the_pictures(kind, line, folder, database, tmp_path):
     assert [item['gt'].shape for item in dataset] == [(3, 80, 120), (3, 96, 96)]
 
 
+def test_a_percent_encoded_key_is_the_same_picture_as_its_file(folder, tmp_path):
+    (tmp_path / 'in/a b').mkdir(parents=True)
+    shutil.copy(folder / 'coffee.png', tmp_path / 'in/a b/coffee.v2.png')
+    make_lmdb_from_imgs(str(tmp_path / 'in'), str(tmp_path / 'x.lmdb'), ['a b/coffee.v2.png'], ['a%20b%2Fcoffee%2Ev2'])
+    from_file, from_database = (build(tmp_path / root, phase='val')[0] for root in ('in', 'x.lmdb'))
+    assert from_database['gt_path'] == 'a%20b%2Fcoffee%2Ev2'
+    assert crc(from_file)[1:] == crc(from_database)[1:]
+
+
 def test_home_is_expanded(folder, monkeypatch):
     monkeypatch.setenv('HOME', str(folder.parent))
     assert len(build(f'~/{folder.name}')) == 3

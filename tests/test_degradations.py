@@ -15,6 +15,7 @@ import scipy.ndimage
 import scipy.stats
 import skimage.data
 import torch
+from basicsr.data import degradations as host
 from PIL import Image
 
 from hifacegan_plugin.data.degradations import DEGRADATIONS, RECIPES, build_degradation, fit, make_generator
@@ -196,6 +197,26 @@ def test_noise_clips_rather_than_wraps(level):
     assert np.abs(noisy.astype(int) - level).max() < 60
 
 
+def test_shot_noise_counts_photons():
+    level = np.full((256, 256, 3), 90, np.uint8)
+    noisy = degrade(level, {'type': 'ShotNoise', 'scale': 1.0}).astype(int)
+    levels = np.arange(50, 140)
+    observed = [(noisy <= n).mean() for n in levels]
+    assert np.abs(observed - scipy.stats.poisson(90).cdf(levels)).max() < 4 * 0.5 / noisy.size ** 0.5 + 2 ** -12
+    assert np.abs(np.corrcoef(noisy.reshape(-1, 3).T) - np.eye(3)).max() < 0.02
+    doubled = degrade(level, {'type': 'ShotNoise', 'scale': 2.0}).astype(int)
+    assert doubled.std() == pytest.approx(2 * 90 ** 0.5, rel=0.01)
+    assert np.all(degrade(np.zeros_like(level), {'type': 'ShotNoise'}) == 0)
+
+
+@pytest.mark.parametrize(('step', 'deviation'), [({'type': 'GaussianNoise', 'sigma': 9.0}, 9),
+                                                ({'type': 'ShotNoise', 'scale': 1.5}, 1.5 * 128 ** 0.5)])
+def test_grey_noise_is_alike_in_all_channels(step, deviation):
+    noise = degrade(GREY, {**step, 'grey': 1}).astype(int) - 128
+    assert np.all(noise == noise[..., :1])
+    assert noise.std() == pytest.approx(deviation, rel=0.02)
+
+
 # ------------------------------------------------------------------------------------------------------ blur
 
 
@@ -216,6 +237,28 @@ def test_convolve_agrees_with_scipy(kernel, astronaut):
     image = astronaut[100:200, 150:270]
     expected = scipy.ndimage.correlate(image.astype(float), kernel[..., None], mode='mirror').clip(0, 255)
     assert np.abs(convolve(image, kernel) - expected).max() < 0.75
+
+
+@pytest.mark.parametrize('shape', ['gaussian', 'generalized', 'plateau'])
+@pytest.mark.parametrize('isotropic', [0, 1])
+def test_kernel_blur_is_the_hosts(shape, isotropic, astronaut):
+    image, log = astronaut[100:200, 150:270], []
+    blurred = build_degradation({'type': 'KernelBlur', 'shape': shape, 'isotropic': isotropic, 'size': 21,
+                                 'beta': [0.5, 2]})(image, make_generator(1), log)
+    (drawn,) = log
+    build = {'gaussian': host.bivariate_Gaussian, 'generalized': host.bivariate_generalized_Gaussian,
+             'plateau': host.bivariate_plateau}[shape]
+    beta = [] if shape == 'gaussian' else [drawn['beta']]
+    kernel = build(21, drawn['sigma_x'], drawn['sigma_y'], np.radians(drawn['angle']), *beta, isotropic=bool(isotropic))
+    assert np.abs(blurred - cv2.filter2D(image.astype(float), -1, kernel)).max() < 0.75
+
+
+def test_sinc_filter_is_the_hosts(astronaut):
+    image = astronaut[100:200, 150:270]
+    for cutoff in (1.0, 3.0):
+        filtered = degrade(image, {'type': 'SincFilter', 'size': 15, 'cutoff': cutoff})
+        expected = cv2.filter2D(image.astype(float), -1, host.circular_lowpass_kernel(cutoff, 15)).clip(0, 255)
+        assert np.abs(filtered - expected).max() < 0.75
 
 
 def test_motion_kernel_turns_with_the_angle():

@@ -26,7 +26,7 @@ class DegradationDataset(Dataset):
 
     Every training draw is a function of (seed, epoch, index) alone: fresh in each epoch, the same from run to run and
     with any number of workers. In any other phase the whole picture is degraded with ``make_generator(seed, name)``,
-    name being the LMDB key or the path without suffix: the same always, in any order.
+    name being the path below the root without suffix (in an LMDB, the key unquoted): the same always, in any order.
 
     Args:
         opt: the options of the data set, with these keys besides the host's own:

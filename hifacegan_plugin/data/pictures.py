@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -29,8 +30,8 @@ class Picture(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """The name without suffix, which is the same in a folder and in an LMDB made of it."""
-        return self.name if self.root.endswith('.lmdb') else _without_suffix(self.name)
+        """The name without suffix, which is the same in a folder and in an LMDB that create_lmdb.py made of it."""
+        return unquote(self.name) if self.root.endswith('.lmdb') else _without_suffix(self.name)
 
     def __str__(self) -> str:
         return f"key '{self.name}' of {self.root}" if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
