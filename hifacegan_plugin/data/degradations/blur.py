@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import fft
 
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Chance, Choice, Odd, Step, Uniform, drawn
 
@@ -55,6 +54,8 @@ def _filter_directly(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _filter_by_fft(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    from scipy import fft  # 0.3 s to import
+
     height, width = (length - weights.shape[0] + 1 for length in padded.shape[:2])
     size = [fft.next_fast_len(length, real=True) for length in padded.shape[:2]]
     spectrum = fft.rfft2(np.atleast_3d(padded).transpose(2, 0, 1).astype(np.float64), size)
