@@ -34,6 +34,7 @@ from lmdb_keys import MAX_LENGTH, lmdb_keys  # noqa: E402
 # database of a few small pictures then has as many moments to be killed at as one of 70,000.
 DRIVER = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
 import resumable_build
 resumable_build.BATCH_BYTES = 20_000
 if os.environ.get('KILL_AT'):
