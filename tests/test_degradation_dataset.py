@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 import zlib
 
@@ -407,6 +408,21 @@ def test_index_errors(folder):
 def test_bad_options_are_named(options, message, folder):
     with pytest.raises(ValueError, match=message):
         build(folder, **options)
+
+
+def test_an_unreadable_sub_folder_is_named(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / 'open')
+    (tmp_path / 'closed').mkdir()
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith('closed'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', denied)
+    with pytest.raises(ValueError, match=r'dataroot_gt: .*closed cannot be read \(Permission denied\)'):
+        build(tmp_path)
 
 
 def test_bad_roots_are_named(folder, database, tmp_path):

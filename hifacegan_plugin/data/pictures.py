@@ -81,8 +81,12 @@ def _names_in_folder(folder: Path, option: str) -> list[str]:
         raise ValueError(f'{option}: {folder} is an LMDB; set io_backend: {{type: lmdb}}')
     if not folder.is_dir():
         raise ValueError(f'{option}: {folder} is no folder')
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*')
-                   if p.suffix.lower() in SUFFIXES and not p.name.startswith('.'))
+    def refuse(error: OSError) -> None:
+        raise ValueError(f'{option}: {error.filename} cannot be read ({error.strerror})') from error
+
+    names = sorted(Path(parent, name).relative_to(folder).as_posix()
+                   for parent, _, files in os.walk(folder, onerror=refuse, followlinks=True) for name in files
+                   if name.lower().endswith(SUFFIXES) and not name.startswith('.'))
     if not names:
         raise ValueError(f'{option}: no pictures in {folder}; looked for {", ".join(SUFFIXES)}, in sub-folders too')
     return names
