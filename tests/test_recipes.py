@@ -108,7 +108,7 @@ def test_motion_blur_covers_odd_sizes(option, value):
     ({'sigma': 3}, 'a degradation step needs a type'),
     ({'type': 'GaussianNoise', 'sigmas': 3}, r"GaussianNoise has no option 'sigmas'. Did you mean 'sigma'\?"),
     ({'type': 'GaussianNoise', 'sigma': [40, 20]}, r'GaussianNoise: sigma needs 0 <= low <= high .*\[40, 20\]'),
-    ({'type': 'GaussianNoise', 'sigma': -1}, 'GaussianNoise: sigma needs 0 <= low'),
+    ({'type': 'GaussianNoise', 'sigma': -1}, 'GaussianNoise: sigma needs 0 <= low <= high <= 1000'),
     ({'type': 'GaussianNoise', 'sigma': [1, 2, 3]}, r'GaussianNoise: sigma takes a number or \[low, high\]'),
     ({'type': 'GaussianNoise', 'sigma': 'strong'}, 'GaussianNoise: sigma takes a number'),
     ({'type': 'GaussianNoise', 'sigma': [float('nan'), 3]}, 'GaussianNoise: sigma needs'),

@@ -44,13 +44,18 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 def _filter_directly(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Cut the kernel into tiles small enough for OpenCV to sum them directly; zeros cost nothing."""
     height, width = (length - weights.shape[0] + 1 for length in padded.shape[:2])
-    weights = (weights * (_FRACTION / _UNIT)).astype(np.float32)
-    total = np.zeros((height, width, *padded.shape[2:]), np.int16)
-    for rows, columns in _tiles(weights):
+
+    def filter_tile(rows: slice, columns: slice, depth: int, unit: int) -> np.ndarray:
         part = padded[rows.start:rows.stop + height - 1, columns.start:columns.stop + width - 1]
-        total += cv2.filter2D(part, cv2.CV_16S, weights[rows, columns], anchor=(0, 0))[:height, :width]
-    np.maximum(total, 0, out=total)
-    return cv2.convertScaleAbs(total, alpha=1 / _FRACTION)
+        return cv2.filter2D(part, depth, weights[rows, columns] / np.float32(unit), anchor=(0, 0))[:height, :width]
+
+    first, *others = _tiles(weights)
+    if not others:
+        return np.ascontiguousarray(filter_tile(*first, cv2.CV_8U, _UNIT))
+    total = filter_tile(*first, cv2.CV_16S, _UNIT // _FRACTION)
+    for tile in others:
+        total += filter_tile(*tile, cv2.CV_16S, _UNIT // _FRACTION)
+    return cv2.convertScaleAbs(np.maximum(total, 0, out=total), alpha=1 / _FRACTION)
 
 
 def _filter_by_fft(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:

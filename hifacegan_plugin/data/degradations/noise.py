@@ -28,7 +28,7 @@ def _random_words(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def _add_from_table(image: np.ndarray, rng: np.random.Generator, quantiles: np.ndarray) -> np.ndarray:
     """Add to every value of ``image`` an independent draw from the 2^16 equally likely ``quantiles``."""
-    table = np.clip(np.rint(quantiles), -255, 255).astype(np.int16)
+    table = np.rint(quantiles).astype(np.int16)
     noisy = np.empty(image.size, np.uint8)
     clean = image.reshape(-1)
     for start in range(0, image.size, _CHUNK):
@@ -47,13 +47,13 @@ def _add_grey(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
 @cache
 def _standard_normal_quantiles() -> np.ndarray:
     inverse = NormalDist().inv_cdf
-    return np.array([inverse(p) for p in _PROBABILITIES.tolist()])
+    return np.array([inverse(p) for p in _PROBABILITIES.tolist()], np.float32)
 
 
 @cache
 def _standard_laplace_quantiles() -> np.ndarray:
     centred = _PROBABILITIES - 0.5
-    return -np.sign(centred) * np.log1p(-2 * np.abs(centred))
+    return (-np.sign(centred) * np.log1p(-2 * np.abs(centred))).astype(np.float32)
 
 
 def _poisson_quantiles(rate: float, levels: int) -> np.ndarray:
@@ -68,7 +68,7 @@ def _poisson_quantiles(rate: float, levels: int) -> np.ndarray:
 class GaussianNoise(Step):
     """Gaussian noise of standard deviation ``sigma`` (grey levels), with probability ``grey`` alike in all channels."""
 
-    sigma: tuple[float, float] = drawn((20, 40), Uniform(at_least=0))
+    sigma: tuple[float, float] = drawn((20, 40), Uniform(at_least=0, at_most=1000))
     grey: float = drawn(0, Chance())
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, sigma: float, grey: bool) -> np.ndarray:
@@ -85,7 +85,7 @@ class GaussianNoise(Step):
 class LaplaceNoise(Step):
     """Laplace noise of the given ``scale`` (grey levels; the standard deviation is sqrt(2) times that)."""
 
-    scale: tuple[float, float] = drawn((20, 40), Uniform(at_least=0))
+    scale: tuple[float, float] = drawn((20, 40), Uniform(at_least=0, at_most=1000))
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, scale: float) -> np.ndarray:
         """See :class:`Step`."""
