@@ -34,7 +34,7 @@ def _camera_noise(sigma: list[float], scale: list[float]) -> dict[str, Any]:
 def _real_esrgan() -> list[Any]:
     """Real-ESRGAN's second-order process at its x4 settings (Wang et al., ICCVW 2021, section 3 and appendix A).
 
-    Differences: pictures are rounded to 8 bits between the steps, and sigma 'below 1' of beta_plateau is 1.
+    Unlike there, pictures are rounded to 8 bits between the steps.
     """
     any_of = ['area', 'linear', 'cubic']
     jpeg = {'type': 'JPEG', 'quality': [30, 95]}
