@@ -8,43 +8,32 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-import cv2
-import numpy as np
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
-from basicsr.models.sr_model import SRModel
-from basicsr.utils import imwrite, tensor2img
-from basicsr.utils.dist_util import get_dist_info, master_only
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import parametrize
-from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
-import hifacegan_plugin
 from hifacegan_plugin import host
-from hifacegan_plugin.archs.published_layouts import to_plugin_layout
-from hifacegan_plugin.metrics.measure import Meter
-from hifacegan_plugin.models.checkpoints import prune_checkpoints, write_checkpoint
+from hifacegan_plugin.models.checkpoints import Checkpoints, write_checkpoint
+from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
+from hifacegan_plugin.models.moving_average import move_average
 from hifacegan_plugin.models.option_checks import check_network_options, choose
 from hifacegan_plugin.models.stop_signal import StopSignal
-from hifacegan_plugin.weights import read_weights
+from hifacegan_plugin.models.validation import Validation
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
-PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
 AMP_DTYPES = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 ON_NOT_FINITE = {'stop': 'stop', 'skip': 'skip'}
 
 
-class HiFaceGANCSRModel(SRModel):
+class HiFaceGANCSRModel(Checkpoints, Validation):
     """Trains and tests any generator of the host's registry with HiFaceGAN's objective.
 
     The options under ``train`` are listed in docs/training.md. All losses (``pixel_opt``, ``perceptual_opt``,
@@ -67,7 +56,7 @@ class HiFaceGANCSRModel(SRModel):
             if self.opt['train'].get('channels_last', False):
                 net = net.to(memory_format=torch.channels_last)
             if net is self.net_g:
-                self._freeze_parts(net)
+                freeze_parts(net, self.opt['train'].get('lr_factors', {}))
                 if self.opt['train'].get('gradient_checkpointing', False):
                     if not hasattr(net, 'gradient_checkpointing'):
                         raise ValueError(f'train: gradient_checkpointing: {type(net).__name__} does not support it.')
@@ -117,7 +106,8 @@ class HiFaceGANCSRModel(SRModel):
 
     def setup_optimizers(self) -> None:
         """Build the optimiser of the generator and, where there is one, of the discriminator."""
-        groups = {'g': self._parts_by_rate()}
+        factors = self.opt['train'].get('lr_factors', {})
+        groups = {'g': parameter_groups(self.get_bare_model(self.net_g), factors)}
         if self.cri_gan:
             groups['d'] = [{'params': list(self.net_d.parameters())}]
         for label, parameters in groups.items():
@@ -262,193 +252,12 @@ class HiFaceGANCSRModel(SRModel):
         return losses_g, losses_d
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """Move the averaged generator towards the trained one, and its spectral norm along with its weights.
+        """Move the averaged generator towards the trained one.
 
         The decay that :meth:`optimize_parameters` asks for grows to ``ema_decay`` over the first iterations, so that
         the average is not held back by the initial weights.
         """
-        for average, parameter in zip(self.net_g_ema.parameters(), self.net_g.parameters(), strict=True):
-            average.lerp_(parameter.detach(), 1 - decay)
-        buffers = dict(self.get_bare_model(self.net_g).named_buffers())
-        for name, buffer in self.net_g_ema.named_buffers():
-            if '.parametrizations.' not in name:  # running statistics and the like of other networks
-                buffer.copy_(buffers[name])
-        for module in self.net_g_ema.modules():
-            if parametrize.is_parametrized(module, 'weight'):
-                # In train mode a look at the weight is one step of the power iteration that tracks its norm.
-                module.parametrizations.weight.train()
-                _ = module.weight
-                module.parametrizations.weight.eval()
-
-    def test(self) -> None:
-        """Restore ``self.lq`` with the averaged generator, or the trained one if there is no average."""
-        network = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
-        was_training = network.training
-        network.eval()
-        with torch.no_grad():
-            self.output = network(self.lq)
-        network.train(was_training)
-
-    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
-        """Restore and measure a data set, every process its share; the figures are those of a single process."""
-        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
-
-    def nondist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
-        """Restore a data set, measure it with ``val: metrics``, log the figures and the best so far.
-
-        Raises:
-            ValueError: a metric is unknown, or needs true pictures that the data set does not give.
-        """
-        dataset, val_opt = dataloader.dataset, self.opt['val']
-        rank, world_size = get_dist_info()
-        share = DataLoader(Subset(dataset, range(rank, len(dataset), world_size)))
-        meter, measurements = None, []
-        for number, data in enumerate(tqdm(share, unit='image', disable=rank > 0 or not val_opt.get('pbar', False))):
-            self.feed_data(data)
-            self.test()
-            visuals = self.get_current_visuals()
-            del self.lq, self.output
-            pictures = {name: tensor2img(picture) for name, picture in visuals.items()}
-            if 'gt' in visuals:
-                del self.gt
-            image_name = Path(data['lq_path'][0]).stem
-            if save_img:
-                imwrite(pictures['result'], str(self._result_path(dataset.opt['name'], image_name, current_iter)))
-            if tb_logger and number < PICTURES_TO_WATCH:
-                tag = f'{dataset.opt["name"]}/{image_name}'
-                tb_logger.add_image(tag, _side_by_side(pictures), current_iter, dataformats='HWC')
-            if val_opt.get('metrics'):
-                meter = meter or Meter(val_opt['metrics'], with_truth='gt' in pictures)
-                measurements.append(meter.measure(image_name, pictures['result'], pictures.get('gt')))
-        if val_opt.get('metrics'):
-            shares = [measurements]
-            if world_size > 1:
-                shares = [None] * world_size
-                torch.distributed.all_gather_object(shares, measurements)
-            if rank == 0:
-                self._log_figures(dataset.opt['name'], meter.summarise(chain(*shares)), current_iter, tb_logger)
-
-    def _log_figures(
-        self, dataset_name: str, figures: dict[str, float], current_iter: int | str, tb_logger: Any
-    ) -> None:
-        """Log the figures of a data set by the host's own mechanism, which keeps the best."""
-        self.metric_results = figures
-        self._initialize_best_metric_results(dataset_name)
-        for metric, value in figures.items():
-            self._update_best_metric_result(dataset_name, metric, value, current_iter)
-        self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
-
-    def _result_path(self, dataset_name: str, image_name: str, current_iter: int | str) -> Path:
-        """Name the file of a restored picture as the host does."""
-        folder = Path(self.opt['path']['visualization'])
-        if self.is_train:
-            return folder / image_name / f'{image_name}_{current_iter}.png'
-        return folder / dataset_name / f'{image_name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
-
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Write the networks, then the training state that makes them a checkpoint to resume from.
-
-        If the disk is full, training goes on and the previous checkpoint stays.
-        """
-        try:
-            if self.ema_decay > 0:
-                self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, ['params', 'params_ema'])
-            else:
-                self.save_network(self.net_g, 'net_g', current_iter)
-            if self.cri_gan:
-                self.save_network(self.net_d, 'net_d', current_iter)
-            self.save_training_state(epoch, current_iter)
-        except OSError as error:
-            logger.error(f'No checkpoint at iteration {current_iter}: {error}. Training goes on.')
-        else:
-            if self.opt['rank'] == 0:
-                metric = self.opt['train'].get('keep_best')
-                records = getattr(self, 'best_metric_results', {}).values()
-                best = {record[metric]['iter'] for record in records if metric in record}
-                folders = (Path(self.opt['path'][name]) for name in ('models', 'training_states'))
-                prune_checkpoints(*folders, self.opt['train'].get('keep_last', 0), best)
-
-    @master_only
-    def save_network(
-        self,
-        net: nn.Module | list[nn.Module],
-        net_label: str,
-        current_iter: int,
-        param_key: str | list[str] = 'params',
-    ) -> None:
-        """Write ``<net_label>_<current_iter>.pth`` as the host does, and the options that rebuild the network."""
-        networks = net if isinstance(net, list) else [net]
-        keys = param_key if isinstance(param_key, list) else [param_key]
-        content = {
-            key: {name: value.cpu() for name, value in self.get_bare_model(network).state_dict().items()}
-            for key, network in zip(keys, networks, strict=True)
-        }
-        section = net_label.replace('net_', 'network_')
-        content[section] = dict(self.opt[section])
-        content['plugin_version'] = hifacegan_plugin.__version__
-        name = 'latest' if current_iter == -1 else current_iter
-        write_checkpoint(content, Path(self.opt['path']['models']) / f'{net_label}_{name}.pth')
-
-    @master_only
-    def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write ``<current_iter>.state``, which the host's ``--auto_resume`` looks for."""
-        if current_iter == -1:
-            return
-        state = {
-            'epoch': epoch,
-            'iter': current_iter,
-            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-            'scaler': self.scaler.state_dict(),
-            'best_metric_results': getattr(self, 'best_metric_results', {}),
-        }
-        write_checkpoint(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
-
-    def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on where the checkpoint was written; the networks were loaded when they were built."""
-        super().resume_training(resume_state)
-        self.scaler.load_state_dict(resume_state.get('scaler', {}))
-        if resume_state.get('best_metric_results'):
-            self.best_metric_results = resume_state['best_metric_results']
-
-    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
-        """Load weights of any published layout, without executing pickled code.
-
-        Raises:
-            WeightsError: if the file is damaged or no file of weights.
-            RuntimeError: with ``strict``, if the weights are another network's; says which options they look like.
-        """
-        state_dict, _ = read_weights(load_path, param_key)
-        net = self.get_bare_model(net)
-        logger.info(f'Loading {type(net).__name__} from {load_path}.')
-        if not strict:
-            state_dict = _fitting(state_dict, net)
-        try:
-            net.load_state_dict(state_dict, strict=strict)
-        except RuntimeError as error:
-            raise RuntimeError(f'{load_path}: {error}') from None
-
-    def _freeze_parts(self, net: nn.Module) -> None:
-        """Freeze the parts of the generator that ``train: lr_factors`` gives the factor 0."""
-        names = [name for name, _ in net.named_parameters()]
-        for part, factor in self.opt['train'].get('lr_factors', {}).items():
-            if not any(name.startswith(f'{part}.') for name in names):
-                parts = ', '.join(sorted({name.partition('.')[0] for name in names}))
-                raise ValueError(f'train: lr_factors: the generator has no part {part!r}. It has: {parts}.')
-            if factor == 0:
-                net.get_submodule(part).requires_grad_(False)
-
-    def _parts_by_rate(self) -> list[dict[str, Any]]:
-        """Sort the generator's parameters into groups by the factor that ``train: lr_factors`` gives their part."""
-        factors = self.opt['train'].get('lr_factors', {})
-        groups: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.get_bare_model(self.net_g).named_parameters():
-            if parameter.requires_grad:
-                part = max((part for part in factors if name.startswith(f'{part}.')), key=len, default=None)
-                groups.setdefault(factors.get(part, 1), []).append(parameter)
-        return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items()]
+        move_average(self.net_g_ema, self.get_bare_model(self.net_g), decay)
 
     def _load_pretrained(self, net: nn.Module, section: str, param_key: str = 'params') -> None:
         """Load the weights that ``path: pretrain_<section>`` names, if any (resuming sets it, too)."""
@@ -475,26 +284,6 @@ class HiFaceGANCSRModel(SRModel):
                 f'vgg19-dcbb9e9d.pth (download.pytorch.org/models) into {torch.hub.get_dir()}/checkpoints, or take '
                 f'{name} out of the options file.'
             ) from error
-
-
-def _fitting(state_dict: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Give the weights that fit the network; log what is left out on either side."""
-    expected = net.state_dict()
-    state_dict = to_plugin_layout(state_dict, expected)
-    fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}
-    for what, keys in (('new', set(expected) - set(fitting)), ('left out', set(state_dict) - set(fitting))):
-        if keys:
-            logger.warning(f'Partial load: {len(keys)} tensors {what}: {", ".join(sorted(keys)[:5])} ...')
-    logger.info(f'Partial load: {len(fitting)} of {len(expected)} tensors of the network come from the file.')
-    return fitting
-
-
-def _side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
-    """Lay degraded, restored and, where there is one, true picture side by side; BGR in, RGB ``(H, W, 3)`` out."""
-    height, width = pictures['result'].shape[:2]
-    degraded = cv2.resize(pictures['lq'], (width, height), interpolation=cv2.INTER_NEAREST)
-    others = [pictures[name] for name in ('result', 'gt') if name in pictures]
-    return cv2.cvtColor(np.hstack([degraded, *others]), cv2.COLOR_BGR2RGB)
 
 
 def _halve(outputs: list[list[Tensor]]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:

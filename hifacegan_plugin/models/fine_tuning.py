@@ -1,0 +1,57 @@
+"""Fine-tuning: weights that fit in part, parts of a network that learn at rates of their own or not at all."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from torch import Tensor, nn
+
+from hifacegan_plugin.archs.published_layouts import to_plugin_layout
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+
+def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
+    """Freeze the parts of a network whose rate has the factor 0.
+
+    Args:
+        network: the generator.
+        factors: ``train: lr_factors``, factors of the learning rate by name of a part, e.g. ``blocks.6``.
+
+    Raises:
+        ValueError: the network has no such part; names those that it has.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for part, factor in factors.items():
+        if not any(name.startswith(f'{part}.') for name in names):
+            parts = ', '.join(sorted({name.partition('.')[0] for name in names}))
+            raise ValueError(f'train: lr_factors: the generator has no part {part!r}. It has: {parts}.')
+        if factor == 0:
+            network.get_submodule(part).requires_grad_(False)
+
+
+def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict[str, Any]]:
+    """Sort the parameters that are not frozen by the factor that ``factors`` gives the smallest part they are in.
+
+    Returns:
+        Groups for an optimiser: ``params``, and the ``factor`` of their learning rate.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            part = max((part for part in factors if name.startswith(f'{part}.')), key=len, default=None)
+            groups.setdefault(factors.get(part, 1), []).append(parameter)
+    return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items()]
+
+
+def fitting_weights(state_dict: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Give the weights that fit the network; log what is left out on either side."""
+    expected = net.state_dict()
+    state_dict = to_plugin_layout(state_dict, expected)
+    fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}
+    for what, keys in (('new', set(expected) - set(fitting)), ('left out', set(state_dict) - set(fitting))):
+        if keys:
+            logger.warning(f'Partial load: {len(keys)} tensors {what}: {", ".join(sorted(keys)[:5])} ...')
+    logger.info(f'Partial load: {len(fitting)} of {len(expected)} tensors of the network come from the file.')
+    return fitting

@@ -1,0 +1,99 @@
+"""Validation: restore a data set, measure it, draw it into TensorBoard."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import imwrite, tensor2img
+from basicsr.utils.dist_util import get_dist_info
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from hifacegan_plugin.metrics.measure import Meter
+
+PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
+
+
+class Validation(SRModel):
+    """What the host's loops call to validate and to test; each process does its share."""
+
+    def test(self) -> None:
+        """Restore ``self.lq`` with the averaged generator, or the trained one if there is no average."""
+        network = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
+        was_training = network.training
+        network.eval()
+        with torch.no_grad():
+            self.output = network(self.lq)
+        network.train(was_training)
+
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        """Restore and measure a data set, every process its share; the figures are those of a single process."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    def nondist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Restore a data set, measure it with ``val: metrics``, log the figures and the best so far.
+
+        Raises:
+            ValueError: a metric is unknown, or needs true pictures that the data set does not give.
+        """
+        dataset, val_opt = dataloader.dataset, self.opt['val']
+        rank, world_size = get_dist_info()
+        share = DataLoader(Subset(dataset, range(rank, len(dataset), world_size)))
+        meter, measurements = None, []
+        for number, data in enumerate(tqdm(share, unit='image', disable=rank > 0 or not val_opt.get('pbar', False))):
+            self.feed_data(data)
+            self.test()
+            visuals = self.get_current_visuals()
+            del self.lq, self.output
+            pictures = {name: tensor2img(picture) for name, picture in visuals.items()}
+            if 'gt' in visuals:
+                del self.gt
+            image_name = Path(data['lq_path'][0]).stem
+            if save_img:
+                imwrite(pictures['result'], str(self._result_path(dataset.opt['name'], image_name, current_iter)))
+            if tb_logger and number < PICTURES_TO_WATCH:
+                tag = f'{dataset.opt["name"]}/{image_name}'
+                tb_logger.add_image(tag, _side_by_side(pictures), current_iter, dataformats='HWC')
+            if val_opt.get('metrics'):
+                meter = meter or Meter(val_opt['metrics'], with_truth='gt' in pictures)
+                measurements.append(meter.measure(image_name, pictures['result'], pictures.get('gt')))
+        if val_opt.get('metrics'):
+            shares = [measurements]
+            if world_size > 1:
+                shares = [None] * world_size
+                torch.distributed.all_gather_object(shares, measurements)
+            if rank == 0:
+                self._log_figures(dataset.opt['name'], meter.summarise(chain(*shares)), current_iter, tb_logger)
+
+    def _log_figures(
+        self, dataset_name: str, figures: dict[str, float], current_iter: int | str, tb_logger: Any
+    ) -> None:
+        """Log the figures of a data set by the host's own mechanism, which keeps the best."""
+        self.metric_results = figures
+        self._initialize_best_metric_results(dataset_name)
+        for metric, value in figures.items():
+            self._update_best_metric_result(dataset_name, metric, value, current_iter)
+        self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    def _result_path(self, dataset_name: str, image_name: str, current_iter: int | str) -> Path:
+        """Name the file of a restored picture as the host does."""
+        folder = Path(self.opt['path']['visualization'])
+        if self.is_train:
+            return folder / image_name / f'{image_name}_{current_iter}.png'
+        return folder / dataset_name / f'{image_name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
+
+
+def _side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
+    """Lay degraded, restored and, where there is one, true picture side by side; BGR in, RGB ``(H, W, 3)`` out."""
+    height, width = pictures['result'].shape[:2]
+    degraded = cv2.resize(pictures['lq'], (width, height), interpolation=cv2.INTER_NEAREST)
+    others = [pictures[name] for name in ('result', 'gt') if name in pictures]
+    return cv2.cvtColor(np.hstack([degraded, *others]), cv2.COLOR_BGR2RGB)
