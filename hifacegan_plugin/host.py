@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -18,6 +19,8 @@ from unittest import mock
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
+
+from hifacegan_plugin.random_state import restore_random_state
 
 
 def register() -> None:
@@ -59,6 +62,7 @@ def accommodate() -> None:
     read_lists_of_roots()
     tell_datasets_the_draw()
     resume_within_the_epoch()
+    leave_sigterm_to_the_training()
     keep_tensorboard_out_of_site_packages()
     if not torch.cuda.is_available():
         launch_processes_without_gpu()
@@ -127,6 +131,10 @@ def tell_datasets_the_draw() -> None:
 
     def over_draws(iterate: Callable) -> Callable:
         def iterate_draws(self: EnlargedSampler) -> Iterator[int]:
+            # Here, after the loader has drawn the seed of its workers and before it reads the first picture, an
+            # uninterrupted training stands where the checkpoint was written.
+            if _resumed_at.get('epoch') == self.epoch and 'random_state' in _resumed_at:
+                restore_random_state(_resumed_at.pop('random_state'))
             if not hasattr(self.dataset, 'set_epoch'):
                 return iterate(self)
             # The host folds its permutation by the length of the dataset: make that as long as the permutation.
@@ -144,15 +152,23 @@ def resume_within_the_epoch() -> None:
     """Go on with the rest of the epoch in which training stopped; the host begins that epoch anew.
 
     Holds for datasets that are told their draws; with them a resumed training sees what an uninterrupted one sees.
+    The random generators of the process go on, too, for networks and losses that draw.
+
+    Raises:
+        RuntimeError: the processes would go on from different iterations.
     """
 
     def and_remember(load_resume_state: Callable) -> Callable:
         def call(opt: dict[str, Any]) -> dict[str, Any] | None:
             state = load_resume_state(opt)
+            _check_that_all_resume_alike(opt, state['iter'] if state else 0)
             if state:
                 loaders = 1 if opt['dist'] else max(1, opt['num_gpu'])  # one loader feeds all GPUs of DataParallel
                 batch_size = opt['datasets']['train']['batch_size_per_gpu'] * loaders
                 _resumed_at.update(epoch=state['epoch'], iteration=state['iter'], batch_size=batch_size)
+                random_states = state.get('random_states', [])
+                if len(random_states) == opt['world_size']:
+                    _resumed_at['random_state'] = random_states[opt['rank']]
             return state
 
         return call
@@ -161,7 +177,19 @@ def resume_within_the_epoch() -> None:
         _replace(train, 'load_resume_state', and_remember)
 
 
-_resumed_at: dict[str, int] = {}  # epoch and iteration of the training state that this process went on from
+_resumed_at: dict[str, Any] = {}  # epoch, iteration and more of the training state that this process went on from
+
+
+def _check_that_all_resume_alike(opt: dict[str, Any], iteration: int) -> None:
+    if not opt['dist']:
+        return
+    iterations = [0] * opt['world_size']
+    torch.distributed.all_gather_object(iterations, iteration)
+    if len(set(iterations)) > 1:
+        raise RuntimeError(
+            f'The processes would go on from different iterations ({", ".join(map(str, iterations))}): the '
+            "experiment's folder has to be on a file system that all machines share."
+        )
 
 
 def _draws_done_before_resuming(epoch: int, draws_per_epoch: int) -> int:
@@ -173,6 +201,23 @@ def _draws_done_before_resuming(epoch: int, draws_per_epoch: int) -> int:
     if not 0 <= done <= iterations_per_epoch:
         return 0  # the data set, the batch or the number of processes is another one now: begin the epoch anew
     return done * _resumed_at['batch_size']
+
+
+def leave_sigterm_to_the_training() -> None:
+    """Keep data workers alive on SIGTERM, which cluster managers send to all processes of a job at once.
+
+    Without its workers the training could not come to the end of the iteration after which it saves and leaves.
+    """
+    from basicsr import data as host_data
+
+    def but_not_sigterm(worker_init_fn: Callable) -> Callable:
+        def call(*arguments: Any, **options: Any) -> None:
+            worker_init_fn(*arguments, **options)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a worker ends when the training process does
+
+        return call
+
+    _replace(host_data, 'worker_init_fn', but_not_sigterm)
 
 
 def keep_tensorboard_out_of_site_packages() -> None:

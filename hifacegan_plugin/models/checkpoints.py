@@ -1,10 +1,13 @@
-"""Checkpoints on disk: files that appear whole or not at all, going on from them, and the removal of old ones."""
+"""What a checkpoint holds, when it is written, and going on from it."""
 
 from __future__ import annotations
 
+import json
 import logging
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from basicsr.models.sr_model import SRModel
@@ -12,8 +15,15 @@ from basicsr.utils.dist_util import master_only
 from torch import nn
 
 import hifacegan_plugin
+from hifacegan_plugin import host
 from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.models.checkpoint_files import (
+    delete_checkpoint,
+    prune_checkpoints,
+    write_checkpoint,
+)
 from hifacegan_plugin.models.fine_tuning import fitting_weights
+from hifacegan_plugin.random_state import random_state
 from hifacegan_plugin.weights import read_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
@@ -22,28 +32,67 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 class Checkpoints(SRModel):
     """What the host's loops call to save, to load and to resume."""
 
+    written_at: int | None = None  # iteration of the newest checkpoint of this process
+
     def save(self, epoch: int, current_iter: int) -> None:
         """Write the networks, then the training state that makes them a checkpoint to resume from.
 
-        If the disk is full, training goes on and the previous checkpoint stays.
+        If the disk is full, training goes on and the previous checkpoint stays. Weights that are not finite are not
+        written: nobody could go on from them.
         """
+        self.random_states = self.of_all_processes(random_state())
+        if self.opt['rank'] > 0 or current_iter == self.written_at:
+            return
+        networks = {'net_g': {'params': self.net_g}}
+        if self.ema_decay > 0:
+            networks['net_g']['params_ema'] = self.net_g_ema
+        if self.cri_gan:
+            networks['net_d'] = {'params': self.net_d}
+        if not all(map(is_finite, chain(*(of_file.values() for of_file in networks.values())))):
+            logger.error(f'No checkpoint at iteration {current_iter}: weights are not finite, the training diverged.')
+            return
+        folders = self._checkpoint_folders()
         try:
-            if self.ema_decay > 0:
-                self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, ['params', 'params_ema'])
-            else:
-                self.save_network(self.net_g, 'net_g', current_iter)
-            if self.cri_gan:
-                self.save_network(self.net_d, 'net_d', current_iter)
+            delete_checkpoint(*folders, current_iter)  # else an older set of this iteration could mix with this one
+            for label, of_file in networks.items():
+                self.save_network(list(of_file.values()), label, current_iter, list(of_file))
             self.save_training_state(epoch, current_iter)
         except OSError as error:
             logger.error(f'No checkpoint at iteration {current_iter}: {error}. Training goes on.')
+            with suppress(OSError):  # half a set does no harm: without a state nobody resumes from it
+                delete_checkpoint(*folders, current_iter)
         else:
-            if self.opt['rank'] == 0:
-                metric = self.opt['train'].get('keep_best')
-                records = getattr(self, 'best_metric_results', {}).values()
-                best = {record[metric]['iter'] for record in records if metric in record}
-                folders = (Path(self.opt['path'][name]) for name in ('models', 'training_states'))
-                prune_checkpoints(*folders, self.opt['train'].get('keep_last', 0), best)
+            self.written_at = current_iter if current_iter != -1 else None
+            prune_checkpoints(
+                *folders, self.opt['train'].get('keep_last', 0), {current_iter, *self._best_iterations()}
+            )
+
+    def leave(self, current_iter: int) -> NoReturn:
+        """Answer SIGTERM, in all processes together: write a checkpoint, then end.
+
+        Raises:
+            SystemExit: always.
+        """
+        logger.info(f'SIGTERM at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.')
+        self.save(host.current_epoch(), current_iter)
+        raise SystemExit(0)
+
+    def _checkpoint_folders(self) -> tuple[Path, Path]:
+        return Path(self.opt['path']['models']), Path(self.opt['path']['training_states'])
+
+    def _best_iterations(self) -> set[int]:
+        """Give the iterations that ``train: keep_best`` protects from pruning, one for each validation set."""
+        metric = self.opt['train'].get('keep_best')
+        records = getattr(self, 'best_metric_results', {}).values()
+        return {record[metric]['iter'] for record in records if metric in record}
+
+    def of_all_processes(self, value: Any) -> list[Any]:
+        """Gather the value of every process, in the order of their ranks."""
+        if not self.opt['dist']:
+            return [value]
+        values = [None] * self.opt['world_size']
+        torch.distributed.all_gather_object(values, value)
+        return values
 
     @master_only
     def save_network(
@@ -78,15 +127,37 @@ class Checkpoints(SRModel):
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'scaler': self.scaler.state_dict(),
             'best_metric_results': getattr(self, 'best_metric_results', {}),
+            'random_states': self.random_states,
+            'options': json.loads(json.dumps(self.opt, default=str)),  # plain values, which load without pickled code
+            'plugin_version': hifacegan_plugin.__version__,
         }
         write_checkpoint(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on where the checkpoint was written; the networks were loaded when they were built."""
         super().resume_training(resume_state)
-        self.scaler.load_state_dict(resume_state.get('scaler', {}))
-        if resume_state.get('best_metric_results'):
-            self.best_metric_results = resume_state['best_metric_results']
+        if resume_state.get('scaler'):  # empty where it was written without fp16
+            self.scaler.load_state_dict(resume_state['scaler'])
+        best = self._read_best_figures()
+        if not best or any(figure['iter'] > resume_state['iter'] for of in best.values() for figure in of.values()):
+            best = resume_state.get('best_metric_results')  # those in the file belong to another course of the training
+        if best:
+            self.best_metric_results = best
+
+    def save_best_figures(self) -> None:
+        """Write the best figures so far beside the checkpoints: the host validates after it has saved."""
+        try:
+            with whole_file(self._best_figures_file()) as part:
+                part.write_text(json.dumps(self.best_metric_results, indent=2))
+        except OSError as error:
+            logger.error(f'The best figures cannot be written: {error}. Training goes on.')
+
+    def _read_best_figures(self) -> dict[str, Any]:
+        file = self._best_figures_file()
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def _best_figures_file(self) -> Path:
+        return self._checkpoint_folders()[1] / 'best_figures.json'
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
         """Load weights of any published layout, without executing pickled code.
@@ -106,32 +177,7 @@ class Checkpoints(SRModel):
             raise RuntimeError(f'{load_path}: {error}') from None
 
 
-def write_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; it appears under its name whole or not at all.
 
-    Raises:
-        OSError: if it cannot be written, e.g. because the disk is full.
-    """
-    try:
-        with whole_file(path) as part:
-            torch.save(content, part)
-    except RuntimeError as error:  # what torch's zip writer makes of a full disk
-        raise OSError(f'cannot write {path}: {error}') from error
-
-
-def prune_checkpoints(models: Path, states: Path, keep_last: int, best: set[int]) -> None:
-    """Delete all checkpoints but the newest ``keep_last`` and those of the iterations ``best``.
-
-    Args:
-        models: folder of the networks, ``net_*_<iteration>.pth``.
-        states: folder of the training states, ``<iteration>.state``.
-        keep_last: how many to keep, from 1 up; 0 keeps all.
-        best: iterations to keep besides.
-    """
-    iterations = sorted(int(state.stem) for state in states.glob('*.state'))
-    for iteration in iterations[:-keep_last] if keep_last else []:
-        if iteration not in best:
-            # The state goes first, so that nobody resumes from a checkpoint that is being deleted.
-            (states / f'{iteration}.state').unlink()
-            for network in models.glob(f'net_*_{iteration}.pth'):
-                network.unlink()
+def is_finite(network: nn.Module) -> bool:
+    """Tell whether all weights are numbers."""
+    return all(parameter.isfinite().all() for parameter in network.parameters())

@@ -18,8 +18,8 @@ from basicsr.losses import build_loss
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hifacegan_plugin import host
-from hifacegan_plugin.models.checkpoints import Checkpoints, write_checkpoint
+from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
+from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
 from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.moving_average import move_average
@@ -103,6 +103,8 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         self.setup_optimizers()
         self.setup_schedulers()
         self.stop_signal = StopSignal()
+        if self.opt['rank'] == 0:
+            delete_unfinished(*self._checkpoint_folders())
 
     def setup_optimizers(self) -> None:
         """Build the optimiser of the generator and, where there is one, of the discriminator."""
@@ -159,10 +161,8 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             self._step(updates_g)
             if updates_g and self.ema_decay > 0:
                 self.model_ema(min(self.ema_decay, (1 + update) / (10 + update)))
-        if stop:
-            logger.info(f'SIGTERM at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.')
-            self.save(host.current_epoch(), current_iter)
-            raise SystemExit(0)
+        if stop and is_last:  # gathered gradients are not saved
+            self.leave(current_iter)
 
     def _backward(self, updates_g: bool) -> dict[str, Tensor]:
         """Run both networks and gather the gradients; give the losses.
@@ -217,14 +217,27 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         return dict(zip(losses, averages, strict=True)), asked > 0
 
     def _set_batch_aside(self, current_iter: int) -> None:
-        """Write the batch whose loss is not finite for study; stop, or leave it out of the training."""
+        """Write the batch whose loss is not finite for study; stop, or leave it out of the training.
+
+        The losses are those of all processes, so that all do the same.
+        """
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        rank = self.opt.get('rank', 0)
-        path = Path(self.opt['path']['training_states']).parent / 'not_finite' / f'{current_iter}_rank{rank}.pth'
-        path.parent.mkdir(exist_ok=True)
-        write_checkpoint({'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths), 'losses': self.log_dict}, path)
-        message = f'Iteration {current_iter}: a loss is not finite ({self.log_dict}). Its batch is in {path.parent}.'
+        folder = Path(self.opt['path']['training_states']).parent / 'not_finite'
+        message = f'Iteration {current_iter}: a loss is not finite ({self.log_dict}).'
+        content = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths), 'losses': self.log_dict}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # other machines have no folder of the experiment yet
+            write_checkpoint(content, folder / f'{current_iter}_rank{self.opt["rank"]}.pth')
+            message += f' Its batch is in {folder}.'
+        except OSError as error:
+            message += f' Its batch cannot be written ({error}).'
+        networks = [self.net_g, self.net_d] if self.cri_gan else [self.net_g]
+        if not all(map(is_finite, networks)):
+            raise FloatingPointError(
+                f'{message} The weights are not finite any more. Go on from the last checkpoint, with a lower learning '
+                'rate or train: grad_clip.'
+            )
         if self.on_not_finite == 'stop':
             raise FloatingPointError(
                 f'{message} Lower the learning rate or set train: grad_clip; train: on_not_finite: skip goes on.'

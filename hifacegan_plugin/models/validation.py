@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.random_state import undisturbed_random_state
 
 PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
 
@@ -36,6 +37,7 @@ class Validation(SRModel):
         """Restore and measure a data set, every process its share; the figures are those of a single process."""
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
+    @undisturbed_random_state()  # whether a training that was resumed validates or not, it draws the same
     def nondist_validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
@@ -43,12 +45,15 @@ class Validation(SRModel):
 
         Raises:
             ValueError: a metric is unknown, or needs true pictures that the data set does not give.
+            SystemExit: SIGTERM came during training; a checkpoint was written.
         """
         dataset, val_opt = dataloader.dataset, self.opt['val']
         rank, world_size = get_dist_info()
         share = DataLoader(Subset(dataset, range(rank, len(dataset), world_size)))
         meter, measurements = None, []
         for number, data in enumerate(tqdm(share, unit='image', disable=rank > 0 or not val_opt.get('pbar', False))):
+            if self.is_train and self.stop_signal.came:
+                break
             self.feed_data(data)
             self.test()
             visuals = self.get_current_visuals()
@@ -65,11 +70,10 @@ class Validation(SRModel):
             if val_opt.get('metrics'):
                 meter = meter or Meter(val_opt['metrics'], with_truth='gt' in pictures)
                 measurements.append(meter.measure(image_name, pictures['result'], pictures.get('gt')))
+        if self.is_train and any(self.of_all_processes(self.stop_signal.came)):
+            self.leave(min(current_iter, int(self.opt['train']['total_iter'])))  # the host's last is one too high
         if val_opt.get('metrics'):
-            shares = [measurements]
-            if world_size > 1:
-                shares = [None] * world_size
-                torch.distributed.all_gather_object(shares, measurements)
+            shares = self.of_all_processes(measurements)
             if rank == 0:
                 self._log_figures(dataset.opt['name'], meter.summarise(chain(*shares)), current_iter, tb_logger)
 
@@ -81,6 +85,8 @@ class Validation(SRModel):
         self._initialize_best_metric_results(dataset_name)
         for metric, value in figures.items():
             self._update_best_metric_result(dataset_name, metric, value, current_iter)
+        if self.is_train:
+            self.save_best_figures()
         self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
 
     def _result_path(self, dataset_name: str, image_name: str, current_iter: int | str) -> Path:
