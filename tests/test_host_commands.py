@@ -1,8 +1,5 @@
 """The host's own commands, run as a user runs them, on a CPU, with the demo's options made small."""
 
-import os
-import re
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -11,9 +8,9 @@ import basicsr
 import pytest
 import torch
 from conftest import REPOSITORY
+from host_training import DEMO, logged, run, small
 
 SITE_PACKAGES = Path(sysconfig.get_paths()['purelib'])
-DEMO = REPOSITORY / 'options/hifacegan_demo.yml'
 
 # A module that stands beside the options file: a model that also writes what its process ended with.
 WITNESS = """
@@ -37,41 +34,6 @@ class WitnessModel(HiFaceGANCSRModel):
         super().nondist_validation(dataloader, *arguments)
         Path(f'validated{self.opt["rank"]}').touch()
 """
-
-
-def run(command: list, folder: Path) -> str:
-    """Run a command in ``folder`` and give what it printed; fail with that if it fails."""
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(folder)}
-    result = subprocess.run(
-        list(map(str, command)), cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=300
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
-
-
-def small(database: Path, iterations: int, **others: object) -> list[str]:
-    """Overrides that make the demo's options small; keys may name sections as ``train__total_iter``."""
-    options = {
-        'datasets:train:dataroot_gt': database,
-        'datasets:train:num_worker_per_gpu': 0,
-        'datasets:train:batch_size_per_gpu': 2,
-        'datasets:val:dataroot_gt': database,
-        'network_g:num_feat': 4,
-        'network_d:num_feat': 4,
-        'train:scheduler:start_iter': 1,
-        'train:scheduler:end_iter': 5,
-        'train:total_iter': iterations,
-        'val:val_freq': 2,
-        'logger:print_freq': 1,
-        'logger:save_checkpoint_freq': 2,
-        **{key.replace('__', ':'): value for key, value in others.items()},
-    }
-    return ['--force_yml', *(f'{key}={value}' for key, value in options.items())]
-
-
-def logged(output: str) -> dict[int, str]:
-    """Learning rate by iteration, as the host's log prints them."""
-    return {int(n): rate for n, rate in re.findall(r'iter: +(\d+), lr:\(([\d.e+-]+),', output)}
 
 
 @pytest.fixture(scope='module')

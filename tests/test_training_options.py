@@ -4,10 +4,8 @@ import copy
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -211,25 +209,3 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(optio
         assert halves['log'] == pytest.approx(whole.get_current_log(), abs=1e-4)
         for name, value in whole.net_g.state_dict().items():
             torch.testing.assert_close(halves['g'][name], value, atol=1e-4, rtol=0)
-
-
-def test_sigterm_saves_and_leaves_and_the_rest_can_go_on(small_lmdb, tmp_path):
-    from test_host_commands import DEMO, logged, run, small
-
-    command = [sys.executable, '-m', 'basicsr.train', '-opt', str(DEMO)]
-    overrides = small(small_lmdb, 2000, logger__save_checkpoint_freq=1900, val__val_freq=1900)
-    with (tmp_path / 'log').open('w') as log:
-        process = subprocess.Popen(
-            [*command, *overrides], cwd=tmp_path, stdout=log, stderr=log, env={**os.environ, 'OMP_NUM_THREADS': '1'}
-        )
-        deadline = time.monotonic() + 120
-        while not logged((tmp_path / 'log').read_text()) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
-    output = (tmp_path / 'log').read_text()
-    (state,) = (tmp_path / 'experiments/HiFaceGAN_demo/training_states').iterdir()
-    assert f'SIGTERM at iteration {state.stem}: saving' in output
-    stopped_at = int(state.stem)
-    resumed = run([*command, '--auto_resume', *small(small_lmdb, stopped_at + 1)], tmp_path)
-    assert list(logged(resumed)) == [stopped_at + 1]
