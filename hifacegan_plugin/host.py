@@ -10,6 +10,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -204,20 +205,28 @@ def _draws_done_before_resuming(epoch: int, draws_per_epoch: int) -> int:
 
 
 def leave_sigterm_to_the_training() -> None:
-    """Keep data workers alive on SIGTERM, which cluster managers send to all processes of a job at once.
+    """Let data workers end on SIGTERM only if the training process sends it.
 
-    Without its workers the training could not come to the end of the iteration after which it saves and leaves.
+    Cluster managers send it to all processes of a job at once. Without its workers the training could not come to the
+    end of the iteration after which it saves and leaves.
     """
     from basicsr import data as host_data
 
-    def but_not_sigterm(worker_init_fn: Callable) -> Callable:
+    def and_obey_the_parent(worker_init_fn: Callable) -> Callable:
         def call(*arguments: Any, **options: Any) -> None:
             worker_init_fn(*arguments, **options)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a worker ends when the training process does
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
 
         return call
 
-    _replace(host_data, 'worker_init_fn', but_not_sigterm)
+    _replace(host_data, 'worker_init_fn', and_obey_the_parent)
+
+
+def _end_when_the_parent_says_so() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def keep_tensorboard_out_of_site_packages() -> None:

@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from conftest import REPOSITORY
 
 DEMO = REPOSITORY / 'options/hifacegan_demo.yml'
 TRAIN = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO]
+TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m']
+NAME = 'experiments/HiFaceGAN_demo'  # where the demo's options put a training
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -68,3 +71,26 @@ def wait_for_iterations(process: subprocess.Popen, output: Path, count: int, tim
     while len(logged(output.read_text())) < count and process.poll() is None:
         assert time.monotonic() < deadline, output.read_text()
         time.sleep(0.02)
+
+
+def check_checkpoints(experiment: Path) -> int:
+    """Every training state can be read and has its networks; give the iteration that the host would go on from."""
+    iterations = []
+    for state in experiment.glob('training_states/[0-9]*.state'):
+        iterations.append(torch.load(state)['iter'])
+        assert state.stem == str(iterations[-1])
+        for network in 'gd':
+            assert torch.load(experiment / f'models/net_{network}_{state.stem}.pth')['params']
+    return max(iterations, default=0)
+
+
+def assert_same_weights(experiment: Path, expected: Path, tolerance: float) -> None:
+    """The last weights of both networks, and the average, are those of another training."""
+    for network in 'gd':
+        contents = [torch.load(place / f'models/net_{network}_latest.pth') for place in (experiment, expected)]
+        for label in {'params', 'params_ema'} & set(contents[1]):
+            for key, value in contents[1][label].items():
+                where = f'{network}: {label}: {key}: '
+                torch.testing.assert_close(
+                    contents[0][label][key], value, atol=tolerance, rtol=0, msg=lambda m, where=where: where + m
+                )

@@ -1,17 +1,12 @@
 """What the options under ``train:`` promise: the same update by other means, or the one that they describe."""
 
 import copy
-import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from basicsr.models import build_model
-from conftest import REPOSITORY
 from small_training import OPTIONS, batch, built, train
 
 
@@ -174,38 +169,3 @@ def test_unknown_choices_are_named(options, option, value, known):
     options['train'][option] = value
     with pytest.raises(ValueError, match=f"train: {option}: '{value}' is not one of {known}"):
         build_model(options)
-
-
-# Run by torchrun: each process trains on its half of the batches of `small_training`.
-HALVES = """
-import json, os, sys, torch
-sys.path.insert(0, sys.argv[1])
-from small_training import batch, built
-rank = int(os.environ['RANK'])
-torch.distributed.init_process_group('gloo')
-model = built({**json.loads(sys.argv[2]), 'dist': True, 'rank': rank, 'world_size': 2})
-for iteration in range(1, 11):
-    model.update_learning_rate(iteration)
-    model.feed_data({name: pictures[rank::2] for name, pictures in batch(iteration).items()})
-    model.optimize_parameters(iteration)
-torch.save({'g': model.get_bare_model(model.net_g).state_dict(), 'log': model.get_current_log()}, f'{rank}.pth')
-"""
-
-
-def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(options, tmp_path):
-    options['network_g']['norm'] = 'syncbatch'
-    options['train']['scheduler'] = {'type': 'LinearDecayLR', 'start_iter': 5, 'end_iter': 20}
-    for name in ('optim_g', 'optim_d'):  # Adam would blow up the rounding of gradients that are all but zero
-        options['train'][name] = {'type': 'SGD', 'lr': 0.05}
-    (tmp_path / 'halves.py').write_text(HALVES)
-    command = [
-        sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29741', 'halves.py',
-        str(REPOSITORY / 'tests'), json.dumps(options),
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=300, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    whole = train(built(options), range(1, 11))
-    for rank in (0, 1):
-        halves = torch.load(tmp_path / f'{rank}.pth')
-        assert halves['log'] == pytest.approx(whole.get_current_log(), abs=1e-4)
-        for name, value in whole.net_g.state_dict().items():
-            torch.testing.assert_close(halves['g'][name], value, atol=1e-4, rtol=0)

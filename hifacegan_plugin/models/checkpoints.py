@@ -23,6 +23,7 @@ from hifacegan_plugin.models.checkpoint_files import (
     write_checkpoint,
 )
 from hifacegan_plugin.models.fine_tuning import fitting_weights
+from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.random_state import random_state
 from hifacegan_plugin.weights import read_weights
 
@@ -34,6 +35,7 @@ class Checkpoints(SRModel):
 
     written_at: int | None = None  # iteration of the newest checkpoint of this process
 
+    @explain_lost_process
     def save(self, epoch: int, current_iter: int) -> None:
         """Write the networks, then the training state that makes them a checkpoint to resume from.
 

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
 from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
 from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups
+from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.moving_average import move_average
 from hifacegan_plugin.models.option_checks import check_network_options, choose
@@ -138,6 +139,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         if self.is_train and self.opt['train'].get('channels_last', False):
             self.lq = self.lq.to(memory_format=torch.channels_last)
 
+    @explain_lost_process
     def optimize_parameters(self, current_iter: int) -> None:
         """Update both networks from one forward pass of each.
 

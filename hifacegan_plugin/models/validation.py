@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.random_state import undisturbed_random_state
 
 PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
@@ -37,6 +38,7 @@ class Validation(SRModel):
         """Restore and measure a data set, every process its share; the figures are those of a single process."""
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
+    @explain_lost_process
     @undisturbed_random_state()  # whether a training that was resumed validates or not, it draws the same
     def nondist_validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
