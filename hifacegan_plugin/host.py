@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
+import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from unittest import mock
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from hifacegan_plugin.random_state import restore_random_state
 
@@ -64,6 +67,7 @@ def accommodate() -> None:
     tell_datasets_the_draw()
     resume_within_the_epoch()
     leave_sigterm_to_the_training()
+    prefetch_in_one_thread()
     keep_tensorboard_out_of_site_packages()
     if not torch.cuda.is_available():
         launch_processes_without_gpu()
@@ -227,6 +231,54 @@ def _end_when_the_parent_says_so() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
+
+
+def prefetch_in_one_thread() -> None:
+    """Make ``prefetch_mode: cpu`` work with ``persistent_workers``, and end with the error where reading fails.
+
+    The host begins to iterate twice at the start, and may begin anew while the last iteration is unfinished. Each has a
+    thread of its own: on the same persistent workers two of them wait for each other for ever, and of workers that are
+    not persistent the first set stays to the end. An error ends the thread, and the trainer waits for ever.
+    """
+    from basicsr.data.prefetch_dataloader import PrefetchDataLoader, PrefetchGenerator
+
+    class Prefetching(PrefetchGenerator):
+        def __init__(self, batches: Iterator, num_prefetch_queue: int) -> None:
+            self.stopped = threading.Event()
+            super().__init__(batches, num_prefetch_queue)  # starts the thread
+
+        def run(self) -> None:
+            try:
+                for batch in self.generator:
+                    if self.stopped.is_set():
+                        return
+                    self.queue.put(batch)
+                self.queue.put(None)
+            except Exception as error:  # whatever reading raises is the trainer's
+                self.queue.put(error)
+
+        def stop(self) -> None:
+            self.stopped.set()
+            while self.is_alive():
+                with suppress(queue.Empty):  # what it may be waiting to hand over
+                    self.queue.get(timeout=0.1)
+
+        def __next__(self) -> Any:
+            batch = super().__next__()
+            if isinstance(batch, Exception):
+                raise batch
+            return batch
+
+    def after_the_last(iterate: Callable) -> Callable:
+        def iterate_alone(self: PrefetchDataLoader) -> Prefetching:
+            if hasattr(self, 'prefetching'):
+                self.prefetching.stop()
+            self.prefetching = Prefetching(DataLoader.__iter__(self), self.num_prefetch_queue)
+            return self.prefetching
+
+        return iterate_alone
+
+    _replace(PrefetchDataLoader, '__iter__', after_the_last)
 
 
 def keep_tensorboard_out_of_site_packages() -> None:

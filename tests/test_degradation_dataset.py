@@ -19,6 +19,7 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 import hifacegan_plugin  # noqa: F401  registers the data set
+from hifacegan_plugin.data import pictures
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
 
 NAMES = ('astronaut', 'chelsea', 'coffee')
@@ -77,10 +78,9 @@ def test_validation_delivers_the_whole_picture_and_its_degradation(folder):
 
 
 def test_bytes_where_asked(folder):
-    for phase in ({'phase': 'val'}, {'gt_size': 48}):
-        for floats, raw in zip(build(folder, **phase), build(folder, deliver='uint8', **phase)):
-            for key in ('lq', 'gt'):
-                assert raw[key].dtype == torch.uint8 and torch.equal(raw[key].float() / 255, floats[key])
+    for floats, raw in zip(build(folder, gt_size=48), build(folder, gt_size=48, deliver='uint8')):
+        for key in ('lq', 'gt'):
+            assert raw[key].dtype == torch.uint8 and torch.equal(raw[key].float() / 255, floats[key])
 
 
 def test_lmdb_and_folder_give_the_same(folder, database):
@@ -191,15 +191,17 @@ def test_validation_is_the_same_always(folder, tmp_path):
     assert crc(build(tmp_path, phase='val')[0])[1:] == first[2][1:]
 
 
-def epochs(dataset, workers, **options):
-    """The items of two epochs as the host's trainer sees them: enlarged sampler, set_epoch before each."""
+def epochs(dataset, workers, context=None, **options):
+    """The items of two epochs as the host's training loop sees them, which begins to iterate once more before them."""
     opt = {'phase': 'train', 'num_worker_per_gpu': workers, 'batch_size_per_gpu': 2, **options}
     sampler = EnlargedSampler(dataset, 1, 0, ratio=2)
     loader = build_dataloader(dataset, opt, sampler=sampler, seed=0)
+    loader.multiprocessing_context = context if workers else None
+    prefetcher = CPUPrefetcher(loader)
     seen = []
     for epoch in range(2):
         sampler.set_epoch(epoch)
-        prefetcher = CPUPrefetcher(loader)
+        prefetcher.reset()
         seen.append([])
         while (batch := prefetcher.next()) is not None:
             seen[-1] += [crc({key: values[i] for key, values in batch.items()}) for i in range(2)]
@@ -217,28 +219,22 @@ def test_every_draw_of_two_epochs_is_fresh(alone):
     assert len(set(alone[0] + alone[1])) == 12
 
 
-@pytest.mark.parametrize('options', [
-    {}, {'persistent_workers': True}, {'persistent_workers': True, 'prefetch_mode': 'cpu', 'num_prefetch_queue': 2},
-], ids=['new workers', 'persistent workers', 'persistent workers and prefetcher'])
-@pytest.mark.parametrize('workers', [1, 3])
+PREFETCHING = {'prefetch_mode': 'cpu', 'num_prefetch_queue': 2}
+PERSISTENT = {'persistent_workers': True}
+
+
+@pytest.mark.parametrize(('workers', 'context', 'options'), [
+    (0, None, PREFETCHING),
+    *((workers, 'fork', options) for workers in (1, 3)
+      for options in ({}, PERSISTENT, PREFETCHING, {**PERSISTENT, **PREFETCHING})),
+    (2, 'spawn', PERSISTENT),
+    (1, 'spawn', {**PERSISTENT, **PREFETCHING}),
+], ids=lambda value: '+'.join(value) if isinstance(value, dict) else str(value))
 @pytest.mark.filterwarnings('ignore:This DataLoader will create')
-def test_any_number_of_workers_gives_the_same(database, alone, workers, options):
+def test_workers_of_any_number_and_kind_give_the_same(database, alone, workers, context, options):
     dataset = build(database, gt_size=32)
     dataset[0]  # the parent has opened the database before it forks
-    assert epochs(dataset, workers, **options) == alone
-
-
-def test_spawned_workers_give_the_same_and_see_the_epoch(database, alone):
-    dataset = build(database, gt_size=32)
-    indices = torch.randperm(6, generator=torch.Generator().manual_seed(0)).tolist()
-    loader = torch.utils.data.DataLoader(dataset, batch_size=2, sampler=indices, num_workers=1,
-                                         persistent_workers=True, multiprocessing_context='spawn')
-    for epoch in range(2):
-        dataset.set_epoch(epoch)
-        seen = {crc({key: values[i] for key, values in batch.items()}) for batch in loader for i in range(2)}
-        dataset_alone = build(database, gt_size=32)
-        dataset_alone.set_epoch(epoch)
-        assert seen == {crc(dataset_alone[i]) for i in range(6)}
+    assert epochs(dataset, workers, context, **options) == alone
 
 
 def test_workers_leave_the_cores_to_each_other(folder):
@@ -260,21 +256,29 @@ def test_workers_leave_the_cores_to_each_other(folder):
 # ------------------------------------------------------------------------------------------------------- roots
 
 
-def read_crc(dataset, queue):
-    queue.put([crc(item) for item in dataset])
+def test_a_database_is_opened_once_in_each_process_and_never_shared_across_a_fork(database, monkeypatch):
+    opened_in, lmdb_open = [], lmdb.open
 
+    def open_and_tell(path, **options):
+        opened_in.append(os.getpid())
+        return lmdb_open(path, **options)
 
-def test_a_database_is_opened_anew_after_a_fork_and_once_for_several_datasets(database):
+    def read(queue):
+        queue.put(([crc(item) for item in val], opened_in))
+
+    pictures._lmdb_clients.clear()
+    monkeypatch.setattr(lmdb, 'open', open_and_tell)
     train, val = build(database, gt_size=32), build(database, phase='val')
     expected = [crc(item) for item in val]
     train[0]
     context = multiprocessing.get_context('fork')
     queue = context.SimpleQueue()
-    process = context.Process(target=read_crc, args=(val, queue))
+    process = context.Process(target=read, args=(queue,))
     process.start()
     process.join(60)
     assert process.exitcode == 0
-    assert queue.get() == expected == [crc(item) for item in val]
+    assert queue.get() == (expected, [os.getpid(), process.pid])
+    assert expected == [crc(item) for item in val] and opened_in == [os.getpid()]
 
 
 def test_several_roots_a_pattern_and_sub_folders(folder, tmp_path):
@@ -402,6 +406,7 @@ def test_index_errors(folder):
     ({'deliver': 'bytes'}, "deliver takes float or uint8, not 'bytes'"),
     ({'resize': [3]}, 'resize takes'),
     ({'phase': 'val', 'gt_size': 64}, 'gt_size is for training; phase val'),
+    ({'phase': 'test', 'deliver': 'uint8'}, 'deliver is for training; phase test takes whole pictures, as float'),
     ({'io_backend': {'type': 'lmbd'}}, "io_backend: type takes disk or lmdb, not 'lmbd'"),
     ({'io_backend': {'type': 'lmdb'}}, r"does not end in '\.lmdb'"),
 ])

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from basicsr.losses import build_loss
@@ -63,6 +64,17 @@ def test_each_network_runs_once_an_iteration(options):
         network.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
     train(model, range(1, 4))
     assert calls == {'g': 3, 'd': 3}
+
+
+def test_bytes_become_the_floats_of_the_data_set(options):
+    options['train']['channels_last'] = True
+    model = built(options)
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, 16, 16)
+    model.feed_data({'lq': levels, 'gt': levels.flip(2)})
+    expected = torch.from_numpy(levels.numpy().astype(np.float32) / np.float32(255))
+    assert torch.equal(model.lq, expected) and torch.equal(model.gt, expected.flip(2))
+    model.feed_data({'lq': levels})  # pictures to restore, of which the truth is not known
+    assert torch.equal(model.lq, expected)
 
 
 def test_training_lowers_the_pixel_loss(options):

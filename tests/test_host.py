@@ -7,7 +7,9 @@ from pathlib import Path
 import basicsr.train
 import pytest
 import torch
+from basicsr.data import build_dataloader
 from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.utils.options import parse_options
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from conftest import REPOSITORY
@@ -98,6 +100,49 @@ def test_a_resumed_epoch_begins_anew_where_batch_or_data_changed(monkeypatch):
     sampler = EnlargedSampler(Drawing(), 1, 0, ratio=4)
     monkeypatch.setattr(host, '_resumed_at', {'epoch': 0, 'iteration': 30, 'batch_size': 4})
     assert len(list(sampler)) == 40
+
+
+class Numbers(torch.utils.data.Dataset):
+    """A data set of forty numbers, one of which cannot be read where asked."""
+
+    def __init__(self, unreadable: int | None = None) -> None:
+        self.unreadable = unreadable
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> int:
+        if index == self.unreadable:
+            raise ValueError(f'number {index} cannot be read')
+        return index
+
+
+def prefetching(dataset: Numbers) -> CPUPrefetcher:
+    """Build what the host's training loop iterates over with these options."""
+    opt = {'phase': 'train', 'num_worker_per_gpu': 2, 'batch_size_per_gpu': 1, 'prefetch_mode': 'cpu',
+           'persistent_workers': True}
+    return CPUPrefetcher(build_dataloader(dataset, opt, sampler=EnlargedSampler(dataset, 1, 0), seed=0))
+
+
+def test_an_unfinished_prefetching_ends_before_the_next_begins():
+    prefetcher = prefetching(Numbers())
+    for _ in range(3):
+        prefetcher.reset()
+        prefetcher.next()
+    last = prefetcher.loader
+    prefetcher.reset()
+    assert not last.is_alive()
+    seen = []
+    while (batch := prefetcher.next()) is not None:
+        seen.append(batch.item())
+    assert sorted(seen) == list(range(40))
+
+
+def test_an_error_behind_the_prefetching_reaches_the_trainer():
+    prefetcher = prefetching(Numbers(unreadable=7))
+    with pytest.raises(ValueError, match='number 7 cannot be read'):
+        while prefetcher.next() is not None:
+            pass
 
 
 @pytest.mark.parametrize(('missing', 'mend'), [

@@ -79,6 +79,24 @@ def test_the_plugins_launcher_does_the_same(small_lmdb, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {'experiments', 'tb_logger'}
 
 
+PREFETCHING = {
+    'datasets__train__num_worker_per_gpu': 2,
+    'datasets__train__persistent_workers': True,
+    'datasets__train__prefetch_mode': 'cpu',
+}
+
+
+def test_prefetching_by_persistent_workers_does_the_same(trained, small_lmdb, tmp_path):
+    folder, output, _ = trained
+    command = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO, *small(small_lmdb, 4, **PREFETCHING)]
+    assert logged(run(command, tmp_path)) == logged(output)
+    networks = [
+        torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_4.pth') for place in (folder, tmp_path)
+    ]
+    for key, value in networks[0]['params'].items():
+        torch.testing.assert_close(networks[1]['params'][key], value, atol=1e-5, rtol=0)
+
+
 def test_auto_resume_goes_on_where_training_stopped(trained, small_lmdb, tmp_path):
     folder, output, _ = trained
     command = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO]

@@ -56,16 +56,22 @@ def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, m
     opt = host_options(file)
     opt['num_gpu'] = 0
     monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
+    items = []
     for dataset_opt in opt['datasets'].values():
         dataset_opt['dataroot_gt'] = str(small_lmdb)
         dataset_opt['gt_size'] = 64 if dataset_opt['phase'] == 'train' else None
-        assert build_dataset(dataset_opt)[0]['lq'].shape[0] == 3
+        dataset = build_dataset(dataset_opt)
+        items.append(dataset[0])
+        assert items[-1]['lq'].dtype == (torch.uint8 if dataset.training else torch.float32)
     for section in ('network_g', 'network_d'):
         if 'num_feat' in opt.get(section, ()):
             opt[section]['num_feat'] = 4  # its full width is built above, without memory
     opt['path']['pretrain_network_g'] = None
     model = build_model(opt)
     assert hasattr(model, 'optimizer_g') == opt['is_train']
+    for item in items:
+        model.feed_data(torch.utils.data.default_collate([item]))
+        assert model.lq.dtype == torch.float32 and model.lq.max() <= 1
 
 
 def test_the_hosts_own_hifacegan_options_build(monkeypatch):

@@ -14,9 +14,9 @@ from torch.utils.data import Dataset, get_worker_info
 from hifacegan_plugin import data
 from hifacegan_plugin.data.pictures import Picture, find_pictures, read_depth, read_picture
 
-_OPTIONS = ('dataroot_gt', 'dataroot_depth', 'degradation', 'deliver', 'io_backend', 'meta_info_file', 'resize',
+_OPTIONS = ('dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
             'return_parameters', 'seed')
-_TRAINING_OPTIONS = ('gt_size', 'use_hflip', 'use_rot')
+_TRAINING_OPTIONS = ('deliver', 'gt_size', 'use_hflip', 'use_rot')
 _HOST_OPTIONS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio',
                  'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers', 'use_shuffle')
 
@@ -41,9 +41,9 @@ class DegradationDataset(Dataset):
             - ``scale``: the degraded picture is delivered at 1/scale of the clean one's size. Default 1. It is brought
               there by area means where it has to shrink and bicubically where it has to grow.
             - ``seed``: Default 0.
-            - ``deliver``: ``float`` (default) or ``uint8``: a quarter of the traffic from worker to trainer to GPU, for
-              models that scale the pixels themselves.
             - ``return_parameters``: also deliver what was drawn. Default false.
+            - ``deliver`` (training): ``float`` (default) or ``uint8``: a quarter of the traffic from worker to trainer
+              to GPU, for models that scale the pixels themselves, as HiFaceGANCSRModel does.
             - ``gt_size`` (training): side of the square crop. Default: no crop.
             - ``use_hflip``, ``use_rot`` (training): flip left to right; flip upside down and transpose, each with
               probability 1/2. Default false.
@@ -178,8 +178,8 @@ def _check_names(opt: dict[str, Any]) -> None:
         if opt.get(key) is None:
             raise ValueError(f'{where}: {key} is missing')
     if opt['phase'] != 'train' and (stray := [key for key in _TRAINING_OPTIONS if opt.get(key)]):
-        raise ValueError(f'{where}: {", ".join(stray)} is for training; phase {opt["phase"]} takes whole pictures '
-                         '(resize: brings them to one size)')
+        raise ValueError(f'{where}: {", ".join(stray)} is for training; phase {opt["phase"]} takes whole pictures, as '
+                         'float (resize: brings them to one size)')
 
 
 def _check_sizes(gt_size: Any, resize: Any, scale: Any) -> None:

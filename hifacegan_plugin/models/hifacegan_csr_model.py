@@ -133,8 +133,11 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             super().setup_schedulers()
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)`` in [0, 1]."""
+        """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)``, in [0, 1] or uint8, which is scaled."""
         super().feed_data(data)
+        self.lq = _in_unit_range(self.lq)
+        if 'gt' in data:
+            self.gt = _in_unit_range(self.gt)
         self.paths = data.get('lq_path', [])
         if self.is_train and self.opt['train'].get('channels_last', False):
             self.lq = self.lq.to(memory_format=torch.channels_last)
@@ -305,3 +308,11 @@ def _halve(outputs: list[list[Tensor]]) -> tuple[list[list[Tensor]], list[list[T
     """Part a discriminator's outputs for a batch of fake and real pairs into those of each."""
     pairs = [[layer.float().chunk(2) for layer in scale] for scale in outputs]
     return [[fake for fake, _ in scale] for scale in pairs], [[real for _, real in scale] for scale in pairs]
+
+
+def _in_unit_range(pictures: Tensor) -> Tensor:
+    """Scale uint8 pictures, which are a quarter of the traffic to the device, to the float values in [0, 1]."""
+    if pictures.dtype != torch.uint8:
+        return pictures
+    # By a tensor: dividing by a number, GPUs multiply by its reciprocal, which rounds otherwise than the data set does.
+    return pictures.float().div_(torch.full((), 255.0, device=pictures.device))
