@@ -15,6 +15,7 @@ OPTIONS = {
     'network_g': {'type': 'CSRGenerator', 'num_feat': 4},
     'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': 4, 'n_layers_d': 3},
     'path': {},
+    'logger': {'print_freq': 100},
     'train': {
         'ema_decay': 0.9,
         'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.0, 0.9]},

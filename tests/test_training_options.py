@@ -96,6 +96,42 @@ def test_gradients_are_clipped_to_the_norm_asked_for(options):
         assert norm.item() == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_loss_weights_follow_their_schedule(options):
+    plain, scheduled = built(options), copy.deepcopy(options)
+    scheduled['train']['loss_weight_schedule'] = {'gan_opt': [[1, 0], [5, 2]], 'pixel_opt': [[3, 1], [4, 0]]}
+    scheduled = built(scheduled)
+    for iteration, gan, pixel in ((1, 0, 1), (2, 0.5, 1), (3, 1, 1), (5, 2, 0), (9, 2, 0)):
+        logs = []
+        for model in (copy.deepcopy(plain), copy.deepcopy(scheduled)):  # from the same weights every time
+            model.feed_data(batch(0))
+            model.optimize_parameters(iteration)
+            logs.append(model.get_current_log())
+        expected = {**logs[0], 'l_g_gan': gan * logs[0]['l_g_gan'], 'l_g_pix': pixel * logs[0]['l_g_pix']}
+        assert logs[1] == pytest.approx(expected, rel=1e-5), iteration
+
+
+def test_a_scheduled_weight_scales_the_gradient(options):
+    for name in ('gan_opt', 'feature_matching_opt'):
+        del options['train'][name]
+    plain = gradients(after_one_iteration(options))
+    halved = gradients(after_one_iteration(options, loss_weight_schedule={'pixel_opt': [[0, 0], [2, 1]]}))
+    for name, gradient in plain.items():
+        torch.testing.assert_close(halved[name], gradient / 2)
+
+
+@pytest.mark.parametrize(('schedule', 'message'), [
+    ({'gan': [[0, 1]]}, 'gan is no loss of this training. There are: pixel_opt, gan_opt, feature_matching_opt'),
+    ({'perceptual_opt': [[0, 1]]}, 'perceptual_opt is no loss of this training'),
+    ({'gan_opt': []}, r'gan_opt: give points \[iteration, factor\]'),
+    ({'gan_opt': [[5, 0], [5, 1]]}, r'with rising iterations'),
+    ({'gan_opt': [0, 1]}, r'give points'),
+])
+def test_schedules_that_are_none_are_refused(options, schedule, message):
+    options['train']['loss_weight_schedule'] = schedule
+    with pytest.raises(ValueError, match=f'loss_weight_schedule: {message}' if 'gan_opt' not in schedule else message):
+        build_model(options)
+
+
 def test_parts_learn_at_rates_of_their_own_or_not_at_all(options):
     options['train']['lr_factors'] = {'suppression': 0, 'blocks': 0.1, 'blocks.6': 1}
     model = built(options)

@@ -78,6 +78,7 @@ class CSRGenerator(nn.Module):
         self.norm = norm
         self.global_residual = global_residual
         self.gradient_checkpointing = False  # in training, compute the insides of the blocks twice to save memory
+        self.halvings = 0  # of the size of the output; more than 0 in the coarse phases of progressive training
 
         if variant != 'spade':
             self.suppression = SuppressionPyramid(num_in_ch, num_feat)
@@ -104,7 +105,8 @@ class CSRGenerator(nn.Module):
 
         Returns:
             Restored pictures of the same shape. They pass through tanh, so that values lie in (-1, 1), around [0, 1]
-            once trained; with ``global_residual`` the input is added.
+            once trained; with ``global_residual`` the input is added. In the coarse phases of progressive training
+            they are ``2^halvings`` times smaller in ``train()`` mode, and enlarged from that size in ``eval()`` mode.
 
         Raises:
             ValueError: if a side is shorter than 64 pixels.
@@ -118,8 +120,11 @@ class CSRGenerator(nn.Module):
         x = F.pad(x, (0, -width % DOWNSCALE, 0, -height % DOWNSCALE), mode='reflect')
         out = self.replenish(*self.suppress(x))
         if self.global_residual:
-            out = out + x
-        return out[..., :height, :width]
+            out = out + (F.avg_pool2d(x, 2**self.halvings) if self.halvings else x)
+        if not self.training:
+            out = F.interpolate(out, size=x.shape[-2:], mode='bilinear') if self.halvings else out
+            return out[..., :height, :width]
+        return out[..., : -(-height >> self.halvings), : -(-width >> self.halvings)]
 
     def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Strip the degradation: from a picture to what the replenishment starts from and is steered by.
@@ -148,10 +153,12 @@ class CSRGenerator(nn.Module):
                 contributes (paper, figure 7).
 
         Returns:
-            Pictures ``(N, num_in_ch, H, W)`` in (-1, 1).
+            Pictures ``(N, num_in_ch, H / 2^halvings, W / 2^halvings)`` in (-1, 1).
         """
         x, level = start, BLOCK_LEVELS[0]
         for block, block_level, block_guidance in zip(self.blocks, BLOCK_LEVELS, guidance):
+            if block_level < self.halvings:
+                break
             if block_level < level:
                 x = F.interpolate(x, scale_factor=2, mode='nearest')
                 level = block_level
@@ -159,7 +166,17 @@ class CSRGenerator(nn.Module):
                 x = checkpoint(block, x, block_guidance, use_reentrant=False, context_fn=block.recomputing)
             else:
                 x = block(x, block_guidance)
-        return torch.tanh(self.to_picture(activation(x)))
+        return torch.tanh(self.output_at(self.halvings)(activation(x)))
+
+    def output_at(self, halvings: int) -> nn.Module:
+        """Give the convolution that makes a picture ``2^halvings`` times smaller than the input."""
+        return self.coarse_outputs[-halvings] if halvings else self.to_picture
+
+    def add_coarse_outputs(self) -> None:
+        """Add the outputs at an eighth, a quarter and half the size, which progressive training starts with."""
+        widths = [width * self.num_feat for width, level in zip(BLOCK_WIDTHS, BLOCK_LEVELS) if 0 < level < 4]
+        self.coarse_outputs = nn.ModuleList(nn.Conv2d(width, self.num_in_ch, 3, padding=1) for width in widths)
+        init_weights(self.coarse_outputs)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):  # noqa: ANN201
         """Load weights in this plugin's layout, the reference implementation's or BasicSR's, unconverted.

@@ -30,6 +30,7 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
     (r'^[gG]_middle_(\d)\.', lambda m: f'blocks.{int(m[1]) + 1}.'),
     (r'^ups\.(\d)\.', lambda m: f'blocks.{int(m[1]) + 3}.'),
     (r'^to_rgbs\.3\.', 'to_picture.'),
+    (r'^to_rgbs\.([012])\.', r'coarse_outputs.\1.'),
     (r'\.norm_([01s])\.mlp_shared\.0\.', r'.spade_\1.shared.'),
     (r'\.norm_([01s])\.mlp_(gamma|beta)\.', r'.spade_\1.\2.'),
     (r'^discriminator_(\d)\.model(\d)\.(0\.)+', r'scales.\1.convs.\2.'),
@@ -37,9 +38,9 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
     (r'\.weight_([uv])$', r'.parametrizations.weight.0._\1'),
 )
 
-# What published files carry and a network may have no use for: batch statistics (eval() takes each picture's own), the
-# coarse heads of progressive training, and the start of a network that begins with the last suppression level.
-_DISPENSABLE = re.compile(r'\.param_free_norm\.|^to_rgbs\.[012]\.|^start\.')
+# What files carry and a network may have no use for: batch statistics (eval() takes each picture's own), the coarse
+# outputs of progressive training, and the start of a network that begins with the last suppression level.
+_DISPENSABLE = re.compile(r'\.param_free_norm\.|^coarse_outputs\.|^start\.')
 
 
 def to_plugin_layout(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

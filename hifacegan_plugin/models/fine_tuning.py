@@ -32,17 +32,16 @@ def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
 
 
 def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict[str, Any]]:
-    """Sort the parameters that are not frozen by the factor that ``factors`` gives the smallest part they are in.
+    """Sort the parameters by the factor that ``factors`` gives the smallest part they are in; 0 leaves them out.
 
     Returns:
         Groups for an optimiser: ``params``, and the ``factor`` of their learning rate.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            part = max((part for part in factors if name.startswith(f'{part}.')), key=len, default=None)
-            groups.setdefault(factors.get(part, 1), []).append(parameter)
-    return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items()]
+        part = max((part for part in factors if name.startswith(f'{part}.')), key=len, default=None)
+        groups.setdefault(factors.get(part, 1), []).append(parameter)
+    return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items() if factor]
 
 
 def fitting_weights(state_dict: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:

@@ -16,15 +16,19 @@ import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
 from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
 from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups
+from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, factor_at
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.moving_average import move_average
 from hifacegan_plugin.models.option_checks import check_network_options, choose
+from hifacegan_plugin.models.progress import Progress
+from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
 from hifacegan_plugin.models.stop_signal import StopSignal
 from hifacegan_plugin.models.validation import Validation
 
@@ -32,6 +36,7 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logge
 
 AMP_DTYPES = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 ON_NOT_FINITE = {'stop': 'stop', 'skip': 'skip'}
+LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt')
 
 
 class HiFaceGANCSRModel(Checkpoints, Validation):
@@ -54,19 +59,33 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move a network to its device and wrap it; in training, as the options under ``train`` ask."""
         if self.is_train:
+            if net is self.net_g:
+                self._prepare_generator(net)
             if self.opt['train'].get('channels_last', False):
                 net = net.to(memory_format=torch.channels_last)
-            if net is self.net_g:
-                freeze_parts(net, self.opt['train'].get('lr_factors', {}))
-                if self.opt['train'].get('gradient_checkpointing', False):
-                    if not hasattr(net, 'gradient_checkpointing'):
-                        raise ValueError(f'train: gradient_checkpointing: {type(net).__name__} does not support it.')
-                    net.gradient_checkpointing = True
+            if self.opt['train'].get('compile', False):
+                net.compile()  # in place: the keys of the weights stay
         return super().model_to_device(net)
+
+    def _prepare_generator(self, network: nn.Module) -> None:
+        """Let the generator grow, freeze parts of it and save memory, as the options under ``train`` ask."""
+        train_opt = self.opt['train']
+        freeze_parts(network, train_opt.get('lr_factors', {}))
+        self.milestones = train_opt.get('progressive') or []
+        if self.milestones:
+            check_progressive(network, self.milestones)
+            network.add_coarse_outputs()
+            set_phase(network, halvings_at(1, self.milestones), train_opt.get('lr_factors', {}))
+        if train_opt.get('gradient_checkpointing', False):
+            if not hasattr(network, 'gradient_checkpointing'):
+                raise ValueError(f'train: gradient_checkpointing: {type(network).__name__} does not support it.')
+            network.gradient_checkpointing = True
 
     def init_training_settings(self) -> None:
         """Build what only training needs: discriminator, moving average, losses, optimisers, schedules."""
         train_opt = self.opt['train']
+        self.loss_schedule = train_opt.get('loss_weight_schedule') or {}
+        check_loss_weight_schedule(self.loss_schedule, [name for name in LOSSES if train_opt.get(name)])
         self.cri_pix = self._build_loss('pixel_opt')
         self.cri_perceptual = self._build_loss('perceptual_opt')
         self.cri_gan = self._build_loss('gan_opt')
@@ -91,7 +110,10 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         self.net_g.train()
         self.ema_decay = train_opt.get('ema_decay', 0)
         if self.ema_decay > 0:
-            self.net_g_ema = build_network(self.opt['network_g']).to(self.device)
+            self.net_g_ema = build_network(self.opt['network_g'])
+            if self.milestones:
+                self.net_g_ema.add_coarse_outputs()
+            self.net_g_ema.to(self.device)
             self.net_g_ema.load_state_dict(self.get_bare_model(self.net_g).state_dict())
             self._load_pretrained(self.net_g_ema, 'network_g', 'params_ema')
             self.net_g_ema.eval().requires_grad_(False)
@@ -104,6 +126,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         self.setup_optimizers()
         self.setup_schedulers()
         self.stop_signal = StopSignal()
+        self.progress = Progress(int(train_opt.get('total_iter', 0)), self.device)
         if self.opt['rank'] == 0:
             delete_unfinished(*self._checkpoint_folders())
 
@@ -155,10 +178,11 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         updates_g = update % self.net_d_iters == 0 and update > self.net_d_init_iters
 
         if (current_iter - 1) % self.accumulate_iters == 0:
+            self._grow(current_iter)
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
         with self._exchanging_gradients(is_last):
-            losses = self._backward(updates_g)
+            losses = self._backward(updates_g, current_iter)
         self.log_dict, stop = self._average(losses)
         if not all(map(math.isfinite, self.log_dict.values())):
             self._set_batch_aside(current_iter)
@@ -166,10 +190,28 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             self._step(updates_g)
             if updates_g and self.ema_decay > 0:
                 self.model_ema(min(self.ema_decay, (1 + update) / (10 + update)))
+        self._tell_progress(current_iter)
         if stop and is_last:  # gathered gradients are not saved
             self.leave(current_iter)
 
-    def _backward(self, updates_g: bool) -> dict[str, Tensor]:
+    def _grow(self, current_iter: int) -> None:
+        """Enter the phase of progressive training that an iteration lies in."""
+        halvings = halvings_at(current_iter, self.milestones)
+        network = self.get_bare_model(self.net_g)
+        if self.milestones and halvings != network.halvings:
+            logger.info(f'Iteration {current_iter}: the generator grows to 1/{2**halvings} of the size.')
+            set_phase(network, halvings, self.opt['train'].get('lr_factors', {}))
+            self.net_g = super().model_to_device(network)  # other parameters have gradients to exchange now
+        if self.milestones and self.ema_decay > 0:
+            self.net_g_ema.halvings = halvings
+
+    def _tell_progress(self, current_iter: int) -> None:
+        """Log speed, memory and time left as often as the host logs the losses."""
+        self.progress.count(len(self.lq) * self.opt.get('world_size', 1))
+        if current_iter % self.opt['logger']['print_freq'] == 0:
+            logger.info(self.progress.line(current_iter))
+
+    def _backward(self, updates_g: bool, current_iter: int) -> dict[str, Tensor]:
         """Run both networks and gather the gradients; give the losses.
 
         The restored picture is cut out of the generator's graph: the losses' gradient is gathered there and sent
@@ -180,7 +222,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             with torch.set_grad_enabled(updates_g):
                 self.output = self.net_g(self.lq)
             restored = self.output.detach().float().requires_grad_(updates_g)
-            losses_g, losses_d = self._losses(restored)
+            losses_g, losses_d = self._losses(restored, current_iter)
         if updates_g:
             total = self.scaler.scale(sum(losses_g.values()) / self.accumulate_iters)
             (gradient,) = torch.autograd.grad(total, restored, retain_graph=bool(losses_d))
@@ -250,24 +292,37 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         logger.warning(f'{message} It is left out.')
         self.log_dict = {}
 
-    def _losses(self, restored: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _losses(self, restored: Tensor, current_iter: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Compute the terms of the generator's and of the discriminator's objective; weights are applied."""
         losses_g, losses_d = {}, {}
+        lq, gt = self.lq, self.gt
+        if self.milestones:
+            lq, gt = (F.interpolate(pictures, restored.shape[-2:], mode='area') for pictures in (lq, gt))
         if self.cri_pix:
-            losses_g['l_g_pix'] = self.cri_pix(restored, self.gt)
+            losses_g['pixel_opt'] = {'l_g_pix': self.cri_pix(restored, gt)}
         if self.cri_perceptual:
-            perceptual, style = self.cri_perceptual(restored, self.gt)
-            losses_g.update({k: v for k, v in {'l_g_percep': perceptual, 'l_g_style': style}.items() if v is not None})
+            perceptual, style = self.cri_perceptual(restored, gt)
+            losses_g['perceptual_opt'] = {'l_g_percep': perceptual, 'l_g_style': style}
         if self.cri_gan:
             # One batch of fake and real pairs, so that both meet the same statistics.
-            pairs = torch.cat([torch.cat([self.lq, restored], 1), torch.cat([self.lq, self.gt], 1)])
+            pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])
             fake, real = _halve(self.net_d(pairs))
-            losses_g['l_g_gan'] = self.cri_gan(fake, True, is_disc=False)
+            losses_g['gan_opt'] = {'l_g_gan': self.cri_gan(fake, True, is_disc=False)}
             if self.cri_feat:
-                losses_g['l_g_feat'] = self.cri_feat(fake, real)
+                losses_g['feature_matching_opt'] = {'l_g_feat': self.cri_feat(fake, real)}
             losses_d['l_d_real'] = self.cri_gan(real, True, is_disc=True)
             losses_d['l_d_fake'] = self.cri_gan(fake, False, is_disc=True)
-        return losses_g, losses_d
+        return self._weighted(losses_g, current_iter), losses_d
+
+    def _weighted(self, losses: dict[str, dict[str, Tensor | None]], current_iter: int) -> dict[str, Tensor]:
+        """Apply ``train: loss_weight_schedule`` to the terms of each loss; terms that are None are left out."""
+        factors = {name: factor_at(points, current_iter) for name, points in self.loss_schedule.items()}
+        return {
+            term: factors.get(name, 1) * value
+            for name, terms in losses.items()
+            for term, value in terms.items()
+            if value is not None
+        }
 
     def model_ema(self, decay: float = 0.999) -> None:
         """Move the averaged generator towards the trained one.

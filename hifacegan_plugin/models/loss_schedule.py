@@ -1,0 +1,36 @@
+"""Loss weights that change while the training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+Points = list[tuple[int, float]]  # (iteration, factor)
+
+
+def check_loss_weight_schedule(schedule: dict[str, Points], losses: Iterable[str]) -> None:
+    """Refuse schedules that fit no loss or are none.
+
+    Args:
+        schedule: ``train: loss_weight_schedule``.
+        losses: the losses of this training that a schedule may name.
+
+    Raises:
+        ValueError: names the loss and what is wrong.
+    """
+    for name, points in schedule.items():
+        if name not in losses:
+            raise ValueError(
+                f'train: loss_weight_schedule: {name} is no loss of this training. There are: {", ".join(losses)}.'
+            )
+        if not points or any(np.size(point) != 2 for point in points) or np.any(np.diff([x for x, _ in points]) <= 0):
+            raise ValueError(
+                f'train: loss_weight_schedule: {name}: give points [iteration, factor] with rising iterations, such '
+                f'as [[10000, 0], [20000, 1]]; got {points}.'
+            )
+
+
+def factor_at(points: Points, iteration: int) -> float:
+    """Give the factor of a loss's weight: on the line between two points, and constant before and after all."""
+    return float(np.interp(iteration, *zip(*points)))

@@ -1,0 +1,54 @@
+"""Progressive training: the generator learns a small picture first, and twice the size in each phase that follows.
+
+Source: the reference implementation's training phases (arXiv 2005.05005, section 4.1): a scale every 5 epochs.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from hifacegan_plugin.archs.csr_arch import BLOCK_LEVELS, CSRGenerator
+from hifacegan_plugin.models.fine_tuning import freeze_parts
+
+
+def check_progressive(network: nn.Module, milestones: list[int]) -> None:
+    """Refuse what cannot grow.
+
+    Args:
+        network: the generator.
+        milestones: ``train: progressive``, the last iterations of the coarse phases.
+
+    Raises:
+        ValueError: the generator is no ``CSRGenerator``, or the phases are not one to three rising iterations.
+    """
+    if not isinstance(network, CSRGenerator):
+        raise ValueError(f'train: progressive: {type(network).__name__} cannot grow, only CSRGenerator can.')
+    if not (isinstance(milestones, list) and 1 <= len(milestones) <= 3 and sorted(set(milestones)) == milestones):
+        raise ValueError(
+            'train: progressive: give the last iterations of one to three coarse phases in rising order, such as '
+            f'[25000, 50000, 75000]; got {milestones}.'
+        )
+
+
+def halvings_at(iteration: int, milestones: list[int]) -> int:
+    """Tell how many times the output is halved at an iteration."""
+    return sum(iteration <= milestone for milestone in milestones)
+
+
+def set_phase(network: CSRGenerator, halvings: int, lr_factors: dict[str, float]) -> None:
+    """Let the network put out pictures ``2^halvings`` times smaller, and only what they need be trained.
+
+    What takes no part would otherwise keep DistributedDataParallel waiting for its gradients.
+
+    Args:
+        network: with its coarse outputs.
+        halvings: 0 to 3.
+        lr_factors: ``train: lr_factors``; parts with the factor 0 stay frozen.
+    """
+    network.halvings = halvings
+    for block, level in zip(network.blocks, BLOCK_LEVELS, strict=True):
+        block.requires_grad_(level >= halvings)
+    for output in (network.to_picture, network.coarse_outputs):
+        output.requires_grad_(False)
+    network.output_at(halvings).requires_grad_(True)
+    freeze_parts(network, lr_factors)
