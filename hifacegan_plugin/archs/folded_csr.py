@@ -146,32 +146,33 @@ class Walk(NamedTuple):
 
     def collect(self, rows: Rows, strips: list[Strip | None], norm: str, store: bool = True) -> tuple[Rows, Statistics]:
         """Compute a feature map for its statistics, and keep it unless ``store`` is off."""
-        whole, parts = None, []
-        for strip in strips:
+        parts = []
+
+        def watched(strip: Strip | None) -> Tensor:
             part = rows(strip)
             parts.append((1 if strip is None else strip.stop - strip.start, *moments(part, strip)))
-            if strip is None:
-                whole = part
-            elif store:
-                if whole is None:
-                    shape = (part.shape[0], part.shape[1], strip.height, part.shape[3])
-                    whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
-                stored(whole)(strip).copy_(part)
-        return rows if whole is None else stored(whole), Statistics.of_parts(parts, norm)
+            return part
 
-    def settle(
-        self, rows: Rows, statistics: Statistics, strips: list[Strip | None], rectify: bool, store: bool
-    ) -> Rows:
-        """Normalise a feature map, in place if it is stored, and rectify it if asked."""
-        finish = F.relu_ if rectify else lambda x: x
-        normalised = normalise(rows, statistics)
-        if not store:
-            return lambda strip: finish(normalised(strip))
-        if strips == [None]:
-            return stored(finish(normalised(None)))
-        for strip in strips:
-            rows(strip).copy_(finish(normalised(strip)))
-        return rows
+        if store:
+            rows = keep(watched, strips)
+        else:
+            for strip in strips:
+                watched(strip)
+        return rows, Statistics.of_parts(parts, norm)
+
+
+def keep(rows: Rows, strips: list[Strip | None]) -> Rows:
+    """Compute a feature map and store it."""
+    if strips == [None]:
+        return stored(rows(None))
+    whole = None
+    for strip in strips:
+        part = rows(strip)
+        if whole is None:
+            shape = (part.shape[0], part.shape[1], strip.height, part.shape[3])
+            whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+        stored(whole)(strip).copy_(part)
+    return stored(whole)
 
 
 class FoldedCSR(nn.Module):
@@ -196,11 +197,27 @@ class FoldedCSR(nn.Module):
         self.to_picture = RowConv2d(generator.to_picture.weight, generator.to_picture.bias)
         self.to(memory_format=torch.channels_last)
 
+    def compute_in(self, dtype: torch.dtype) -> FoldedCSR:
+        """Compute in ``dtype`` from now on, but for the very first convolution.
+
+        That one stays in float32, because the instance norm behind it blows up what rounding does to a picture of
+        little contrast: with it in bfloat16 too, the error of the whole network is four times as large.
+        """
+        self.to(dtype)
+        if self.variant != 'spade':
+            self.head.float()
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What all but the first convolution compute in."""
+        return self.to_picture.weight.dtype
+
     def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
-        """Restore ``x (N, num_in_ch, H, W)``, RGB in [0, 1], H and W from 64 up; see :class:`CSRGenerator`."""
+        """Restore ``x (N, num_in_ch, H, W)``, float32 RGB in [0, 1], H and W from 64 up; see :class:`CSRGenerator`."""
         walk = walk or Walk()
         height, width = x.shape[-2:]
-        x = F.pad(x, (0, -width % DOWNSCALE, 0, -height % DOWNSCALE), mode='reflect')
+        x = reflect(reflect(x, 2, height), 3, width)
         x = x.contiguous(memory_format=torch.channels_last)
         out = self.replenish(*self.suppress(x, walk), walk)
         if self.global_residual:
@@ -214,9 +231,10 @@ class FoldedCSR(nn.Module):
         if self.variant == 'lip_spade':
             start = levels[-1](None)
         else:
-            start = self.start(x[:, :, ::DOWNSCALE, ::DOWNSCALE], None)
+            start = self.start(x[:, :, ::DOWNSCALE, ::DOWNSCALE].to(self.dtype), None)
         if self.variant != 'csr':
-            levels = [stored(x[:, :, :: 2**level, :: 2**level]) for level in range(BLOCK_LEVELS[0] + 1)]
+            pictures = x.to(self.dtype)
+            levels = [stored(pictures[:, :, :: 2**level, :: 2**level]) for level in range(BLOCK_LEVELS[0] + 1)]
         return start, levels
 
     def pyramid(self, x: Tensor, walk: Walk) -> list[Rows]:
@@ -229,11 +247,23 @@ class FoldedCSR(nn.Module):
             strips = walk.strips(height >> level, len(x) * (width >> level) * channels * 2)
             store = not (walk.frugal and level in FRUGAL_LEVELS)
             rows, statistics = walk.collect(rows, strips, 'instance', store)
-            levels.append(walk.settle(rows, statistics, strips, rectify=module is not None, store=store))
+            finished = self.finish(rows, statistics, rectify=module is not None)
+            rows = keep(finished, strips) if store else finished
+            levels.append(rows)
             if module:
                 logit, statistics = walk.collect(module.logit(levels[-1]), strips, 'instance', store)
                 rows = module.narrow(levels[-1], logit, statistics)
         return levels
+
+    def finish(self, rows: Rows, statistics: Statistics, rectify: bool) -> Rows:
+        """Give a level of the pyramid as it steers the blocks."""
+        normalised = normalise(rows, statistics)
+
+        def compute(strip: Strip | None) -> Tensor:
+            level = normalised(strip)
+            return (F.relu_(level) if rectify else level).to(self.dtype)
+
+        return compute
 
     def replenish(self, start: Tensor, guidance: list[Rows], walk: Walk) -> Tensor:
         """Paint detail back, coarse to fine: pictures ``(N, num_in_ch, H, W)`` in (-1, 1). Empties ``guidance``."""
@@ -254,6 +284,15 @@ class FoldedCSR(nn.Module):
                 x, statistics = walk.collect(x, strips, self.norm)
         picture = lambda strip: torch.tanh(self.to_picture(activation(x(grow(strip, 1))), strip))  # noqa: E731
         return walk.collect(picture, strips, self.norm)[0](None)
+
+
+def reflect(x: Tensor, axis: int, length: int) -> Tensor:
+    """Lengthen an axis to a multiple of 32, by reflection.
+
+    Gathered by index, which OpenVINO does in float32 whatever it computes in; padding it does not.
+    """
+    index = torch.arange(length + -length % DOWNSCALE, device=x.device)
+    return x.index_select(axis, torch.minimum(index, 2 * (length - 1) - index))
 
 
 class RowConv2d(nn.Conv2d):

@@ -17,7 +17,6 @@ import torch
 
 from hifacegan_plugin.archs.csr_arch import MIN_SIZE, CSRGenerator
 from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk
-from hifacegan_plugin.archs.winograd import use_winograd
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
@@ -62,15 +61,12 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
         An engine that takes ``frugal=True`` beside the pictures: a third of the memory for about half more work.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    network = FoldedCSR(generator)
-    if device.type == 'cpu' and dtype == 'float32':
-        use_winograd(network)
-    network = network.to(device, DTYPES[dtype])
+    network = FoldedCSR(generator).compute_in(DTYPES[dtype]).to(device)
 
     def restore(pictures: np.ndarray, frugal: bool = False) -> np.ndarray:
         walk = Walk(STRIP_ELEMENTS, frugal) if frugal or device.type == 'cpu' else Walk()
         with torch.inference_mode():
-            return network(torch.from_numpy(pictures).to(device, DTYPES[dtype]), walk).float().cpu().numpy()
+            return network(torch.from_numpy(pictures).to(device), walk).float().cpu().numpy()
 
     return restore
 
@@ -78,11 +74,11 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
 def open_compiled(generator: CSRGenerator, dtype: str) -> Engine:
     """Run with torch, compiled anew for every size, which takes minutes, by a C++ compiler or (CUDA) Triton."""
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    network = torch.compile(FoldedCSR(generator).to(device, DTYPES[dtype]), dynamic=False)
+    network = torch.compile(FoldedCSR(generator).compute_in(DTYPES[dtype]).to(device), dynamic=False)
 
     def restore(pictures: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(torch.from_numpy(pictures).to(device, DTYPES[dtype])).float().cpu().numpy()
+            return network(torch.from_numpy(pictures).to(device)).float().cpu().numpy()
 
     return restore
 
