@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
-from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk  # noqa: E402
+from hifacegan_plugin.archs.folded_csr import FoldedCSR  # noqa: E402
 from hifacegan_plugin.restore.engines import ENGINES, EngineError, choose_engine, open_engine  # noqa: E402
 from hifacegan_plugin.restore.pictures import Picture, write_picture  # noqa: E402
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans  # noqa: E402
@@ -116,7 +116,7 @@ def open_contestants(
 
         host = HiFaceGAN(num_feat=arguments.num_feat, crop_size=arguments.sizes[0]).eval()
         contestants['HiFaceGAN of the host, torch float32'] = in_torch(host)
-    contestants['folded, torch float32'] = in_torch(FoldedCSR(generator), Walk(1 << 21))
+    contestants['folded in one go, torch float32'] = in_torch(FoldedCSR(generator))
     for name in arguments.engines:
         for dtype in dtypes:
             try:
@@ -128,12 +128,12 @@ def open_contestants(
     return contestants
 
 
-def in_torch(network: torch.nn.Module, *more: Walk) -> Callable[[np.ndarray], np.ndarray]:
+def in_torch(network: torch.nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """Wrap a network as an engine."""
 
     def run(pictures: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(torch.from_numpy(pictures), *more).numpy()
+            return network(torch.from_numpy(pictures)).numpy()
 
     return run
 
@@ -189,7 +189,7 @@ def profile(generator: CSRGenerator, size: int) -> None:
     pictures = np.random.default_rng(0).random((1, 3, size, size), np.float32)
     for name, run in (
         ('unfolded', in_torch(generator)),
-        ('folded', in_torch(FoldedCSR(generator), Walk(1 << 21))),
+        ('folded in one go', in_torch(FoldedCSR(generator))),
         ('engine torch', open_engine('torch', generator, 'float32')),
     ):
         run(pictures)

@@ -139,7 +139,7 @@ def test_moments_survive_a_large_mean():
 @pytest.mark.parametrize('walk', WALKS)
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_bfloat16_takes_little_contrast(variant, walk):
-    """A picture's own rounding to bfloat16 would be a hundredth of its contrast here, and normalisation would keep it."""
+    """Rounding such a picture to bfloat16 would already cost a tenth of its contrast."""
     generator = make_generator(variant=variant)
     pictures = 0.6 + 0.05 * F.avg_pool2d(torch.rand(1, 3, 100, 75), 3, 1, 1)
     expected = generator(pictures)

@@ -307,9 +307,9 @@ class Spade(nn.Module):
         return torch.addcmul(self.beta(hidden), normalised, self.gamma(hidden))
 
 
-def activation(x: Tensor) -> Tensor:
+def activation(x: Tensor, inplace: bool = False) -> Tensor:
     """Leaky ReLU with the slope that the whole network uses."""
-    return F.leaky_relu(x, 0.2)
+    return F.leaky_relu(x, 0.2, inplace)
 
 
 def normalise(x: Tensor, norm: str, training: bool) -> Tensor:

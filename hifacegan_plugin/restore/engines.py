@@ -21,7 +21,7 @@ from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk
 Engine = Callable[[np.ndarray], np.ndarray]
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
-STRIP_ELEMENTS = 1 << 21  # 8 MiB of float32: what a cache holds from one operation to the next
+STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: near what a cache holds, and few rows are computed twice
 TOLERANCE = 1e-3  # of an exported network: the largest difference to torch on a picture of noise
 
 
