@@ -1,11 +1,15 @@
 """Time one training iteration beside the host's model class and beside the reference's update.
 
-    python benchmarks/training.py
+    python benchmarks/training.py                                        # two to three minutes on two cores
+    python benchmarks/training.py --size 256 --iterations 6              # larger crops
 
 1. On the host's own networks (HiFaceGAN, HiFaceGANDiscriminator), losses and optimisers: `HiFaceGANCSRModel` beside the
-   host's `HiFaceGANModel`, from the same weights on the same batches; the losses of both are compared as well.
+   host's `HiFaceGANModel`, from the same weights on the same batches.
 2. On the CSR network: `HiFaceGANCSRModel` beside a plain version of the update as the reference makes it: the generator
    runs again for the discriminator's update, and the discriminator passes are apart.
+3. What the time of an iteration is made of, by torch's profiler.
+4. The losses of both sides of 1. The host looks at the weights of the discriminator twice an iteration, and every look
+   moves its spectral norm; ours looks once. So the curves are compared with that held still, too: the same update.
 
 The sides take turns, iteration by iteration; medians are printed. Without VGG19's weights there is no perceptual loss,
 which would cost both sides the same.
@@ -16,6 +20,7 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +29,8 @@ import torch
 from basicsr.losses import build_loss
 from basicsr.models import build_model
 from torch import nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.profiler import ProfilerActivity, profile
 
 import hifacegan_plugin  # noqa: F401 (registers the model)
 
@@ -35,13 +42,26 @@ LOSSES = {
 }
 
 
+# What the profiler's operations do, by a part of their names; the first that fits counts.
+KINDS = {
+    'convolutions': ('conv',),
+    'optimisers': ('adam', 'optimizer'),
+    'normalisation': ('norm',),
+    'matrix times vector (spectral norm)': ('mv',),
+    'copies and casts': ('copy', 'clone', 'cat', 'fill', 'zero'),
+    'pooling and resizing': ('pool', 'upsample'),
+    'element by element, and the rest': ('',),
+}
+
+
 def model(kind: str, networks: dict[str, Any], **train: Any) -> Any:
     """Build a model of the host's registry, from the same random numbers every time."""
     torch.manual_seed(0)
     schedule = {'type': 'MultiStepLR', 'milestones': [10**6]}
     train = {'optim_g': dict(ADAM), 'optim_d': dict(ADAM), 'scheduler': schedule, **LOSSES, **train}
-    options = {'model_type': kind, 'num_gpu': 0, 'is_train': True, 'dist': False, 'rank': 0, 'path': {}, 'train': train}
-    return build_model({**options, **networks})
+    folders = dict.fromkeys(('models', 'training_states'), tempfile.gettempdir())
+    options = {'model_type': kind, 'num_gpu': 0, 'is_train': True, 'dist': False, 'rank': 0, 'path': folders}
+    return build_model({**options, 'logger': {'print_freq': 10**9}, 'train': train, **networks})
 
 
 def as_step(trained: Any) -> Callable[[dict[str, torch.Tensor]], dict[str, float]]:
@@ -95,6 +115,14 @@ def race(sides: dict[str, Callable], batches: list[dict]) -> tuple[dict[str, flo
     return {name: statistics.median(values[2:]) for name, values in seconds.items()}, losses
 
 
+def hold_spectral_norm_still(network: nn.Module) -> None:
+    """Keep looks at the weights of a host's network from moving the estimate of their norm."""
+    for module in network.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                hook.n_power_iterations = 0
+
+
 def report(title: str, medians: dict[str, float]) -> None:
     """Print the seconds of all sides, and their ratios to the first one."""
     base = next(iter(medians.values()))
@@ -103,10 +131,38 @@ def report(title: str, medians: dict[str, float]) -> None:
         print(f'| {name} | {median:.3f} | {base / median:.2f} |')
 
 
+def report_composition(title: str, step: Callable, batch: dict[str, torch.Tensor]) -> None:
+    """Print what the time of an iteration is made of: medians of five iterations."""
+    shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(5):
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            step(batch)
+        seconds = dict.fromkeys(KINDS, 0.0)
+        for event in profiled.key_averages():
+            name = event.key.lower()
+            kind = next(kind for kind, parts in KINDS.items() if any(part in name for part in parts))
+            seconds[kind] += event.self_cpu_time_total / 1e6
+        for kind, value in seconds.items():
+            shares[kind].append(value / sum(seconds.values()))
+    print(f'\n| {title}: made of | share |\n|---|---:|')
+    for kind, values in shares.items():
+        print(f'| {kind} | {statistics.median(values):.1%} |')
+
+
+def report_agreement(title: str, losses: dict[str, list]) -> None:
+    """Print how far the losses of the two sides are apart."""
+    host, ours = losses.values()
+    print(f'\n| losses, {title} | last of the host | last of ours | at most apart in {len(host)} iterations |')
+    print('|---|---:|---:|---:|')
+    for name in host[0]:
+        apart = max(abs(a[name] - b[name]) for a, b in zip(host, ours, strict=True))
+        print(f'| {name} | {host[-1][name]:.5f} | {ours[-1][name]:.5f} | {apart:.1e} |')
+
+
 def main() -> None:
     """Run both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--num-feat', type=int, default=16, help='width of the generators (default: 16)')
+    parser.add_argument('--num-feat', type=int, default=32, help='width of the generators (default: 32)')
     parser.add_argument('--num-feat-d', type=int, default=64, help='width of the discriminators (default: 64)')
     parser.add_argument('--size', type=int, default=128, help='side of the crops (default: 128)')
     parser.add_argument('--batch', type=int, default=2, help='pictures in a batch (default: 2)')
@@ -139,10 +195,7 @@ def main() -> None:
     }
     medians, losses = race(sides, batches)
     report("the host's networks", medians)
-    host, ours = list(losses.values())[:2]
-    for name in host[0]:
-        difference = [abs(a[name] - b[name]) for a, b in zip(host, ours, strict=True)]
-        print(f'{name}: at most {max(difference):.1e} apart in {len(host)} iterations')
+    with_spectral_norm = dict(list(losses.items())[:2])
 
     csr = {
         'network_g': {'type': 'CSRGenerator', 'num_feat': arguments.num_feat},
@@ -157,6 +210,15 @@ def main() -> None:
     }
     medians, _ = race(sides, batches)
     report('the CSR network', medians)
+    for name in list(sides)[1:]:
+        report_composition(f'CSR, {name}', sides[name], batches[0])
+
+    report_agreement('spectral norm moved twice by the host', with_spectral_norm)
+    models = {kind: model(kind, host_networks) for kind in ('HiFaceGANModel', 'HiFaceGANCSRModel')}
+    for trained in models.values():
+        hold_spectral_norm_still(trained.net_d)
+    sides = {kind: as_step(trained) for kind, trained in models.items()}
+    report_agreement('spectral norm of the discriminator held still', race(sides, batches)[1])
 
 
 if __name__ == '__main__':

@@ -33,6 +33,44 @@ def test_other_means_give_the_same_update(options, option):
             torch.testing.assert_close(other.net_g.state_dict()[name], value, atol=1e-4, rtol=1e-4)
 
 
+@pytest.fixture
+def quick_compiler(monkeypatch):
+    """Let networks be traced and differentiated as a compiler does it, without minutes of a C++ compiler."""
+
+    def compile_quickly(network: torch.nn.Module) -> None:
+        network._compiled_call_impl = torch.compile(network._call_impl, backend='aot_eager')
+
+    monkeypatch.setattr(torch.nn.Module, 'compile', compile_quickly)
+
+
+def test_a_compiled_generator_gives_the_same_update_and_checkpoint(options, quick_compiler):
+    options['network_g']['norm'] = 'batch'
+    plain, compiled = after_one_iteration(options), after_one_iteration(options, compile=True)
+    assert compiled.net_g._compiled_call_impl
+    assert compiled.get_current_log() == pytest.approx(plain.get_current_log(), rel=1e-4)
+    for name, gradient in gradients(plain).items():
+        torch.testing.assert_close(gradients(compiled)[name], gradient, atol=1e-6, rtol=1e-3)
+    for network in ('net_g', 'net_g_ema'):
+        expected = getattr(plain, network).state_dict()
+        state = getattr(compiled, network).state_dict()
+        assert list(state) == list(expected)
+        for name, value in expected.items():
+            if name.endswith(('._u', '._v')):
+                torch.testing.assert_close(state[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_compiling_and_checkpointing_exclude_each_other(options):
+    options['train'].update(compile=True, gradient_checkpointing=True)
+    with pytest.raises(ValueError, match='compile and gradient_checkpointing do not work together'):
+        build_model(options)
+
+
+@pytest.mark.heavy
+def test_the_default_compiler_gives_the_same_update(options):
+    plain, compiled = after_one_iteration(options), after_one_iteration(options, compile=True)
+    assert compiled.get_current_log() == pytest.approx(plain.get_current_log(), rel=1e-3)
+
+
 def test_gradient_checkpointing_saves_memory(options):
     def kept_for_backward(checkpointing: bool) -> int:
         sizes = []

@@ -63,8 +63,6 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
                 self._prepare_generator(net)
             if self.opt['train'].get('channels_last', False):
                 net = net.to(memory_format=torch.channels_last)
-            if self.opt['train'].get('compile', False):
-                net.compile()  # in place: the keys of the weights stay
         return super().model_to_device(net)
 
     def _prepare_generator(self, network: nn.Module) -> None:
@@ -80,6 +78,10 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             if not hasattr(network, 'gradient_checkpointing'):
                 raise ValueError(f'train: gradient_checkpointing: {type(network).__name__} does not support it.')
             network.gradient_checkpointing = True
+        if train_opt.get('compile', False):
+            if getattr(network, 'gradient_checkpointing', False):
+                raise ValueError('train: compile and gradient_checkpointing do not work together: choose one.')
+            network.compile()  # in place: the keys of the weights stay
 
     def init_training_settings(self) -> None:
         """Build what only training needs: discriminator, moving average, losses, optimisers, schedules."""
