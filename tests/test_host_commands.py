@@ -1,5 +1,6 @@
 """The host's own commands, run as a user runs them, on a CPU, with the demo's options made small."""
 
+import re
 import sys
 import sysconfig
 from pathlib import Path
@@ -49,6 +50,7 @@ def test_training_runs_to_its_end(trained):
     folder, output, _ = trained
     assert logged(output) == {1: '1.000e-03', 2: '1.000e-03', 3: '7.500e-04', 4: '5.000e-04'}
     assert 'plugin: ' in output  # the version is logged with the options
+    assert re.findall(r'(\d) of 4 iterations, [\d.e+]+ images/s, [\d.]+ GiB at most', output) == ['1', '2', '3', '4']
     assert output.count('# psnr: ') == 3  # after 2 and 4 iterations and at the end
     models = {path.name for path in (folder / 'experiments/HiFaceGAN_demo/models').iterdir()}
     assert models == {f'net_{network}_{label}.pth' for network in 'gd' for label in (2, 4, 'latest')}

@@ -51,7 +51,8 @@ def figures(output: str, name: str) -> list[float]:
     return [float(value) for value in re.findall(rf'\b{name}: ([\d.e+-]+)', output)]
 
 
-def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small_lmdb, tmp_path):
+@pytest.mark.parametrize('others', [{}, {'train__progressive': [3, 5, 7]}], ids=['', 'progressive'])
+def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small_lmdb, tmp_path, others):
     options = tmp_path / 'sgd.yml'  # Adam would blow up the rounding of gradients that are all but zero
     options.write_text(re.sub(r'type: Adam\n( +lr:).*\n.*betas.*', r'type: SGD\n\1 0.05', DEMO.read_text()))
     five = tmp_path / 'five.txt'  # pictures to validate on: the processes have shares of different size
@@ -60,7 +61,8 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
     for folder, launcher, batch in ((folders[0], TRAIN[:2], 4), (folders[1], TORCHRUN, 2)):
         folder.mkdir()
         overrides = small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__norm='syncbatch',
-                          datasets__val__meta_info_file=five, val__val_freq=10, logger__save_checkpoint_freq=5)
+                          datasets__val__meta_info_file=five, val__val_freq=10, logger__save_checkpoint_freq=5,
+                          **others)
         launch = LAUNCH if launcher is TORCHRUN else ()
         outputs.append(run([*launcher, 'basicsr.train', '-opt', options, *launch, *overrides], folder))
     assert 'DistributedDataParallel' in outputs[1]
