@@ -112,7 +112,8 @@ def test_a_loss_that_is_not_finite_in_one_process_concerns_both(reaction, small_
     options = tmp_path / 'poisoned.yml'
     text = DEMO.read_text().replace('type: DegradationDataset', 'type: PoisonedDataset', 1)
     options.write_text(f'{text}\npoison: !!python/name:poison.__version__\n')
-    overrides = small(small_lmdb, 5, train__on_not_finite=reaction, val__val_freq=5, logger__save_checkpoint_freq=5)
+    overrides = small(small_lmdb, 5, datasets__train__deliver='float', train__on_not_finite=reaction, val__val_freq=5,
+                      logger__save_checkpoint_freq=5)
     output = tmp_path / 'output'
     torchrun = start([*TORCHRUN, 'basicsr.train', '-opt', options, *LAUNCH, *overrides], tmp_path, output)
     assert (torchrun.wait(timeout=150) == 0) == (reaction == 'skip'), output.read_text()
