@@ -1,21 +1,24 @@
-"""Train the networks of options/peers for the same time each, on the same degradation, and compare them.
+"""Train the networks of options/peers for the same time on one core each, on the same degradation, and compare them.
 
-    python benchmarks/train_peers.py --budget 600 --degradation noise
-    python benchmarks/train_peers.py --budget 600 --degradation full --peers csr edsr swinir
+    python benchmarks/train_peers.py --degradation noise --budget 600 --core 0
+    python benchmarks/train_peers.py --degradation full --budget 600 --core 1 --peers csr edsr swinir
 
-wants the data of `make demo`. Each network trains through the host's own command. How many iterations fit the budget
-is measured beforehand, in a short run of the same command whose result is thrown away; the rate is constant for the
-first half of them and then falls to zero. What the training really took stands in the table. Nothing else should run
-meanwhile.
+wants the data of `make demo`. Each network trains through the host's own command, on one core. The budget is counted in
+processor seconds, so that other work on the machine takes nothing from a network: first the pace of all networks is
+measured, in short runs whose results are thrown away; it says how many iterations fit the budget. The rate is constant
+for the first half of them and then falls to zero. What the whole training took, with the host's start and validation,
+stands in the table.
 
-Trained networks are kept: a second call trains those that are missing and compares all. Results: in
+Paces and trained networks are kept: a second call trains those that are missing and compares all. Results: in
 results/peers_DEGRADATION_BUDGETs, training.md and what `hifacegan compare` writes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -31,15 +34,16 @@ from hifacegan_plugin.compare.tables import markdown_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OPTIONS = REPOSITORY / 'options'
-PROBE_ITERATIONS = 24  # of the run that is timed beforehand; the first few of them are slower
 PEERS = sorted(file.stem for file in (OPTIONS / 'peers').glob('*.yml'))
+
+PACE_ITERATIONS = (8, 32)  # of the two runs whose difference is the pace
 
 
 class Training(NamedTuple):
     """What a training came to."""
 
     iterations: int
-    seconds: float
+    seconds: float  # of the processor, with the host's start and its validation
 
 
 def main() -> int:
@@ -47,6 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--budget', type=float, default=600, metavar='SECONDS', help='for each network (default: 600)')
     parser.add_argument('--degradation', default='noise', help='recipe, such as noise (default) or full')
+    parser.add_argument('--core', type=int, default=0, help='number of the processor core to train on (default: 0)')
     parser.add_argument('--peers', nargs='+', choices=PEERS, default=PEERS, metavar='PEER',
                         help=f'some of {", ".join(PEERS)}')
     parser.add_argument('--crop', type=int, default=64, help='side of the training crops (default: 64)')
@@ -56,15 +61,18 @@ def main() -> int:
     for data in (arguments.train_data, arguments.test_data):
         if not data.is_dir():
             parser.error(f'{data} does not exist: run `make demo` first, or name other data')
+    os.sched_setaffinity(0, {arguments.core})
+    os.environ['OMP_NUM_THREADS'] = '1'
 
     results = Path(f'results/peers_{arguments.degradation}_{arguments.budget:.0f}s')
     results.mkdir(parents=True, exist_ok=True)
+    paces = {peer: pace(peer, arguments, results) for peer in arguments.peers}
     trainings = {}
-    for peer in arguments.peers:
-        trainings[peer] = train(peer, arguments, results)
+    for peer, seconds in paces.items():
+        trainings[peer] = train(peer, max(1, int(arguments.budget / seconds)), arguments, results)
         print(f'{peer}: {trainings[peer].iterations} iterations in {trainings[peer].seconds:.0f} s', flush=True)
     table = markdown_table(
-        ['network', 'iterations', 'training / s'],
+        ['network', 'iterations', 'seconds of one core'],
         [[peer, str(training.iterations), f'{training.seconds:.0f}'] for peer, training in trainings.items()],
     )
     (results / 'training.md').write_text(table + '\n', encoding='utf-8')
@@ -73,25 +81,31 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def train(peer: str, arguments: argparse.Namespace, results: Path) -> Training:
-    """Train a network for the budget, unless that is done."""
+def pace(peer: str, arguments: argparse.Namespace, results: Path) -> float:
+    """Measure the processor seconds of an iteration, unless that is done."""
+    kept = results / f'{peer}.pace'
+    if not kept.is_file():
+        name = f'{experiment(peer, arguments)}_pace'
+        short, long = (run_host(peer, name, iterations, arguments) for iterations in PACE_ITERATIONS)
+        shutil.rmtree(f'experiments/{name}')
+        kept.write_text(f'{(long - short) / (PACE_ITERATIONS[1] - PACE_ITERATIONS[0]):.4f}\n', encoding='utf-8')
+    seconds = float(kept.read_text(encoding='utf-8'))
+    print(f'{peer}: {seconds:.3f} s an iteration', flush=True)
+    return seconds
+
+
+def train(peer: str, iterations: int, arguments: argparse.Namespace, results: Path) -> Training:
+    """Train a network, unless that is done."""
     name = experiment(peer, arguments)
     done = results / f'{peer}.yml'
     if not (done.is_file() and Path(f'experiments/{name}/models/net_g_latest.pth').is_file()):
-        probe = run_host(peer, f'{name}_probe', PROBE_ITERATIONS, arguments)
-        shutil.rmtree(f'experiments/{name}_probe')
-        # Of the last iterations; the first ones hold what happens but once.
-        seconds = [float(figure) for figure in re.findall(r'time \(data\): ([\d.]+)', probe)]
-        iterations = max(1, int(arguments.budget / seconds[-1]))
-        log = run_host(peer, name, iterations, arguments)
-        hours, minutes, rest = re.search(r'Time consumed: (\d+):(\d+):(\d+)', log).groups()
-        training = Training(iterations, 3600 * int(hours) + 60 * int(minutes) + int(rest))
+        training = Training(iterations, round(run_host(peer, name, iterations, arguments), 1))
         done.write_text(yaml.safe_dump(training._asdict()), encoding='utf-8')
     return Training(**yaml.safe_load(done.read_text(encoding='utf-8')))
 
 
-def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespace) -> str:
-    """Run the host's training and give its log.
+def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespace) -> float:
+    """Run the host's training and give the processor seconds that it took.
 
     Raises:
         SystemExit: the training failed; shows how its log ends.
@@ -107,17 +121,19 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
         'train:scheduler:start_iter': iterations // 2,
         'train:scheduler:end_iter': iterations,
         'val:val_freq': iterations + 1,  # validation takes time of its own: only at the end
-        'logger:print_freq': max(1, min(50, iterations // 4)),
+        'logger:print_freq': max(1, iterations // 20),
         'logger:save_checkpoint_freq': iterations + 1,
         'logger:use_tb_logger': 'false',
     }
     print(f'{name}: {iterations} iterations', flush=True)
     command = [sys.executable, '-m', 'basicsr.train', '-opt', str(OPTIONS / 'peers' / f'{peer}.yml'), '--force_yml',
                *(f'{key}={value}' for key, value in changes.items())]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if process.returncode:
         raise SystemExit(f'{name}: the training failed:\n' + '\n'.join(process.stdout.splitlines()[-15:]))
-    return process.stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
