@@ -25,6 +25,7 @@ setup(
         'mmengine>=0.10.4',
         'numpy>=1.24',
         'opencv-python>=4.8',
+        'packaging>=21.0',
         'pillow>=9.4',
         'pyyaml>=6.0',
         'safetensors>=0.4.3',

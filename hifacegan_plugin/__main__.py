@@ -15,6 +15,7 @@ import hifacegan_plugin
 COMMANDS = {
     'compare': ('hifacegan_plugin.compare.command', 'table and page of several restorers on the same pictures'),
     'convert': ('hifacegan_plugin.restore.convert', 'write weights of any kind as safetensors, with their options'),
+    'doctor': ('hifacegan_plugin.doctor.command', 'say what is wrong with this machine or an options file'),
     'export': ('hifacegan_plugin.restore.export', 'write the network for ONNX Runtime or OpenVINO'),
     'report': ('hifacegan_plugin.report', 'table and picture sheet of what basicsr.test restored'),
     'restore': ('hifacegan_plugin.restore.command', 'restore pictures, folders or videos with trained weights'),

@@ -46,6 +46,7 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iter
         (tmp_path / folder).mkdir()
     command = [*TRAIN, '--auto_resume', *small(small_lmdb, iterations, **options)]
     killed, output, reached = tmp_path / 'killed', tmp_path / 'output', 0
+    tally = []
     for number in range(kills):
         process = start(command, killed, output)
         if number % 5 == 4:  # now and then before the training begins
@@ -57,7 +58,9 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iter
         kill(process)
         before, reached = reached, check_checkpoints(killed / NAME)
         assert reached >= before
+        tally.append(reached)
         assert len(list((killed / NAME).glob('training_states/[0-9]*.state'))) <= 5  # newest, best, cut short
+    print(f'Newest whole checkpoint after each of {kills} kills: {tally}')
     assert 0 < reached < iterations
     run(command, killed)
     run(command, tmp_path / 'uninterrupted')

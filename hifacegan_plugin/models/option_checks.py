@@ -8,6 +8,14 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+# All that stands under ``train`` for HiFaceGANCSRModel; docs/training.md says what each does.
+TRAIN_OPTIONS = (
+    'total_iter', 'warmup_iter', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt', 'gan_opt',
+    'feature_matching_opt', 'net_d_iters', 'net_d_init_iters', 'ema_decay', 'amp', 'accumulate_iters',
+    'gradient_checkpointing', 'compile', 'progressive', 'loss_weight_schedule', 'channels_last', 'grad_clip',
+    'lr_factors', 'on_not_finite', 'keep_last', 'keep_best',
+)
+
 
 def choose(option: str, value: str, choices: dict[str, Any]) -> Any:
     """Give what an option under ``train`` stands for.

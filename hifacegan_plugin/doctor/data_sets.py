@@ -1,0 +1,183 @@
+"""The data sets of an options file: whether they are there, can be read, and fit the training."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import torch
+from basicsr.data import build_dataset
+from basicsr.metrics import calculate_metric
+from basicsr.utils import tensor2img
+
+from hifacegan_plugin.archs.csr_arch import DOWNSCALE, MIN_SIZE, CSRGenerator
+from hifacegan_plugin.data.degradation_dataset import DegradationDataset
+from hifacegan_plugin.data.degradations import build_degradation
+from hifacegan_plugin.data.pictures import find_pictures
+from hifacegan_plugin.doctor.finding import Finding, in_words
+from hifacegan_plugin.metrics.fid import inception_features
+from hifacegan_plugin.metrics.measure import FID, Meter
+from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
+
+MAKE_ANEW = 'make it anew with data_prep/create_lmdb.py; data_prep/verify_lmdb.py checks every picture'
+SHARED_MEMORY = Path('/dev/shm')  # through which data workers hand over their batches
+
+
+def check_data_sets(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Check the data sets; pictures are read of those whose options, folders and databases are all right."""
+    readable = []
+    for phase, options in opt['datasets'].items():
+        where = f'datasets: {phase}'
+        problems = [*check_degradation(where, options), *check_roots(where, options)]
+        if options['phase'] == 'train':
+            problems += [*check_crop(opt), *check_shared_memory(options), *check_prefetching(options)]
+        yield from problems
+        if not any(problem.stops for problem in problems):
+            readable.append((where, options))
+    for where, options in readable:  # last, because a process can open a database only once
+        yield from check_pictures(where, options, opt)
+
+
+def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Finding]:
+    """Build the recipe."""
+    if options.get('degradation') is not None:
+        try:
+            build_degradation(options['degradation'])
+        except (ValueError, TypeError) as error:
+            yield Finding(f'{where}: degradation: {in_words(error)}', 'docs/degradations.md lists recipes and steps')
+
+
+def check_roots(where: str, options: dict[str, Any]) -> Iterator[Finding]:
+    """Find folders and databases that are missing or damaged."""
+    backend = (options.get('io_backend') or {}).get('type', 'disk')
+    for key, root in options.items():
+        if not key.startswith('dataroot') or root is None:
+            continue
+        try:
+            databases = _databases(options, key, backend)
+        except (ValueError, OSError) as error:
+            yield Finding(f'{where}: {in_words(error)}', 'correct the path, or see "Prepare data" in the README')
+        else:
+            for database in sorted(databases):
+                yield from check_database(f'{where}: {key}', database)
+
+
+def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
+    """Give the databases that an option names; raise where what it names is not there."""
+    if options['type'] == DegradationDataset.__name__:  # which takes lists and patterns
+        list_file = options.get('meta_info_file') if key == 'dataroot_gt' else None
+        roots = {picture.root for picture in find_pictures(options[key], backend, key, list_file)}
+    elif Path(options[key]).exists():
+        roots = {str(options[key])}
+    else:
+        raise FileNotFoundError(f'{key}: {options[key]} does not exist')
+    return {Path(root) for root in roots if root.endswith('.lmdb')}
+
+
+def check_database(where: str, database: Path) -> Iterator[Finding]:
+    """Check that a database is whole and holds every picture that its ``meta_info.txt`` lists."""
+    data = database / 'data.mdb'
+    try:
+        listed = {picture.name for picture in find_pictures(str(database), 'lmdb')}
+        with lmdb.open(str(database), create=False, readonly=True, lock=False, readahead=False) as env:
+            needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
+            if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training
+                yield Finding(f'{where}: {data} is cut short: {data.stat().st_size:,} of {needed:,} bytes.', MAKE_ANEW)
+                return
+            with env.begin() as transaction:
+                found = {key.decode(errors='replace') for key in transaction.cursor().iternext(values=False)}
+    except (ValueError, OSError, lmdb.Error) as error:
+        yield Finding(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
+        return
+    if missing := sorted(listed - found):
+        yield Finding(f'{where}: {database} lacks {len(missing)} of {len(listed)} pictures that its meta_info.txt '
+                      f'lists, such as {missing[0]}.', MAKE_ANEW)
+
+
+def check_crop(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Check that the network can work on the crops."""
+    size = opt['datasets']['train'].get('gt_size')
+    if opt['network_g']['type'] != CSRGenerator.__name__:
+        return
+    if opt.get('scale', 1) != 1:
+        yield Finding(f'scale is {opt["scale"]}, but {CSRGenerator.__name__} gives pictures of the size that it takes.',
+                      'scale: 1; degraded pictures are brought to the full size then')
+    if size is None:
+        yield Finding('datasets: train: gt_size is not set: pictures of different sizes make no batch.',
+                      'set gt_size, unless all have one size', stops=False)
+    elif size < MIN_SIZE:
+        yield Finding(f'datasets: train: gt_size: {size} is too small: the network takes pictures from {MIN_SIZE} x '
+                      f'{MIN_SIZE} up.', f'gt_size: {MIN_SIZE} or more')
+    elif size % DOWNSCALE:
+        padded = size + -size % DOWNSCALE
+        yield Finding(f'datasets: train: gt_size: {size} is no multiple of {DOWNSCALE}: the network pads every crop to '
+                      f'{padded} and works for nothing.', f'gt_size: {padded} or {padded - DOWNSCALE}', stops=False)
+
+
+def check_prefetching(options: dict[str, Any]) -> Iterator[Finding]:
+    """Check how the trainer is to get its batches."""
+    mode = options.get('prefetch_mode')
+    if mode not in (None, 'cpu', 'cuda'):
+        yield Finding(f'datasets: train: prefetch_mode: {mode!r} is unknown.', 'take ~, cpu or cuda')
+    elif mode == 'cuda' and not torch.cuda.is_available():
+        yield Finding('datasets: train: prefetch_mode: cuda needs a GPU.', 'take ~ or cpu')
+    elif mode == 'cuda' and options.get('pin_memory') is not True:
+        yield Finding('datasets: train: prefetch_mode: cuda needs pin_memory: true.', 'add it')
+
+
+def check_shared_memory(options: dict[str, Any]) -> Iterator[Finding]:
+    """Check that the batches of all data workers fit into shared memory, which is small in containers."""
+    size, workers = options.get('gt_size'), options['num_worker_per_gpu']
+    if not (isinstance(size, int) and workers and SHARED_MEMORY.is_dir()):
+        return
+    value = 1 if options.get('deliver') == 'uint8' else 4
+    batch = 2 * 3 * size**2 * value * options['batch_size_per_gpu']
+    needed = 2 * workers * batch  # each prepares two batches ahead
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < needed:
+        yield Finding(
+            f'The data workers need up to {needed / 1e6:,.0f} MB of shared memory; {SHARED_MEMORY} has '
+            f'{free / 1e6:,.0f} MB.', 'docker run --shm-size=8g, or lower num_worker_per_gpu', stops=False,
+        )
+
+
+def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Finding]:
+    """Build the data set as training does; read its first picture, one from the middle and the last one."""
+    mend = 'data_prep/verify_lmdb.py and data_prep/README.md help to find out more'
+    try:
+        dataset = build_dataset(options)
+        items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
+    except Exception as error:  # a data set of the host or of the user may fail in any way; that is the finding
+        yield Finding(f'{where}: {in_words(error)}', mend)
+        return
+    if options['phase'] == 'train':
+        draws = len(dataset) * options.get('dataset_enlarge_ratio', 1)
+        if draws < options['batch_size_per_gpu']:
+            yield Finding(f'{where}: {draws} pictures an epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
+                          'nothing would be trained.', 'raise dataset_enlarge_ratio')
+    elif opt['network_g']['type'] == CSRGenerator.__name__ and min(items[0]['lq'].shape[-2:]) < MIN_SIZE:
+        yield Finding(f'{where}: pictures are smaller than {MIN_SIZE} x {MIN_SIZE}, which the network takes.',
+                      f'set resize: {MIN_SIZE} or more')
+    else:
+        yield from check_metrics(items[0], opt)
+
+
+def check_metrics(item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Finding]:
+    """Measure a picture with every metric that is asked for; what a metric lacks is found only then."""
+    truth = tensor2img(item['gt']) if 'gt' in item else None
+    pictures = {'img': tensor2img(item['lq'])} if truth is None else {'img': truth, 'img2': truth}
+    for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
+        where = f'val: metrics: {name}'
+        try:
+            Meter({name: options}, with_truth=truth is not None)  # refuses what does not fit
+            if options['type'] == FID:
+                inception_features(pictures['img'])
+            else:
+                calculate_metric(pictures, options)
+        except MetricUnavailableError as error:
+            yield Finding(f'{where} would be left out: {error}', 'do so, or take the metric out', stops=False)
+        except Exception as error:  # metrics of the host or of the user may fail in any way; that is the finding
+            yield Finding(f'{where}: {in_words(error)}', 'correct its options, or take the metric out')

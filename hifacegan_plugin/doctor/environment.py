@@ -1,0 +1,116 @@
+"""The machine: what is installed, what there is to compute with, and whether it fits together."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from hifacegan_plugin.doctor.finding import Finding
+
+PLUGIN = 'hifacegan-plugin'
+# Alternatives of one package stand together.
+PACKAGES = (
+    ('torch',), ('torchvision',), ('basicsr-fixed', 'basicsr'), ('numpy',), ('opencv-python', 'opencv-python-headless'),
+    ('lmdb',), ('mmengine',), ('mmcv-lite', 'mmcv'), ('tensorboard', 'tb-nightly'),
+)
+
+
+def describe() -> Iterator[str]:
+    """Give lines that tell what this machine has."""
+    memory = _memory_in_gib()
+    yield (
+        f'Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} CPU cores'
+        + (f', {memory["MemAvailable"]:.1f} of {memory["MemTotal"]:.1f} GiB memory free' if memory else '')
+    )
+    yield ', '.join(_first_installed(alternatives) for alternatives in PACKAGES)
+    if version('torch'):
+        yield _devices()
+
+
+def check_environment() -> Iterator[Finding]:
+    """Check that packages are there, in versions that work, and that the host is the one that works."""
+    yield from check_requirements(PLUGIN)
+    if version('torchvision'):
+        yield from check_requirements('torchvision')
+    yield from check_host()
+    if version('torch'):
+        yield from check_gpu()
+
+
+def check_requirements(name: str) -> Iterator[Finding]:
+    """Compare what a package requires with what is installed."""
+    try:
+        requirements = [Requirement(line) for line in metadata.requires(name) or ()]
+    except metadata.PackageNotFoundError:
+        yield Finding(f'{name} is not installed, so the versions of what it needs are not known.',
+                      'pip install -c constraints.txt -e . in its repository', stops=False)
+        return
+    for requirement in requirements:
+        if requirement.marker and not requirement.marker.evaluate({'extra': ''}):
+            continue
+        found = version(requirement.name)
+        if found is None:
+            if not _has_stand_in(requirement.name):
+                yield Finding(f'{name} needs {requirement}, which is not installed.', f'pip install "{requirement}"')
+        elif not requirement.specifier.contains(found, prereleases=True):
+            yield Finding(f'{name} needs {requirement}; {found} is installed.', f'pip install "{requirement}"')
+
+
+def check_host() -> Iterator[Finding]:
+    """Check which of the two packages that bring the host is installed."""
+    if version('basicsr') and version('basicsr-fixed'):
+        yield Finding('Both basicsr and basicsr-fixed are installed; they overwrite each other.',
+                      'pip uninstall basicsr, then pip install --force-reinstall --no-deps basicsr-fixed', stops=False)
+
+
+def check_gpu() -> Iterator[Finding]:
+    """Check that a torch that is made for GPUs sees one."""
+    import torch
+
+    if torch.version.cuda and not torch.cuda.is_available():
+        yield Finding(
+            f'torch is built for CUDA {torch.version.cuda}, but sees no GPU: training would run on the CPU.',
+            'if there should be one: nvidia-smi tells whether the driver sees it, CUDA_VISIBLE_DEVICES may hide it',
+            stops=False,
+        )
+
+
+def version(package: str) -> str | None:
+    """Give the installed version of a package; None where there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _first_installed(alternatives: tuple[str, ...]) -> str:
+    found = [f'{package} {version(package)}' for package in alternatives if version(package)]
+    return ' and '.join(found) or f'no {alternatives[0]}'
+
+
+def _has_stand_in(package: str) -> bool:
+    """Tell whether another package that brings the same modules is installed."""
+    return any(package in alternatives and any(map(version, alternatives)) for alternatives in PACKAGES)
+
+
+def _devices() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return f'no GPU: training runs on the CPU, {torch.get_num_threads()} threads'
+    properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    return ', '.join(f'{gpu.name} ({gpu.total_memory / 2**30:.1f} GiB)' for gpu in properties)
+
+
+def _memory_in_gib() -> dict[str, float]:
+    """Read MemTotal and MemAvailable; empty where the system does not tell (it is not Linux)."""
+    file = Path('/proc/meminfo')
+    if not file.exists():
+        return {}
+    lines = (line.split() for line in file.read_text().splitlines())
+    return {words[0].rstrip(':'): int(words[1]) / 2**20 for words in lines}

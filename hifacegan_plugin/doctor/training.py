@@ -1,0 +1,204 @@
+"""The training that the options ask for: its course, its files, and the model, built as training builds it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import torch
+from basicsr.archs import vgg_arch
+from basicsr.data import build_dataset
+from basicsr.models import build_model
+from basicsr.utils.options import parse_options
+from torch.utils.data import default_collate
+from torchvision.models import get_model_weights
+
+from hifacegan_plugin.doctor.finding import Finding, in_words
+from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
+from hifacegan_plugin.models.progress import peak_memory
+
+FREE_FOR = 2  # checkpoints: the one that is written and the one before it
+
+
+def as_the_host_reads(file: Path, is_train: bool) -> dict[str, Any]:
+    """Let the host work on the options as it does at the start of a training or test."""
+    with mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(file)]), redirect_stdout(None):
+        opt, _ = parse_options(str(Path.cwd()), is_train)
+    return opt
+
+
+def check_course(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Find intervals that do not fit the length of the training or each other."""
+    train, total = opt['train'], int(opt['train']['total_iter'])
+    intervals = {f'logger: {key}': opt['logger'][key] for key in ('print_freq', 'save_checkpoint_freq')}
+    if opt.get('val'):
+        intervals['val: val_freq'] = opt['val']['val_freq']
+    for name, interval in intervals.items():
+        if interval < 1:
+            yield Finding(f'{name}: {interval} is no number of iterations.', f'at most {total}, from 1 up')
+        elif interval > total:
+            yield Finding(f'{name}: {interval:,.0f} is more than the {total:,} iterations of the training.',
+                          'lower it', stops=False)
+    scheduler = train['scheduler']
+    if scheduler['type'] == LinearDecayLR.__name__ and scheduler['end_iter'] != total:
+        late = 'is not zero at the end' if scheduler['end_iter'] > total else 'is zero before the end'
+        yield Finding(f'train: scheduler: end_iter: {scheduler["end_iter"]:,} is not total_iter ({total:,}): the '
+                      f'learning rate {late}.', 'make them equal', stops=False)
+    if opt['logger']['save_checkpoint_freq'] % (train.get('accumulate_iters') or 1):
+        yield Finding('logger: save_checkpoint_freq is no multiple of train: accumulate_iters: a resumed training '
+                      'loses gathered gradients.', 'make it one', stops=False)
+    metrics = (opt.get('val') or {}).get('metrics') or {}
+    if train.get('keep_best') and train['keep_best'] not in metrics:
+        yield Finding(f'train: keep_best: {train["keep_best"]} is not measured: no checkpoint is kept for it.',
+                      f'take one of val: metrics ({", ".join(metrics) or "there are none"})', stops=False)
+
+
+def check_devices(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Check that there are as many GPUs as are asked for."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not isinstance(opt['num_gpu'], int):
+        yield Finding(f'num_gpu: {opt["num_gpu"]!r} is no number.', 'num_gpu: auto takes all there are')
+    elif opt['num_gpu'] > there:
+        yield Finding(f'num_gpu: {opt["num_gpu"]}, but torch sees {there}.', 'num_gpu: auto takes all there are')
+
+
+def check_logging(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Check that the packages of the loggers are there."""
+    wandb = (opt['logger'].get('wandb') or {}).get('project')
+    wanted = {'torch.utils.tensorboard': opt['logger'].get('use_tb_logger'), 'wandb': wandb}
+    for module, asked in wanted.items():
+        if asked:
+            try:
+                __import__(module)
+            except ImportError as error:
+                package = module.rpartition('.')[2]
+                yield Finding(f'logger: {package} cannot be imported ({error}).',
+                              f'pip install {package}, or do without it in the options')
+
+
+def check_paths(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Find weights and states that are missing, and a folder that an earlier training left."""
+    path = opt['path']
+    for key, value in path.items():
+        if value and (key.startswith('pretrain_') or key == 'resume_state') and not Path(value).is_file():
+            yield Finding(f'path: {key}: {value} does not exist.', 'correct the path, or write ~ to do without')
+    if not opt['is_train']:
+        if not path.get('pretrain_network_g'):
+            yield Finding('path: pretrain_network_g is not set: an untrained network would be tested.', 'set it')
+        return
+    experiment = Path(path['experiments_root'])
+    if experiment.exists() and not path.get('resume_state'):
+        yield Finding(f'{experiment} is there already.', '--auto_resume goes on with it; without, it is renamed and '
+                      'training starts afresh', stops=False)
+    if experiment.parent.resolve() != Path('experiments').resolve():
+        yield Finding(f'path: experiments_root: --auto_resume looks in ./experiments, not in {experiment.parent}.',
+                      'experiments_root: experiments', stops=False)
+
+
+def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Find out whether the weights of the perceptual loss are here, or can be downloaded."""
+    options = opt.get('train', {}).get('perceptual_opt')
+    if not options or 'vgg_type' not in options:
+        return
+    url = get_model_weights(options['vgg_type'])['IMAGENET1K_V1'].url
+    here = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
+    if here.is_file() or (options['vgg_type'] == 'vgg19' and Path(vgg_arch.VGG_PRETRAIN_PATH).is_file()):
+        return
+    try:
+        with urlopen(Request(url, method='HEAD'), timeout=10):
+            yield Finding(f'train: perceptual_opt: {here.name} is not on this machine; it is downloaded now, or when '
+                          'training starts.', f'where machines have no network: put it into {here.parent}', stops=False)
+    except (URLError, TimeoutError) as error:
+        yield Finding(f'train: perceptual_opt: {here.name} is not on this machine and cannot be downloaded '
+                      f'({getattr(error, "reason", error)}).',
+                      f'put {url} into {here.parent}, or take perceptual_opt out')
+
+
+def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Finding]]:
+    """Build the model as the host does, and where asked for, train two iterations; nothing is left behind.
+
+    Returns:
+        Lines that tell what the training will take, and findings.
+    """
+    lines, findings = [], []
+    with _quiet_model(opt) as opt_here:
+        try:
+            model = build_model(opt_here)
+            if opt['is_train']:
+                size = checkpoint_size(model)
+                lines.append(f'a checkpoint takes about {size / 1e9:,.2f} GB')
+                findings += check_disk(opt, size)
+            if iterate:
+                lines += train_two_iterations(model, opt)
+        except Exception as error:  # whatever stops it would stop the training; that is the finding
+            findings.append(Finding(f'The model stops: {in_words(error)}', 'see above, and docs/training.md'))
+    return lines, findings
+
+
+@contextmanager
+def _quiet_model(opt: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give options whose model logs nothing below warnings and writes into a folder that vanishes."""
+    opt = copy.deepcopy(opt)
+    logging.disable(logging.INFO)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ('models', 'training_states'):
+                opt['path'][name] = str(Path(folder) / name)
+            yield opt
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def checkpoint_size(model: Any) -> int:
+    """Estimate the bytes of a checkpoint: all weights, and two moments of what Adam trains."""
+    networks = (getattr(model, name, None) for name in ('net_g', 'net_g_ema', 'net_d'))
+    weights = sum(value.nbytes for network in networks if network for value in network.state_dict().values())
+    groups = (group for optimizer in model.optimizers for group in optimizer.param_groups)
+    return weights + 2 * sum(parameter.nbytes for group in groups for parameter in group['params'])
+
+
+def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Finding]:
+    """Check that the checkpoints fit on the disk."""
+    folder = Path(opt['path']['experiments_root']).resolve()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    saved = max(1, int(opt['train']['total_iter'] / opt['logger']['save_checkpoint_freq']))
+    kept = min(saved, opt['train'].get('keep_last') or saved)
+    what = f'{there} has {free / 1e9:,.1f} GB free; {{}} checkpoints take about {{:,.1f}} GB.'
+    if free < FREE_FOR * checkpoint:
+        yield Finding(what.format(FREE_FOR, FREE_FOR * checkpoint / 1e9), 'make room, or set path: experiments_root')
+    elif free < kept * checkpoint:
+        yield Finding(what.format(kept, kept * checkpoint / 1e9),
+                      f'train: keep_last: {int(free / checkpoint) // 2 or 1} keeps so many', stops=False)
+
+
+def train_two_iterations(model: Any, opt: dict[str, Any]) -> list[str]:
+    """Train on two batches; tell time and memory by the second one, because the first one warms up."""
+    options = opt['datasets']['train']
+    dataset, size = build_dataset(options), options['batch_size_per_gpu']
+    for iteration in (1, 2):
+        batch = default_collate([dataset[index % len(dataset)] for index in range(size)])
+        start = time.monotonic()
+        model.update_learning_rate(iteration, warmup_iter=opt['train'].get('warmup_iter', -1))
+        model.feed_data(batch)
+        model.optimize_parameters(iteration)
+        losses = model.get_current_log()  # as numbers: the device has come to the end of the iteration
+        seconds = time.monotonic() - start
+    total = timedelta(seconds=round(seconds * int(opt['train']['total_iter'])))
+    return [
+        f'an iteration takes {seconds:.3g} s without reading pictures, all of them {total}, and '
+        f'{peak_memory(model.device) / 2**30:.2f} GiB of memory',
+        'losses: ' + ', '.join(f'{name} {value:.3g}' for name, value in losses.items()),
+    ]
