@@ -5,8 +5,7 @@ Importing this module registers the architecture with spandrel::
     import hifacegan_plugin.spandrel
     model = spandrel.ModelLoader().load_from_file('net_g.safetensors')
 
-spandrel hands on tensors alone. Checkpoints of networks with ``norm: rms`` or ``global_residual: true`` must therefore
-pass through ``hifacegan convert`` first, which marks them by tensors.
+spandrel hands on tensors alone; those that mark ``norm: rms`` and ``global_residual: true`` are among them.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import MIN_SIZE, CSRGenerator
 from hifacegan_plugin.archs.published_layouts import rename
-from hifacegan_plugin.weights import build_generator, split_markers
+from hifacegan_plugin.weights import build_generator
 
 TELLING_KEYS = {'blocks.0.spade_0.shared.weight', 'blocks.6.spade_s.gamma.weight', 'to_picture.weight'}
 
@@ -33,8 +32,7 @@ class HiFaceGANArch(Architecture[CSRGenerator]):
         Raises:
             WeightsError: if the weights do not fit the network that they look like.
         """
-        state_dict, options = split_markers(state_dict)
-        generator = build_generator(state_dict, options)
+        generator = build_generator(state_dict, {})
         return ImageModelDescriptor(
             generator,
             state_dict,

@@ -1,9 +1,8 @@
 """Weights files of the generator: read without executing anything in them, written whole, made into a network.
 
 Read are this plugin's and the host's checkpoints (``params``, ``params_ema``) and the state dicts that the reference
-implementation and BasicSR published, as ``.pth`` or ``.safetensors``. What the weights themselves do not tell
-(``norm``, ``global_residual``) stands beside them in this plugin's files: under ``network_g`` in a checkpoint, as JSON
-in the metadata of a safetensors file.
+implementation and BasicSR published, as ``.pth`` or ``.safetensors``. This plugin's files also hold the options of the
+network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safetensors file.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_arch import BLOCK_WIDTHS, CSRGenerator
 from hifacegan_plugin.archs.published_layouts import read_generator_options
 from hifacegan_plugin.atomic import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 OPTIONS_KEY = 'network_g'  # of the options, in checkpoints and in the metadata of safetensors files
-# What leaves no trace in the weights, as tensors beside them, for programs that hand on nothing but tensors.
-MARKERS: dict[str, tuple[str, Any]] = {
-    'option.norm.rms': ('norm', 'rms'),
-    'option.global_residual': ('global_residual', True),
+FOREIGN_BEGINNINGS = {
+    b'<!': 'a web page',
+    b'<html': 'a web page',
+    b'version https:': 'a pointer of Git LFS (git lfs pull gets the file)',
 }
+ZIP_BEGINNING = b'PK'  # of checkpoints, too
 PARAM_KEYS = ('params_ema', 'params')  # of the host's checkpoints; the first one found is taken
 
 
@@ -52,18 +53,24 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
         network's options, empty if the file holds none.
 
     Raises:
-        WeightsError: if the file is missing, damaged, no weights file, holds values that are not finite, or would have
-            to run code to be read.
+        WeightsError: if the file is missing, cannot be read, is damaged, no weights file, holds values that are not
+            finite or tensors that are no plain arrays, or would have to run code to be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f'{path}: there is no such weights file. Check the path.')
-    if path.suffix == '.safetensors':
-        state_dict, options = _read_safetensors(path)
-    else:
-        state_dict, options = _read_checkpoint(path, param_key)
-    state_dict, marked = split_markers(state_dict)
-    options = marked | options
+    try:
+        _check_beginning(path)
+        read = _read_safetensors if path.suffix == '.safetensors' else partial(_read_checkpoint, param_key=param_key)
+        state_dict, options = read(path)
+    except FileNotFoundError as error:
+        raise WeightsError(f'{path}: there is no such weights file. Check the path.') from error
+    except OSError as error:
+        raise WeightsError(f'{path}: cannot be read ({error.strerror or error}). Check its permissions.') from error
+    odd = [key for key, value in state_dict.items() if not _is_plain(value)]
+    if odd:
+        raise WeightsError(
+            f'{path}: {len(odd)} tensors are sparse, quantised, in 8 bits or without values of their own, such as '
+            f'{odd[0]}. Take the file that they were made from.'
+        )
     damaged = [key for key, value in state_dict.items() if not value.isfinite().all()]
     if damaged:
         raise WeightsError(
@@ -81,7 +88,6 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
     """
     path = Path(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
-    tensors |= {key: torch.ones(1) for key, (option, value) in MARKERS.items() if options.get(option) == value}
     metadata = {'format': 'pt', OPTIONS_KEY: json.dumps(dict(options))}
     try:
         with whole_file(path) as part:
@@ -90,39 +96,48 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
         raise WeightsError(f'{path}: cannot be written ({error}). Check folder, permissions and space.') from error
 
 
-def split_markers(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Separate the weights from the options that tensors beside them mark."""
-    options = dict(MARKERS[key] for key in state_dict if key in MARKERS)
-    return {key: value for key, value in state_dict.items() if key not in MARKERS}, options
-
-
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRGenerator:
     """Make the network that a state dict belongs to, with these weights, in eval() mode.
 
-    Width, variant and channels are read off the weights; ``options`` adds ``norm`` and ``global_residual``, which leave
-    no trace in them (without it: ``batch`` and False, as in all published files).
+    Width, variant and channels are read off the weights. ``norm`` and ``global_residual`` are taken from ``options``,
+    else from what is marked beside the weights, else they are ``batch`` and False, as in all published files.
 
     Raises:
-        WeightsError: if these are not the weights of a :class:`CSRGenerator`.
+        WeightsError: if these are not the weights of a whole :class:`CSRGenerator`.
     """
     untraced = {key: options[key] for key in ('norm', 'global_residual') if key in options}
     try:
-        generator = CSRGenerator(**read_generator_options(state_dict), **untraced)
+        read = read_generator_options(state_dict) | untraced
+        halvings = read.pop('halvings', 0)
+        deepest = 9 * (BLOCK_WIDTHS[0] * read['num_feat']) ** 2  # numbers in a convolution of the first block
+        if sum(value.numel() for value in state_dict.values()) < deepest:  # before memory is taken for the network
+            raise ValueError(f'these are too few numbers for a network of num_feat: {read["num_feat"]}')
+        generator = CSRGenerator(**read)
         generator.load_state_dict(state_dict)
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f'{error}. Give a net_g_*.pth file of this plugin or a published generator.') from error
+    if halvings:
+        raise WeightsError(
+            f'these weights are of a coarse phase of progressive training, which makes pictures of 1/{2**halvings} of '
+            'the size. Take a later checkpoint.'
+        )
     return generator.eval()
 
 
-def load_generator(path: str | Path, param_key: str | None = None) -> CSRGenerator:
+def load_generator(path: str | Path, param_key: str | None = None, **given: Any) -> CSRGenerator:
     """Read a weights file and make its network, in eval() mode.
+
+    Args:
+        path: the file.
+        param_key: as for :func:`read_weights`.
+        given: ``norm`` or ``global_residual``, instead of what the file says.
 
     Raises:
         WeightsError: as :func:`read_weights` and :func:`build_generator`; names the file.
     """
     state_dict, options = read_weights(path, param_key)
     try:
-        return build_generator(state_dict, options)
+        return build_generator(state_dict, options | given)
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error
 
@@ -133,23 +148,47 @@ def generator_options(generator: CSRGenerator) -> dict[str, Any]:
     return {'type': type(generator).__name__, **{name: getattr(generator, name) for name in names}}
 
 
+def _check_beginning(path: Path) -> None:
+    """Refuse what people take for weights files, before a reader reports it as some damage."""
+    with path.open('rb') as file:
+        beginning = file.read(16)
+    for start, what in FOREIGN_BEGINNINGS.items():
+        if beginning.startswith(start):
+            raise WeightsError(f'{path}: is {what}. Download the file itself.')
+    if not beginning:
+        raise WeightsError(f'{path}: is empty (0 bytes). Copy or download it anew.')
+    if beginning[8:9] == b'{' and path.suffix != '.safetensors':
+        raise WeightsError(f'{path}: is a safetensors file. Rename it to {path.stem}.safetensors.')
+    if beginning.startswith(ZIP_BEGINNING) and path.suffix == '.safetensors':
+        raise WeightsError(f'{path}: is no safetensors file. If it is a checkpoint, rename it to {path.stem}.pth.')
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Tell whether a tensor is an array that holds all its values, of a type that torch computes with."""
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return False
+    computable = value.element_size() > 1 or not value.is_floating_point()
+    return computable and value.nbytes <= value.untyped_storage().nbytes()
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, 'pt') as file:
             metadata = file.metadata() or {}
             state_dict = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(f'{path}: damaged or no safetensors file ({error}). Copy it anew.') from error
     try:
-        options = json.loads(metadata.get(OPTIONS_KEY, '{}'))
+        return state_dict, _as_options(path, json.loads(metadata.get(OPTIONS_KEY, '{}')))
     except json.JSONDecodeError as error:
         raise WeightsError(f'{path}: its metadata {OPTIONS_KEY} is no JSON ({error}). Convert it anew.') from error
-    return state_dict, options
 
 
 def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError:
+        raise
     except Exception as error:  # a damaged pickle can fail in any way
         if forbidden := re.search(r'GLOBAL (\S+)', str(error)):
             raise WeightsError(
@@ -161,13 +200,18 @@ def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tenso
         raise WeightsError(f'{path}: holds a {type(content).__name__} instead of weights. Give a net_g_*.pth file.')
     key = _choose_param_key(content, param_key)
     state_dict = content[key] if key else content
-    if not isinstance(state_dict, Mapping) or not all(isinstance(value, Tensor) for value in state_dict.values()):
+    if not isinstance(state_dict, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state_dict.items()
+    ):
         what = 'a training state (*.state)' if 'optimizers' in content else 'something else than weights'
         raise WeightsError(f'{path}: holds {what}. Give a net_g_*.pth file.')
-    options = content.get(OPTIONS_KEY, {}) if key else {}
+    return dict(state_dict), _as_options(path, content.get(OPTIONS_KEY, {}) if key else {})
+
+
+def _as_options(path: Path, options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping):
-        raise WeightsError(f'{path}: its entry {OPTIONS_KEY} is a {type(options).__name__} instead of options.')
-    return dict(state_dict), dict(options)
+        raise WeightsError(f'{path}: its {OPTIONS_KEY} is a {type(options).__name__} instead of options.')
+    return dict(options)
 
 
 def _choose_param_key(content: Mapping[str, Any], wanted: str | None) -> str | None:

@@ -108,7 +108,7 @@ def test_export_and_convert_commands(generator, tmp_path, capsys):
     checkpoint = tmp_path / 'net_g.pth'
     torch.save({'params': generator.state_dict()}, checkpoint)
     converted = tmp_path / 'net_g.safetensors'
-    assert main(['convert', str(checkpoint), str(converted), '--norm', 'rms']) == 0
+    assert main(['convert', '-w', str(checkpoint), '-o', str(converted), '--norm', 'rms']) == 0
     assert read_weights(converted)[1] == generator_options(generator) | {'norm': 'rms'}
     assert load_generator(converted).norm == 'rms'
     assert main(['export', '-w', str(converted), '--to', 'onnx', '-o', str(tmp_path / 'net_g.onnx')]) == 0
@@ -119,8 +119,8 @@ def test_export_and_convert_commands(generator, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['convert', 'absent.pth', 'a.safetensors'], 'there is no such weights file'),
-        (['convert', 'net_g.safetensors', 'a.pth'], 'must end in .safetensors'),
+        (['convert', '-w', 'absent.pth', '-o', 'a.safetensors'], 'there is no such weights file'),
+        (['convert', '-w', 'net_g.safetensors', '-o', 'a.pth'], 'must end in .safetensors'),
         (['export', '-w', 'net_g.safetensors', '--to', 'onnx', '-o', 'a.xml'], 'must end in .onnx'),
         (['export', '-w', 'net_g.safetensors', '--to', 'onnx', '-o', 'absent/a.onnx'], 'absent'),
     ],

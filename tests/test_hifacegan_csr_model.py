@@ -13,6 +13,7 @@ from basicsr.models import build_model
 from small_training import OPTIONS, batch, built, train
 from torch.nn.utils import parametrize
 
+from hifacegan_plugin.archs.published_layouts import read_generator_options
 from hifacegan_plugin.weights import WeightsError
 
 
@@ -177,6 +178,16 @@ def test_a_checkpoint_holds_the_options_that_rebuild_its_network(options):
     content = torch.load(Path(options['path']['models']) / 'net_g_latest.pth')
     assert content['network_g'] == options['network_g']
     assert set(content) == {'params', 'params_ema', 'network_g', 'plugin_version'}
+
+
+def test_weights_in_a_checkpoint_tell_the_options_by_themselves(options):
+    options['network_g'] |= {'norm': 'rms', 'global_residual': True}
+    built(options).save(0, -1)
+    content = torch.load(Path(options['path']['models']) / 'net_g_latest.pth')
+    for key in ('params', 'params_ema'):
+        assert read_generator_options(content[key]) == {
+            'num_in_ch': 3, 'num_feat': 4, 'variant': 'csr', 'norm': 'rms', 'global_residual': True
+        }  # fmt: skip
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, monkeypatch, caplog):

@@ -26,10 +26,14 @@ def test_model_loader_opens_converted_weights(tmp_path, variant, options):
         assert torch.equal(model(pictures), generator(pictures).clamp(0, 1))
 
 
-def test_model_loader_opens_checkpoints(tmp_path):
-    generator = CSRGenerator(num_feat=4)
-    torch.save({'params_ema': generator.state_dict(), 'params': {}, 'network_g': {'norm': 'batch'}}, tmp_path / 'a.pth')
-    assert isinstance(spandrel.ModelLoader().load_from_file(tmp_path / 'a.pth').model, CSRGenerator)
+@pytest.mark.parametrize('options', [{}, {'norm': 'rms', 'global_residual': True}])
+def test_model_loader_opens_checkpoints_unconverted(tmp_path, lively_generator, options):
+    generator = lively_generator(**options).eval()
+    torch.save({'params_ema': generator.state_dict(), 'params': {}, 'network_g': options}, tmp_path / 'a.pth')
+    model = spandrel.ModelLoader().load_from_file(tmp_path / 'a.pth')
+    pictures = torch.rand(1, 3, 64, 80)
+    with torch.no_grad():
+        assert torch.equal(model(pictures), generator(pictures).clamp(0, 1))
 
 
 @pytest.mark.parametrize('name', ['csr_ngf4_64x96', 'lip_spade_ngf4_64', 'spade_ngf4_64'])

@@ -4,13 +4,20 @@ import json
 import logging
 import os
 import pickle
+import re
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
+from hifacegan_plugin.archs.published_layouts import without_markers
+from hifacegan_plugin.restore.pictures import Picture, write_picture
 from hifacegan_plugin.weights import (
     WeightsError,
     build_generator,
@@ -126,45 +133,180 @@ def test_never_runs_pickled_code(tmp_path, save):
     assert target.exists()  # the file is what it claims to be
 
 
-def _truncated(path):
-    torch.save({'a': torch.zeros(1000)}, path)
-    path.write_bytes(path.read_bytes()[:2000])
+def _cut(write, size=2000):
+    """Write what `write` writes, but for its end."""
+
+    def write_half(path):
+        write(path)
+        assert path.stat().st_size > size
+        path.write_bytes(path.read_bytes()[:size])
+
+    return write_half
 
 
-def _truncated_safetensors(path):
-    save_file({'a': torch.zeros(1000)}, path)
-    path.write_bytes(path.read_bytes()[:2000])
+def _pth(content):
+    return lambda path: torch.save(content, path)
 
 
-@pytest.mark.parametrize(
-    ('name', 'write', 'message'),
-    [
-        ('zero.pth', lambda path: path.touch(), 'damaged or no weights file'),
-        ('truncated.pth', _truncated, 'damaged or no weights file'),
-        ('text.pth', lambda path: path.write_text('<html>404</html>'), 'damaged or no weights file'),
-        ('noise.pth', lambda path: path.write_bytes(bytes(range(256)) * 9), 'damaged or no weights file'),
-        ('zero.safetensors', lambda path: path.touch(), 'damaged or no safetensors'),
-        ('truncated.safetensors', _truncated_safetensors, 'damaged or no safetensors'),
-        ('text.safetensors', lambda path: path.write_text('<html>404</html>'), 'damaged or no safetensors'),
-        ('10.state', lambda path: torch.save({'optimizers': [], 'iter': 10}, path), 'training state'),
-        ('list.pth', lambda path: torch.save([torch.ones(1)], path), 'holds a list'),
-        ('nan.pth', lambda path: torch.save({'a': torch.tensor([1, float('nan')])}, path), 'not finite, such as a'),
-        ('folder.pth', lambda path: path.mkdir(), 'no such weights file'),
-    ],
-)
-def test_refuses_what_is_no_weights_file(tmp_path, name, write, message):
+def _safetensors(content, metadata=None):
+    return lambda path: save_file(content, path, metadata)
+
+
+def _zip(path):
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('photo.txt', 'no checkpoint')
+
+
+def _with(value):
+    """Weights that are right but for one tensor."""
+    return {**CSRGenerator(num_feat=4).state_dict(), 'to_picture.bias': value}
+
+
+FLAWED = torch.tensor([1, float('nan'), 2])
+BAD_FILES = [
+    ('folder.pth', lambda path: path.mkdir(), 'cannot be read'),
+    ('zero.pth', lambda path: path.touch(), 'is empty'),
+    ('zero.safetensors', lambda path: path.touch(), 'is empty'),
+    ('cut.pth', _cut(_pth({'a': torch.zeros(1000)})), 'damaged or no weights file'),
+    ('cut_early.pth', _cut(_pth({'a': torch.zeros(1000)}), 40), 'damaged or no weights file'),
+    ('cut.safetensors', _cut(_safetensors({'a': torch.zeros(1000)})), 'damaged or no safetensors'),
+    ('cut_early.safetensors', _cut(_safetensors({'a': torch.zeros(1000)}), 40), 'damaged or no safetensors'),
+    ('text.pth', lambda path: path.write_text('no weights'), 'damaged or no weights file'),
+    ('noise.pth', lambda path: path.write_bytes(bytes(range(256)) * 9), 'damaged or no weights file'),
+    ('noise.safetensors', lambda path: path.write_bytes(bytes(range(256)) * 9), 'damaged or no safetensors'),
+    ('page.pth', lambda path: path.write_text('<!DOCTYPE html><html>404</html>'), 'is a web page'),
+    ('page.safetensors', lambda path: path.write_text('<html>404</html>'), 'is a web page'),
+    ('pointer.pth', lambda path: path.write_text('version https://git-lfs.github.com/spec/v1'), 'pointer of Git LFS'),
+    ('zip.pth', _zip, 'damaged or no weights file'),
+    ('zip.safetensors', _zip, 'no safetensors file.*rename it to zip.pth'),
+    ('misnamed.pth', _safetensors({'a': torch.zeros(9)}), 'Rename it to misnamed.safetensors'),
+    ('10.state', _pth({'optimizers': [], 'schedulers': [], 'iter': 10}), r'training state .*Give a net_g'),
+    ('list.pth', _pth([torch.ones(1)]), 'holds a list'),
+    ('number.pth', _pth({'params': {'a': 1}}), 'something else than weights'),
+    ('unnamed.pth', _pth({'params': {0: torch.ones(1)}}), 'something else than weights'),
+    ('options.pth', _pth({'params': {}, 'network_g': 'csr'}), 'network_g is a str instead of options'),
+    ('options.safetensors', _safetensors({'a': FLAWED[:1]}, {'network_g': '['}), 'network_g is no JSON'),
+    ('list.safetensors', _safetensors({'a': FLAWED[:1]}, {'network_g': '[]'}), 'network_g is a list instead of'),
+    ('nothing.pth', _pth({'params': {}}), 'no weights of a HiFaceGAN generator'),
+    ('foreign.pth', _pth({'conv_first.weight': torch.ones(4, 3, 3, 3)}), 'no weights of a HiFaceGAN generator'),
+    ('net_d.pth', lambda path: torch.save({'params': MultiscalePatchDiscriminator(num_feat=4).state_dict()}, path),
+     'no weights of a HiFaceGAN generator'),
+    ('flat.pth', _pth({'to_picture.weight': torch.ones(4), 'blocks.0.spade_0.shared.weight': torch.ones(4)}),
+     'no weights of a HiFaceGAN generator'),
+    ('nan.pth', lambda path: torch.save(_with(FLAWED), path), r'not finite, such as to_picture\.bias'),
+    ('nan.safetensors', lambda path: save_file(_with(FLAWED), path), r'not finite, such as to_picture\.bias'),
+    ('whole_numbers.pth', lambda path: torch.save(_with(torch.ones(3, dtype=torch.int64)), path),
+     r'1 of another type: to_picture\.bias torch\.int64 instead of torch\.float32'),
+    ('misshapen.pth', lambda path: torch.save(_with(torch.ones(5)), path),
+     r'1 of another shape: to_picture\.bias \(5,\) instead of \(3,\)'),
+    ('bytes.safetensors', lambda path: save_file(_with(torch.ones(3).to(torch.float8_e5m2)), path),
+     r'in 8 bits .*such as to_picture\.bias'),
+    ('sparse.pth', lambda path: torch.save(_with(torch.ones(3).to_sparse()), path), 'such as to_picture.bias'),
+    ('meta.pth', lambda path: torch.save(_with(torch.ones(3, device='meta')), path), 'such as to_picture.bias'),
+    ('expanded.pth', lambda path: torch.save(_with(torch.ones(1).expand(3)), path), 'such as to_picture.bias'),
+    ('huge.pth', lambda path: torch.save({  # would take terabytes to build
+        'to_picture.weight': torch.ones(3, 32000, 3, 3), 'blocks.0.spade_0.shared.weight': torch.ones(1, 9, 3, 3),
+    }, path), 'too few numbers for a network of num_feat: 32000'),
+    ('coarse.pth', lambda path: torch.save({'params': _coarse_phase()}, path), 'makes pictures of 1/4 of the size'),
+]  # fmt: skip
+
+
+def _coarse_phase():
+    generator = CSRGenerator(num_feat=4)
+    generator.add_coarse_outputs()
+    generator.halvings = 2
+    return generator.state_dict()
+
+
+@pytest.mark.parametrize(('name', 'write', 'message'), BAD_FILES, ids=[name for name, *_ in BAD_FILES])
+def test_bad_files_are_refused_by_name(tmp_path, name, write, message):
     path = tmp_path / name
     write(path)
     with pytest.raises(WeightsError, match=message) as caught:
-        read_weights(path)
-    assert str(path) in str(caught.value)
-
-
-def test_names_a_foreign_network(tmp_path):
-    path = tmp_path / 'other.safetensors'
-    save_file({'conv_first.weight': torch.ones(4, 3, 3, 3)}, path)
-    with pytest.raises(WeightsError, match=r'other\.safetensors: these are no weights of a HiFaceGAN generator'):
         load_generator(path)
+    assert str(caught.value).startswith(f'{path}: ')
+
+
+@pytest.mark.parametrize(('name', 'write', 'message'), BAD_FILES[::6], ids=[name for name, *_ in BAD_FILES[::6]])
+def test_every_command_refuses_them_alike(tmp_path, capsys, name, write, message):
+    weights, picture, output = tmp_path / name, tmp_path / 'in/a.png', tmp_path / 'out'
+    write(weights)
+    write_picture(picture, Picture(np.zeros((64, 64, 3), np.uint8)))
+    commands = {
+        'restore': ['-i', picture, '-o', output, '-w', weights],
+        'stages': ['-i', picture, '-o', output, '-w', weights],
+        'export': ['-w', weights, '--to', 'onnx', '-o', output / 'a.onnx'],
+        'convert': ['-w', weights, '-o', output / 'a.safetensors'],
+    }
+    for command, arguments in commands.items():
+        assert main([command, *map(str, arguments)]) == 2
+        assert re.match(f'hifacegan {command}: {re.escape(str(weights))}: .*{message}', capsys.readouterr().err, re.S)
+        assert not list(output.glob('*'))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(WeightsError, match=r'absent\.pth: there is no such weights file'):
+        load_generator(tmp_path / 'absent.pth')
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    """The superuser, who may run the tests, may read all files."""
+    path = tmp_path / 'a.pth'
+    torch.save({}, path)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr('pathlib.Path.open', refuse)
+    with pytest.raises(WeightsError, match=r'a\.pth: cannot be read \(Permission denied\)'):
+        load_generator(path)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_read_as_float32(generator, tmp_path, dtype):
+    state_dict = {key: value.to(dtype) for key, value in generator.state_dict().items()}
+    save_file(state_dict, tmp_path / 'a.safetensors')
+    for key, value in load_generator(tmp_path / 'a.safetensors').state_dict().items():
+        assert torch.equal(value, state_dict[key].float())
+
+
+@pytest.mark.parametrize('options', [{}, {'norm': 'rms'}, {'global_residual': True}])
+@pytest.mark.parametrize('wrap', [lambda weights: weights, lambda weights: {'params': weights}])
+def test_weights_tell_what_leaves_no_trace_in_them(lively_generator, tmp_path, options, wrap):
+    """As saved by any program; the host's own models write nothing beside the weights."""
+    generator = lively_generator(**options).eval()
+    torch.save(wrap(generator.state_dict()), tmp_path / 'a.pth')
+    restored = load_generator(tmp_path / 'a.pth')
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(restored(x), generator(x))
+    unmarked = without_markers(generator.state_dict())
+    assert (set(unmarked) == set(generator.state_dict())) == (options == {})
+    assert set(unmarked) == set(CSRGenerator(num_feat=4).state_dict())
+
+
+def test_weights_without_marks_take_the_options_that_are_given(lively_generator, tmp_path):
+    """Files from before there were marks, and those of the reference."""
+    generator = lively_generator(norm='rms', global_residual=True).eval()
+    unmarked = without_markers(generator.state_dict())
+    torch.save({'params': unmarked, 'network_g': {'norm': 'rms', 'global_residual': True}}, tmp_path / 'a.pth')
+    restored = load_generator(tmp_path / 'a.pth')
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(restored(x), generator(x))
+    restored.load_state_dict(unmarked)  # nothing is missing
+
+
+def test_loading_into_a_network_with_other_options_warns(lively_generator, caplog):
+    theirs = lively_generator(norm='rms', global_residual=True)
+    ours = CSRGenerator(num_feat=4, norm='rms')
+    with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
+        ours.load_state_dict(theirs.state_dict())
+    assert [record.getMessage().partition(', not')[0] for record in caplog.records] == [
+        'These weights are of a network with global_residual: True'
+    ]
+    for key, value in without_markers(theirs.state_dict()).items():
+        assert torch.equal(ours.state_dict()[key], value)
 
 
 def test_names_missing_weights(generator):

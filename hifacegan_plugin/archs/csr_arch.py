@@ -9,6 +9,7 @@ Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
@@ -22,7 +23,9 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.checkpoint import checkpoint
 
-from hifacegan_plugin.archs.published_layouts import describe_mismatch, to_plugin_layout
+from hifacegan_plugin.archs.published_layouts import MARKERS, describe_mismatch, to_plugin_layout, without_markers
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 VARIANTS = ('csr', 'lip_spade', 'spade')
 NORMS = ('batch', 'syncbatch', 'instance', 'rms')
@@ -181,6 +184,8 @@ class CSRGenerator(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):  # noqa: ANN201
         """Load weights in this plugin's layout, the reference implementation's or BasicSR's, unconverted.
 
+        Weights that are marked as those of a network with other options load, with a warning.
+
         Raises:
             RuntimeError: with ``strict``, if keys are missing, left over or misshapen; names them and the options
                 that the weights were likely made with.
@@ -188,7 +193,21 @@ class CSRGenerator(nn.Module):
         state_dict = to_plugin_layout(state_dict, self.state_dict())
         if strict and (problem := describe_mismatch(state_dict, self)):
             raise RuntimeError(problem)
-        return super().load_state_dict(state_dict, strict, assign)
+        marked = dict(MARKERS[key] for key in state_dict if key in MARKERS)
+        for option in ('norm', 'global_residual'):  # the phase of progressive training follows the iteration
+            if option in marked and getattr(self, option) != marked[option]:
+                logger.warning(
+                    f'These weights are of a network with {option}: {marked[option]}, not {getattr(self, option)}: '
+                    'set it under network_g of the options file, unless you mean to train them anew.'
+                )
+        return super().load_state_dict(without_markers(state_dict), strict, assign)
+
+    def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
+        """Mark, in every state dict, what leaves no trace in the weights."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for key, (option, value) in MARKERS.items():
+            if getattr(self, option) == value:
+                destination[prefix + key] = torch.ones(1)
 
 
 class SuppressionPyramid(nn.Module):

@@ -1,6 +1,7 @@
 """Weights as others lay them out: the reference implementation's and BasicSR's names for the same parameters.
 
-Published state dicts load unconverted; the networks translate their keys here. Shapes are never changed.
+Published state dicts load unconverted; the networks translate their keys here. Shapes are never changed. What leaves no
+trace in the weights of this plugin's generator is marked by tensors beside them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -42,6 +44,19 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
 # outputs of progressive training, and the start of a network that begins with the last suppression level.
 _DISPENSABLE = re.compile(r'\.param_free_norm\.|^coarse_outputs\.|^start\.')
 
+# Tensors in the state dict of a generator whose options leave no trace in its weights, so that every program that
+# hands on nothing but tensors hands these on, too: name -> option and value. Files without them are read as ever.
+MARKERS: dict[str, tuple[str, Any]] = {
+    'option.norm.rms': ('norm', 'rms'),
+    'option.global_residual': ('global_residual', True),
+    **{f'option.halvings.{halvings}': ('halvings', halvings) for halvings in (1, 2, 3)},
+}
+
+
+def without_markers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give what the network computes with."""
+    return {key: value for key, value in state_dict.items() if key not in MARKERS}
+
 
 def to_plugin_layout(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the keys of any known layout; drop what a network with the keys ``expected`` has no use for.
@@ -62,29 +77,32 @@ def rename(key: str) -> str:
     return key
 
 
-def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, int | str]:
-    """Read ``num_in_ch``, ``num_feat`` and ``variant`` of a :class:`CSRGenerator` off its weights, in any known layout.
+def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read the options of a :class:`CSRGenerator` off its weights, in any known layout.
 
-    ``norm`` and ``global_residual`` leave no trace in the weights.
+    Returns:
+        ``num_in_ch``, ``num_feat``, ``variant``, and what is marked beside the weights: ``norm: rms``,
+        ``global_residual``, and the ``halvings`` of a coarse phase of progressive training.
 
     Raises:
         ValueError: if these are no weights of this network.
     """
     shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
-    head, guidance = shapes.get('to_picture.weight'), shapes.get('blocks.0.spade_0.shared.weight')
-    if head is None or guidance is None:
+    head, guidance = (shapes.get(key, ()) for key in ('to_picture.weight', 'blocks.0.spade_0.shared.weight'))
+    if len(head) != 4 or len(guidance) != 4:
         raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
     num_in_ch, num_feat = head[:2]
     if guidance[1] != num_in_ch:
         variant = 'csr'
     else:
         variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
-    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant}
+    marked = dict(MARKERS[key] for key in shapes if key in MARKERS)
+    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant} | marked
 
 
 def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> str:
     """Say what keeps ``state_dict`` (in this plugin's layout) from loading into ``network``; empty if nothing does."""
-    expected = network.state_dict()
+    expected, state_dict = without_markers(network.state_dict()), without_markers(state_dict)
     problems = {
         'missing': [key for key in expected if key not in state_dict],
         'unknown': [key for key in state_dict if key not in expected],
@@ -92,6 +110,11 @@ def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> s
             f'{key} {tuple(state_dict[key].shape)} instead of {tuple(value.shape)}'
             for key, value in expected.items()
             if key in state_dict and state_dict[key].shape != value.shape
+        ],
+        'of another type': [
+            f'{key} {state_dict[key].dtype} instead of {value.dtype}'
+            for key, value in expected.items()
+            if key in state_dict and value.is_floating_point() and not state_dict[key].is_floating_point()
         ],
     }
     if not any(problems.values()):
@@ -103,6 +126,7 @@ def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> s
             lines.append(f'  {len(keys)} {kind}: {", ".join(keys[:3])}{more}')
     try:
         options = read_generator_options(state_dict)
+        options.pop('halvings', None)  # no option, but a phase of the training
     except ValueError:
         options = {}
     mend = ', '.join(f'{key}: {value}' for key, value in options.items() if getattr(network, key, value) != value)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.data.degradations.resample import fit, resize
 from hifacegan_plugin.weights import build_generator, read_weights
 
@@ -93,10 +94,10 @@ def _build_network(options: dict[str, Any]) -> nn.Module:
 
     path = options.get('pretrain_network_g')
     state_dict, options_in_file = read_weights(path, options.get('param_key_g')) if path else ({}, {})
+    if not options.get('network_g') and options_in_file.get('type', CSRGenerator.__name__) == CSRGenerator.__name__:
+        return build_generator(state_dict, options_in_file)
     network_options = options.get('network_g') or options_in_file
-    if 'type' not in network_options:
-        return build_generator(state_dict, network_options)
-    kind = network_options['type']
+    kind = network_options.get('type')
     if kind not in ARCH_REGISTRY:
         raise ValueError(f'network_g: there is no network {kind!r} in the registry of BasicSR')
     arguments = {key: value for key, value in network_options.items() if key != 'type'}

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.published_layouts import to_plugin_layout
+from hifacegan_plugin.archs.published_layouts import to_plugin_layout, without_markers
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -46,8 +46,8 @@ def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict
 
 def fitting_weights(state_dict: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """Give the weights that fit the network; log what is left out on either side."""
-    expected = net.state_dict()
-    state_dict = to_plugin_layout(state_dict, expected)
+    expected = without_markers(net.state_dict())
+    state_dict = without_markers(to_plugin_layout(state_dict, expected))
     fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}
     for what, keys in (('new', set(expected) - set(fitting)), ('left out', set(state_dict) - set(fitting))):
         if keys:
