@@ -48,7 +48,7 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, np.nd
     from hifacegan_plugin.metrics.measure import Meter
 
     suffix = opt['val'].get('suffix') or opt['name']
-    meter = Meter(opt['val']['metrics'], with_truth=True)
+    meter = Meter(opt['val']['metrics'])
     measurements: dict[str, list] = {'degraded': [], 'restored': []}
     rows = []
     for item in tqdm(dataset, desc='measure', unit='picture', total=len(dataset)):

@@ -90,7 +90,7 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
             'EDSR x2': {'network_g': edsr, 'pretrain_network_g': str(tmp_path / 'edsr.pth'), 'scale': 2},
             'CSR': {'pretrain_network_g': str(tmp_path / 'csr.pth')},
         },
-        {'PSNR': PSNR, 'unheard of': {'type': 'calculate_fame'}},
+        {'PSNR': PSNR, 'unheard of': {'type': 'calculate_fame'}, 'NIQE': {'type': 'calculate_niqe', 'crop_border': 0}},
     )
     out = tmp_path / 'out'
 
@@ -99,9 +99,12 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     rows, problems = rows_of(out)
     assert [row['restored'] for row in rows.values()] == [2, 0, 2, 2]
     for left_out in ('6 degraded and 5 true', 'another.png', 'damaged.png', 'smaller.png', '90x60', 'no_lq.png',
-                     'no_gt.png', 'missing.pth', 'calculate_fame'):
+                     'no_gt.png', 'missing.pth', 'calculate_fame',
+                     'pairs: input: NIQE gives no figure for 2 of 2 pictures: first, second ('):  # it wants 96 pixels
         assert any(left_out in problem for problem in problems), left_out
     assert rows['missing weights']['error'] and rows['missing weights']['figures'] == {}
+
+    assert all(list(row['figures']) in (['PSNR'], []) for row in rows.values())
 
     # The figures are those of the host's metric on the files of the data set.
     psnr = [calculate_psnr(cv2.imread(f'{pairs["dataroot_lq"]}/{name}.png'),
@@ -189,6 +192,8 @@ def test_an_ended_process_is_described():
     ({'datasets': {'a': {'type': 'DegradationDataset', 'dataroot_gt': 'nowhere', 'degradation': 'noise'}}}, 'nowhere'),
     ({'datasets': {'a': {'type': 'NoSuchDataset'}}}, 'NoSuchDataset'),
     ({'metrics': {'a': {'better': 'lower'}}}, 'type is missing'),
+    ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
+    ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
     ({'page': {'pictures': 'all'}}, 'pictures'),
     ({'dataset': {}}, "Did you mean 'datasets'"),
 ])
@@ -241,8 +246,9 @@ def test_pictures_without_a_figure_are_counted_and_named():
     meter, problems = measuring.make_meter(metrics)
     values = [('x', 30.0, math.nan), ('y', 20.0, 0.5), ('z', math.inf, 0.7)]
     measurements = [Measurement(name, {'PSNR': psnr, 'FED': fed}, {}) for name, psnr, fed in values]
-    assert measuring.unmeasured(meter, measurements) == [
-        'PSNR gives no figure for 1 of 3 pictures: z', 'FED gives no figure for 1 of 3 pictures: x']
+    assert meter.describe_unmeasured(measurements) == [
+        'PSNR gives no figure for 1 of 3 pictures: z (the pictures are equal)',
+        'FED gives no figure for 1 of 3 pictures: x (the face is not found in one of the pictures)']
     row = make_row('a', metrics, ['x', 'y', 'z'], [], measurements, {})
     assert row.figures['FED'].mean == pytest.approx(0.6) and row.figures['FED'].pictures == 2
     assert tables.format_figure(row, 'FED').endswith('(2 of 3)')

@@ -76,7 +76,6 @@ def compare(comparison: Any, output: Path, resume: bool = False) -> list[str]:
             rows.append(results.make_row(label, comparison.metrics, test_set.pictures, records, measurements, summary))
             problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
             problems += failures
-            problems += [f'{test_set.name}: {label}: {line}' for line in measuring.unmeasured(meter, measurements)]
 
     machine = results.describe_machine()
     for test_set, rows in report:

@@ -11,19 +11,13 @@ import yaml
 from basicsr.utils.options import yaml_load
 
 from hifacegan_plugin.data.degradations.registry import did_you_mean
+from hifacegan_plugin.metrics.catalogue import direction
 
 DEGRADED, TRUTH = 'degraded', 'truth'  # folders of the pictures beside those of the restorers
 NETWORK_OPTIONS = ('network_g', 'pretrain_network_g', 'param_key_g', 'strict_load_g', 'scale', 'multiple')
 CLASSICAL_OPTIONS = {'input': (), 'bicubic': (), 'fast_nl_means': ('h', 'h_color', 'template', 'search')}
 
 _FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
-_HIGHER_IS_BETTER = {  # where the options file does not say; other metrics: higher, as the host assumes
-    'calculate_niqe': False,
-    'calculate_lpips': False,
-    'calculate_fed': False,
-    'calculate_lle': False,
-    'calculate_fid': False,
-}
 
 
 @dataclass(frozen=True)
@@ -88,13 +82,14 @@ class Comparison:
         for name, options in self.metrics.items():
             if 'type' not in options:
                 raise ValueError(f'metrics: {name}: type is missing, such as calculate_psnr')
+            try:
+                direction(options)
+            except ValueError as error:
+                raise ValueError(f'metrics: {name}: {error}') from error
 
     def higher_is_better(self, metric: str) -> bool:
-        """Tell the direction of a metric: ``better`` of its options, else what is known of its type."""
-        options = self.metrics[metric]
-        if 'better' in options:
-            return options['better'] == 'higher'
-        return _HIGHER_IS_BETTER.get(options['type'], True)
+        """Tell the direction of a metric."""
+        return direction(self.metrics[metric]) == 'higher'
 
 
 def read_comparison(file: str | Path) -> Comparison:

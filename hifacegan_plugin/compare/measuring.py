@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from hifacegan_plugin.compare.comparison import TRUTH
 from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb
-from hifacegan_plugin.metrics.measure import FID, Measurement, Meter
+from hifacegan_plugin.metrics.measure import Measurement, Meter, check_metric
 from hifacegan_plugin.metrics.measure import logger as meter_logger
 
 
@@ -23,12 +22,12 @@ def make_meter(metrics: dict[str, dict[str, Any]]) -> tuple[Meter, list[str]]:
     known, problems = {}, []
     for name, options in metrics.items():
         try:
-            Meter({name: options}, with_truth=True)
+            check_metric(name, options)
         except ValueError as error:
             problems.append(str(error).removeprefix('val: '))
         else:
             known[name] = options
-    return Meter(known, with_truth=True), problems
+    return Meter(known), problems
 
 
 def measure_pictures(
@@ -45,28 +44,35 @@ def measure_pictures(
         folder: the output folder.
 
     Returns:
-        The measurements, and a line for each picture that a metric failed on.
+        The measurements, and a line for everything that was not measured.
     """
     log_file = folder.log(test_set, label, 'measured')
     before = {record['name']: record for record in read_log(log_file, made_from)}
+    where = f'{test_set}: {label}'
     measurements = []
     with _collect_warnings() as problems, open_log(log_file, made_from, list(before.values())) as append:
-        for name in tqdm(list(pictures), desc=f'{test_set}: {label}: measure', unit='picture'):
-            record = before.get(name)
-            if record is None or not _is_complete(record, meter):
-                restored, truth = (read_rgb(folder.picture(test_set, which, name)) for which in (label, TRUTH))
+        for name in tqdm(list(pictures), desc=f'{where}: measure', unit='picture'):
+            measurement = _of_record(before[name]) if name in before else None
+            if measurement is None or not meter.is_complete(measurement):
                 try:
-                    measured = meter.measure(name, *(cv2.cvtColor(p, cv2.COLOR_RGB2BGR) for p in (restored, truth)))
-                except Exception as error:  # whatever a metric makes of a picture: named and counted, the rest goes on
-                    reason = str(error) or type(error).__name__
-                    problems.append(f'{test_set}: {label}: {name} could not be measured: {reason}')
+                    restored, truth = (read_rgb(folder.picture(test_set, which, name)) for which in (label, TRUTH))
+                except OSError as error:
+                    problems.append(f'{where}: {error}')
                     continue
-                features = {side: values.tolist() for side, values in measured.features.items()}
-                record = {'name': name, 'values': measured.values, 'features': features}
-                append(record)
-            features = {side: np.array(values) for side, values in record['features'].items()}
-            measurements.append(Measurement(name, record['values'], features))
-    return measurements, problems
+                measurement = meter.measure(name, *(cv2.cvtColor(p, cv2.COLOR_RGB2BGR) for p in (restored, truth)))
+                append(_to_record(measurement))
+            measurements.append(measurement)
+    return measurements, problems + [f'{where}: {line}' for line in meter.describe_unmeasured(measurements)]
+
+
+def _to_record(measurement: Measurement) -> dict[str, Any]:
+    features = {side: values.tolist() for side, values in measurement.features.items()}
+    return {**measurement._asdict(), 'features': features}
+
+
+def _of_record(record: dict[str, Any]) -> Measurement:
+    features = {side: np.array(values) for side, values in record['features'].items()}
+    return Measurement(**{**record, 'features': features})
 
 
 @contextmanager
@@ -80,25 +86,3 @@ def _collect_warnings() -> Iterator[list[str]]:
         yield lines
     finally:
         meter_logger.removeHandler(handler)
-
-
-def unmeasured(meter: Meter, measurements: list[Measurement]) -> list[str]:
-    """Give a line for each metric that gave no figure for some pictures, such as those in which no face is found."""
-    lines = []
-    for metric, options in meter.metrics.items():
-        names = [m.name for m in measurements if not math.isfinite(m.values.get(metric, math.nan))]
-        if names and options['type'] != FID:
-            share = f'{len(names)} of {len(measurements)} pictures'
-            lines.append(f'{metric} gives no figure for {share}: {", ".join(names)}')
-    return lines
-
-
-def values_of(measurements: Iterable[Measurement], metric: str) -> list[float]:
-    """Give the figures of the pictures that could be measured."""
-    values = (measurement.values.get(metric, math.nan) for measurement in measurements)
-    return [value for value in values if math.isfinite(value)]
-
-
-def _is_complete(record: dict[str, Any], meter: Meter) -> bool:
-    return all(record['features'] if options['type'] == FID else metric in record['values']
-               for metric, options in meter.metrics.items())

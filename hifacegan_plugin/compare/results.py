@@ -17,9 +17,8 @@ import torch
 
 import hifacegan_plugin
 from hifacegan_plugin.compare.intervals import bootstrap_interval
-from hifacegan_plugin.compare.measuring import values_of
-from hifacegan_plugin.metrics.fid import frechet_distance
-from hifacegan_plugin.metrics.measure import FID, Measurement
+from hifacegan_plugin.metrics.catalogue import FID
+from hifacegan_plugin.metrics.measure import Measurement, distance_of_set, finite_values, with_features
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,9 @@ def make_row(
 
 def _figure(options: dict[str, Any], metric: str, measurements: list[Measurement]) -> Figure | None:
     if options['type'] == FID:
-        measured = [m for m in measurements if m.features]
-        if len(measured) < 2:
-            return None
-        sides = [np.array([m.features[side] for m in measured]) for side in ('restored', 'truth')]
-        return Figure(frechet_distance(*sides), math.nan, math.nan, len(measured))
-    values = values_of(measurements, metric)
+        measured = with_features(measurements)
+        return Figure(distance_of_set(measured), math.nan, math.nan, len(measured)) if len(measured) > 1 else None
+    values = finite_values(measurements, metric)
     return Figure(float(np.mean(values)), *bootstrap_interval(values), len(values)) if values else None
 
 

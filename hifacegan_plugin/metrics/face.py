@@ -38,7 +38,7 @@ def calculate_fed(img: np.ndarray,
                   crop_border: int = 0,
                   input_order: str = 'HWC',
                   upsample: int = 1,
-                  better: str = 'lower') -> float:
+                  better: str | None = None) -> float:
     """Face embedding distance, from 0, lower is better: Euclidean distance of the two faces' 128-d embeddings.
 
     Yang et al., "HiFaceGAN", ACM MM 2020; embedding by dlib's ``dlib_face_recognition_resnet_model_v1``, made so that
@@ -69,7 +69,7 @@ def calculate_lle(img: np.ndarray,
                   crop_border: int = 0,
                   input_order: str = 'HWC',
                   upsample: int = 1,
-                  better: str = 'lower') -> float:
+                  better: str | None = None) -> float:
     """Landmark localisation error in pixels, from 0, lower is better: mean Euclidean distance over 68 landmarks.
 
     Yang et al., "HiFaceGAN", ACM MM 2020; landmarks by dlib's ``shape_predictor_68_face_landmarks``, which

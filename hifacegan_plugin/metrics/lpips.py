@@ -21,7 +21,7 @@ def calculate_lpips(img: np.ndarray,
                     crop_border: int = 0,
                     input_order: str = 'HWC',
                     device: str | torch.device | None = None,
-                    better: str = 'lower') -> float:
+                    better: str | None = None) -> float:
     """LPIPS v0.1, from 0 for equal pictures to about 1, lower is better.
 
     Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018. Numbers for

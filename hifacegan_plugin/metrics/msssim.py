@@ -21,7 +21,7 @@ def calculate_msssim(img: np.ndarray,
                      input_order: str = 'HWC',
                      test_y_channel: bool = False,
                      scales: int = 5,
-                     better: str = 'higher') -> float:
+                     better: str | None = None) -> float:
     """MS-SSIM, in [0, 1], higher is better, 1 for equal pictures.
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003, eq. (7)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from hifacegan_plugin.metrics.measure import check_metric
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
 from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
 from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups
@@ -47,13 +48,15 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
     degraded and restored picture.
 
     Raises:
-        ValueError: for options that contradict each other or are not known to the network that they are for.
+        ValueError: for options that contradict each other or are not known to the network or metric that they are for.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
         for section in ('network_g', 'network_d'):
             if section in opt:
                 check_network_options(section, opt[section])
+        for name, metric in (opt.get('val', {}).get('metrics') or {}).items():
+            check_metric(name, metric)
         super().__init__(opt)
 
     def model_to_device(self, net: nn.Module) -> nn.Module:

@@ -12,10 +12,11 @@ import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import imwrite, tensor2img
 from basicsr.utils.dist_util import get_dist_info
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.metrics.catalogue import direction
+from hifacegan_plugin.metrics.measure import NAMED_AT_MOST, Meter, logger
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.random_state import undisturbed_random_state
 
@@ -45,39 +46,80 @@ class Validation(SRModel):
     ) -> None:
         """Restore a data set, measure it with ``val: metrics``, log the figures and the best so far.
 
+        A picture that cannot be read or restored, or that a metric fails on, is named and counted in the log.
+
         Raises:
-            ValueError: a metric is unknown, or needs true pictures that the data set does not give.
+            ValueError: a metric needs true pictures that the data set does not give.
+            RuntimeError: in testing, no picture could be restored.
             SystemExit: SIGTERM came during training; a checkpoint was written.
         """
         dataset, val_opt = dataloader.dataset, self.opt['val']
         rank, world_size = get_dist_info()
-        share = DataLoader(Subset(dataset, range(rank, len(dataset), world_size)))
-        meter, measurements = None, []
-        for number, data in enumerate(tqdm(share, unit='image', disable=rank > 0 or not val_opt.get('pbar', False))):
+        meter, measurements, failures = Meter(val_opt.get('metrics') or {}), [], []
+        share = tqdm(range(rank, len(dataset), world_size), unit='image',
+                     disable=rank > 0 or not val_opt.get('pbar', False))
+        for number, index in enumerate(share):
             if self.is_train and self.stop_signal.came:
                 break
-            self.feed_data(data)
-            self.test()
-            visuals = self.get_current_visuals()
-            del self.lq, self.output
-            pictures = {name: tensor2img(picture) for name, picture in visuals.items()}
-            if 'gt' in visuals:
-                del self.gt
-            image_name = Path(data['lq_path'][0]).stem
+            image_name = f'picture {index}'
+            try:
+                data = default_collate([dataset[index]])
+                image_name = Path(data['lq_path'][0]).stem
+                pictures = self._restore(data)
+            except Exception as error:  # a data set or a network of any author on a picture: named, the rest goes on
+                failures.append(f'{image_name} ({error or type(error).__name__})')
+                continue
             if save_img:
                 imwrite(pictures['result'], str(self._result_path(dataset.opt['name'], image_name, current_iter)))
             if tb_logger and number < PICTURES_TO_WATCH:
                 tag = f'{dataset.opt["name"]}/{image_name}'
                 tb_logger.add_image(tag, _side_by_side(pictures), current_iter, dataformats='HWC')
-            if val_opt.get('metrics'):
-                meter = meter or Meter(val_opt['metrics'], with_truth='gt' in pictures)
-                measurements.append(meter.measure(image_name, pictures['result'], pictures.get('gt')))
+            measurements.append(meter.measure(image_name, pictures['result'], pictures.get('gt')))
         if self.is_train and any(self.of_all_processes(self.stop_signal.came)):
             self.leave(min(current_iter, int(self.opt['train']['total_iter'])))  # the host's last is one too high
-        if val_opt.get('metrics'):
-            shares = self.of_all_processes(measurements)
-            if rank == 0:
-                self._log_figures(dataset.opt['name'], meter.summarise(chain(*shares)), current_iter, tb_logger)
+        failures = list(chain(*self.of_all_processes(failures)))
+        self._report_failures(dataset, failures)
+        shares = self.of_all_processes(measurements)
+        if rank == 0 and meter.metrics:
+            self._log_figures(dataset.opt['name'], meter.summarise(chain(*shares)), current_iter, tb_logger)
+
+    def _restore(self, data: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Restore a batch of one picture; give ``lq``, ``result`` and, if there is one, ``gt``, uint8 BGR.
+
+        Raises:
+            ValueError: the network gives NaN or infinite values.
+        """
+        self.feed_data(data)
+        self.test()
+        visuals = self.get_current_visuals()
+        if 'gt' not in data:
+            visuals.pop('gt', None)  # that of the last training batch
+        for name in ('lq', 'output', 'gt'):
+            vars(self).pop(name, None)
+        if not visuals['result'].isfinite().all():
+            raise ValueError('the network gives NaN or infinite values')
+        return {name: tensor2img(picture) for name, picture in visuals.items()}
+
+    def _report_failures(self, dataset: Dataset, failures: list[str]) -> None:
+        """Name and count in the log the pictures that could not be restored.
+
+        Raises:
+            RuntimeError: in testing, those are all there are; a training goes on.
+        """
+        if not failures:
+            return
+        more = '; ...' if len(failures) > NAMED_AT_MOST else ''
+        message = (f'{dataset.opt["name"]}: {len(failures)} of {len(dataset)} pictures could not be restored: '
+                   f'{"; ".join(failures[:NAMED_AT_MOST])}{more}')
+        if len(failures) == len(dataset) and not self.is_train:
+            raise RuntimeError(message)
+        logger.warning(message)
+
+    def _initialize_best_metric_results(self, dataset_name: str) -> None:
+        """Let the host keep the best figures; it takes higher for better where the options do not say."""
+        for options in self.opt['val']['metrics'].values():
+            options.setdefault('better', direction(options))
+        super()._initialize_best_metric_results(dataset_name)
 
     def _log_figures(
         self, dataset_name: str, figures: dict[str, float], current_iter: int | str, tb_logger: Any
@@ -101,7 +143,7 @@ class Validation(SRModel):
 
 def _side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
     """Lay degraded, restored and, where there is one, true picture side by side; BGR in, RGB ``(H, W, 3)`` out."""
-    height, width = pictures['result'].shape[:2]
-    degraded = cv2.resize(pictures['lq'], (width, height), interpolation=cv2.INTER_NEAREST)
-    others = [pictures[name] for name in ('result', 'gt') if name in pictures]
-    return cv2.cvtColor(np.hstack([degraded, *others]), cv2.COLOR_BGR2RGB)
+    size = pictures['result'].shape[1::-1]
+    shown = [cv2.resize(pictures[name], size, interpolation=cv2.INTER_NEAREST)
+             for name in ('lq', 'result', 'gt') if name in pictures]
+    return cv2.cvtColor(np.hstack(shown), cv2.COLOR_BGR2RGB)

@@ -1,0 +1,154 @@
+"""Validation of pictures of which some are damaged, by networks and metrics of which some fail."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from basicsr.metrics import calculate_psnr
+from basicsr.models import build_model
+from basicsr.utils import tensor2img
+from skimage import data
+from torch.utils.data import DataLoader, Dataset
+
+from hifacegan_plugin.metrics.catalogue import METRICS
+
+PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
+
+
+class Pictures(Dataset):
+    """Pictures by name, each degraded and true at once; an exception is a picture that cannot be read."""
+
+    def __init__(self, items: dict) -> None:
+        self.opt = {'name': 'set'}
+        self.items = list(items.items())
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        name, picture = self.items[index]
+        if isinstance(picture, Exception):
+            raise picture
+        return {'lq': picture, 'gt': picture, 'lq_path': f'/somewhere/{name}.png'}
+
+
+class Recorder:
+    """Stands in for TensorBoard."""
+
+    def __init__(self) -> None:
+        self.images, self.scalars = {}, {}
+
+    def add_image(self, tag, image, *arguments, **options):
+        self.images[tag] = image
+
+    def add_scalar(self, tag, value, *arguments):
+        self.scalars[tag] = value
+
+
+def picture(seed: int) -> torch.Tensor:
+    top = 40 * seed
+    return torch.from_numpy(np.ascontiguousarray(data.astronaut()[top:top + 192, 100:292])).permute(2, 0, 1) / 255
+
+
+@pytest.fixture
+def model(options, tmp_path):
+    """A model that brightens pictures a little, and does amiss what the name of a picture says."""
+    options['val'] = {'metrics': {'psnr': dict(PSNR), 'niqe': {'type': 'calculate_niqe', 'crop_border': 0},
+                                  'lle': {'type': 'calculate_lle'}}}
+    options['path']['visualization'] = str(tmp_path / 'visualization')
+    model = build_model(options)
+
+    def test():
+        model.output = model.lq * 0.9 + 0.1
+        if 'nan' in model.paths[0]:
+            model.output[0, 0, 5, 5] = math.nan
+        if 'small' in model.paths[0]:
+            model.output = model.output[..., :-1]
+        if 'heavy' in model.paths[0]:
+            raise torch.OutOfMemoryError('no memory')
+
+    model.test = test
+    return model
+
+
+def validate(model, items: dict, iteration: int = 1, save_img: bool = False) -> Recorder:
+    recorder = Recorder()
+    model.validation(DataLoader(Pictures(items)), iteration, recorder, save_img)
+    return recorder
+
+
+def test_the_rest_goes_on(model, caplog, tmp_path):
+    items = {'good': picture(0), 'nan': picture(1), 'damaged': OSError('damaged.png holds no picture'),
+             'heavy': picture(2), 'other': picture(3), 'small': picture(4), 'even': torch.full((3, 192, 192), 0.5)}
+    with caplog.at_level(logging.WARNING):
+        recorder = validate(model, items, save_img=True)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == ('set: 3 of 7 pictures could not be restored: nan (the network gives NaN or infinite values); '
+                        'picture 2 (damaged.png holds no picture); heavy (no memory)')
+    assert lines[1].startswith('psnr gives no figure for 1 of 4 pictures: small (Image shapes are different')
+    assert lines[2].startswith('niqe gives no figure for 1 of 4 pictures: even (')
+    assert 'lle gives no figure for 2 of 4 pictures: even, other (the face is not found' in caplog.text
+
+    truths = {name: tensor2img(items[name]) for name in ('good', 'other', 'even')}
+    restored = {name: tensor2img(items[name] * 0.9 + 0.1) for name in truths}
+    expected = np.mean([calculate_psnr(restored[name], truths[name], 0) for name in truths])
+    assert model.metric_results['psnr'] == pytest.approx(expected, abs=1e-6)
+    assert recorder.scalars['metrics/set/psnr'] == model.metric_results['psnr']
+    assert all(map(math.isfinite, model.metric_results.values()))
+    assert set(recorder.images) == {'set/good'}  # of the first four, those that were restored
+    assert sorted(path.parent.name for path in tmp_path.glob('visualization/*/*.png')) == [
+        'even', 'good', 'other', 'small']
+
+
+def test_the_best_figures_go_by_the_catalogue(model):
+    del model.opt['val']['metrics']['lle']
+    history = []
+    for iteration, seed in enumerate((0, 1, 4)):
+        validate(model, {'a': picture(seed)}, iteration)
+        history.append(model.metric_results)
+    for metric, best in (('psnr', max), ('niqe', min)):
+        values = [figures[metric] for figures in history]
+        record = model.best_metric_results['set'][metric]
+        assert record['better'] == METRICS[f'calculate_{metric}'].better
+        assert (record['val'], record['iter']) == (best(values), values.index(best(values)))
+
+
+def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, caplog):
+    items = {'nan': picture(0), 'other nan': picture(1)}
+    with caplog.at_level(logging.WARNING):
+        validate(model, items)
+    assert 'set: 2 of 2 pictures could not be restored' in caplog.text
+    assert all(map(math.isnan, model.metric_results.values()))
+    assert {record['iter'] for record in model.best_metric_results['set'].values()} == {-1}
+    model.is_train = False
+    with pytest.raises(RuntimeError, match='set: 2 of 2 pictures could not be restored: nan'):
+        validate(model, items)
+
+
+def test_pictures_without_truth_are_not_compared_with_the_last_batch(model):
+    model.gt = torch.rand(1, 3, 8, 8)  # as training leaves it
+    items = Pictures({'a': picture(0)})
+    item = items[0]
+    del item['gt']
+    model.opt['val']['metrics'] = {'niqe': {'type': 'calculate_niqe', 'crop_border': 0}}
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pictures, '__getitem__', lambda self, index: item)
+        model.validation(DataLoader(items), 1, recorder, False)
+        assert recorder.images['set/a'].shape == (192, 2 * 192, 3)  # degraded and restored
+        model.opt['val']['metrics'] = {'psnr': PSNR}
+        with pytest.raises(ValueError, match='psnr needs true pictures'):
+            model.validation(DataLoader(items), 2, recorder, False)
+
+
+def test_pictures_of_unequal_sizes_are_drawn(model):
+    assert validate(model, {'small': picture(0)}).images['set/small'].shape == (192, 3 * 191, 3)
+
+
+@pytest.mark.parametrize('metric', [{'type': 'calculate_pnsr'}, {**PSNR, 'better': 'lower'}])
+def test_a_wrong_metric_is_refused_before_the_first_iteration(options, metric):
+    options['val'] = {'metrics': {'mine': metric}}
+    with pytest.raises(ValueError, match='val: metrics: mine'):
+        build_model(options)
