@@ -24,6 +24,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from hifacegan_plugin.patient_writer import PatientWriter
 from hifacegan_plugin.random_state import restore_random_state
 
 
@@ -69,6 +70,7 @@ def accommodate() -> None:
     leave_sigterm_to_the_training()
     prefetch_in_one_thread()
     keep_tensorboard_out_of_site_packages()
+    outlive_tensorboard()
     if not torch.cuda.is_available():
         launch_processes_without_gpu()
         wrap_networks_without_gpu()
@@ -300,6 +302,20 @@ def keep_tensorboard_out_of_site_packages() -> None:
 
         _replace(train, 'init_tb_logger', below_current_folder)
         _replace(train, 'mkdir_and_rename', below_current_folder)
+
+
+def outlive_tensorboard() -> None:
+    """Go on without TensorBoard where its files cannot be written; the host ends with the writer's error."""
+
+    def patient(init_tb_logger: Callable) -> Callable:
+        def call(**options: Any) -> PatientWriter | None:
+            writer = init_tb_logger(**options)
+            return writer and PatientWriter(writer)  # there is none but in the first process
+
+        return call
+
+    for train in _host_train_modules():
+        _replace(train, 'init_tb_logger', patient)
 
 
 def launch_processes_without_gpu() -> None:

@@ -205,6 +205,13 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, m
     files = sorted(path.name for folder in ('models', 'training_states')
                    for path in Path(options['path'][folder]).iterdir())
     assert files == ['1.state', 'net_d_1.pth', 'net_g_1.pth']
+    with pytest.raises(OSError, match='The last weights cannot be written'):  # there is no training left to go on
+        model.save(-1, -1)
+    with pytest.raises(SystemExit, match='1'):
+        model.leave(3)
+    monkeypatch.undo()
+    with pytest.raises(SystemExit, match='0'):
+        model.leave(3)
 
 
 @pytest.mark.parametrize(('section', 'message'), [

@@ -6,10 +6,18 @@ import sysconfig
 from pathlib import Path
 
 import basicsr
+import cv2
+import numpy as np
 import pytest
 import torch
+from basicsr.data import build_dataset
+from basicsr.utils import tensor2img
+from basicsr.utils.options import yaml_load
 from conftest import REPOSITORY
 from host_training import DEMO, logged, run, small
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hifacegan_plugin.weights import load_generator
 
 SITE_PACKAGES = Path(sysconfig.get_paths()['purelib'])
 
@@ -61,6 +69,36 @@ def test_everything_lands_below_the_current_folder(trained):
     assert gained <= {'__pycache__'}
     assert {path.name for path in folder.iterdir()} == {'experiments', 'tb_logger'}
     assert list((folder / 'tb_logger/HiFaceGAN_demo').glob('events.*'))
+
+
+def test_tensorboard_shows_losses_metrics_and_pictures(trained, small_lmdb):
+    folder, output, _ = trained
+    events = EventAccumulator(str(folder / 'tb_logger/HiFaceGAN_demo'), size_guidance={'images': 0}).Reload()
+
+    def in_the_log(name: str) -> list[float]:
+        return [float(value) for value in re.findall(rf'\b{name}: ([\d.e+-]+)', output)]
+
+    for loss in ('l_g_pix', 'l_g_gan', 'l_g_feat', 'l_d_real', 'l_d_fake'):
+        scalars = events.Scalars(f'losses/{loss}')
+        assert [scalar.step for scalar in scalars] == [1, 2, 3, 4]
+        assert [scalar.value for scalar in scalars] == pytest.approx(in_the_log(loss), rel=1e-3)
+    for metric in ('psnr', 'ssim'):
+        scalars = events.Scalars(f'metrics/demo_heldout/{metric}')
+        assert [scalar.step for scalar in scalars] == [2, 4, 6]  # the host counts on at the end
+        assert [scalar.value for scalar in scalars] == pytest.approx(in_the_log(metric), abs=1e-4)
+
+    assert sorted(events.Tags()['images']) == [f'demo_heldout/{i:05d}' for i in range(4)]
+    options = yaml_load(str(DEMO))['datasets']['val']
+    pairs = build_dataset({**options, 'dataroot_gt': str(small_lmdb), 'phase': 'val', 'scale': 1})
+    network = load_generator(folder / 'experiments/HiFaceGAN_demo/models/net_g_4.pth')
+    for i in range(4):
+        sheets = {image.step: image for image in events.Images(f'demo_heldout/{i:05d}')}
+        assert list(sheets) == [2, 4, 6]
+        sheet = cv2.imdecode(np.frombuffer(sheets[4].encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+        with torch.no_grad():
+            restored = network(pairs[i]['lq'][None])
+        for part, expected in zip(np.hsplit(sheet, 3), (pairs[i]['lq'], restored, pairs[i]['gt']), strict=True):
+            assert np.abs(part.astype(int) - tensor2img(expected)).max() <= 1
 
 
 def test_the_hosts_script_does_the_same(trained, small_lmdb, tmp_path):

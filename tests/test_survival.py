@@ -2,8 +2,12 @@
 
 import os
 import random
+import re
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,3 +88,51 @@ def test_sigterm_saves_and_leaves_and_the_rest_can_go_on(to, small_lmdb, tmp_pat
     assert f'SIGTERM at iteration {stopped_at}: saving' in output.read_text()
     resumed = run([*TRAIN, '--auto_resume', *small(small_lmdb, stopped_at + 1)], tmp_path)
     assert list(logged(resumed)) == [stopped_at + 1]
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A disk that one can fill without harm to others."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mounted = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=200m', 'tmpfs', folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f'may not mount a file system: {mounted.stderr.strip()}')
+    yield folder
+    subprocess.run(['umount', folder], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte on a disk; give the file that takes it all."""
+    filler = disk / 'filler'
+    with filler.open('ab', buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return filler
+
+
+@pytest.mark.heavy
+def test_on_a_full_disk_training_goes_on_and_saves_again_when_there_is_room(small_disk, small_lmdb, tmp_path):
+    iterations, output = 60, tmp_path / 'output'
+    overrides = small(small_lmdb, iterations, val__val_freq=10, val__save_img=True, train__keep_last=2)
+    process = start([*TRAIN, *overrides], small_disk, output)
+    wait_for_iterations(process, output, 5)
+    filler = fill(small_disk)
+    while not all(message in output.read_text() for message in ('No checkpoint at', 'TensorBoard cannot be written')):
+        assert process.poll() is None, output.read_text()
+        time.sleep(0.05)
+        fill(small_disk)  # what half a checkpoint took, too
+    failed = int(re.search(r'No checkpoint at iteration (\d+): .*Training goes on', output.read_text())[1])
+    assert 2 <= check_checkpoints(small_disk / NAME) < failed
+    filler.unlink()
+    assert process.wait(timeout=120) == 0, output.read_text()
+    assert list(logged(output.read_text())) == list(range(1, iterations + 1))
+    assert re.search(r'visualization/.* cannot be written .*Training goes on', output.read_text())
+    assert check_checkpoints(small_disk / NAME) == iterations
+    run([*TRAIN, *overrides], tmp_path)
+    assert_same_weights(small_disk / NAME, tmp_path / NAME, 1e-5)
+    assert not list((small_disk / NAME).glob('*/.*'))

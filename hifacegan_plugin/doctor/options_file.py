@@ -29,6 +29,7 @@ REQUIRED = ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path')
 REQUIRED_IN_TRAINING = (
     'datasets.train', 'datasets.train.name', 'datasets.train.num_worker_per_gpu', 'datasets.train.batch_size_per_gpu',
     'train.total_iter', 'train.optim_g', 'train.scheduler', 'logger.print_freq', 'logger.save_checkpoint_freq',
+    'logger.use_tb_logger',
 )
 REQUIRED_IN_VALIDATION = ('val.val_freq', 'val.save_img')
 REQUIRED_IN_TEST = ('val.save_img',)

@@ -41,6 +41,9 @@ class Checkpoints(SRModel):
 
         If the disk is full, training goes on and the previous checkpoint stays. Weights that are not finite are not
         written: nobody could go on from them.
+
+        Raises:
+            OSError: the last weights of the training (iteration -1) cannot be written.
         """
         self.random_states = self.of_all_processes(random_state())
         if self.opt['rank'] > 0 or current_iter == self.written_at:
@@ -60,9 +63,14 @@ class Checkpoints(SRModel):
                 self.save_network(list(of_file.values()), label, current_iter, list(of_file))
             self.save_training_state(epoch, current_iter)
         except OSError as error:
-            logger.error(f'No checkpoint at iteration {current_iter}: {error}. Training goes on.')
             with suppress(OSError):  # half a set does no harm: without a state nobody resumes from it
                 delete_checkpoint(*folders, current_iter)
+            if current_iter == -1:
+                raise OSError(
+                    f'The last weights cannot be written ({error}). Make room; --auto_resume goes on from the last '
+                    'checkpoint and ends with them.'
+                ) from error
+            logger.error(f'No checkpoint at iteration {current_iter}: {error}. Training goes on.')
         else:
             self.written_at = current_iter if current_iter != -1 else None
             prune_checkpoints(
@@ -73,11 +81,12 @@ class Checkpoints(SRModel):
         """Answer SIGTERM, in all processes together: write a checkpoint, then end.
 
         Raises:
-            SystemExit: always.
+            SystemExit: always; with status 1 where the checkpoint could not be written.
         """
         logger.info(f'SIGTERM at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.')
         self.save(host.current_epoch(), current_iter)
-        raise SystemExit(0)
+        saved = self.of_all_processes(self.written_at == current_iter)[0]  # the first one writes
+        raise SystemExit(0 if saved else 1)
 
     def _checkpoint_folders(self) -> tuple[Path, Path]:
         return Path(self.opt['path']['models']), Path(self.opt['path']['training_states'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from hifacegan_plugin.metrics.catalogue import direction
 from hifacegan_plugin.metrics.measure import NAMED_AT_MOST, Meter, logger
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.random_state import undisturbed_random_state
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
 
@@ -70,7 +73,8 @@ class Validation(SRModel):
                 failures.append(f'{image_name} ({error or type(error).__name__})')
                 continue
             if save_img:
-                imwrite(pictures['result'], str(self._result_path(dataset.opt['name'], image_name, current_iter)))
+                path = self._result_path(dataset.opt['name'], image_name, current_iter)
+                self._write_picture(pictures['result'], path)
             if tb_logger and number < PICTURES_TO_WATCH:
                 tag = f'{dataset.opt["name"]}/{image_name}'
                 tb_logger.add_image(tag, _side_by_side(pictures), current_iter, dataformats='HWC')
@@ -132,6 +136,15 @@ class Validation(SRModel):
         if self.is_train:
             self.save_best_figures()
         self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    def _write_picture(self, picture: np.ndarray, path: Path) -> None:
+        """Write a restored picture; a training goes on where that fails, a test does not."""
+        try:
+            imwrite(picture, str(path))
+        except OSError as error:
+            if not self.is_train:
+                raise
+            logger.error(f'{path} cannot be written ({error}). Training goes on.')
 
     def _result_path(self, dataset_name: str, image_name: str, current_iter: int | str) -> Path:
         """Name the file of a restored picture as the host does."""
