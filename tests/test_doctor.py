@@ -109,9 +109,11 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 500', 'save_checkpoint_freq: 500 is more than the 400'),
     ('  ema_decay: 0.99', '  keep_best: lpips', 'keep_best: lpips is not measured'),
     ('  ema_decay: 0.99', '  accumulate_iters: 3', 'save_checkpoint_freq is no multiple of train: accumulate_iters'),
+    ('calculate_ssim\n      crop_border: 0', 'calculate_lpips', 'metrics: ssim is left out: it needs `lpips`'),
     ('root: experiments', 'root: elsewhere', '--auto_resume looks in ./experiments, not in elsewhere'),
 ], ids=lambda value: value.strip()[:40])
-def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, message):
+def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # has no weights
     status, output = doctor((old, new))
     wrong, doubtful = findings(output)
     assert (status, wrong) == (0, [])

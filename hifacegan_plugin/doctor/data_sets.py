@@ -10,7 +10,6 @@ from typing import Any
 import lmdb
 import torch
 from basicsr.data import build_dataset
-from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 
 from hifacegan_plugin.archs.csr_arch import DOWNSCALE, MIN_SIZE, CSRGenerator
@@ -18,9 +17,8 @@ from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.data.pictures import find_pictures
 from hifacegan_plugin.doctor.finding import Finding, in_words
-from hifacegan_plugin.metrics.fid import inception_features
-from hifacegan_plugin.metrics.measure import FID, Meter
-from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
+from hifacegan_plugin.metrics.catalogue import METRICS
+from hifacegan_plugin.metrics.measure import Meter
 
 MAKE_ANEW = 'make it anew with data_prep/create_lmdb.py; data_prep/verify_lmdb.py checks every picture'
 SHARED_MEMORY = Path('/dev/shm')  # through which data workers hand over their batches
@@ -168,16 +166,17 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
 def check_metrics(item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Finding]:
     """Measure a picture with every metric that is asked for; what a metric lacks is found only then."""
     truth = tensor2img(item['gt']) if 'gt' in item else None
-    pictures = {'img': tensor2img(item['lq'])} if truth is None else {'img': truth, 'img2': truth}
+    picture = tensor2img(item['lq']) if truth is None else truth
     for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
-        where = f'val: metrics: {name}'
         try:
-            Meter({name: options}, with_truth=truth is not None)  # refuses what does not fit
-            if options['type'] == FID:
-                inception_features(pictures['img'])
-            else:
-                calculate_metric(pictures, options)
-        except MetricUnavailableError as error:
-            yield Finding(f'{where} would be left out: {error}', 'do so, or take the metric out', stops=False)
-        except Exception as error:  # metrics of the host or of the user may fail in any way; that is the finding
-            yield Finding(f'{where}: {in_words(error)}', 'correct its options, or take the metric out')
+            meter = Meter({name: options})
+            failure = meter.measure('', picture, truth).failures.get(name)
+        except ValueError as error:
+            yield Finding(in_words(error), 'correct its options, or take the metric out')
+            continue
+        if failure:
+            yield Finding(f'val: metrics: {name}: {failure}', 'correct its options, or take the metric out')
+        elif name not in meter.metrics:  # the log has named the file or package
+            needs = METRICS[options['type']].needs if options['type'] in METRICS else 'something that is not there'
+            yield Finding(f'val: metrics: {name} is left out: it needs {needs}.',
+                          'see the line in the log, or take the metric out', stops=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from hifacegan_plugin.metrics.catalogue import direction
 from hifacegan_plugin.metrics.measure import NAMED_AT_MOST, Meter, logger
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.random_state import undisturbed_random_state
-
-logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
 
