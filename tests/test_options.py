@@ -9,7 +9,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
 from basicsr.models import build_model
-from basicsr.utils.options import parse_options
+from basicsr.utils.options import parse_options, yaml_load
 from conftest import REPOSITORY
 from torchvision.models import vgg19
 
@@ -38,7 +38,7 @@ def host_options(monkeypatch, tmp_path):
     return read
 
 
-@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize('file', FILES, ids=lambda file: f'{file.parent.name}-{file.stem}')
 def test_the_plugin_line_comes_first(file, host_options):
     assert file.read_text().splitlines()[0].startswith(PLUGIN_LINE)
     assert host_options(file)['plugin'] == hifacegan_plugin.__version__
@@ -51,7 +51,7 @@ def test_networks_build_as_they_are_written(host_options):
             build_network(section)
 
 
-@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize('file', FILES, ids=lambda file: f'{file.parent.name}-{file.stem}')
 def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, monkeypatch):
     opt = host_options(file)
     opt['num_gpu'] = 0
@@ -72,6 +72,51 @@ def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, m
     for item in items:
         model.feed_data(torch.utils.data.default_collate([item]))
         assert model.lq.dtype == torch.float32 and model.lq.max() <= 1
+
+
+ABLATIONS = {  # what each changes in options/hifacegan.yml; None: taken out
+    'csr': {},
+    'lip_spade': {('network_g', 'variant'): 'lip_spade'},
+    'spade': {('network_g', 'variant'): 'spade'},
+    'csr_no_perceptual': {('train', 'perceptual_opt'): None},
+    'csr_no_feature_matching': {('train', 'feature_matching_opt'): None},
+    'csr_no_adversarial': {('train', 'gan_opt', 'loss_weight'): 0},
+}
+
+
+def test_there_are_options_for_every_ablation():
+    assert {file.stem for file in FILES if file.parent.name == 'ablations'} == set(ABLATIONS)
+
+
+@pytest.mark.parametrize('name', ABLATIONS)
+def test_an_ablation_changes_what_its_name_says(name):
+    expected = yaml_load(str(REPOSITORY / 'options/hifacegan.yml'))
+    expected['name'] = f'ablation_{name}'
+    for (*sections, key), value in ABLATIONS[name].items():
+        section = functools.reduce(dict.__getitem__, sections, expected)
+        assert section[key] != value
+        section[key] = value
+        if value is None:
+            del section[key]
+    assert yaml_load(str(REPOSITORY / f'options/ablations/{name}.yml')) == expected
+
+
+@pytest.mark.parametrize('name', [name for name in ABLATIONS if name.startswith('csr')])
+def test_an_ablation_trains_without_what_it_leaves_out(name, host_options, monkeypatch):
+    monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
+    opt = host_options(REPOSITORY / f'options/ablations/{name}.yml')
+    opt['num_gpu'] = 0
+    for section in ('network_g', 'network_d'):
+        opt[section]['num_feat'] = 4
+    opt['network_g']['norm'] = 'batch'
+    model = build_model(opt)
+    model.feed_data({'lq': torch.rand(2, 3, 64, 64), 'gt': torch.rand(2, 3, 64, 64)})
+    model.optimize_parameters(1)
+    losses = model.get_current_log()
+    generators = {'l_g_percep': 'perceptual', 'l_g_feat': 'feature_matching', 'l_g_gan': 'adversarial'}
+    left_out = {loss for loss, part in generators.items() if name == f'csr_no_{part}'}
+    assert {loss for loss in generators if losses.get(loss, 0) == 0} == left_out
+    assert losses['l_d_real'] > 0 and losses['l_d_fake'] > 0
 
 
 def test_the_hosts_own_hifacegan_options_build(monkeypatch):
