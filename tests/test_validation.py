@@ -115,6 +115,12 @@ def test_the_best_figures_go_by_the_catalogue(model):
         assert (record['val'], record['iter']) == (best(values), values.index(best(values)))
 
 
+def test_the_last_figures_are_those_of_the_last_iteration(model):
+    model.opt['train']['total_iter'] = 4
+    validate(model, {'a': picture(0)}, 6)  # as the host counts at the end
+    assert {record['iter'] for record in model.best_metric_results['set'].values()} == {4}
+
+
 def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, caplog):
     items = {'nan': picture(0), 'other nan': picture(1)}
     with caplog.at_level(logging.WARNING):

@@ -53,6 +53,8 @@ class Validation(SRModel):
             RuntimeError: in testing, no picture could be restored.
             SystemExit: SIGTERM came during training; a checkpoint was written.
         """
+        if self.is_train:  # the host counts on before it validates for the last time
+            current_iter = min(current_iter, int(self.opt['train'].get('total_iter', current_iter)))
         dataset, val_opt = dataloader.dataset, self.opt['val']
         rank, world_size = get_dist_info()
         meter, measurements, failures = Meter(val_opt.get('metrics') or {}), [], []
@@ -77,7 +79,7 @@ class Validation(SRModel):
                 tb_logger.add_image(tag, _side_by_side(pictures), current_iter, dataformats='HWC')
             measurements.append(meter.measure(image_name, pictures['result'], pictures.get('gt')))
         if self.is_train and any(self.of_all_processes(self.stop_signal.came)):
-            self.leave(min(current_iter, int(self.opt['train']['total_iter'])))  # the host's last is one too high
+            self.leave(current_iter)
         failures = list(chain(*self.of_all_processes(failures)))
         self._report_failures(dataset, failures)
         shares = self.of_all_processes(measurements)
