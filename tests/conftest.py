@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+import torchvision
 from basicsr.utils import get_root_logger
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
@@ -51,6 +52,17 @@ def lively_generator() -> Callable[..., CSRGenerator]:
         return network
 
     return make
+
+
+@pytest.fixture(scope='session')
+def inception_state() -> dict[str, torch.Tensor]:
+    """Random weights under the names of the FID's Inception, which are torchvision's, with features of about 1."""
+    torch.manual_seed(0)
+    network = torchvision.models.inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            torch.nn.init.kaiming_normal_(parameter)
+    return network.state_dict()
 
 
 @pytest.fixture(scope='session')

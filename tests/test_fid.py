@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-import torchvision
 from basicsr.metrics.fid import extract_inception_features, load_patched_inception_v3
 from skimage import data
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -74,14 +73,6 @@ def hub(tmp_path, monkeypatch):
     _load_inception.cache_clear()
     yield folder
     _load_inception.cache_clear()
-
-
-@pytest.fixture(scope='module')
-def inception_state():
-    """Random weights under the names of the FID's Inception, which are torchvision's."""
-    torch.manual_seed(0)
-    network = torchvision.models.inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
-    return network.state_dict()
 
 
 def test_features_are_the_host_s(hub, inception_state, tmp_path):

@@ -51,15 +51,35 @@ def figures(output: str, name: str) -> list[float]:
     return [float(value) for value in re.findall(rf'\b{name}: ([\d.e+-]+)', output)]
 
 
+# Beside PSNR and SSIM one of the set as a whole and one that has no figure for pictures without a face.
+METRICS = """  metrics:
+    fid:
+      type: calculate_fid
+    lle:
+      type: calculate_lle
+"""
+
+# A module that a training can import: mean and spread of the colours stand in for Inception's features.
+COLOURS = """
+import numpy as np
+from hifacegan_plugin.metrics import measure
+
+__version__ = 'colours'
+measure.inception_features = lambda picture: np.concatenate([picture.mean((0, 1)), picture.std((0, 1))])
+"""
+
+
 @pytest.mark.parametrize('others', [{}, {'train__progressive': [3, 5, 7]}], ids=['', 'progressive'])
 def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small_lmdb, tmp_path, others):
     options = tmp_path / 'sgd.yml'  # Adam would blow up the rounding of gradients that are all but zero
-    options.write_text(re.sub(r'type: Adam\n( +lr:).*\n.*betas.*', r'type: SGD\n\1 0.05', DEMO.read_text()))
+    text = re.sub(r'type: Adam\n( +lr:).*\n.*betas.*', r'type: SGD\n\1 0.05', DEMO.read_text())
+    options.write_text(text.replace('  metrics:\n', METRICS) + 'colours: !!python/name:colours.__version__\n')
     five = tmp_path / 'five.txt'  # pictures to validate on: the processes have shares of different size
     five.write_text('\n'.join(f'{i:05d}' for i in range(5)))
     outputs, folders = [], [tmp_path / 'whole', tmp_path / 'halves']
     for folder, launcher, batch in ((folders[0], TRAIN[:2], 4), (folders[1], TORCHRUN, 2)):
         folder.mkdir()
+        (folder / 'colours.py').write_text(COLOURS)
         overrides = small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__norm='syncbatch',
                           datasets__val__meta_info_file=five, val__val_freq=10, logger__save_checkpoint_freq=5,
                           **others)
@@ -70,8 +90,11 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
     for loss in ('l_g_pix', 'l_g_gan', 'l_g_feat', 'l_d_real', 'l_d_fake'):
         assert len(figures(outputs[0], loss)) == 10
         assert figures(outputs[1], loss) == pytest.approx(figures(outputs[0], loss), rel=1e-3, abs=1e-4)
-    for metric in ('psnr', 'ssim'):
-        assert figures(outputs[1], metric) == pytest.approx(figures(outputs[0], metric), abs=2e-3)
+    for metric in ('psnr', 'ssim', 'fid'):
+        assert figures(outputs[1], metric) == pytest.approx(figures(outputs[0], metric), abs=2e-3, rel=1e-3)
+    assert min(figures(outputs[0], 'fid')) > 1
+    without_face = [re.findall(r'lle gives no figure for .*', output) for output in outputs]
+    assert without_face[0] == without_face[1] != []
 
 
 @pytest.mark.parametrize('dies', [0, pytest.param(1, marks=pytest.mark.heavy)])

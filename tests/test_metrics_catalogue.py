@@ -29,7 +29,7 @@ WITHOUT_TRUTH = [kind for kind, function in METRIC_REGISTRY if 'img2' not in ins
 
 
 @pytest.fixture(scope='module', autouse=True)
-def weights(tmp_path_factory):
+def weights(tmp_path_factory, inception_state):
     """Random weights in place of the downloads: distances of random features are distances, too."""
     folder = tmp_path_factory.mktemp('torch')
     checkpoints = folder / 'hub/checkpoints'
@@ -37,8 +37,7 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     alexnet = torchvision.models.alexnet(weights=None)
     torch.save(alexnet.state_dict(), checkpoints / 'alexnet-owt-7be5be79.pth')
-    inception = torchvision.models.inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
-    torch.save(inception.state_dict(), checkpoints / 'pt_inception-2015-12-05-6726825d.pth')
+    torch.save(inception_state, checkpoints / 'pt_inception-2015-12-05-6726825d.pth')
     for load in (_load_inception, _load_network):
         load.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
