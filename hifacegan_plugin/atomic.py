@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -12,14 +12,17 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a path in the same folder to write to; it becomes ``path`` if all goes well and vanishes otherwise.
 
-    The temporary name begins with a dot and keeps the suffix, by which libraries choose the format.
+    The temporary name begins with a dot, is drawn, so that no two processes on any machines share one, and keeps the
+    suffix, by which libraries choose the format.
 
     Raises:
         OSError: if the file cannot be moved to its final name.
     """
-    part = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
+    part = path.with_name(f'.{secrets.token_hex(8)}.part{path.suffix}')
     try:
         yield part
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):  # such as a folder that cannot be written to, which is what led here
+            part.unlink(missing_ok=True)
+        raise

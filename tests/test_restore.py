@@ -1,6 +1,9 @@
 """Restoring arrays and files, as a user of the class and of the command does."""
 
 import logging
+import os
+import re
+import resource
 import subprocess
 import sys
 
@@ -13,6 +16,7 @@ from skimage import data
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.atomic import whole_file
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.pictures import Picture, read_picture, write_picture
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
@@ -89,6 +93,13 @@ def test_small_pictures_keep_their_content(generator):
 def test_refuses_what_is_no_picture(generator, shape, dtype):
     with pytest.raises(ValueError, match='a picture is uint8 or uint16'):
         Restorer(generator)(np.zeros(shape, dtype))
+
+
+def test_a_result_without_numbers_is_refused(generator, photo):
+    restorer = Restorer(generator)
+    restorer._ways['torch'] = lambda pictures: pictures * np.float32('nan')
+    with pytest.raises(ValueError, match=r'NaN.*in float32'):
+        restorer(photo)
 
 
 def test_network_for_grey_pictures(photo):
@@ -191,21 +202,114 @@ def test_resume(folder, weights, tmp_path, capsys):
     assert (out / 'a.png').read_text() == 'done'
 
 
-def test_nothing_is_overwritten(folder, weights, capsys, photo):
-    write_picture(folder / 'a.webp', Picture(photo))
+@pytest.mark.parametrize('link', [False, True])
+@pytest.mark.parametrize('pattern', ['', '*.png'])
+def test_nothing_is_overwritten(folder, weights, tmp_path, capsys, link, pattern):
     before = {path: path.read_bytes() for path in folder.rglob('*.*') if path.is_file()}
-    assert restore('-i', folder, '-o', folder, '-w', weights) == 2  # everything in it is a result, so it seems
-    assert restore('-i', folder / '*.png', '-o', folder, '-w', weights) == 1
-    assert 'would be overwritten by its own result' in capsys.readouterr().err
+    output = tmp_path / 'link' if link else folder
+    if link:
+        output.symlink_to(folder)
+    assert restore('-i', folder / pattern, '-o', output, '-w', weights) == 1
+    captured = capsys.readouterr()
+    assert '0 restored' in captured.out
+    assert captured.err.count('would be overwritten by its own result') == (1 if pattern else 3)
     assert {path: path.read_bytes() for path in folder.rglob('*.*') if path.is_file()} == before
 
 
-def test_two_pictures_with_one_result(folder, weights, tmp_path, capsys, photo):
-    write_picture(folder / 'a.webp', Picture(photo))
-    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--format', 'png') == 1
+def test_output_may_lie_above_the_input(folder, weights, tmp_path):
+    assert restore('-i', folder / 'deep', '-o', tmp_path, '-w', weights) == 0
+    assert (tmp_path / 'c.png').exists()
+
+
+def test_output_inside_the_input_by_another_path(folder, weights, monkeypatch):
+    monkeypatch.chdir(folder)
+    for output in ('out', folder / 'out', '../in/out'):
+        assert restore('-i', '.', '-o', output, '-w', weights) == 0
+    assert results(folder / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
+
+
+def test_two_pictures_with_one_result_keep_their_suffixes(folder, weights, tmp_path, capsys, photo):
+    write_picture(folder / 'a.webp', Picture(photo[:64, :64]))
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--format', 'png') == 0
+    assert '4 restored, 0 done before, 0 failed' in capsys.readouterr().out
+    assert results(tmp_path / 'out') == ['a.png', 'a.webp.png', 'b.png', 'deep/c.png']
+    assert read_picture(tmp_path / 'out/a.webp.png', 10**6).pixels.shape == (64, 64, 3)
+
+
+def test_a_sheet_does_not_take_the_place_of_a_result(folder, weights, tmp_path, capsys, photo):
+    write_picture(folder / 'a_sheet.png', Picture(photo))
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--sheet') == 1
     captured = capsys.readouterr()
     assert '3 restored, 0 done before, 1 failed' in captured.out
-    assert 'a.webp has the same result file as' in captured.err
+    assert f'failed: {folder}/a_sheet.png has the same result file as {folder}/a.png' in captured.err
+
+
+def test_names_of_every_kind(tmp_path, weights, photo, capsys):
+    names = ['two words.png', 'ünïcode 写真.png', '-dash.png', '[a]*.png', 'a\nb.png', f'{"x" * 251}.png']
+    for name in names:
+        write_picture(tmp_path / 'in' / 'a.png', Picture(photo))
+        (tmp_path / 'in/a.png').rename(tmp_path / 'in' / name)
+    (tmp_path / 'in' / 'c\nd.png').touch()
+    assert restore('-i', tmp_path / 'in', '-o', tmp_path / 'out', '-w', weights) == 1
+    assert results(tmp_path / 'out') == sorted(names)
+    assert r"/in/c\nd.png' is empty" in capsys.readouterr().err
+
+
+def test_what_is_no_regular_file(folder, weights, tmp_path, capsys):
+    """None of it is read without end, nothing is found twice, and folders are no pictures."""
+    os.mkfifo(folder / 'pipe.png')
+    os.mkfifo(folder / 'pipe.mp4')
+    (folder / 'loop').symlink_to('.')
+    (folder / 'to_itself.png').symlink_to('to_itself.png')
+    (folder / 'to_nothing.png').symlink_to('nothing.png')
+    (folder / 'a_folder.png').mkdir()
+    for pattern in (folder, folder / '**/*'):
+        assert restore('-i', pattern, '-o', tmp_path / 'out', '-w', weights) == 1
+        captured = capsys.readouterr()
+        assert '3 restored, 0 done before' in captured.out
+        for problem in ('pipe.png is no regular file', 'pipe.mp4 is no regular file',
+                        'to_itself.png cannot be read (Too many levels of symbolic links)',
+                        'to_nothing.png cannot be read (No such file or directory)'):  # fmt: skip
+            assert f'failed: {folder}/{problem}' in captured.err
+        assert 'a_folder' not in captured.err
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 1000 bytes from now on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk(folder, weights, tmp_path, capsys, full_disk, photo):
+    write_video(tmp_path / 'in/v.mp4', photo, frames=20)
+    write_picture(folder / 'small.png', Picture(np.zeros((64, 64, 3), np.uint8)))
+    full_disk()
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
+    captured = capsys.readouterr()
+    assert '1 restored, 0 done before, 4 failed' in captured.out
+    assert captured.err.count('cannot be written (File too large)') == 3
+    assert 'v.mp4 the result cannot be written' in captured.err
+    assert results(tmp_path / 'out') == ['small.png']
+
+
+def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
+    """With --resume, what another run has done meanwhile is left alone; half-written files are not shared."""
+    out = tmp_path / 'out'
+    done = []
+
+    def restore_beside_another(restorer, task, *_):
+        done.append(task.target.name)
+        (out / 'b.jpg').write_text('of the other run')
+
+    monkeypatch.setattr('hifacegan_plugin.restore.command.restore_file', restore_beside_another)
+    assert restore('-i', folder, '-o', out, '-w', weights, '--resume') == 0
+    assert done == ['a.png', 'c.png']
+    with whole_file(out / 'a.png') as mine, whole_file(out / 'a.png') as theirs:
+        assert mine != theirs
+        mine.touch()
+        theirs.touch()
 
 
 @pytest.mark.parametrize(
@@ -242,13 +346,17 @@ def test_processes_share_the_files(folder, weights, tmp_path):
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
 
 
-def test_video(weights, generator, tmp_path, photo):
-    writer = cv2.VideoWriter(str(tmp_path / 'a.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 25, (80, 100))
+def write_video(path, photo, frames, codec='mp4v'):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, photo.shape[1::-1])
     if not writer.isOpened():
         pytest.skip('this build of OpenCV cannot write videos')
-    for shift in range(3):
+    for shift in range(frames):
         writer.write(np.roll(photo, shift * 5, 1)[..., ::-1])
     writer.release()
+
+
+def test_video(weights, generator, tmp_path, photo):
+    write_video(tmp_path / 'a.mp4', photo, frames=3)
     (tmp_path / 'b.mp4').write_text('no video')
     assert restore('-i', tmp_path / '*.mp4', '-o', tmp_path / 'out', '-w', weights) == 1
     assert results(tmp_path / 'out') == ['a.mp4']
@@ -259,6 +367,18 @@ def test_video(weights, generator, tmp_path, photo):
         wanted = Restorer(generator)(np.ascontiguousarray(frame))
         assert np.abs(result.read()[1][..., ::-1].astype(int) - wanted).mean() < 8  # of compression
     assert not result.read()[0]
+
+
+def test_damaged_video_is_restored_as_far_as_it_goes_and_named(weights, tmp_path, photo, capsys):
+    write_video(tmp_path / 'a.avi', photo, frames=12, codec='MJPG')
+    whole = (tmp_path / 'a.avi').read_bytes()
+    (tmp_path / 'a.avi').write_bytes(whole[: len(whole) // 2])
+    assert restore('-i', tmp_path / 'a.avi', '-o', tmp_path / 'out', '-w', weights) == 1
+    captured = capsys.readouterr()
+    assert '0 restored, 0 done before, 1 failed' in captured.out
+    (read,) = re.findall(r'a\.avi is damaged: of 12 frames, (\d) could be read; they are in', captured.err)
+    result = cv2.VideoCapture(str(tmp_path / 'out/a.mp4'))
+    assert int(read) == result.get(cv2.CAP_PROP_FRAME_COUNT) > 3
 
 
 def test_needs_neither_the_host_nor_mmcv():

@@ -1,6 +1,7 @@
 """Picture files: what belongs to them stays, what cannot be read is named."""
 
 import io
+import logging
 import zlib
 
 import cv2
@@ -51,12 +52,49 @@ def test_colour_profile_is_kept(tmp_path, colours, suffix):
     assert read_picture(tmp_path / f'a{suffix}', MAX_PIXELS).icc_profile == SRGB
 
 
-def test_colour_profile_of_16_bits_is_kept(tmp_path, colours):
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+@pytest.mark.parametrize('odd', [SRGB, SRGB + b'\0'])
+def test_colour_profile_of_16_bits_is_kept(tmp_path, colours, suffix, odd):
     pixels = colours.astype(np.uint16) * 257
-    write_picture(tmp_path / 'a.png', Picture(pixels, SRGB))
-    read = read_picture(tmp_path / 'a.png', MAX_PIXELS)
-    assert read.icc_profile == SRGB
+    write_picture(tmp_path / f'a{suffix}', Picture(pixels, odd))
+    read = read_picture(tmp_path / f'a{suffix}', MAX_PIXELS)
+    assert read.icc_profile == odd
     assert np.array_equal(read.pixels, pixels)
+    assert Image.open(tmp_path / f'a{suffix}').info['icc_profile'] == odd
+
+
+def test_exif_of_16_bits_is_kept(tmp_path, colours):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'camera'
+    write_picture(tmp_path / 'a.png', Picture(colours.astype(np.uint16), exif=exif.tobytes()))
+    assert Image.open(tmp_path / 'a.png').getexif()[ExifTags.Base.Make] == 'camera'
+
+
+@pytest.mark.parametrize('white', [4095, 65535])
+def test_grey_of_16_bits_in_pgm(tmp_path, white):
+    ramp = np.linspace(0, white, 80).round().astype('>u2')
+    (tmp_path / 'a.pgm').write_bytes(b'P5\n80 1\n%d\n' % white + ramp.tobytes())
+    pixels = read_picture(tmp_path / 'a.pgm', MAX_PIXELS).pixels
+    assert pixels.dtype == np.uint16
+    np.testing.assert_allclose(pixels[0], np.linspace(0, 65535, 80), atol=9)
+
+
+def test_damaged_exif_is_left_out_and_named(tmp_path, colours, caplog):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'camera'
+    path = tmp_path / 'a.webp'
+    Image.fromarray(colours).save(path, exif=exif.tobytes().replace(b'MM\0*', b'MM\0?').replace(b'II*\0', b'II?\0'))
+    with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
+        picture = read_picture(path, MAX_PIXELS)
+    assert picture.pixels.shape == colours.shape
+    assert picture.exif is None
+    assert f'{path}: EXIF data are damaged' in caplog.text
+
+
+def test_what_a_format_cannot_hold(tmp_path):
+    with pytest.raises(PictureError, match=r'cannot be encoded as \.webp .*16383'):
+        write_picture(tmp_path / 'a.webp', Picture(np.zeros((17000, 2, 3), np.uint8)))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
@@ -136,8 +174,15 @@ def _animated(path):
         ('a.png', lambda path: path.write_bytes(_encoded(path)[:-900]), 'damaged or truncated'),
         ('a.png', lambda path: path.write_bytes(_encoded(path)[:40]), 'damaged|not a picture'),
         ('a.jpg', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
-        ('a.png', _bomb, '20000 x 20000 pixels, more than the limit|too large'),
+        ('a.webp', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
+        ('a.tif', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
+        ('a.png', _bomb, '20000 x 20000 pixels, more than the limit of 1 megapixels'),
         ('a.gif', _animated, r'animated or has several pages \(3\)'),
+        ('a.png', _animated, r'animated or has several pages \(3\)'),
+        ('a.webp', _animated, r'animated or has several pages \(3\)'),
+        ('a.tif', _animated, r'animated or has several pages \(3\)'),
+        ('a.tif', lambda path: Image.new('I', (8, 8)).save(path), '32 bits a channel'),
+        ('a.tif', lambda path: Image.new('F', (8, 8)).save(path), '32 bits a channel'),
         ('a.png', lambda path: path.mkdir(), 'cannot be read'),
     ],
 )

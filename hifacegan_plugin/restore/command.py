@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import logging
 import os
 import sys
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +28,6 @@ from hifacegan_plugin.restore.pictures import READABLE, WRITABLE, PictureError, 
 from hifacegan_plugin.restore.restorer import GIB, Restorer
 from hifacegan_plugin.restore.video import VIDEOS, restore_video
 from hifacegan_plugin.weights import WeightsError
-
-SHEET_SUFFIX = '_sheet'
 
 
 class Task(NamedTuple):
@@ -84,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
-        tasks, failures = plan(arguments.input, arguments.output, arguments.format)
+        tasks, failures = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
         restorer = Restorer(arguments.weights, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
     except OSError as error:
         print(f'hifacegan restore: {arguments.output} cannot be the output folder ({error.strerror})', file=sys.stderr)
@@ -99,22 +98,25 @@ def run(arguments: argparse.Namespace) -> int:
     if rank == 0:
         print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed')
         for failure in failures:
-            print(f'failed: {failure.source} {failure.reason}', file=sys.stderr)
+            source = str(failure.source)
+            print(f'failed: {source if source.isprintable() else ascii(source)} {failure.reason}', file=sys.stderr)
     return 1 if failures else 0
 
 
 def work_through(restorer: Restorer, tasks: list[Task], arguments: argparse.Namespace) -> Tally:
     """Restore the files of this process, whatever happens to single ones."""
-    waiting = [task for task in tasks if not (arguments.resume and task.target.exists())]
-    failures = []
+    done_before, failures = 0, []
     position = int(os.environ.get('LOCAL_RANK', 0))
     with logging_redirect_tqdm([logging.getLogger('basicsr')]):
-        for task in tqdm(waiting, unit='picture', disable=None, position=position):
+        for task in tqdm(tasks, unit='picture', disable=None, position=position):
+            if arguments.resume and task.target.exists():  # asked now, because another run may be at work beside this
+                done_before += 1
+                continue
             try:
                 restore_file(restorer, task, arguments.sheet, int(arguments.max_megapixels * 1e6))
             except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
                 failures.append(Failure(task.source, str(error)))
-    return Tally(len(waiting) - len(failures), len(tasks) - len(waiting), failures)
+    return Tally(len(tasks) - done_before - len(failures), done_before, failures)
 
 
 def join_tallies(tally: Tally) -> Tally:
@@ -127,33 +129,61 @@ def join_tallies(tally: Tally) -> Tally:
     return Tally(sum(restored), sum(done_before), [failure for share in failures for failure in share])
 
 
-def plan(pattern: str, output: Path, file_format: str | None) -> tuple[list[Task], list[Failure]]:
+def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> tuple[list[Task], list[Failure]]:
     """Find what is to be restored, in a fixed order, and name the results.
+
+    A result whose name another file has a better claim to keeps the old suffix: of ``a.gif`` and ``a.png`` become
+    ``a.gif.png`` and ``a.png``.
 
     Raises:
         PictureError: if nothing is found.
     """
-    given = Path(pattern)
-    if given.is_dir():
-        root, files = given, [path for path in given.rglob('*') if path.suffix.lower() in READABLE + VIDEOS]
-        # Neither the results of an earlier run nor half-written files
-        files = [path for path in files if not path.is_relative_to(output) and not path.name.startswith('.')]
-    else:
-        files = [given] if given.exists() else [Path(path) for path in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-        files = [path for path in files if not path.is_dir()]
-        root = Path(os.path.commonpath([path.parent for path in files])) if files else given
+    root, files = find_files(pattern, output)
     if not files:
         raise PictureError(f'{pattern}: no picture or video there. Read are {", ".join(READABLE + VIDEOS)}.')
-    tasks, failures = {}, []
-    for source in sorted(files):
-        target = output / source.relative_to(root).with_suffix(_target_suffix(source, file_format))
-        if target in tasks:
-            failures.append(Failure(source, f'has the same result file as {tasks[target].source}: {target}'))
-        elif target.exists() and target.samefile(source):
+    wanted = {file: output / file.relative_to(root).with_suffix(_target_suffix(file, file_format)) for file in files}
+    claims = Counter(wanted.values())
+    tasks, failures, taken = [], [], {}
+    # Files whose results keep their whole names come first.
+    for source, target in sorted(wanted.items(), key=lambda pair: (pair[0].name != pair[1].name, pair[0])):
+        renamed = claims[target] > 1 and source.name != target.name
+        task = Task(source, target.with_name(source.name + target.suffix) if renamed else target)
+        results = [task.target, sheet_of(task.target)] if sheet else [task.target]
+        if rival := next((taken[result] for result in results if result in taken), None):
+            failures.append(Failure(source, f'has the same result file as {rival}: restore it into another folder'))
+        elif task.target.exists() and task.target.samefile(source):
             failures.append(Failure(source, 'would be overwritten by its own result: choose another output folder'))
         else:
-            tasks[target] = Task(source, target)
-    return list(tasks.values()), failures
+            tasks.append(task)
+            taken |= dict.fromkeys(results, source)
+    return sorted(tasks), failures
+
+
+def find_files(pattern: str, output: Path) -> tuple[Path, list[Path]]:
+    """Give the files that an argument names, and the folder below which their names are kept in the results.
+
+    Left out are, in folders, what has no suffix of a picture or video, and hidden files, such as half-written ones; and
+    the results of earlier runs.
+    """
+    given = Path(pattern)
+    if given.is_dir():
+        files = [path for path in given.rglob('*') if path.suffix.lower() in READABLE + VIDEOS and not path.is_dir()]
+        inside, whole = output.resolve(), given.resolve()
+        results = given / inside.relative_to(whole) if inside != whole and inside.is_relative_to(whole) else None
+        files = [path for path in files if not (results and path.is_relative_to(results)) and path.name[0] != '.']
+        return given, files
+    files = [path for path in ([given] if given.exists() else _glob(given)) if not path.is_dir()]
+    return Path(os.path.commonpath([path.parent for path in files])) if files else given, files
+
+
+def _glob(pattern: Path) -> list[Path]:
+    """Expand ``*``, ``?``, ``[...]`` and ``**``, which does not follow symbolic links round in circles."""
+    fixed = list(takewhile(lambda part: not set(part) & set('*?['), pattern.parts))
+    changing = pattern.parts[len(fixed):]
+    try:
+        return [path for path in Path(*fixed).glob(str(Path(*changing))) if path.name[0] != '.'] if changing else []
+    except ValueError as error:
+        raise PictureError(f'{pattern}: {error}') from error
 
 
 def _target_suffix(source: Path, file_format: str | None) -> str:
@@ -165,13 +195,19 @@ def _target_suffix(source: Path, file_format: str | None) -> str:
     return source.suffix if suffix in WRITABLE else '.png'
 
 
+def sheet_of(target: Path) -> Path:
+    """Name the sheet of input and result side by side."""
+    return target.with_stem(target.stem + '_sheet')
+
+
 def restore_file(restorer: Restorer, task: Task, sheet: bool, max_pixels: int) -> None:
     """Restore one picture or video.
 
     Raises:
         PictureError: if it cannot be read or the result cannot be written.
     """
-    task.target.parent.mkdir(parents=True, exist_ok=True)
+    if not task.source.is_file() and task.source.exists():  # a pipe, a device: reading it may never end
+        raise PictureError('is no regular file')
     if task.source.suffix.lower() in VIDEOS:
         restore_video(restorer, task.source, task.target)
         return
@@ -179,5 +215,5 @@ def restore_file(restorer: Restorer, task: Task, sheet: bool, max_pixels: int) -
     restored = replace(picture, pixels=restorer(picture.pixels))
     if sheet:
         side_by_side = replace(picture, pixels=np.concatenate([picture.pixels, restored.pixels], axis=1))
-        write_picture(task.target.with_stem(task.target.stem + SHEET_SUFFIX), side_by_side)
+        write_picture(sheet_of(task.target), side_by_side)
     write_picture(task.target, restored)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 from hifacegan_plugin.atomic import whole_file
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 READABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.gif', '.ppm', '.pgm')
 WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
@@ -50,8 +52,11 @@ class Picture:
 def read_picture(path: Path, max_pixels: int) -> Picture:
     """Read a picture file: upright, palettes and CMYK turned into RGB.
 
+    EXIF data that are damaged are left out, with a line in the log.
+
     Raises:
-        PictureError: if it is no picture, damaged, animated, unreadable or larger than ``max_pixels``.
+        PictureError: if it is no picture, damaged, animated, unreadable, of more than 16 bits a channel or larger than
+            ``max_pixels``.
     """
     try:
         data = path.read_bytes()
@@ -60,34 +65,25 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
     if not data:
         raise PictureError('is empty (0 bytes)')
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # there is a limit of our own
-            image = Image.open(io.BytesIO(data))
-    except Image.DecompressionBombError as error:
-        raise PictureError(f'is too large ({error})') from error
+        image = _open(data, max_pixels)
+        image.load()
+        pixels, profile = _decode_16_bits(data, image) if _has_16_bits(data, image) else _decode_8_bits(image)
+    except PictureError:
+        raise
     except Image.UnidentifiedImageError as error:
         raise PictureError('is not a picture, or of no known format') from error
-    except Exception as error:  # damaged headers fail in any way
-        raise PictureError(f'is damaged ({error})') from error
-    if image.width * image.height > max_pixels:
-        raise PictureError(
-            f'has {image.width} x {image.height} pixels, more than the limit of {max_pixels / 1e6:.0f} megapixels '
-            '(raise --max-megapixels)'
-        )
-    if getattr(image, 'n_frames', 1) > 1:
-        raise PictureError(f'is animated or has several pages ({image.n_frames}): split it into single pictures')
-    try:
-        image.load()
-    except Exception as error:  # damaged data too
+    except Exception as error:  # damaged files fail in any way
         raise PictureError(f'is damaged or truncated ({error})') from error
-    return _decode_16_bits(data, image) if _has_16_bits(data, image) else _decode_8_bits(image)
+    orientation, exif = _read_exif(image, path)
+    return Picture(_upright(pixels, orientation), profile, exif)
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write a picture whole or not at all; what the format cannot hold (alpha, 16 bits) is left out.
+    """Write a picture whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: colour profile
+    and EXIF; TIFF of 16 bits: EXIF).
 
     Raises:
-        PictureError: if the format is unknown or the file cannot be written.
+        PictureError: if the format is unknown or cannot hold such a picture, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
@@ -99,6 +95,9 @@ def write_picture(path: Path, picture: Picture) -> None:
         pixels = np.round(pixels / 257).astype(np.uint8)
     try:
         data = _encode(suffix, pixels, picture)
+    except Exception as error:  # of the encoders' own kinds
+        raise PictureError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:
             part.write_bytes(data)
@@ -106,11 +105,29 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise PictureError(f'cannot be written ({error.strerror or error})') from error
 
 
-def _decode_8_bits(image: Image.Image) -> Picture:
-    image = ImageOps.exif_transpose(image)
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """Read the header."""
+    pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # there is a limit of our own
+    try:
+        image = Image.open(io.BytesIO(data))
+    finally:
+        Image.MAX_IMAGE_PIXELS = pillows_limit
+    if image.width * image.height > max_pixels:
+        raise PictureError(
+            f'has {image.width} x {image.height} pixels, more than the limit of {max_pixels / 1e6:.0f} megapixels '
+            '(raise --max-megapixels)'
+        )
+    if (pages := getattr(image, 'n_frames', 1)) > 1:
+        raise PictureError(f'is animated or has several pages ({pages}): split it into single pictures')
+    return image
+
+
+def _decode_8_bits(image: Image.Image) -> tuple[np.ndarray, bytes | None]:
     profile = image.info.get('icc_profile')
     if image.mode == 'CMYK':
         image, profile = _cmyk_to_rgb(image, profile), None
+    elif image.mode in ('I', 'F'):
+        raise PictureError('holds 32 bits a channel: convert it to 16 or 8')
     elif image.mode not in ('L', 'LA', 'RGB', 'RGBA'):
         transparent = 'transparency' in image.info or image.mode.endswith(('a', 'A'))
         if image.mode == 'P' and not transparent:
@@ -121,7 +138,7 @@ def _decode_8_bits(image: Image.Image) -> Picture:
             image = image.convert('RGBA' if transparent else 'RGB')
     elif image.mode in ('L', 'RGB') and 'transparency' in image.info:
         image = image.convert(image.mode + 'A')
-    return Picture(np.asarray(image), profile, _exif_bytes(image.getexif()))
+    return np.asarray(image), profile
 
 
 def _cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -139,36 +156,47 @@ def _has_16_bits(data: bytes, image: Image.Image) -> bool:
         return data[24] == 16  # bit depth in the header
     if image.format == 'TIFF':
         return set(image.tag_v2.get(258, ())) == {16}  # BitsPerSample
-    return image.mode.startswith('I;16')
+    return image.mode.startswith('I;16') or (image.format, image.mode) == ('PPM', 'I')
 
 
-def _decode_16_bits(data: bytes, image: Image.Image) -> Picture:
+def _decode_16_bits(data: bytes, image: Image.Image) -> tuple[np.ndarray, bytes | None]:
     """Decode with OpenCV, because Pillow cuts colours of 16 bits down to 8."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image.format == 'PPM':  # grey; Pillow, unlike OpenCV, knows the value that is white
+        return np.asarray(image).astype(np.uint16), None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16:
         raise PictureError('holds 16 bits a channel in a way that cannot be read: convert it to PNG')
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
         if image.mode == 'LA':
             pixels = pixels[..., [0, 3]]
-    exif = image.getexif()
-    orientation = exif.pop(ExifTags.Base.Orientation, 1)
+    return pixels, image.info.get('icc_profile')
+
+
+def _read_exif(image: Image.Image, path: Path) -> tuple[int, bytes | None]:
+    """Give the orientation (1 to 8) and everything else."""
+    try:
+        exif = image.getexif()
+        orientation = exif.pop(ExifTags.Base.Orientation, 1)
+        return orientation, exif.tobytes() if exif else None
+    except Exception as error:  # damaged EXIF fails in any way, and is no reason to do without the picture
+        logger.warning(f'{path}: EXIF data are damaged and left out ({error}).')
+        return 1, None
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in _TRANSPOSED:
         pixels = pixels.swapaxes(0, 1)
     if orientation in _FLIPPED_VERTICALLY:
         pixels = pixels[::-1]
     if orientation in _FLIPPED_HORIZONTALLY:
         pixels = pixels[:, ::-1]
-    return Picture(np.ascontiguousarray(pixels), image.info.get('icc_profile'), _exif_bytes(exif))
-
-
-def _exif_bytes(exif: Image.Exif) -> bytes | None:
-    return exif.tobytes() if exif else None
+    return np.ascontiguousarray(pixels)
 
 
 def _encode(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
     if pixels.dtype == np.uint16:
-        return _encode_16_bits(suffix, pixels, picture.icc_profile)
+        return _encode_16_bits(suffix, pixels, picture)
     options = {'icc_profile': picture.icc_profile} if picture.icc_profile else {}
     if picture.exif and suffix != '.bmp':
         options['exif'] = picture.exif
@@ -184,18 +212,41 @@ def _encode(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def _encode_16_bits(suffix: str, pixels: np.ndarray, icc_profile: bytes | None) -> bytes:
+def _encode_16_bits(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
+    """Encode with OpenCV, because Pillow cannot, and add what OpenCV leaves out."""
     if pixels.ndim == 3:
         if pixels.shape[2] == 2:
             pixels = pixels[..., [0, 0, 0, 1]]
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     encoded, buffer = cv2.imencode(suffix, pixels)
     if not encoded:
-        raise PictureError(f'cannot be encoded as {suffix} with 16 bits a channel')
+        raise ValueError('OpenCV refuses')
     data = buffer.tobytes()
-    if icc_profile and suffix == '.png':
-        body = b'iCCP' + b'ICC profile\0\0' + zlib.compress(icc_profile)
-        chunk = struct.pack('>I', len(body) - 4) + body + struct.pack('>I', zlib.crc32(body))
-        after_header = 33  # signature and IHDR
-        data = data[:after_header] + chunk + data[after_header:]
+    if suffix == '.png':
+        if picture.exif:
+            data = _add_png_chunk(data, b'eXIf', picture.exif.removeprefix(b'Exif\0\0'))
+        if picture.icc_profile:
+            data = _add_png_chunk(data, b'iCCP', b'ICC profile\0\0' + zlib.compress(picture.icc_profile))
+    elif picture.icc_profile:
+        data = _add_tiff_tag(data, 34675, picture.icc_profile)
     return data
+
+
+def _add_png_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
+    """Add a chunk after the header (PNG specification, section 5.3)."""
+    chunk = struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
+    after_header = 33  # signature and IHDR
+    return data[:after_header] + chunk + data[after_header:]
+
+
+def _add_tiff_tag(data: bytes, tag: int, content: bytes) -> bytes:
+    """Add a tag of undefined type to a little-endian file: a new directory at the end (TIFF 6.0, section 2)."""
+    (directory,) = struct.unpack_from('<I', data, 4)
+    (count,) = struct.unpack_from('<H', data, directory)
+    entries = [data[start : start + 12] for start in range(directory + 2, directory + 2 + 12 * count, 12)]
+    data += bytes(len(data) % 2) + content
+    entries.append(struct.pack('<HHII', tag, 7, len(content), len(data) - len(content)))
+    entries.sort(key=lambda entry: struct.unpack_from('<H', entry))
+    data += bytes(len(data) % 2)
+    entries.insert(0, struct.pack('<H', count + 1))
+    return data[:4] + struct.pack('<I', len(data)) + data[8:] + b''.join(entries) + bytes(4)

@@ -64,7 +64,8 @@ class Restorer:
             A picture of the same shape and type. Alpha is passed on as it is.
 
         Raises:
-            ValueError: if ``image`` is none of these, or in colour where the network is for grey pictures.
+            ValueError: if ``image`` is none of these, or in colour where the network is for grey pictures; if the
+                result holds NaN.
         """
         if image.dtype not in (np.uint8, np.uint16) or image.size == 0 or image.shape[2:] not in ((), (2,), (3,), (4,)):
             raise ValueError(f'a picture is uint8 or uint16, (H, W) or (H, W, 2 to 4), not {image.dtype} {image.shape}')
@@ -75,6 +76,8 @@ class Restorer:
         plain = image.reshape(*image.shape[:2], -1)[..., :colours]
         x = np.broadcast_to(plain, (*plain.shape[:2], self.num_in_ch)).transpose(2, 0, 1)
         y = self.restore(x.astype(np.float32)[None] / np.float32(peak))[0].transpose(1, 2, 0).clip(0, 1)
+        if np.isnan(y.sum()):
+            raise ValueError(f'the network gives no numbers (NaN) in {self.dtype}: take float32, or other weights')
         if colours < y.shape[2]:
             y = y @ LUMA[:, None]
         restored = np.rint(y * np.float32(peak)).astype(image.dtype)
