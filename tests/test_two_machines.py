@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from host_training import DEMO, NAME, TRAIN, assert_same_weights, check_checkpoints, logged, run, small, start
@@ -40,8 +41,29 @@ def machines() -> Iterator[list[str]]:
             subprocess.run(['ip', 'netns', 'delete', name], check=False, capture_output=True)
 
 
+def by_torchrun(number: int, folder: Path) -> list[str]:
+    """Start the process of a machine as torchrun does."""
+    return [
+        'env', f'GLOO_SOCKET_IFNAME={CABLE}', sys.executable, '-m', 'torch.distributed.run', '--nnodes=2',
+        '--nproc_per_node=1', '--rdzv_backend=c10d', f'--rdzv_endpoint={ADDRESSES[0]}:29500', '--rdzv_id=test',
+        f'--rdzv_conf=is_host={1 - number}', f'--local_addr={ADDRESSES[number]}',  # the machines have no names
+    ]
+
+
+def by_slurm(number: int, folder: Path) -> list[str]:
+    """Start the process of a machine as slurm's srun does, in the environment that it sets."""
+    scontrol = folder / 'scontrol'
+    scontrol.write_text(f'#!/bin/sh\nprintf "{ADDRESSES[0]}\\n{ADDRESSES[1]}\\n"\n')
+    scontrol.chmod(0o755)
+    return [
+        'env', f'GLOO_SOCKET_IFNAME={CABLE}', f'SLURM_PROCID={number}', 'SLURM_NTASKS=2', 'SLURM_NODELIST=machine[0-1]',
+        f'PATH={folder}{os.pathsep}{os.environ["PATH"]}', sys.executable,
+    ]
+
+
 @pytest.mark.heavy
-def test_two_machines_do_what_one_process_does(machines, small_lmdb, tmp_path):
+@pytest.mark.parametrize(('start_by', 'launcher'), [(by_torchrun, 'pytorch'), (by_slurm, 'slurm')])
+def test_two_machines_do_what_one_process_does(start_by, launcher, machines, small_lmdb, tmp_path):
     options = tmp_path / 'sgd.yml'  # Adam would blow up the rounding of gradients that are all but zero
     options.write_text(re.sub(r'type: Adam\n( +lr:).*\n.*betas.*', r'type: SGD\n\1 0.05', DEMO.read_text()))
     one, two = tmp_path / 'one', tmp_path / 'two'
@@ -54,15 +76,10 @@ def test_two_machines_do_what_one_process_does(machines, small_lmdb, tmp_path):
         folder.mkdir()
     processes, outputs = [], []
     try:
-        for number, (machine, address) in enumerate(zip(machines, ADDRESSES, strict=True)):
+        for number, machine in enumerate(machines):
             outputs.append(tmp_path / f'output{number}')
-            torchrun = [
-                sys.executable, '-m', 'torch.distributed.run', '--nnodes=2', '--nproc_per_node=1', '--rdzv_id=test',
-                '--rdzv_backend=c10d', f'--rdzv_endpoint={ADDRESSES[0]}:29500', f'--local_addr={address}',
-                f'--rdzv_conf=is_host={1 - number}',  # by its name, this machine is neither of the two
-            ]
-            command = ['ip', 'netns', 'exec', machine, 'env', f'GLOO_SOCKET_IFNAME={CABLE}', *torchrun]
-            command += ['-m', 'basicsr.train', '-opt', options, '--launcher', 'pytorch', *overrides(2)]
+            command = ['ip', 'netns', 'exec', machine, *start_by(number, tmp_path), '-m', 'basicsr.train', '-opt',
+                       options, '--launcher', launcher, *overrides(2)]
             processes.append(start(command, two, outputs[-1]))
         for process, output in zip(processes, outputs, strict=True):
             assert process.wait(timeout=240) == 0, output.read_text()
