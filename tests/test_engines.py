@@ -99,6 +99,15 @@ def test_engine_that_is_not_installed(monkeypatch):
     assert choose_engine('auto', 'bfloat16') == 'torch'
 
 
+def test_float16_is_for_graphics_cards(monkeypatch):
+    with pytest.raises(EngineError, match='float16 needs torch and a CUDA device'):
+        choose_engine('auto', 'float16')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert choose_engine('auto', 'float16') == choose_engine('torch', 'float16') == 'torch'
+    with pytest.raises(EngineError, match='engine openvino: float16 needs torch'):
+        choose_engine('openvino', 'float16')
+
+
 def test_restorer_with_another_engine(generator):
     image = np.random.default_rng(0).integers(0, 255, (70, 64, 4), np.uint8)
     assert np.abs(Restorer(generator, 'onnx')(image).astype(int) - Restorer(generator)(image)).max() <= 1

@@ -136,6 +136,16 @@ def test_moments_survive_a_large_mean():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_float16_stays_close(variant):
+    """As on a GPU, which takes a picture at once."""
+    generator = make_generator(variant=variant)
+    pictures = torch.rand(1, 3, 100, 75)
+    error = (FoldedCSR(generator).compute_in(torch.float16)(pictures).float() - generator(pictures)).abs()
+    assert 0 < error.mean() < 0.002
+
+
+@torch.no_grad()
 @pytest.mark.parametrize('walk', WALKS)
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_bfloat16_takes_little_contrast(variant, walk):

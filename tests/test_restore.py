@@ -127,6 +127,18 @@ def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
     assert np.abs(tiled.astype(int) - Restorer(generator)(image)).mean() < 8
 
 
+def test_tiles_of_different_brightness_fade_into_one_another():
+    """What each tile's own statistics shift is spread over the overlap: no jump that the eye takes for an edge."""
+    pictures = (data.astronaut()[:192, :416].transpose(2, 0, 1)[None] / 255).astype(np.float32)
+    tiled = restore_in_tiles(lambda tile: tile - tile.mean(), pictures, size=256, overlap=96)
+    shifts = (tiled - pictures)[0, 0, 0]
+    (_, stop, _), (start, *_) = spans(416, 256, 96)
+    step = abs(pictures[..., :stop].mean() - pictures[..., start:].mean())
+    assert step > 8 / 255  # side by side, they would show
+    assert abs(shifts[-1] - shifts[0]) == pytest.approx(step, rel=1e-3)
+    assert np.abs(np.diff(shifts)).max() < step / 96 + 1e-6
+
+
 @pytest.mark.parametrize('length', [10, 64, 65, 100, 127, 1000])
 def test_spans_cover_everything_once(length):
     total = np.zeros(length)

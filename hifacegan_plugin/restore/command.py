@@ -105,11 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def work_through(restorer: Restorer, tasks: list[Task], arguments: argparse.Namespace) -> Tally:
     """Restore the files of this process, whatever happens to single ones."""
-    done_before, failures = 0, []
+    waiting = [task for task in tasks if not (arguments.resume and task.target.exists())]
+    done_before, failures = len(tasks) - len(waiting), []
     position = int(os.environ.get('LOCAL_RANK', 0))
     with logging_redirect_tqdm([logging.getLogger('basicsr')]):
-        for task in tqdm(tasks, unit='picture', disable=None, position=position):
-            if arguments.resume and task.target.exists():  # asked now, because another run may be at work beside this
+        for task in tqdm(waiting, unit='picture', disable=None, position=position):
+            if arguments.resume and task.target.exists():  # meanwhile, by another run beside this
                 done_before += 1
                 continue
             try:
