@@ -263,6 +263,14 @@ def test_best_is_sought_among_the_complete():
     assert tables.format_figure(rows[1], 'm') == '3.000 [0.0000, 0.0000] (1 of 2)'
 
 
+def test_a_picture_that_nobody_can_be_measured_on_counts_against_nobody():
+    values = {'a': {'x': 1., 'y': 3.}, 'b': {'x': 2.}, 'c': {'x': 4., 'y': 2.}}
+    rows = [Row(label, 3, 3, {'m': Figure(np.mean([*of.values()]), 0, 0, len(of))}, {'m': of})
+            for label, of in values.items()]
+    assert [row.label for row in best_rows(rows, 'm', higher=False)] == ['a']
+    assert [row.label for row in best_rows(rows[:2], 'm', higher=True)] == ['a']  # b lacks y
+
+
 @pytest.mark.parametrize('network', [
     CSRGenerator(num_feat=4), nn.Conv2d(3, 8, 3, padding=1), nn.MultiheadAttention(8, 2, batch_first=True)
 ], ids=['csr', 'conv', 'attention'])

@@ -111,8 +111,13 @@ def _figure(options: dict[str, Any], metric: str, measurements: list[Measurement
 
 
 def best_rows(rows: list[Row], metric: str, higher: bool) -> list[Row]:
-    """Give the rows with the best mean of a metric, among those that it was measured for on every picture."""
-    complete = [row for row in rows if metric in row.figures and row.figures[metric].pictures == row.pictures]
+    """Give the rows with the best mean of a metric, among those measured on every picture that any was measured on.
+
+    A picture without a face has no figure of some metrics, whoever restored it.
+    """
+    measured = [row for row in rows if metric in row.figures]
+    names = {name for row in measured for name in row.values.get(metric, ())}  # none: of the set as a whole
+    complete = [row for row in measured if row.figures[metric].pictures == (len(names) or row.pictures)]
     if not complete:
         return []
     best = (max if higher else min)(row.figures[metric].mean for row in complete)

@@ -14,7 +14,8 @@ from hifacegan_plugin.compare.results import Figure, Row, best_rows
 from hifacegan_plugin.compare.test_sets import PictureSet
 
 NOTES = (
-    'Means over the pictures with their 95 % bootstrap interval; bold: best of those measured on every picture. '
+    'Means over the pictures with their 95 % bootstrap interval; bold: best of those measured on all pictures that '
+    'any was measured on. '
     'GFLOP: 10^9 operations of convolutions, matrix products and normalisations, a multiply-add being two. '
     'Time: median of a picture, after a warm-up, from 8-bit picture to 8-bit picture. '
     'Memory: peak while restoring, weights included, beyond what the process took before. '
