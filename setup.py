@@ -29,8 +29,8 @@ setup(
         'pillow>=9.4',
         'pyyaml>=6.0',
         'safetensors>=0.4.3',
-        'torch>=2.4',
-        'torchvision>=0.19',
+        'torch>=2.6',
+        'torchvision>=0.21',
         'tqdm>=4.62',
     ],
     extras_require={
