@@ -12,6 +12,7 @@ import torch
 import torchvision
 from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
+from conftest import REPOSITORY
 from skimage import data
 
 from hifacegan_plugin import metrics
@@ -147,3 +148,12 @@ def test_direction_of_a_metric_in_an_options_file(options, expected):
 def test_a_wrong_direction_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         direction(options)
+
+
+def test_the_documentation_states_the_same():
+    lines = (REPOSITORY / 'docs/comparison.md').read_text().splitlines()
+    for kind, facts in METRICS.items():
+        low, high = facts.range
+        span = f'[{low}, {high}]' if math.isfinite(high) else f'[{low}, ∞)'
+        cells = (facts.name, f'`{kind}`', f'{span} {facts.unit}'.strip(), facts.better, facts.source, facts.needs)
+        assert f'| {" | ".join(cells)} |'.replace('|  |', '| |') in lines
