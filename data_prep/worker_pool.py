@@ -35,7 +35,7 @@ def process_pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def _prepare_worker() -> None:
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(0)  # 1 would wait for ever for threads of OpenCV that the fork has left behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent alone decides
     parent = multiprocessing.parent_process()
 

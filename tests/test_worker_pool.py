@@ -1,0 +1,21 @@
+"""data_prep/worker_pool.py."""
+
+import subprocess
+import sys
+
+from conftest import REPOSITORY
+
+AFTER_THREADS_OF_OPENCV = """
+import cv2, numpy as np, worker_pool
+cv2.setNumThreads(2)
+for _ in range(20):
+    cv2.GaussianBlur(np.zeros((1500, 1500, 3)), (0, 0), 3)
+with worker_pool.process_pool(2) as pool:
+    print(list(pool.map(abs, [-1, 2, -3])))
+"""
+
+
+def test_a_pool_works_where_opencv_has_run_threads_before():
+    result = subprocess.run([sys.executable, '-c', AFTER_THREADS_OF_OPENCV], cwd=REPOSITORY / 'data_prep', text=True,
+                            capture_output=True, check=True, timeout=60)
+    assert result.stdout == '[1, 2, 3]\n'
