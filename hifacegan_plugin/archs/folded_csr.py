@@ -289,7 +289,7 @@ class FoldedCSR(nn.Module):
 def reflect(x: Tensor, axis: int, length: int) -> Tensor:
     """Lengthen an axis to a multiple of 32, by reflection.
 
-    Gathered by index, which OpenVINO does in float32 whatever it computes in; padding it does not.
+    Gathered by index, which OpenVINO does in float32 where it is told to; padding it does not.
     """
     index = torch.arange(length + -length % DOWNSCALE, device=x.device)
     return x.index_select(axis, torch.minimum(index, 2 * (length - 1) - index))

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -121,6 +122,22 @@ def write_openvino(generator: CSRGenerator, path: Path) -> None:
         network = openvino.convert_model(FoldedCSR(generator), example_input=(example,))
     network.reshape([-1, generator.num_in_ch, -1, -1])
     openvino.save_model(network, path, compress_to_fp16=False)
+    keep_start_in_float32(path)
+
+
+def keep_start_in_float32(path: Path) -> None:
+    """Have OpenVINO compute what comes before the first ReLU in float32, whatever it computes the rest in.
+
+    That is the first convolution and its normalisation, for the reason that :meth:`FoldedCSR.compute_in` gives. The
+    attribute cannot be set from Python. OpenVINO before 2026 does not know it and passes over it.
+    """
+    network = ElementTree.parse(path)
+    for layer in network.iterfind('layers/layer'):  # each after those that it reads
+        if layer.get('type') == 'ReLU':
+            break
+        attributes = {'name': 'DisablePrecisionConversion', 'version': '0', 'value': 'dynamic:bf16,f16'}
+        ElementTree.SubElement(ElementTree.SubElement(layer, 'rt_info'), 'attribute', attributes)
+    network.write(path)
 
 
 def load_openvino(path: Path, dtype: str) -> Engine:
