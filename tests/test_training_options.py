@@ -183,6 +183,19 @@ def test_parts_learn_at_rates_of_their_own_or_not_at_all(options):
         assert {rates[id(p)] for p in model.net_g.get_submodule(part).parameters()} == {rate}
 
 
+def test_without_factors_all_parts_learn_at_one_rate(options):
+    options['train']['lr_factors'] = None  # as YAML reads `~` or nothing
+    (group,) = built(options).optimizer_g.param_groups
+    assert group['lr'] == options['train']['optim_g']['lr']
+
+
+@pytest.mark.parametrize('factors', [0.1, ['blocks'], {'blocks': '1e-1'}])
+def test_factors_that_are_no_numbers_by_name_are_refused(options, factors):
+    options['train']['lr_factors'] = factors
+    with pytest.raises(ValueError, match='train: lr_factors: give numbers by name'):
+        built(options)
+
+
 def test_a_part_that_is_not_there_is_named(options):
     options['train']['lr_factors'] = {'encoder': 0}
     with pytest.raises(ValueError, match=r"no part 'encoder'. It has: blocks, start, suppression, to_picture"):

@@ -12,12 +12,26 @@ from hifacegan_plugin.archs.published_layouts import to_plugin_layout, without_m
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
+def read_lr_factors(train_options: dict[str, Any]) -> dict[str, float]:
+    """Give ``train: lr_factors``, factors of the learning rate by name of a part; absent or null, there are none.
+
+    Raises:
+        ValueError: it is something else than numbers by name.
+    """
+    factors = train_options.get('lr_factors')
+    if factors is None:
+        return {}
+    if not isinstance(factors, dict) or not all(isinstance(factor, (int, float)) for factor in factors.values()):
+        raise ValueError(f'train: lr_factors: give numbers by name, as {{blocks.6: 0.1}}, not {factors!r}.')
+    return factors
+
+
 def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
     """Freeze the parts of a network whose rate has the factor 0.
 
     Args:
         network: the generator.
-        factors: ``train: lr_factors``, factors of the learning rate by name of a part, e.g. ``blocks.6``.
+        factors: factors of the learning rate by name of a part, e.g. ``blocks.6``.
 
     Raises:
         ValueError: the network has no such part; names those that it has.

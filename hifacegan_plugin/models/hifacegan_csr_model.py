@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hifacegan_plugin.metrics.measure import check_metric
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
 from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
-from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups
+from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups, read_lr_factors
 from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, factor_at
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
@@ -71,12 +71,13 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
     def _prepare_generator(self, network: nn.Module) -> None:
         """Let the generator grow, freeze parts of it and save memory, as the options under ``train`` ask."""
         train_opt = self.opt['train']
-        freeze_parts(network, train_opt.get('lr_factors', {}))
+        self.lr_factors = read_lr_factors(train_opt)
+        freeze_parts(network, self.lr_factors)
         self.milestones = train_opt.get('progressive') or []
         if self.milestones:
             check_progressive(network, self.milestones)
             network.add_coarse_outputs()
-            set_phase(network, halvings_at(1, self.milestones), train_opt.get('lr_factors', {}))
+            set_phase(network, halvings_at(1, self.milestones), self.lr_factors)
         if train_opt.get('gradient_checkpointing', False):
             if not hasattr(network, 'gradient_checkpointing'):
                 raise ValueError(f'train: gradient_checkpointing: {type(network).__name__} does not support it.')
@@ -137,8 +138,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
 
     def setup_optimizers(self) -> None:
         """Build the optimiser of the generator and, where there is one, of the discriminator."""
-        factors = self.opt['train'].get('lr_factors', {})
-        groups = {'g': parameter_groups(self.get_bare_model(self.net_g), factors)}
+        groups = {'g': parameter_groups(self.get_bare_model(self.net_g), self.lr_factors)}
         if self.cri_gan:
             groups['d'] = [{'params': list(self.net_d.parameters())}]
         for label, parameters in groups.items():
@@ -205,7 +205,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         network = self.get_bare_model(self.net_g)
         if self.milestones and halvings != network.halvings:
             logger.info(f'Iteration {current_iter}: the generator grows to 1/{2**halvings} of the size.')
-            set_phase(network, halvings, self.opt['train'].get('lr_factors', {}))
+            set_phase(network, halvings, self.lr_factors)
             self.net_g = super().model_to_device(network)  # other parameters have gradients to exchange now
         if self.milestones and self.ema_decay > 0:
             self.net_g_ema.halvings = halvings
