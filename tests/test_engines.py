@@ -51,6 +51,14 @@ def test_engines_agree_on_any_batch_and_size(generator, name, dtype, tolerance):
         assert np.abs(output - expected).max() < tolerance
 
 
+@pytest.mark.heavy
+def test_compiled_engine_agrees_with_torch(generator):
+    pictures = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = generator(pictures).numpy()
+    assert np.abs(open_engine('compiled', generator, 'float32')(pictures.numpy()) - expected).max() < 1e-4
+
+
 def test_bfloat16_stays_close(generator):
     pictures = torch.rand(1, 3, 128, 128)
     with torch.no_grad():
