@@ -51,6 +51,13 @@ def small(database: Path, iterations: int, **others: object) -> list[str]:
     return ['--force_yml', *(f'{key}={value}' for key, value in options.items())]
 
 
+def write_sgd_options(folder: Path) -> Path:
+    """Write the demo's options with SGD: Adam would blow up the rounding of gradients that are all but zero."""
+    options = folder / 'sgd.yml'
+    options.write_text(re.sub(r'type: Adam\n( +lr:).*\n.*betas.*', r'type: SGD\n\1 0.05', DEMO.read_text()))
+    return options
+
+
 def logged(output: str) -> dict[int, str]:
     """Learning rate by iteration, as the host's log prints them."""
     return {int(n): rate for n, rate in re.findall(r'iter: +(\d+), lr:\(([\d.e+-]+),', output)}
