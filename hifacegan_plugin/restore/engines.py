@@ -38,8 +38,8 @@ def choose_engine(name: str, dtype: str) -> str:
     """
     cuda = torch.cuda.is_available()
     if name == 'auto':
-        # In float32 torch is about as fast as the others, starts at once and needs the least memory. Only OpenVINO
-        # gains from the bfloat16 units of a processor.
+        # In float32 torch is about as fast as the others, starts at once and needs the least memory. OpenVINO gains
+        # most from the bfloat16 units of a processor.
         name = 'openvino' if dtype == 'bfloat16' and not cuda and find_spec('openvino') else 'torch'
     if name not in ENGINES:
         raise EngineError(f'engine {name!r}: take one of auto, {", ".join(ENGINES)}.')
