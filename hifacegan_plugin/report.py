@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 SHEET_PICTURES = 8
+COLUMNS = ('degraded', 'restored', 'truth')  # of a sheet; where the truth is not known, the last is missing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,40 +35,45 @@ def run(arguments: argparse.Namespace) -> int:
     results = Path(opt['path'].get('results_root') or 'results') / opt['name']
     for phase, dataset_opt in opt['datasets'].items():
         dataset = build_dataset({**dataset_opt, 'phase': phase.split('_')[0], 'scale': opt.get('scale', 1)})
-        table, sheet = _report(dataset, results / 'visualization' / dataset_opt['name'], opt)
-        sheet_file = results / f'{dataset_opt["name"]}_degraded_restored_truth.png'
-        cv2.imwrite(str(sheet_file), sheet)
-        print(f'\n{table}\n\nPictures, degraded | restored | truth: {sheet_file}')
+        table, rows = _report(dataset, results / 'visualization' / dataset_opt['name'], opt)
+        columns = COLUMNS[: len(rows[0])]
+        sheet_file = results / f'{dataset_opt["name"]}_{"_".join(columns)}.png'
+        cv2.imwrite(str(sheet_file), _stack([np.hstack(row) for row in rows]))
+        print(f'\n{table}\n\nPictures, {" | ".join(columns)}: {sheet_file}')
     return 0
 
 
-def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, np.ndarray]:
-    """Measure the degraded and the restored pictures of a test set against the truth, and draw the first of them."""
+def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[list[np.ndarray]]]:
+    """Measure the degraded and the restored pictures of a test set, and give the table and the first of them.
+
+    Returns:
+        Markdown, and for each picture what stands in :data:`COLUMNS`, uint8 BGR ``(H, W, 3)``.
+    """
     from basicsr.utils import tensor2img
 
     from hifacegan_plugin.metrics.measure import Meter
 
     suffix = opt['val'].get('suffix') or opt['name']
-    meter = Meter(opt['val']['metrics'])
+    meter = Meter(opt['val'].get('metrics') or {})
     measurements: dict[str, list] = {'degraded': [], 'restored': []}
     rows = []
     for item in tqdm(dataset, desc='measure', unit='picture', total=len(dataset)):
         name = Path(item['lq_path']).stem
-        truth, degraded = tensor2img(item['gt']), tensor2img(item['lq'])
-        if degraded.shape != truth.shape:
-            degraded = cv2.resize(degraded, truth.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        truth, degraded = tensor2img(item['gt']) if 'gt' in item else None, tensor2img(item['lq'])
         restored = cv2.imread(str(folder / f'{name}_{suffix}.png'))
         if restored is None:
             raise SystemExit(
                 f'{folder}/{name}_{suffix}.png is missing: run `python -m basicsr.test -opt ...` with this options '
                 'file first, with val: save_img: true.'
             )
+        if degraded.shape != restored.shape:
+            degraded = cv2.resize(degraded, restored.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         measurements['degraded'].append(meter.measure(name, degraded, truth))
         measurements['restored'].append(meter.measure(name, restored, truth))
         if len(rows) < SHEET_PICTURES:
-            rows.append(np.hstack([degraded, restored, truth]))
+            rows.append([degraded, restored] if truth is None else [degraded, restored, truth])
     summaries = {side: meter.summarise(measured) for side, measured in measurements.items()}
-    return _table(f'{dataset.opt["name"]}, {len(dataset)} pictures', summaries), _stack(rows)
+    return _table(f'{dataset.opt["name"]}, {len(dataset)} pictures', summaries), rows
 
 
 def _table(title: str, summaries: dict[str, dict[str, float]]) -> str:
