@@ -12,13 +12,13 @@ from hifacegan_plugin.archs.published_layouts import to_plugin_layout, without_m
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
-def read_lr_factors(train_options: dict[str, Any]) -> dict[str, float]:
+def read_lr_factors(train_opt: dict[str, Any]) -> dict[str, float]:
     """Give ``train: lr_factors``, factors of the learning rate by name of a part; absent or null, there are none.
 
     Raises:
         ValueError: it is something else than numbers by name.
     """
-    factors = train_options.get('lr_factors')
+    factors = train_opt.get('lr_factors')
     if factors is None:
         return {}
     if not isinstance(factors, dict) or not all(isinstance(factor, (int, float)) for factor in factors.values()):
