@@ -1,9 +1,9 @@
-"""Write the pictures that scikit-image ships to two folders: some to train on, others to test with.
+"""Write pictures to train on and pictures to test with to two folders: photographs of scikit-image, and dead leaves.
 
     python data_prep/make_demo_pictures.py -o datasets/demo
 
-Nothing is downloaded. The pictures are few and small: enough to watch a training work, not to get a good network.
-Their sources and licences are listed by scikit-image (skimage/data/README.txt).
+Nothing is downloaded. Photographs are few and half of them grey: dead leaves beside them teach a network colours.
+Sources and licences of the photographs are listed by scikit-image (skimage/data/README.txt).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from dead_leaves import draw_dead_leaves
 from skimage import color, data, io
 
 TRAIN = (
@@ -23,6 +24,8 @@ HELD_OUT = {  # name in scikit-image: top left corners of the squares that are c
     'coffee': ((20, 60), (130, 300)),
 }
 SIDE = 256
+LEAVES = 12  # pictures of dead leaves to train on
+LEAVES_SIDE = 512
 
 
 def load(name: str) -> np.ndarray:
@@ -42,11 +45,14 @@ def main() -> None:
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name in TRAIN:
         io.imsave(folder / 'train' / f'{name}.png', load(name), check_contrast=False)
+    for number in range(LEAVES):
+        picture = draw_dead_leaves(LEAVES_SIDE, np.random.default_rng(number))
+        io.imsave(folder / 'train' / f'leaves{number + 1:02}.png', picture, check_contrast=False)
     for name, corners in HELD_OUT.items():
         for number, (top, left) in enumerate(corners, 1):
             square = load(name)[top : top + SIDE, left : left + SIDE]
             io.imsave(folder / 'heldout' / f'{name}{number}.png', square, check_contrast=False)
-    print(f'{len(TRAIN)} pictures to train on, {sum(map(len, HELD_OUT.values()))} to test with: {folder}')
+    print(f'{len(TRAIN) + LEAVES} pictures to train on, {sum(map(len, HELD_OUT.values()))} to test with: {folder}')
 
 
 if __name__ == '__main__':
