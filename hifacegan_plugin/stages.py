@@ -1,11 +1,12 @@
 """``hifacegan stages``: what each unit of the network restores, as three panels.
 
-The replenishment is steered by guidance at seven places, coarse to fine (the units). Guidance that is mixed from two
-sources shows what each unit adds (Yang et al., arXiv 2005.05005, the visualisation of nested guidance; BasicSR's
-``HiFaceGAN.mixed_guidance_forward``, which mixes the guidance of two pictures). Here the second source is neutral: the
-guidance's own mean over space. It tells the unit nothing about where anything is, yet lies in the range that the unit
-was trained for. The guidance of a grey picture does not: instance normalisation blows the faint border that padding
-leaves in it up to the strength of real features. With ``--mix``, the second source is another picture.
+The replenishment is steered by guidance at several places, coarse to fine (the units: seven in the paper's form).
+Guidance that is mixed from two sources shows what each unit adds (Yang et al., arXiv 2005.05005, the visualisation of
+nested guidance; BasicSR's ``HiFaceGAN.mixed_guidance_forward``, which mixes the guidance of two pictures). Here the
+second source is neutral: the guidance's own mean over space. It tells the unit nothing about where anything is, yet
+lies in the range that the unit was trained for. The guidance of a grey picture does not: instance normalisation blows
+the faint border that padding leaves in it up to the strength of real features. With ``--mix``, the second source is
+another picture.
 
 The start of the replenishment is always that of the picture: the panel at n = 0 shows what it does unsteered.
 """
@@ -22,11 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hifacegan_plugin.archs.csr_arch import BLOCK_LEVELS, DOWNSCALE, MIN_SIZE, CSRGenerator
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
 from hifacegan_plugin.atomic import whole_file
 from hifacegan_plugin.weights import WeightsError, load_generator
 
-UNITS = len(BLOCK_LEVELS)
 LABEL_HEIGHT = 24  # pixels above each picture of a panel
 MARGIN = 6
 
@@ -70,7 +71,7 @@ def draw_panels(generator: CSRGenerator, picture: np.ndarray, other: np.ndarray 
         other: picture of the same size whose guidance takes the place of the neutral one.
 
     Returns:
-        Panels, uint8 RGB ``(h, w, 3)``: ``progressive``, with the picture's guidance for the first n units, n = 0 to 7;
+        Panels, uint8 RGB ``(h, w, 3)``: ``progressive``, with the picture's guidance for the first n units, n = 0 up;
         ``left_out``, with all but one unit steered by the picture, and below it how much the result changes;
         ``suppression``, the importance that each suppression module gives to each place (not for the variant
         ``spade``, which has none; in ``lip_spade`` they only shape the start, not the guidance).
@@ -91,13 +92,14 @@ def draw_panels(generator: CSRGenerator, picture: np.ndarray, other: np.ndarray 
             out = generator.replenish(start, mixed) + (x if generator.global_residual else 0)
             return _to_picture(out)[:picture.shape[0], :picture.shape[1]]
 
-        progressive = [restore([unit < n for unit in range(UNITS)]) for n in range(UNITS + 1)]
-        without = [restore([unit != left_out for unit in range(UNITS)]) for left_out in range(UNITS)]
+        units = range(len(guidance))
+        progressive = [restore([unit < n for unit in units]) for n in range(len(units) + 1)]
+        without = [restore([unit != left_out for unit in units]) for left_out in units]
         importance = [] if generator.variant == 'spade' else importance_maps(generator, x)
 
     full = progressive[-1]
     sides = [f'unit {unit + 1}, H/{2 ** level}' if level else f'unit {unit + 1}, H'
-             for unit, level in enumerate(BLOCK_LEVELS)]
+             for unit, level in enumerate(generator.form.block_levels)]
     panels = {
         'progressive': _grid([
             [_label('input', picture), *(_label(f'n = {n}', image) for n, image in enumerate(progressive))],
@@ -122,7 +124,8 @@ def importance_maps(generator: CSRGenerator, x: Tensor) -> list[np.ndarray]:
         x: a picture ``(1, C, H, W)``, H and W multiples of 32.
 
     Returns:
-        Five maps ``(H / 2^i, W / 2^i)`` from -6 (passed over) to 6 (kept); Gao et al., "LIP", ICCV 2019, equation 4.
+        A map ``(H / 2^i, W / 2^i)`` for each module, from -6 (passed over) to 6 (kept); Gao et al., "LIP", ICCV
+        2019, equation 4.
     """
     levels = generator.suppression(x)
     return [module.pool.importance(level).log().mean(1)[0].numpy()

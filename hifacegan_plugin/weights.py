@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hifacegan_plugin.archs.csr_arch import BLOCK_WIDTHS, CSRGenerator
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_form import FORMS
 from hifacegan_plugin.archs.published_layouts import read_generator_options
 from hifacegan_plugin.atomic import whole_file
 
@@ -99,8 +100,9 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRGenerator:
     """Make the network that a state dict belongs to, with these weights, in eval() mode.
 
-    Width, variant and channels are read off the weights. ``norm`` and ``global_residual`` are taken from ``options``,
-    else from what is marked beside the weights, else they are ``batch`` and False, as in all published files.
+    Width, variant, preset and channels are read off the weights. ``norm`` and ``global_residual`` are taken from
+    ``options``, else from what is marked beside the weights, else they are ``batch`` and False, as in all published
+    files.
 
     Raises:
         WeightsError: if these are not the weights of a whole :class:`CSRGenerator`.
@@ -109,8 +111,8 @@ def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]
     try:
         read = read_generator_options(state_dict) | untraced
         halvings = read.pop('halvings', 0)
-        deepest = 9 * (BLOCK_WIDTHS[0] * read['num_feat']) ** 2  # numbers in a convolution of the first block
-        if sum(value.numel() for value in state_dict.values()) < deepest:  # before memory is taken for the network
+        width = FORMS[read['preset']].block_widths[0] * read['num_feat']  # of a convolution of the first block
+        if sum(value.numel() for value in state_dict.values()) < 9 * width**2:  # before memory is taken for it
             raise ValueError(f'these are too few numbers for a network of num_feat: {read["num_feat"]}')
         generator = CSRGenerator(**read)
         generator.load_state_dict(state_dict)
@@ -144,7 +146,7 @@ def load_generator(path: str | Path, param_key: str | None = None, **given: Any)
 
 def generator_options(generator: CSRGenerator) -> dict[str, Any]:
     """Give the options of a network as they stand under ``network_g`` in a file."""
-    names = ('num_in_ch', 'num_feat', 'variant', 'norm', 'global_residual')
+    names = ('num_in_ch', 'num_feat', 'variant', 'norm', 'global_residual', 'preset')
     return {'type': type(generator).__name__, **{name: getattr(generator, name) for name in names}}
 
 

@@ -12,6 +12,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
 from small_training import OPTIONS
+from torch.nn.utils.parametrize import is_parametrized
 
 from hifacegan_plugin.archs import CSRGenerator
 
@@ -46,8 +47,8 @@ def lively_generator() -> Callable[..., CSRGenerator]:
             else:
                 torch.nn.init.normal_(parameter, std=0.1)
         for _ in range(30):  # let the power iteration of spectral norm settle on the new weights
-            for block in network.blocks:
-                for conv in (block.conv_0, block.conv_1, getattr(block, 'conv_s', block.conv_0)):
+            for conv in network.modules():
+                if is_parametrized(conv):
                     _ = conv.weight
         return network
 

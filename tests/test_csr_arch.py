@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.archs.csr_arch import NORMS, VARIANTS, normalise
+from hifacegan_plugin.archs.csr_arch import VARIANTS
 from hifacegan_plugin.archs.published_layouts import rename
+from hifacegan_plugin.archs.replenishment import NORMS, normalise
 
 REFERENCES = {
     'csr_ngf10_64': {'num_feat': 10},
@@ -165,6 +166,7 @@ def test_initial_weights_are_xavier_normal_with_a_small_gain():
 @pytest.mark.parametrize(('options', 'message'), [
     ({'variant': 'csrr'}, "variant: 'csrr' is not one of csr, lip_spade, spade"),
     ({'norm': 'layer'}, "norm: 'layer' is not one of batch, syncbatch, instance, rms"),
+    ({'preset': 'slow'}, "preset: 'slow' is not one of paper, fast"),
 ])
 def test_unknown_choices_are_named(options, message):
     with pytest.raises(ValueError, match=message):

@@ -51,6 +51,21 @@ def test_engines_agree_on_any_batch_and_size(generator, name, dtype, tolerance):
         assert np.abs(output - expected).max() < tolerance
 
 
+@pytest.mark.parametrize(
+    ('name', 'dtype', 'tolerance'),
+    [('torch', 'float32', 1e-5), ('onnx', 'float32', 1e-4), ('openvino', 'float32', 1e-3), ('torch', 'bfloat16', 0.2)],
+)
+def test_engines_run_the_fast_form(lively_generator, name, dtype, tolerance):
+    generator = lively_generator(preset='fast').eval()
+    engine = open_engine(name, generator, dtype)
+    for shape in ((1, 3, 64, 64), (2, 3, 101, 70)):
+        pictures = torch.rand(shape)
+        with torch.no_grad():
+            expected = generator(pictures).numpy()
+        assert np.abs(expected - pictures.numpy()).mean() > 0.1
+        assert np.abs(engine(pictures.numpy()) - expected).max() < tolerance
+
+
 @pytest.mark.heavy
 def test_compiled_engine_agrees_with_torch(generator):
     pictures = torch.rand(1, 3, 64, 64)
@@ -87,6 +102,11 @@ def test_export_writes_what_agrees(tmp_path, to, variant, names):
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     model = openvino.Core().read_model(tmp_path / f'a{suffix}')  # which reads both
     assert model.inputs[0].partial_shape.to_string() == '[?,3,?,?]'
+
+
+@pytest.mark.parametrize('to', engines.EXPORTED)
+def test_export_of_the_fast_form(tmp_path, lively_generator, to):
+    assert export(lively_generator(preset='fast'), to, tmp_path / f'a{engines.EXPORTED[to][0]}') < 1e-3
 
 
 def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):

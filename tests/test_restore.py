@@ -127,6 +127,17 @@ def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
     assert np.abs(tiled.astype(int) - Restorer(generator)(image)).mean() < 8
 
 
+@pytest.mark.parametrize('engine', ['torch', 'openvino'])
+def test_tiles_of_the_fast_form_give_the_exact_result(lively_generator, caplog, engine):
+    generator = lively_generator(preset='fast')
+    image = np.ascontiguousarray(data.astronaut()[:300, 20:470])
+    ample = Restorer(generator, engine)
+    scarce = Restorer(generator, engine, memory=256 * 256 * ample._bytes_per_pixel(engine))
+    assert np.abs(ample(image).astype(int) - image).mean() > 1
+    assert np.abs(scarce(image).astype(int) - ample(image)).max() <= (0 if engine == 'torch' else 1)
+    assert not caplog.records
+
+
 def test_tiles_of_different_brightness_fade_into_one_another():
     """What each tile's own statistics shift is spread over the overlap: no jump that the eye takes for an edge."""
     pictures = (data.astronaut()[:192, :416].transpose(2, 0, 1)[None] / 255).astype(np.float32)
@@ -139,18 +150,22 @@ def test_tiles_of_different_brightness_fade_into_one_another():
     assert np.abs(np.diff(shifts)).max() < step / 96 + 1e-6
 
 
-@pytest.mark.parametrize('length', [10, 64, 65, 100, 127, 1000])
-def test_spans_cover_everything_once(length):
+@pytest.mark.parametrize('margin', [0, 12])
+@pytest.mark.parametrize('length', [10, 64, 65, 100, 127, 128, 129, 160, 161, 1000])
+def test_spans_cover_everything_once(length, margin):
     total = np.zeros(length)
-    for start, stop, weights in spans(length, size=64, overlap=16):
-        assert stop - start <= max(64, 16)
+    for start, stop, weights in spans(length, 128, 32, margin):
+        assert stop - start <= 128
+        assert start % 32 == 0
+        if start:
+            assert not weights[:margin].any()
         total[start:stop] += weights
     np.testing.assert_allclose(total, 1, rtol=1e-6)
 
 
 def test_tiles_of_a_pointwise_restoration_leave_no_seam():
     pictures = np.random.default_rng(0).random((1, 3, 100, 230), np.float32)
-    np.testing.assert_allclose(restore_in_tiles(lambda x: x * 2, pictures, 64, 16), pictures * 2, rtol=1e-5)
+    np.testing.assert_allclose(restore_in_tiles(lambda x: x * 2, pictures, 64, 32), pictures * 2, rtol=1e-5)
 
 
 def restore(*arguments):

@@ -26,6 +26,16 @@ def test_model_loader_opens_converted_weights(tmp_path, variant, options):
         assert torch.equal(model(pictures), generator(pictures).clamp(0, 1))
 
 
+def test_model_loader_opens_the_fast_form(tmp_path, lively_generator):
+    generator = lively_generator(preset='fast').eval()
+    torch.save({'params': generator.state_dict()}, tmp_path / 'a.pth')
+    model = spandrel.ModelLoader().load_from_file(tmp_path / 'a.pth')
+    assert (model.tags, model.tiling) == (['4nf', 'fast'], spandrel.ModelTiling.SUPPORTED)
+    pictures = torch.rand(1, 3, 64, 80)
+    with torch.no_grad():
+        assert torch.equal(model(pictures), generator(pictures).clamp(0, 1))
+
+
 @pytest.mark.parametrize('options', [{}, {'norm': 'rms', 'global_residual': True}])
 def test_model_loader_opens_checkpoints_unconverted(tmp_path, lively_generator, options):
     generator = lively_generator(**options).eval()

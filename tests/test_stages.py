@@ -8,7 +8,7 @@ from skimage import data
 
 from hifacegan_plugin import stages
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.archs.csr_arch import BLOCK_LEVELS
+from hifacegan_plugin.archs.csr_form import FORMS
 from hifacegan_plugin.weights import generator_options, write_weights
 
 HEIGHT, WIDTH = 72, 100  # neither is a multiple of 32
@@ -32,18 +32,19 @@ def restored(generator, picture):
         return (generator(x)[0].clamp(0, 1) * 255).round().byte().numpy().transpose(1, 2, 0)
 
 
-@pytest.mark.parametrize('options', [{}, {'variant': 'lip_spade'}, {'variant': 'spade', 'global_residual': True}],
-                         ids=['csr', 'lip_spade', 'spade'])
-def test_panels_end_with_what_the_generator_gives(options, picture, lively_generator):
+@pytest.mark.parametrize(('options', 'units'), [
+    ({}, 7), ({'variant': 'lip_spade'}, 7), ({'variant': 'spade', 'global_residual': True}, 7), ({'preset': 'fast'}, 3),
+], ids=['csr', 'lip_spade', 'spade', 'fast'])
+def test_panels_end_with_what_the_generator_gives(options, units, picture, lively_generator):
     generator = lively_generator(**options).eval()
     panels = stages.draw_panels(generator, picture)
     assert set(panels) == {'progressive', 'left_out'} | ({'suppression'} if generator.variant != 'spade' else set())
     full = restored(generator, picture)
     assert np.array_equal(cut(panels['progressive'], 0, 0), picture)
-    assert np.abs(cut(panels['progressive'], 0, 8).astype(int) - full).max() <= 1
+    assert np.abs(cut(panels['progressive'], 0, units + 1).astype(int) - full).max() <= 1
     assert np.abs(cut(panels['left_out'], 0, 0).astype(int) - full).max() <= 1
-    shown = [cut(panels[name], 0, column) for name in ('progressive', 'left_out') for column in range(1, 8)]
-    assert len({image.tobytes() for image in shown}) == 13  # n = 6 is the same as without unit 7
+    shown = [cut(panels[name], 0, column) for name in ('progressive', 'left_out') for column in range(1, units + 1)]
+    assert len({image.tobytes() for image in shown}) == 2 * units - 1  # n = 6 of 7 is the same as without unit 7
 
 
 def test_each_panel_steers_the_units_that_it_names(picture, lively_generator):
@@ -78,7 +79,8 @@ def test_importance_is_what_the_pooling_uses(picture, lively_generator):
     with torch.no_grad():
         generator(x)
         maps = stages.importance_maps(generator, x)
-    assert [m.shape for m in maps] == [(x.shape[2] >> i, x.shape[3] >> i) for i in range(len(set(BLOCK_LEVELS)) - 1)]
+    modules = len(FORMS['paper'].level_widths) - 1
+    assert [m.shape for m in maps] == [(x.shape[2] >> i, x.shape[3] >> i) for i in range(modules)]
     for shown, logit in zip(maps, logits):
         expected = (12 / (1 + np.exp(-logit[0].double().numpy())) - 6).mean(0)
         assert np.allclose(shown, expected, atol=1e-4)

@@ -54,7 +54,8 @@ def test_chooses_the_dictionary(checkpoint, generator, param_key, offset):
     for key, value in generator.state_dict().items():
         assert torch.equal(state_dict[key], value + offset)
     assert options == {
-        'type': 'CSRGenerator', 'num_in_ch': 3, 'num_feat': 4, 'variant': 'csr', 'norm': 'rms', 'global_residual': True
+        'type': 'CSRGenerator', 'num_in_ch': 3, 'num_feat': 4, 'variant': 'csr', 'norm': 'rms', 'global_residual': True,
+        'preset': 'paper',
     }  # fmt: skip
 
 

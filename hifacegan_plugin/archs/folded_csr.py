@@ -1,4 +1,4 @@
-"""The generator rewritten for inference: the same pictures from less work and in less memory.
+"""The generator in the paper's form, rewritten for inference: the same pictures from less work and in less memory.
 
 What algebra allows, for fixed weights and statistics taken from each picture itself:
 
@@ -22,17 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.csr_arch import (
-    BLOCK_LEVELS,
-    DOWNSCALE,
-    LOGIT_RANGE,
-    CSRGenerator,
-    ReplenishmentBlock,
-    Spade,
-    SuppressionModule,
-    activation,
-)
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_form import DOWNSCALE, FORMS
+from hifacegan_plugin.archs.replenishment import ReplenishmentBlock, Spade, activation
+from hifacegan_plugin.archs.suppression import LOGIT_RANGE, SuppressionModule
 
+BLOCK_LEVELS = FORMS['paper'].block_levels
 EPSILON = 1e-5  # of torch's instance norm
 ALIGNMENT = 8  # strips begin at a multiple of so many rows
 FRUGAL_LEVELS = (0, 1)  # the finest scales, whose maps a frugal walk computes whenever they are read
@@ -179,7 +174,7 @@ class FoldedCSR(nn.Module):
     """Gives the pictures that a :class:`CSRGenerator` in eval() mode gives.
 
     Args:
-        generator: what to fold; its weights are copied.
+        generator: what to fold, of ``preset: paper``; its weights are copied.
     """
 
     def __init__(self, generator: CSRGenerator) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hifacegan_plugin.archs.csr_form import FORMS
+
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 # Published name -> name in this plugin. The pyramid is `encoder.*` in the paper's network and `lip_encoder.model.<n>`,
@@ -81,23 +83,25 @@ def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read the options of a :class:`CSRGenerator` off its weights, in any known layout.
 
     Returns:
-        ``num_in_ch``, ``num_feat``, ``variant``, and what is marked beside the weights: ``norm: rms``,
+        ``num_in_ch``, ``num_feat``, ``variant``, ``preset``, and what is marked beside the weights: ``norm: rms``,
         ``global_residual``, and the ``halvings`` of a coarse phase of progressive training.
 
     Raises:
         ValueError: if these are no weights of this network.
     """
     shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
-    head, guidance = (shapes.get(key, ()) for key in ('to_picture.weight', 'blocks.0.spade_0.shared.weight'))
-    if len(head) != 4 or len(guidance) != 4:
+    preset = 'fast' if 'blocks.0.gamma.weight' in shapes else 'paper'
+    steering = {'fast': 'blocks.0.gamma.weight', 'paper': 'blocks.0.spade_0.shared.weight'}[preset]
+    output, guidance = (shapes.get(key, ()) for key in ('to_picture.weight', steering))
+    if len(output) != 4 or len(guidance) != 4:
         raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
-    num_in_ch, num_feat = head[:2]
+    num_in_ch, num_feat = output[0], output[1] // FORMS[preset].block_widths[-1]
     if guidance[1] != num_in_ch:
         variant = 'csr'
     else:
         variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
     marked = dict(MARKERS[key] for key in shapes if key in MARKERS)
-    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant} | marked
+    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant, 'preset': preset} | marked
 
 
 def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> str:

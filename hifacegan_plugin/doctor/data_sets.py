@@ -12,7 +12,8 @@ import torch
 from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
 
-from hifacegan_plugin.archs.csr_arch import DOWNSCALE, MIN_SIZE, CSRGenerator
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.data.pictures import find_pictures

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from hifacegan_plugin.archs.csr_arch import BLOCK_LEVELS, CSRGenerator
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.models.fine_tuning import freeze_parts
 
 
@@ -19,10 +19,13 @@ def check_progressive(network: nn.Module, milestones: list[int]) -> None:
         milestones: ``train: progressive``, the last iterations of the coarse phases.
 
     Raises:
-        ValueError: the generator is no ``CSRGenerator``, or the phases are not one to three rising iterations.
+        ValueError: the generator is no ``CSRGenerator`` of ``preset: paper``, or the phases are not one to three rising
+            iterations.
     """
     if not isinstance(network, CSRGenerator):
         raise ValueError(f'train: progressive: {type(network).__name__} cannot grow, only CSRGenerator can.')
+    if network.preset != 'paper':
+        raise ValueError(f'train: progressive: network_g: preset: {network.preset} does not grow: take it out.')
     if not (isinstance(milestones, list) and 1 <= len(milestones) <= 3 and sorted(set(milestones)) == milestones):
         raise ValueError(
             'train: progressive: give the last iterations of one to three coarse phases in rising order, such as '
@@ -46,7 +49,7 @@ def set_phase(network: CSRGenerator, halvings: int, lr_factors: dict[str, float]
         lr_factors: ``train: lr_factors``; parts with the factor 0 stay frozen.
     """
     network.halvings = halvings
-    for block, level in zip(network.blocks, BLOCK_LEVELS, strict=True):
+    for block, level in zip(network.blocks, network.form.block_levels, strict=True):
         block.requires_grad_(level >= halvings)
     for output in (network.to_picture, network.coarse_outputs):
         output.requires_grad_(False)

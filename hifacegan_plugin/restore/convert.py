@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hifacegan_plugin.archs.csr_arch import NORMS
+from hifacegan_plugin.archs.replenishment import NORMS
 from hifacegan_plugin.weights import WeightsError, generator_options, load_generator, write_weights
 
 

@@ -1,4 +1,4 @@
-"""What runs the folded network: torch, ONNX Runtime or OpenVINO.
+"""What runs the network, folded where there is anything to fold: torch, ONNX Runtime or OpenVINO.
 
 An engine is a function from pictures ``(N, C, H, W)``, float32 in [0, 1], H and W from 64 up, to pictures of the same
 shape.
@@ -9,21 +9,53 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from hifacegan_plugin.archs.csr_arch import MIN_SIZE, CSRGenerator
-from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_form import MIN_SIZE
+from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk, reflect
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: near what a cache holds, and few rows are computed twice
 TOLERANCE = 1e-3  # of an exported network: the largest difference to torch on a picture of noise
+
+
+class DynamicCSR(nn.Module):
+    """Gives the pictures that a generator in its fast form gives, of sizes that the exporters of graphs see as dynamic.
+
+    There is nothing to fold in it.
+
+    Args:
+        generator: of ``preset: fast``; its weights are copied.
+    """
+
+    def __init__(self, generator: CSRGenerator) -> None:
+        super().__init__()
+        self.generator = deepcopy(generator).eval().to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
+        """Restore ``x (N, num_in_ch, H, W)``, float32 RGB in [0, 1], H and W from 64 up, in one go."""
+        height, width = x.shape[-2:]
+        x = reflect(reflect(x, 2, height), 3, width).contiguous(memory_format=torch.channels_last)
+        dtype = self.generator.to_picture.weight.dtype
+        out = x + self.generator.replenish(*self.generator.suppress(x.to(dtype)))
+        return out[..., :height, :width]
+
+
+def network_for(generator: CSRGenerator, dtype: str = 'float32') -> nn.Module:
+    """Make what an engine runs."""
+    if generator.preset == 'fast':
+        return DynamicCSR(generator).to(DTYPES[dtype])
+    return FoldedCSR(generator).compute_in(DTYPES[dtype])
 
 
 class EngineError(ValueError):
@@ -59,10 +91,11 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
     """Run with torch, on the current CUDA device if there is one.
 
     Returns:
-        An engine that takes ``frugal=True`` beside the pictures: a third of the memory for about half more work.
+        An engine that takes ``frugal=True`` beside the pictures: a third of the memory for about half more work; of no
+        effect in the fast form.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    network = FoldedCSR(generator).compute_in(DTYPES[dtype]).to(device)
+    network = network_for(generator, dtype).to(device)
 
     def restore(pictures: np.ndarray, frugal: bool = False) -> np.ndarray:
         walk = Walk(STRIP_ELEMENTS, frugal) if frugal or device.type == 'cpu' else Walk()
@@ -75,7 +108,7 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
 def open_compiled(generator: CSRGenerator, dtype: str) -> Engine:
     """Run with torch, compiled anew for every size, which takes minutes, by a C++ compiler or (CUDA) Triton."""
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    network = torch.compile(FoldedCSR(generator).compute_in(DTYPES[dtype]).to(device), dynamic=False)
+    network = torch.compile(network_for(generator, dtype).to(device), dynamic=False)
 
     def restore(pictures: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -85,13 +118,13 @@ def open_compiled(generator: CSRGenerator, dtype: str) -> Engine:
 
 
 def write_onnx(generator: CSRGenerator, path: Path) -> None:
-    """Write the folded network as ONNX, opset 18, with dynamic batch, height and width."""
+    """Write the network as ONNX, opset 18, with dynamic batch, height and width."""
     dynamic = {name: {0: 'batch', 2: 'height', 3: 'width'} for name in ('input', 'output')}
     with warnings.catch_warnings():
         # The exporter is called deprecated; its successor gives the same graph, forty times slower.
         warnings.simplefilter('ignore')
         torch.onnx.export(
-            FoldedCSR(generator),
+            network_for(generator),
             (torch.rand(1, generator.num_in_ch, MIN_SIZE, MIN_SIZE),),
             path,
             input_names=['input'],
@@ -113,16 +146,17 @@ def load_onnx(path: Path, dtype: str) -> Engine:
 
 
 def write_openvino(generator: CSRGenerator, path: Path) -> None:
-    """Write the folded network for OpenVINO (``.xml``, ``.bin`` beside it), with dynamic batch, height and width."""
+    """Write the network for OpenVINO (``.xml``, ``.bin`` beside it), with dynamic batch, height and width."""
     import openvino
 
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # sizes become constants of the trace where they make no difference
         example = torch.rand(1, generator.num_in_ch, MIN_SIZE, MIN_SIZE)
-        network = openvino.convert_model(FoldedCSR(generator), example_input=(example,))
+        network = openvino.convert_model(network_for(generator), example_input=(example,))
     network.reshape([-1, generator.num_in_ch, -1, -1])
     openvino.save_model(network, path, compress_to_fp16=False)
-    keep_start_in_float32(path)
+    if generator.preset == 'paper':
+        keep_start_in_float32(path)
 
 
 def keep_start_in_float32(path: Path) -> None:
@@ -172,7 +206,7 @@ def open_engine(name: str, generator: CSRGenerator, dtype: str) -> Engine:
 
 
 def export(generator: CSRGenerator, to: str, path: Path) -> float:
-    """Write the folded network for another engine, once what was written agrees with torch.
+    """Write the network for another engine, once what was written agrees with torch.
 
     Args:
         generator: the network.

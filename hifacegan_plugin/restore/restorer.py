@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hifacegan_plugin.archs.csr_arch import DOWNSCALE, MIN_SIZE, CSRGenerator
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
+from hifacegan_plugin.archs.fast_csr import REACH
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import load_generator
@@ -16,12 +18,14 @@ from hifacegan_plugin.weights import load_generator
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 GIB = 1 << 30
-OVERLAP = 96  # pixels between tiles
+OVERLAP = 96  # pixels that tiles share
+LOCAL_OVERLAP = 2 * REACH + 32  # of a network that looks no further than REACH: the tiles give the exact result
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 # Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured for
 # torch; an upper estimate for the others.
 NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (0.8, 6)}
+FAST_NUMBERS_PER_PIXEL = (12, 6)  # of the fast form, in any engine
 
 
 class Restorer:
@@ -34,7 +38,8 @@ class Restorer:
         dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
         memory: bytes that a picture may take while it is restored, besides the program and its weights. Pictures that
             would take more are restored by torch from less memory, with the same result; those that still do not fit,
-            in overlapping tiles, with a warning, because tiles are normalised apart.
+            in overlapping tiles, with a warning, because tiles are normalised apart. The fast form normalises nothing:
+            it works in tiles at once, and these give the same result.
 
     Raises:
         WeightsError: if the weights cannot be used.
@@ -48,7 +53,7 @@ class Restorer:
         self.dtype = dtype
         self.memory = memory
         generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
-        self.num_feat, self.num_in_ch = generator.num_feat, generator.num_in_ch
+        self.num_feat, self.num_in_ch, self.local = generator.num_feat, generator.num_in_ch, generator.preset == 'fast'
         self._ways: dict[str, Engine] = {self.engine: open_engine(self.engine, generator, dtype)}
         # Kept only where large pictures will ask for torch, because it takes as much memory again as the engine.
         self._generator = None if 'torch' in self._ways else generator
@@ -95,20 +100,23 @@ class Restorer:
 
     def _restore_any(self, pictures: np.ndarray) -> np.ndarray:
         """Restore pictures from 64 x 64 up in the fastest way that their size leaves."""
-        for name in (self.engine, 'torch', 'frugal'):
+        for name in (self.engine,) if self.local else (self.engine, 'torch', 'frugal'):
             if pictures[:, 0].size * self._bytes_per_pixel(name) <= self.memory:
                 return self._way(name)(pictures)
-        pixels = self.memory // self._bytes_per_pixel('frugal') // len(pictures)
-        size = max(int(pixels**0.5) // DOWNSCALE * DOWNSCALE, 2 * OVERLAP)
+        pixels = self.memory // self._bytes_per_pixel(name) // len(pictures)
+        side = int(pixels**0.5) // DOWNSCALE * DOWNSCALE
+        if self.local:
+            return restore_in_tiles(self._way(name), pictures, max(side, 2 * LOCAL_OVERLAP), LOCAL_OVERLAP, REACH)
+        size = max(side, 2 * OVERLAP)
         height, width = pictures.shape[-2:]
         logger.warning(
             f'{width} x {height} pixels do not fit into {self.memory / GIB:.2g} GiB: restoring tiles of {size} x '
             f'{size}, whose contrast may differ a little. More memory gives the exact result.'
         )
-        return restore_in_tiles(self._way('frugal'), pictures, size, OVERLAP)
+        return restore_in_tiles(self._way(name), pictures, size, OVERLAP)
 
     def _bytes_per_pixel(self, name: str) -> int:
-        features, pictures = NUMBERS_PER_PIXEL[name]
+        features, pictures = FAST_NUMBERS_PER_PIXEL if self.local else NUMBERS_PER_PIXEL[name]
         return int(4 * (features * self.num_feat + pictures * self.num_in_ch))
 
     def _way(self, name: str) -> Engine:

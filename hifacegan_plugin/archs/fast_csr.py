@@ -1,0 +1,104 @@
+"""The parts of the CSR network in its form for small budgets (``preset: fast``).
+
+What makes it CSR stays: a pyramid of content-adaptive suppression, whose levels steer the replenishment of their own
+scale. What the paper's form needs for GPU-days of adversarial training is gone; docs/fast.md tells what each change
+gained. Nothing in it looks at the whole picture, so that large pictures are restored in tiles without any difference.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from hifacegan_plugin.archs.replenishment import activation
+from hifacegan_plugin.archs.suppression import LocalImportancePool
+
+REACH = 48  # pixels beyond which no part of the picture matters to another
+
+
+class FastPyramid(nn.Module):
+    """From a picture to levels of guidance, each half the size of the one before, without normalisation."""
+
+    def __init__(self, num_in_ch: int, widths: list[int]) -> None:
+        super().__init__()
+        # The full size gets a residual pair before it guides anything: there is where most of the detail is.
+        self.head = nn.Sequential(conv3x3(num_in_ch, widths[0]), ResidualConvs(widths[0]))
+        self.levels = nn.ModuleList(FastSuppressionModule(fin, fout) for fin, fout in pairwise(widths))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map ``(N, C, H, W)`` to levels ``(N, widths[i], H / 2^i, W / 2^i)``."""
+        levels = [activation(self.head(x))]
+        for module in self.levels:
+            levels.append(activation(module(levels[-1])))
+        return levels
+
+
+class FastSuppressionModule(nn.Module):
+    """Halve a feature map by what matters in it, then widen it; see :class:`SuppressionModule` for the paper's."""
+
+    def __init__(self, fin: int, fout: int) -> None:
+        super().__init__()
+        # Logits of zero make it an average at first.
+        self.pool = LocalImportancePool(logit_conv=starting_at_zero(conv3x3(fin, fin)), logit_norm=nn.Identity())
+        self.conv = conv3x3(fin, fout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, fin, H, W)`` to ``(N, fout, H/2, W/2)``."""
+        return self.conv(self.pool(x))
+
+
+class FastReplenishmentBlock(nn.Module):
+    """Steer features once by the guidance, then refine them by residual convolutions.
+
+    The guidance is a shift as it is, and a scale 1 + gamma through a 1x1 convolution that starts at zero.
+    """
+
+    def __init__(self, fin: int, fout: int, guidance: int) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(fin, fout, 1) if fin != fout else nn.Identity()
+        self.gamma = starting_at_zero(nn.Conv2d(guidance, fout, 1))
+        self.refine = nn.ModuleList(ResidualConvs(fout) for _ in range(2))
+
+    def recomputing(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        """Give the contexts of the two passes of gradient checkpointing; the second one changes nothing."""
+        return nullcontext(), nullcontext()
+
+    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
+        """Map ``x (N, fin, H, W)`` and ``guidance (N, fout, H, W)`` to ``(N, fout, H, W)``."""
+        x = self.narrow(x)
+        x = torch.addcmul(x + guidance, x, self.gamma(guidance))
+        for convs in self.refine:
+            x = convs(x)
+        return x
+
+
+class ResidualConvs(nn.Module):
+    """Two convolutions around an activation, which add nothing at first (Lim et al., "EDSR", CVPRW 2017, figure 2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_0 = conv3x3(channels, channels)
+        self.conv_1 = starting_at_zero(conv3x3(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, channels, H, W)`` to the same shape."""
+        return x + self.conv_1(activation(self.conv_0(x)))
+
+
+def conv3x3(fin: int, fout: int) -> nn.Conv2d:
+    """Make a convolution that continues a picture by its border.
+
+    Zeros there are a sign of the border that crops of 64 pixels show everywhere and pictures hardly anywhere: trained
+    with them, a network is off in brightness and colour inside a picture.
+    """
+    return nn.Conv2d(fin, fout, 3, padding=1, padding_mode='replicate')
+
+
+def starting_at_zero(conv: nn.Conv2d) -> nn.Conv2d:
+    """Let a convolution give zeros before it is trained, so that what it is added to passes unchanged."""
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv

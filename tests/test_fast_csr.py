@@ -1,0 +1,78 @@
+"""The generator in its form for small budgets."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.archs.fast_csr import REACH
+from hifacegan_plugin.archs.published_layouts import read_generator_options
+
+
+def test_gives_its_input_before_it_is_trained():
+    x = torch.rand(2, 3, 70, 64)
+    assert torch.equal(CSRGenerator(num_feat=4, preset='fast')(x), x)
+
+
+def test_every_parameter_gets_a_gradient(lively_generator):
+    network = lively_generator(preset='fast')
+    network(torch.rand(2, 3, 64, 64)).square().mean().backward()
+    assert [name for name, parameter in network.named_parameters() if not parameter.grad.any()] == []
+
+
+def test_looks_no_further_than_it_says(lively_generator):
+    """A changed pixel changes its neighbourhood, and nothing beyond."""
+    network = lively_generator(preset='fast').double().eval()
+    size = 4 * REACH + 1
+    x = torch.rand(1, 3, size, size, dtype=torch.float64)
+    with torch.no_grad():
+        before = network(x)
+        for place in (2 * REACH, 2 * REACH + 1, 2 * REACH + 2, 2 * REACH + 3):  # on every phase of the coarsest grid
+            changed = x.clone()
+            changed[..., place, place] += 1
+            _, _, rows, columns = (network(changed) - before).nonzero(as_tuple=True)
+            reach = max((rows - place).abs().max(), (columns - place).abs().max())
+            assert REACH - 12 <= reach <= REACH
+
+
+def test_borders_are_continued_as_they_are(lively_generator):
+    """In a picture of one colour the border is like the middle; zeros around it would darken it."""
+    network = lively_generator(preset='fast').eval()
+    with torch.no_grad():
+        out = network(torch.full((1, 3, 96, 128), 0.7))
+    torch.testing.assert_close(out, out[..., 40:41, 40:41].expand_as(out), atol=1e-5, rtol=0)
+
+
+def test_unguided_pooling_is_an_average(lively_generator):
+    module = CSRGenerator(num_feat=4, preset='fast').suppression.levels[0]
+    x = torch.rand(1, 8, 32, 32)
+    expected = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+    torch.testing.assert_close(module.pool(x), expected)
+    nn.init.normal_(module.pool.logit_conv.weight)
+    assert (module.pool(x) - expected).abs().max() > 0.01
+
+
+def test_guidance_steers_the_block_of_its_scale(lively_generator):
+    network = lively_generator(preset='fast').eval()
+    with torch.no_grad():
+        start, guidance = network.suppress(torch.rand(1, 3, 64, 96))
+        assert [tuple(level.shape[1:]) for level in guidance] == [(16, 16, 24), (12, 32, 48), (8, 64, 96)]
+        full = network.replenish(start, guidance)
+        for level in range(3):
+            mixed = [torch.zeros_like(g) if i == level else g for i, g in enumerate(guidance)]
+            assert (network.replenish(start, mixed) - full).abs().max() > 1e-3
+
+
+def test_options_are_read_off_the_weights():
+    network = CSRGenerator(num_in_ch=1, num_feat=6, preset='fast')
+    options = read_generator_options(network.state_dict())
+    assert options == {'num_in_ch': 1, 'num_feat': 6, 'variant': 'csr', 'preset': 'fast', 'global_residual': True}
+    with pytest.raises(RuntimeError, match=r'They look like .*preset: fast'):
+        CSRGenerator(num_in_ch=1, num_feat=6).load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize('options', [{'variant': 'spade'}, {'norm': 'instance'}])
+def test_what_the_fast_form_does_not_have(options):
+    with pytest.raises(ValueError, match='preset: fast has no variants and no normalisation'):
+        CSRGenerator(num_feat=4, preset='fast', **options)
