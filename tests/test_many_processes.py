@@ -81,7 +81,8 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
     for folder, launcher, batch in ((folders[0], TRAIN[:2], 4), (folders[1], TORCHRUN, 2)):
         folder.mkdir()
         (folder / 'colours.py').write_text(COLOURS)
-        overrides = small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__norm='syncbatch',
+        overrides = small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__preset='paper',
+                          network_g__norm='syncbatch',
                           datasets__val__meta_info_file=five, val__val_freq=10, logger__save_checkpoint_freq=5,
                           **others)
         launch = LAUNCH if launcher is TORCHRUN else ()

@@ -77,7 +77,8 @@ def test_two_machines_do_what_one_process_does(start_by, launcher, machines, sma
     one, two = tmp_path / 'one', tmp_path / 'two'
 
     def overrides(batch: int) -> list[str]:
-        return small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__norm='syncbatch',
+        return small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__preset='paper',
+                     network_g__norm='syncbatch',
                      val__val_freq=5, logger__save_checkpoint_freq=5)
 
     for folder in (one, two):
