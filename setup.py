@@ -17,7 +17,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['hifacegan_plugin', 'hifacegan_plugin.*']),
-    package_data={'hifacegan_plugin.compare': ['*.html']},
+    package_data={'hifacegan_plugin': ['pretrained/*.safetensors'], 'hifacegan_plugin.compare': ['*.html']},
     install_requires=[
         'basicsr-fixed>=1.4.2',
         'lmdb>=1.4',

@@ -27,6 +27,8 @@ from hifacegan_plugin.atomic import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
+PRETRAINED = Path(__file__).parent / 'pretrained/restoration.safetensors'  # made by `make pretrained`
+
 OPTIONS_KEY = 'network_g'  # of the options, in checkpoints and in the metadata of safetensors files
 FOREIGN_BEGINNINGS = {
     b'<!': 'a web page',

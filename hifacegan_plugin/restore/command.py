@@ -1,4 +1,4 @@
-"""``hifacegan restore -i photos -o results -w net_g.pth``: pictures, folders, globs and videos.
+"""``hifacegan restore -i photos -o results``: pictures, folders, globs and videos.
 
 ``torchrun --nproc_per_node=4 -m hifacegan_plugin restore ...`` shares the files out among processes.
 """
@@ -27,7 +27,7 @@ from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
 from hifacegan_plugin.restore.pictures import READABLE, WRITABLE, PictureError, read_picture, write_picture
 from hifacegan_plugin.restore.restorer import GIB, Restorer
 from hifacegan_plugin.restore.video import VIDEOS, restore_video
-from hifacegan_plugin.weights import WeightsError
+from hifacegan_plugin.weights import PRETRAINED, WeightsError
 
 
 class Task(NamedTuple):
@@ -56,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
     parser.add_argument('-i', '--input', required=True, help='picture, video, folder (searched through) or glob')
     parser.add_argument('-o', '--output', required=True, type=Path, help='folder for the results')
-    parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
+    parser.add_argument(
+        '-w', '--weights', type=Path, default=PRETRAINED, metavar='FILE',
+        help='generator weights, .pth or .safetensors (default: a small network that comes with the plugin, for mild '
+        'blur, low resolution, noise and JPEG artefacts)',
+    )  # fmt: skip
     parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
     parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
     parser.add_argument('--threads', type=int, help='processor cores to use (default: as many as torch takes)')

@@ -13,7 +13,7 @@ from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
 from hifacegan_plugin.archs.fast_csr import REACH
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
-from hifacegan_plugin.weights import load_generator
+from hifacegan_plugin.weights import PRETRAINED, load_generator
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -32,7 +32,8 @@ class Restorer:
     """Restores pictures with the weights of a file: ``Restorer('net_g.pth')(image)``.
 
     Args:
-        weights: a file that :func:`hifacegan_plugin.weights.load_generator` reads, or a network.
+        weights: a file that :func:`hifacegan_plugin.weights.load_generator` reads, or a network. Default: the small
+            network that comes with the plugin, for mild blur, low resolution, noise and JPEG artefacts.
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
             :func:`~hifacegan_plugin.restore.engines.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
@@ -47,7 +48,11 @@ class Restorer:
     """
 
     def __init__(
-        self, weights: str | Path | CSRGenerator, engine: str = 'auto', dtype: str = 'float32', memory: int = 3 * GIB
+        self,
+        weights: str | Path | CSRGenerator = PRETRAINED,
+        engine: str = 'auto',
+        dtype: str = 'float32',
+        memory: int = 3 * GIB,
     ) -> None:
         self.engine = choose_engine(engine, dtype)
         self.dtype = dtype
