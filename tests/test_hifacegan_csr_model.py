@@ -186,7 +186,8 @@ def test_weights_in_a_checkpoint_tell_the_options_by_themselves(options):
     content = torch.load(Path(options['path']['models']) / 'net_g_latest.pth')
     for key in ('params', 'params_ema'):
         assert read_generator_options(content[key]) == {
-            'num_in_ch': 3, 'num_feat': 4, 'variant': 'csr', 'norm': 'rms', 'global_residual': True
+            'num_in_ch': 3, 'num_feat': 4, 'variant': 'csr', 'preset': 'paper', 'norm': 'rms',
+            'global_residual': True,
         }  # fmt: skip
 
 
