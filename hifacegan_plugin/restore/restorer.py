@@ -25,7 +25,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 # Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured for
 # torch; an upper estimate for the others.
 NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (0.8, 6)}
-FAST_NUMBERS_PER_PIXEL = (12, 6)  # of the fast form, in any engine
+FAST_NUMBERS_PER_PIXEL = (17, 6)  # of the fast form, in any engine
 
 
 class Restorer:
