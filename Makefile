@@ -1,6 +1,6 @@
 # make demo   see the network train through BasicSR on this machine and restore pictures it has never seen
 # make test   run the tests
-# make pretrained   train the network that comes with the plugin anew (an hour)
+# make pretrained   train the network that comes with the plugin anew (half an hour)
 # make lint   check the style
 # make bench  run the benchmarks (long)
 # make clean  remove what the demo wrote (the environment stays)
