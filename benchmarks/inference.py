@@ -2,6 +2,7 @@
 
     python benchmarks/inference.py                     # the table: 512x512, width 48, two threads
     python benchmarks/inference.py --sizes 256 512 1024 --batches 1 2 4 8 --engines torch
+    python benchmarks/inference.py --preset fast --num-feat 16 --no-host
     python benchmarks/inference.py --profile           # where the time goes, before and after
     python benchmarks/inference.py --memory 4000x3000  # peak memory of a fresh process
     python benchmarks/inference.py --seams net_g.pth   # what strips and tiles change in the picture
@@ -33,8 +34,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
-from hifacegan_plugin.archs.folded_csr import FoldedCSR  # noqa: E402
-from hifacegan_plugin.restore.engines import ENGINES, EngineError, choose_engine, open_engine  # noqa: E402
+from hifacegan_plugin.archs.csr_form import FORMS  # noqa: E402
+from hifacegan_plugin.restore.engines import ENGINES, EngineError, choose_engine, network_for, open_engine  # noqa: E402
 from hifacegan_plugin.restore.pictures import Picture, write_picture  # noqa: E402
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans  # noqa: E402
 from hifacegan_plugin.weights import generator_options, load_generator, write_weights  # noqa: E402
@@ -46,6 +47,7 @@ def main() -> None:
     """Measure what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--num-feat', type=int, default=48)
+    parser.add_argument('--preset', choices=FORMS, default='paper', help='form of the network (fast: --num-feat 16)')
     parser.add_argument('--sizes', type=int, nargs='+', default=[512])
     parser.add_argument('--batches', type=int, nargs='+', default=[1])
     parser.add_argument('--threads', type=int, default=2)
@@ -62,7 +64,7 @@ def main() -> None:
     if arguments.seams:
         measure_seams(load_generator(arguments.seams))
         return
-    generator = make_generator(arguments.num_feat)
+    generator = make_generator(arguments.num_feat, arguments.preset)
     if arguments.memory:
         measure_memory(generator, arguments)
         return
@@ -80,10 +82,10 @@ def main() -> None:
 
 
 @torch.no_grad()
-def make_generator(num_feat: int) -> CSRGenerator:
+def make_generator(num_feat: int, preset: str) -> CSRGenerator:
     """Random weights that give a picture with contrast."""
     torch.manual_seed(0)
-    generator = CSRGenerator(num_feat=num_feat).eval()
+    generator = CSRGenerator(num_feat=num_feat, preset=preset).eval()
     for parameter in generator.parameters():
         if parameter.dim() == 4:
             torch.nn.init.xavier_normal_(parameter)
@@ -118,7 +120,7 @@ def open_contestants(
 
         host = HiFaceGAN(num_feat=arguments.num_feat, crop_size=arguments.sizes[0]).eval()
         contestants['HiFaceGAN of the host, torch float32'] = in_torch(host)
-    contestants['folded in one go, torch float32'] = in_torch(FoldedCSR(generator))
+    contestants['folded in one go, torch float32'] = in_torch(network_for(generator))
     for name in arguments.engines:
         for dtype in dtypes:
             try:
@@ -149,7 +151,7 @@ def report(
 ) -> None:
     """Time all contestants in turns and print the table."""
     pictures = photographs(shape)
-    flops = {'unfolded': count_flops(generator, shape), 'folded': count_flops(FoldedCSR(generator), shape)}
+    flops = {'unfolded': count_flops(generator, shape), 'folded': count_flops(network_for(generator), shape)}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     outputs = {}
     for i in range(rounds + 1):  # the first round warms up
@@ -201,7 +203,7 @@ def profile(generator: CSRGenerator, size: int) -> None:
     pictures = np.random.default_rng(0).random((1, 3, size, size), np.float32)
     for name, run in (
         ('unfolded', in_torch(generator)),
-        ('folded in one go', in_torch(FoldedCSR(generator))),
+        ('folded in one go', in_torch(network_for(generator))),
         ('engine torch', open_engine('torch', generator, 'float32')),
     ):
         run(pictures)
@@ -243,7 +245,7 @@ def measure_seams(generator: CSRGenerator) -> None:
     degraded = cv2.resize(small, photograph.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     pictures = (degraded.transpose(2, 0, 1)[None] / 255).astype(np.float32)
     engine = open_engine('torch', generator, 'float32')
-    whole = in_torch(FoldedCSR(generator))(pictures)
+    whole = in_torch(network_for(generator))(pictures)
     print(f'strips: differ from the whole by {255 * np.abs(engine(pictures) - whole).max():.4f} levels at most')
     print(f'frugal: {255 * np.abs(engine(pictures, frugal=True) - whole).max():.4f}')
     for overlap in (1, 16, 32, 64, 96, 128):

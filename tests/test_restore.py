@@ -13,10 +13,12 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from skimage import data
+from skimage.metrics import peak_signal_noise_ratio
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.pictures import Picture, read_picture, write_picture
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
@@ -66,6 +68,18 @@ def test_gives_what_the_network_gives(generator, photo, dtype):
 
 def test_reads_a_weights_file(generator, weights, photo):
     assert np.array_equal(Restorer(weights)(photo), Restorer(generator)(photo))
+
+
+@pytest.mark.parametrize(('degradation', 'gain'), [
+    ({'type': 'GaussianNoise', 'sigma': 20}, 5), ({'type': 'JPEG', 'quality': 30}, 0.3),
+    ({'type': 'GaussianBlur', 'sigma': 1.2}, 0.5),
+], ids=['noise', 'jpeg', 'blur'])
+def test_the_network_that_comes_with_the_plugin_restores(degradation, gain):
+    """On a picture that it has not seen, by the PSNR of scikit-image in decibels."""
+    truth = np.ascontiguousarray(data.astronaut()[:256, 100:356])
+    degraded = build_degradation(degradation)(truth, np.random.default_rng(0))
+    restored = Restorer()(degraded)
+    assert peak_signal_noise_ratio(truth, restored) > peak_signal_noise_ratio(truth, degraded) + gain
 
 
 @pytest.mark.parametrize('shape', [(70, 90), (70, 90, 2), (70, 90, 3), (70, 90, 4), (63, 64, 3), (5, 100, 3), (1, 1)])

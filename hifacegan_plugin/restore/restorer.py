@@ -54,10 +54,10 @@ class Restorer:
         dtype: str = 'float32',
         memory: int = 3 * GIB,
     ) -> None:
-        self.engine = choose_engine(engine, dtype)
+        generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
+        self.engine = choose_engine(engine, dtype, generator.preset)
         self.dtype = dtype
         self.memory = memory
-        generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
         self.num_feat, self.num_in_ch, self.local = generator.num_feat, generator.num_in_ch, generator.preset == 'fast'
         self._ways: dict[str, Engine] = {self.engine: open_engine(self.engine, generator, dtype)}
         # Kept only where large pictures will ask for torch, because it takes as much memory again as the engine.
