@@ -1,6 +1,6 @@
 # make demo   see the network train through BasicSR on this machine and restore pictures it has never seen
 # make test   run the tests
-# make pretrained   train the network that comes with the plugin anew (half an hour)
+# make pretrained   train the network that comes with the plugin anew (a quarter of an hour)
 # make lint   check the style
 # make bench  run the benchmarks (long)
 # make clean  remove what the demo wrote (the environment stays)
@@ -14,7 +14,7 @@ READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
 
-.PHONY: demo pretrained test lint bench clean plugin
+.PHONY: data demo pretrained test lint bench clean plugin
 
 $(READY):
 	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
@@ -29,18 +29,17 @@ plugin: $(READY)
 	@[ "$$(cat $(PLUGIN_OF))" = "$(CURDIR)" ] || \
 	    ($(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . && echo "$(CURDIR)" > $(PLUGIN_OF))
 
-demo: plugin
+data: plugin
 	$(BIN)/python data_prep/make_demo_pictures.py -o datasets/demo
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/train.lmdb --crop-size 128 --overwrite
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/heldout -o datasets/demo/heldout.lmdb --overwrite
+
+demo: data
 	$(BIN)/python -m basicsr.train -opt options/hifacegan_demo.yml --auto_resume
 	$(BIN)/python -m basicsr.test -opt options/test_hifacegan_demo.yml
 	$(BIN)/hifacegan report -opt options/test_hifacegan_demo.yml
 
-pretrained: plugin
-	$(BIN)/python data_prep/make_demo_pictures.py -o datasets/pretrained --leaves 100
-	$(BIN)/python data_prep/create_lmdb.py -i datasets/pretrained/train -o datasets/pretrained/train.lmdb --crop-size 128 --overwrite
-	$(BIN)/python data_prep/create_lmdb.py -i datasets/pretrained/heldout -o datasets/pretrained/heldout.lmdb --overwrite
+pretrained: data
 	$(BIN)/python -m basicsr.train -opt options/hifacegan_pretrained.yml --auto_resume
 	$(BIN)/hifacegan convert -w experiments/HiFaceGAN_pretrained/models/net_g_latest.pth -o hifacegan_plugin/pretrained/restoration.safetensors
 

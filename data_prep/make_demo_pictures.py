@@ -25,6 +25,7 @@ HELD_OUT = {  # name in scikit-image: top left corners of the squares that are c
     'coffee': ((20, 60), (130, 300)),
 }
 SIDE = 256
+LEAVES = 12  # pictures of dead leaves to train on
 LEAVES_SIDE = 512
 
 
@@ -40,21 +41,19 @@ def main() -> None:
     """Write all pictures as PNG."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='gets train/ and heldout/')
-    parser.add_argument('--leaves', type=int, default=12, help='pictures of dead leaves to train on (default: 12)')
-    arguments = parser.parse_args()
-    folder = arguments.output
+    folder = parser.parse_args().output
     for part in ('train', 'heldout'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name in TRAIN:
         io.imsave(folder / 'train' / f'{name}.png', load(name), check_contrast=False)
-    for number in tqdm(range(arguments.leaves), 'dead leaves', unit='picture', disable=None):
+    for number in tqdm(range(LEAVES), 'dead leaves', unit='picture', disable=None):
         picture = draw_dead_leaves(LEAVES_SIDE, np.random.default_rng(number))
-        io.imsave(folder / 'train' / f'leaves{number + 1:03}.png', picture, check_contrast=False)
+        io.imsave(folder / 'train' / f'leaves{number + 1:02}.png', picture, check_contrast=False)
     for name, corners in HELD_OUT.items():
         for number, (top, left) in enumerate(corners, 1):
             square = load(name)[top : top + SIDE, left : left + SIDE]
             io.imsave(folder / 'heldout' / f'{name}{number}.png', square, check_contrast=False)
-    count = len(TRAIN) + arguments.leaves
+    count = len(TRAIN) + LEAVES
     print(f'{count} pictures to train on, {sum(map(len, HELD_OUT.values()))} to test with: {folder}')
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
@@ -94,7 +94,7 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
     metadata = {'format': 'pt', OPTIONS_KEY: json.dumps(dict(options))}
     try:
         with whole_file(path) as part:
-            save_file(tensors, part, metadata)
+            part.write_bytes(save(tensors, metadata))  # its own writer lets nobody else read the file
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: cannot be written ({error}). Check folder, permissions and space.') from error
 
