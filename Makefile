@@ -40,6 +40,8 @@ demo: data
 	$(BIN)/hifacegan report -opt options/test_hifacegan_demo.yml
 
 pretrained: data
+	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/pretrained.lmdb --crop-size 128 \
+	    --list data_prep/pretrained_pictures.txt --overwrite
 	$(BIN)/python -m basicsr.train -opt options/hifacegan_pretrained.yml --auto_resume
 	$(BIN)/hifacegan convert -w experiments/HiFaceGAN_pretrained/models/net_g_latest.pth -o hifacegan_plugin/pretrained/restoration.safetensors
 
