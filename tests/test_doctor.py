@@ -81,7 +81,7 @@ def test_nothing_is_wrong_with_good_options_and_nothing_is_left_behind(doctor, t
     ('  total_iter: 400\n', '', 'train: total_iter is missing'),
     ('    batch_size_per_gpu: 8\n', '', 'datasets: train: batch_size_per_gpu is missing'),
     ('name: HiFaceGAN_demo\n', '', 'name is missing'),
-    ('  ema_decay: 0.99', '  ema_decay: 0.99\n  ema_decay: 0.9', 'train: ema_decay stands twice, in lines 53 and 54'),
+    ('  ema_decay: 0.99', '  ema_decay: 0.99\n  ema_decay: 0.9', 'train: ema_decay stands twice, in lines 51 and 52'),
     ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: 1e-3 is text to YAML'),
     ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
     ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),
@@ -182,7 +182,7 @@ def test_weights_of_another_network_are_told_with_the_right_width(doctor, tmp_pa
 
 
 @pytest.mark.parametrize(('free', 'status', 'message'), [
-    (1e6, 1, 'WRONG: .* 2 checkpoints take'), (60e6, 0, 'doubtful: .*; 400 checkpoints .*\n.*keep_last: [1-3] '),
+    (2e5, 1, 'WRONG: .* 2 checkpoints take'), (2e6, 0, 'doubtful: .*; 400 checkpoints .*\n.*keep_last: [1-3] '),
 ])
 def test_a_disk_without_room_for_the_checkpoints_is_told(doctor, monkeypatch, free, status, message):
     usage = shutil.disk_usage('/')._replace(free=free)
@@ -196,7 +196,7 @@ def test_a_disk_without_room_for_the_checkpoints_is_told(doctor, monkeypatch, fr
 def test_options_of_a_test_are_checked_for_a_test(doctor, tmp_path, trained):
     weights = tmp_path / 'net_g.pth'
     if trained:
-        torch.save({'params_ema': CSRGenerator(num_feat=4, global_residual=True).state_dict()}, weights)
+        torch.save({'params_ema': CSRGenerator(num_feat=4, preset='fast').state_dict()}, weights)
     text = (REPOSITORY / 'options/test_hifacegan_demo.yml').read_text().replace('num_feat: 16', 'num_feat: 4')
     text = re.sub(r'dataroot_gt: .*', f'dataroot_gt: {tmp_path}/pictures.lmdb', text)
     status, output = doctor(text=re.sub('pretrain_network_g: .*', f'pretrain_network_g: {weights}', text))

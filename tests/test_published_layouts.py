@@ -36,7 +36,7 @@ def test_published_generators_load_strictly(name, layouts):
 
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_options_are_read_off_published_weights(name, layouts):
-    assert read_generator_options(as_state_dict(layouts[name])) == PUBLISHED[name]
+    assert read_generator_options(as_state_dict(layouts[name])) == PUBLISHED[name] | {'preset': 'paper'}
 
 
 def test_published_discriminator_loads_strictly(layouts):
