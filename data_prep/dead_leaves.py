@@ -1,7 +1,7 @@
 """Dead leaves: pictures drawn by chance that have the edges, scales and occlusions of photographs.
 
-Networks that restore pictures learn from them about as well as from photographs. They cost nothing and carry no
-licence.
+Beside a few photographs they teach a network colours and edges that these lack; alone they teach it to paint leaves.
+They cost nothing and carry no licence.
 
 Sources: Lee, Mumford, Huang, "Occlusion models for natural images", IJCV 2001 (the model; sizes fall with the third
 power); Achddou, Gousseau, Ladjal, "Synthetic images as a regularity prior for image restoration neural networks",

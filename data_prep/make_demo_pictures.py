@@ -3,7 +3,7 @@
     python data_prep/make_demo_pictures.py -o datasets/demo
 
 Nothing is downloaded. Photographs are few and half of them grey: dead leaves beside them teach a network colours.
-Sources and licences of the photographs are listed by scikit-image (skimage/data/README.txt).
+Sources and licences of most photographs stand in the documentation of skimage.data.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class DynamicCSR(nn.Module):
     def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
         """Restore ``x (N, num_in_ch, H, W)``, float32 RGB in [0, 1], H and W from 64 up, in one go."""
         height, width = x.shape[-2:]
-        x = reflect(reflect(x, 2, height), 3, width).contiguous(memory_format=torch.channels_last)
+        x = reflect(reflect(x, 2, height), 3, width)
         dtype = self.generator.to_picture.weight.dtype
         out = x + self.generator.replenish(*self.generator.suppress(x.to(dtype)))
         return out[..., :height, :width]

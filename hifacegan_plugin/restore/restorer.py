@@ -105,20 +105,20 @@ class Restorer:
 
     def _restore_any(self, pictures: np.ndarray) -> np.ndarray:
         """Restore pictures from 64 x 64 up in the fastest way that their size leaves."""
-        for name in (self.engine,) if self.local else (self.engine, 'torch', 'frugal'):
+        names = (self.engine,) if self.local else (self.engine, 'torch', 'frugal')
+        for name in names:
             if pictures[:, 0].size * self._bytes_per_pixel(name) <= self.memory:
                 return self._way(name)(pictures)
-        pixels = self.memory // self._bytes_per_pixel(name) // len(pictures)
-        side = int(pixels**0.5) // DOWNSCALE * DOWNSCALE
-        if self.local:
-            return restore_in_tiles(self._way(name), pictures, max(side, 2 * LOCAL_OVERLAP), LOCAL_OVERLAP, REACH)
-        size = max(side, 2 * OVERLAP)
-        height, width = pictures.shape[-2:]
-        logger.warning(
-            f'{width} x {height} pixels do not fit into {self.memory / GIB:.2g} GiB: restoring tiles of {size} x '
-            f'{size}, whose contrast may differ a little. More memory gives the exact result.'
-        )
-        return restore_in_tiles(self._way(name), pictures, size, OVERLAP)
+        overlap, margin = (LOCAL_OVERLAP, REACH) if self.local else (OVERLAP, 0)
+        pixels = self.memory // self._bytes_per_pixel(names[-1]) // len(pictures)
+        size = max(int(pixels**0.5) // DOWNSCALE * DOWNSCALE, 2 * overlap)
+        if not self.local:
+            height, width = pictures.shape[-2:]
+            logger.warning(
+                f'{width} x {height} pixels do not fit into {self.memory / GIB:.2g} GiB: restoring tiles of {size} x '
+                f'{size}, whose contrast may differ a little. More memory gives the exact result.'
+            )
+        return restore_in_tiles(self._way(names[-1]), pictures, size, overlap, margin)
 
     def _bytes_per_pixel(self, name: str) -> int:
         features, pictures = FAST_NUMBERS_PER_PIXEL if self.local else NUMBERS_PER_PIXEL[name]
