@@ -40,8 +40,8 @@ setup(
         'openvino': ['openvino>=2024.4'],
         'spandrel': ['spandrel>=0.4'],
         'test': [
-            'pytest>=8.0', 'pytest-xdist>=3.5', 'pytorch-msssim>=1.0', 'ruff>=0.6', 'scikit-image>=0.22', 'scipy>=1.11',
-            'torchmetrics>=1.4',
+            'matplotlib>=3.6', 'pytest>=8.0', 'pytest-xdist>=3.5', 'pytorch-msssim>=1.0', 'ruff>=0.6',
+            'scikit-image>=0.22', 'scikit-learn>=1.3', 'scipy>=1.11', 'torchmetrics>=1.4',
         ],
     },
     entry_points={'console_scripts': ['hifacegan = hifacegan_plugin.__main__:main']},

@@ -7,8 +7,9 @@
 Without --train-data and --test-data it wants the data of `make demo`. A network is the `network_g` of an options file.
 All get the same crops, degraded alike and in the same order, L1 and Adam, and the same number of seconds: of one
 core's processor time, so that other work on the machine takes nothing from them. The rate is constant; what is measured
-at each mark is the moving average of the weights (--ema 0 takes the weights themselves). Each network is trained with
-every learning rate; a table shows the one that gave it the best PSNR at that mark.
+at each mark is the moving average of the weights (--ema 0 takes the weights themselves), on pictures that nobody was
+trained on, each degraded --draws times. Each network is trained with every learning rate; a table shows the one that
+gave it the best PSNR at that mark.
 
 Results are kept in --output, one file for each training: a second call goes on at the last mark that was reached, and
 two calls may work side by side, each on a core of its own. Printed are mean and spread (largest less smallest) over the
@@ -40,6 +41,7 @@ from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
 from basicsr.utils.options import yaml_load
 from torch import Tensor, nn
+from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
 import hifacegan_plugin  # noqa: F401  registers its names
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
     parser.add_argument('--ema', type=float, default=0.99, help='decay of the moving average (default: 0.99)')
     parser.add_argument('--crop', type=int, default=64, help='side of the training crops (default: 64)')
+    parser.add_argument('--draws', type=int, default=5, help='degraded versions of each test picture (default: 5)')
     parser.add_argument('--core', type=int, default=0, help='number of the processor core to train on (default: 0)')
     parser.add_argument('--train-data', type=Path, default=Path('datasets/demo/train.lmdb'), metavar='LMDB_OR_FOLDER')
     parser.add_argument('--test-data', type=Path, default=Path('datasets/demo/heldout.lmdb'), metavar='LMDB_OR_FOLDER')
@@ -100,7 +103,7 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
     """Train a network up to the last mark, from where an earlier call has left it."""
     result = result_file(file, degradation, rate, seed, arguments)
     data = [str(arguments.train_data), str(arguments.test_data)]
-    settings = {'ema': arguments.ema, 'crop': arguments.crop, 'data': data}
+    settings = {'ema': arguments.ema, 'crop': arguments.crop, 'draws': arguments.draws, 'data': data}
     content: dict[str, Any] = {'settings': settings, 'marks': {}}
     if result.is_file():
         content = json.loads(result.read_text(encoding='utf-8'))
@@ -121,7 +124,8 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
             part.load_state_dict(state[name])
         step, seconds = state['step'], state['seconds']
     batches = read_batches(degradation, seed, step, arguments)
-    held_out = build_dataset(data_options('test', arguments.test_data, degradation))
+    held_out = ConcatDataset([build_dataset(data_options('test', arguments.test_data, degradation, seed=draw))
+                              for draw in range(arguments.draws)])
     with tqdm(total=60 * marks[-1], initial=round(seconds), desc=result.stem, unit='s', disable=None) as bar:
         for minutes in marks:
             network.train()
@@ -170,7 +174,7 @@ def read_batches(
 
 
 @torch.no_grad()
-def measure(network: nn.Module, held_out: Any) -> dict[str, float]:
+def measure(network: nn.Module, held_out: ConcatDataset) -> dict[str, float]:
     """Measure the network on the pictures that it has not seen."""
     meter = Meter(METRICS)
     measurements = []

@@ -1,9 +1,11 @@
-"""Write pictures to train on and pictures to test with to two folders: photographs of scikit-image, and dead leaves.
+"""Write pictures to train on and pictures to test with to two folders: photographs, and dead leaves.
 
     python data_prep/make_demo_pictures.py -o datasets/demo
 
-Nothing is downloaded. Photographs are few and half of them grey: dead leaves beside them teach a network colours.
-Sources and licences of most photographs stand in the documentation of skimage.data.
+Nothing is downloaded: the photographs are those of scikit-image, scikit-learn and matplotlib. They are few and half of
+them grey: dead leaves beside them teach a network colours. Sources and licences stand in the documentation of
+skimage.data and sklearn.datasets; matplotlib's portrait of Grace Hopper is the United States Navy's and in the public
+domain.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from pathlib import Path
 
 import numpy as np
 from dead_leaves import draw_dead_leaves
+from matplotlib.cbook import get_sample_data
+from pictures import resize_shorter_side
 from skimage import color, data, io
+from sklearn.datasets import load_sample_image
 from tqdm import tqdm
 
 TRAIN = (
-    'brick', 'camera', 'chelsea', 'coins', 'grass', 'gravel', 'hubble_deep_field', 'immunohistochemistry', 'moon',
-    'retina', 'rocket', 'stereo_motorcycle',
+    'brick', 'camera', 'chelsea', 'china', 'coins', 'flower', 'grace_hopper', 'grass', 'gravel', 'hubble_deep_field',
+    'immunohistochemistry', 'moon', 'retina', 'rocket', 'stereo_motorcycle',
 )
-HELD_OUT = {  # name in scikit-image: top left corners of the squares that are cut out
+TRAIN_SIDE = 512  # the shorter side at most: as it is, a quarter of all crops would be of the retina
+HELD_OUT = {  # name: top left corners of the squares that are cut out
     'astronaut': ((0, 110), (0, 256), (256, 0), (256, 256)),  # the first one holds the face
     'coffee': ((20, 60), (130, 300)),
 }
@@ -30,7 +36,11 @@ LEAVES_SIDE = 512
 
 
 def load(name: str) -> np.ndarray:
-    """Give a picture of scikit-image as uint8 RGB `(H, W, 3)`."""
+    """Give a photograph as uint8 RGB `(H, W, 3)`."""
+    if name in ('china', 'flower'):
+        return load_sample_image(f'{name}.jpg')
+    if name == 'grace_hopper':
+        return io.imread(get_sample_data('grace_hopper.jpg', asfileobj=False))
     picture = getattr(data, name)()
     if name == 'stereo_motorcycle':  # left, right, disparity
         picture = picture[0]
@@ -45,7 +55,10 @@ def main() -> None:
     for part in ('train', 'heldout'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name in TRAIN:
-        io.imsave(folder / 'train' / f'{name}.png', load(name), check_contrast=False)
+        picture = load(name)
+        if min(picture.shape[:2]) > TRAIN_SIDE:
+            picture = resize_shorter_side(picture, TRAIN_SIDE)
+        io.imsave(folder / 'train' / f'{name}.png', picture, check_contrast=False)
     for number in tqdm(range(LEAVES), 'dead leaves', unit='picture', disable=None):
         picture = draw_dead_leaves(LEAVES_SIDE, np.random.default_rng(number))
         io.imsave(folder / 'train' / f'leaves{number + 1:02}.png', picture, check_contrast=False)
