@@ -135,12 +135,7 @@ def test_engine_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(engines, 'find_spec', lambda name: None)
     with pytest.raises(EngineError, match=r'onnxruntime is not installed.*hifacegan-plugin\[onnx\]'):
         choose_engine('onnx', 'float32')
-    assert choose_engine('auto', 'bfloat16') == choose_engine('auto', 'float32', 'fast') == 'torch'
-
-
-def test_the_fast_form_runs_with_onnx_where_it_can():
-    assert choose_engine('auto', 'float32', 'fast') == 'onnx'
-    assert choose_engine('auto', 'float32') == choose_engine('auto', 'float32', 'paper') == 'torch'
+    assert choose_engine('auto', 'bfloat16') == choose_engine('auto', 'float32') == 'torch'
 
 
 def test_float16_is_for_graphics_cards(monkeypatch):

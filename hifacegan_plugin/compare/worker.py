@@ -33,6 +33,7 @@ from hifacegan_plugin.compare.folder import (
     write_rgb,
 )
 from hifacegan_plugin.compare.restorers import Restorer, build_restorer
+from hifacegan_plugin.malloc import keep_freed_memory
 
 WARM_UPS = 2  # restorations before the first that is timed
 MIB = 1 << 20
@@ -94,6 +95,7 @@ def restore(job: Job) -> None:
     memory_before = _memory()
     try:
         restorer = build_restorer(job.options)
+        keep_freed_memory()  # for all restorers alike
         _forget_peak()  # of reading the weights
         for test_set, pictures in job.pictures.items():
             _restore_set(restorer, job, test_set, pictures, folder)

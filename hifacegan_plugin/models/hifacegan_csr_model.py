@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from hifacegan_plugin.malloc import keep_freed_memory
 from hifacegan_plugin.metrics.measure import check_metric
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
 from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
@@ -58,6 +59,8 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         for name, metric in (opt.get('val', {}).get('metrics') or {}).items():
             check_metric(name, metric)
         super().__init__(opt)
+        if self.device.type == 'cpu':
+            keep_freed_memory()
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move a network to its device and wrap it; in training, as the options under ``train`` ask."""

@@ -21,11 +21,14 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import MIN_SIZE
 from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk, reflect
+from hifacegan_plugin.malloc import keep_freed_memory
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: near what a cache holds, and few rows are computed twice
+# Bytes. Whole maps, of which the paper's form holds few beside its strips, would leave holes in the heap.
+LARGEST_KEPT = {'paper': 4 * 4 * STRIP_ELEMENTS, 'fast': 2**30}
 TOLERANCE = 1e-3  # of an exported network: the largest difference to torch on a picture of noise
 
 
@@ -62,22 +65,17 @@ class EngineError(ValueError):
     """An engine that is not installed or cannot do what it is asked to; the message names the mend."""
 
 
-def choose_engine(name: str, dtype: str, preset: str = 'paper') -> str:
-    """Resolve ``auto`` and check that the engine can do what is asked of a network of this ``preset``.
+def choose_engine(name: str, dtype: str) -> str:
+    """Resolve ``auto`` and check that the engine can do what is asked.
 
     Raises:
         EngineError: if the engine or dtype is unknown, the engine is not installed or cannot compute in ``dtype``.
     """
     cuda = torch.cuda.is_available()
     if name == 'auto':
-        # In float32 torch is about as fast as the others, starts at once and needs the least memory, but for the fast
-        # form, whose many small steps ONNX Runtime joins: twice as fast, half a second to start. OpenVINO gains most
-        # from the bfloat16 units of a processor.
-        name = 'torch'
-        if dtype == 'bfloat16' and not cuda and find_spec('openvino'):
-            name = 'openvino'
-        elif (dtype, preset) == ('float32', 'fast') and not cuda and find_spec('onnxruntime') and find_spec('onnx'):
-            name = 'onnx'
+        # In float32 torch is about as fast as the others, starts at once and needs the least memory. OpenVINO gains
+        # most from the bfloat16 units of a processor.
+        name = 'openvino' if dtype == 'bfloat16' and not cuda and find_spec('openvino') else 'torch'
     if name not in ENGINES:
         raise EngineError(f'engine {name!r}: take one of auto, {", ".join(ENGINES)}.')
     if dtype not in DTYPES:
@@ -101,6 +99,8 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     network = network_for(generator, dtype).to(device)
+    if device.type == 'cpu':
+        keep_freed_memory(LARGEST_KEPT[generator.preset])
 
     def restore(pictures: np.ndarray, frugal: bool = False) -> np.ndarray:
         walk = Walk(STRIP_ELEMENTS, frugal) if frugal or device.type == 'cpu' else Walk()

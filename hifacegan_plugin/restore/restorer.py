@@ -25,7 +25,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 # Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured for
 # torch; an upper estimate for the others.
 NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (0.8, 6)}
-FAST_NUMBERS_PER_PIXEL = (17, 6)  # of the fast form, in any engine
+FAST_NUMBERS_PER_PIXEL = (29, 6)  # of the fast form, in any engine
 
 
 class Restorer:
@@ -55,7 +55,7 @@ class Restorer:
         memory: int = 3 * GIB,
     ) -> None:
         generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
-        self.engine = choose_engine(engine, dtype, generator.preset)
+        self.engine = choose_engine(engine, dtype)
         self.dtype = dtype
         self.memory = memory
         self.num_feat, self.num_in_ch, self.local = generator.num_feat, generator.num_in_ch, generator.preset == 'fast'
