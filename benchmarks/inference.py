@@ -12,8 +12,7 @@ an astronaut, resized, in batches every other one mirrored: errors are those of 
 every round; figures are medians over the rounds. Ratios are against our own unfolded network in torch, float32; the
 BasicSR host's own HiFaceGAN (an easier network) is timed beside it. The engine torch makes the process keep freed
 memory, which takes two fifths off the time of these two as well: leave it out (--engines openvino) to see them as torch
-alone runs them. The peak is the best of a few convolutions,
-measured in the same run.
+alone runs them. The peak is the best of a few convolutions, measured in the same run.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import platform
 
 # Of malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_OF_OLD_GLIBC = 2**25  # DEFAULT_MMAP_THRESHOLD_MAX; more is refused by releases that keep to mallopt(3)
 
 
 def keep_freed_memory(largest: int = 2**30) -> None:
@@ -14,13 +15,14 @@ def keep_freed_memory(largest: int = 2**30) -> None:
 
     glibc hands blocks of some MiB back to the system, which clears them page by page when they are asked for again:
     more than half of the time of a network of few operations a pixel. What is kept is the peak of the heap. C libraries
-    other than glibc stay as they are.
+    other than glibc stay as they are. A second call replaces the first.
 
     Args:
-        largest: bytes; larger blocks go back to the system nevertheless. They cost most where there are few of them,
-            because of the holes that they leave in the heap.
+        largest: bytes; larger blocks go back to the system nevertheless, and leave no holes in the heap.
     """
     if platform.libc_ver()[0] == 'glibc':
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, largest)
+        # Setting the second alone would fix the first at its default of 128 KiB, which is worse than nothing.
+        if not libc.mallopt(M_MMAP_THRESHOLD, largest):
+            libc.mallopt(M_MMAP_THRESHOLD, LARGEST_OF_OLD_GLIBC)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -6,13 +6,15 @@ import sys
 
 import pytest
 
+from hifacegan_plugin import malloc
+
 COUNT_FAULTS = """
 import resource, torch
 from hifacegan_plugin.malloc import keep_freed_memory
 if {keep}:
     keep_freed_memory()
 def look():
-    maps = [torch.ones(12, 1024, 1024) for _ in range(4)]  # 48 MiB each, more than glibc ever keeps by itself
+    maps = [torch.ones(6, 1024, 1024) for _ in range(8)]  # 192 MiB, more than glibc ever keeps by itself
 for _ in range(3):
     look()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -29,3 +31,23 @@ def test_feature_maps_are_made_in_memory_that_is_there():
     }
     assert faults[False] > 90  # 192 MiB, in huge pages of 2 MiB at most
     assert faults[True] < faults[False] / 10, faults
+
+
+@pytest.mark.parametrize('refuses_more_than', [2**25, 2**31])
+def test_a_release_of_glibc_that_refuses_large_blocks_keeps_what_it_can(monkeypatch, refuses_more_than):
+    settings = {}
+
+    class Libc:
+        def __init__(self, name):
+            assert name is None
+
+        def mallopt(self, parameter, value):
+            if parameter == malloc.M_MMAP_THRESHOLD and value > refuses_more_than:
+                return 0
+            settings[parameter] = value
+            return 1
+
+    monkeypatch.setattr(malloc.ctypes, 'CDLL', Libc)
+    monkeypatch.setattr(malloc.platform, 'libc_ver', lambda: ('glibc', '2.28'))
+    malloc.keep_freed_memory(2**30)
+    assert settings == {malloc.M_MMAP_THRESHOLD: min(2**30, refuses_more_than), malloc.M_TRIM_THRESHOLD: 2**31 - 1}
