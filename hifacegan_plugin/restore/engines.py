@@ -27,7 +27,7 @@ Engine = Callable[[np.ndarray], np.ndarray]
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: near what a cache holds, and few rows are computed twice
-# Bytes of freed memory. Beside its strips the paper's form holds few maps, but whole ones: kept, they would leave holes.
+# Bytes of freed memory. Beside strips the paper's form holds few maps, but whole ones: kept, they would leave holes.
 LARGEST_KEPT = {'paper': 2**26, 'fast': 2**30}
 TOLERANCE = 1e-3  # of an exported network: the largest difference to torch on a picture of noise
 
