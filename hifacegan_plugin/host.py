@@ -6,6 +6,7 @@ defect it answers, and is applied only where that defect bites; the README lists
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import queue
@@ -21,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
@@ -321,7 +323,7 @@ def outlive_tensorboard() -> None:
 def launch_processes_without_gpu() -> None:
     """Make ``--launcher pytorch`` and ``--launcher slurm`` work on CPUs, over gloo.
 
-    The host divides the rank by the number of GPUs to choose one, and asks for nccl.
+    The host divides the rank by the number of GPUs to choose one, asks for nccl, and never leaves the process group.
     """
     from basicsr.utils import dist_util
 
@@ -329,11 +331,21 @@ def launch_processes_without_gpu() -> None:
         def call(backend: str, **options: Any) -> None:
             with mock.patch.multiple(torch.cuda, device_count=lambda: 1, set_device=lambda device: None):
                 launch('gloo', **options)
+            atexit.register(_leave_process_group)
 
         return call
 
     _replace(dist_util, '_init_dist_pytorch', on_gloo)
     _replace(dist_util, '_init_dist_slurm', on_gloo)
+
+
+def _leave_process_group() -> None:
+    """End gloo's threads while the interpreter is whole: it may abort on them later (pytorch/pytorch#190489).
+
+    Not after an error: what this process began, others may be waiting for, and leaving waits for them.
+    """
+    if dist.is_initialized() and not hasattr(sys, 'last_value'):
+        dist.destroy_process_group()
 
 
 def wrap_networks_without_gpu() -> None:

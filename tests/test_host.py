@@ -1,5 +1,7 @@
 """The accommodations of the host: what they change, and that they leave alone what they are not for."""
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -176,3 +178,26 @@ def test_the_command_line_starts_without_the_host():
     assert subprocess.check_output(command, text=True).strip()
     probe = f'import sys; sys.argv = ["/bin/hifacegan"]; import hifacegan_plugin; {code}'
     assert subprocess.check_output([sys.executable, '-c', probe], text=True).strip() == '[]'
+
+
+@pytest.mark.parametrize('ending', ['', 'raise SystemExit', 'raise ValueError("on purpose")'])
+def test_a_process_leaves_its_group_unless_it_ends_with_an_error(ending):
+    code = f"""
+import atexit
+import torch.distributed as dist
+atexit.register(lambda: print('group left:', not dist.is_initialized()))
+import hifacegan_plugin
+from basicsr.utils.dist_util import init_dist
+init_dist('pytorch')
+assert dist.get_backend() == 'gloo'
+{ending}
+"""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    alone = {'RANK': '0', 'WORLD_SIZE': '1', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    result = subprocess.run([sys.executable, '-c', code], env=os.environ | alone, text=True,
+                            capture_output=True, check=False)
+    failed = 'on purpose' in result.stderr
+    assert failed == (result.returncode != 0) == ('ValueError' in ending), result.stderr
+    assert f'group left: {not failed}' in result.stdout
