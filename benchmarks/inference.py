@@ -8,16 +8,16 @@
     python benchmarks/inference.py --seams net_g.pth   # what strips and tiles change in the picture
 
 Weights are random, scaled so that the output has the contrast of a picture. The input is scikit-image's photograph of
-an astronaut, resized, in batches every other one mirrored: errors are those of a photograph. Engines take turns in
-every round; figures are medians over the rounds. Ratios are against our own unfolded network in torch, float32; the
-BasicSR host's own HiFaceGAN (an easier network) is timed beside it. The engine torch makes the process keep freed
-memory, which takes two fifths off the time of these two as well: leave it out (--engines openvino) to see them as torch
-alone runs them. The peak is the best of a few convolutions, measured in the same run.
+an astronaut, resized, in batches every other one mirrored: errors are those of a photograph. Each contestant has a
+process of its own, and they take turns in every round; figures are medians over the rounds. Ratios are against our own
+unfolded network in torch, float32; the BasicSR host's own HiFaceGAN (an easier network) is timed beside it. The peak is
+the best of a few convolutions, measured in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import resource
 import statistics
 import subprocess
@@ -25,6 +25,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +39,14 @@ sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
 from hifacegan_plugin.archs.csr_form import FORMS  # noqa: E402
-from hifacegan_plugin.restore.engines import ENGINES, EngineError, choose_engine, network_for, open_engine  # noqa: E402
+from hifacegan_plugin.restore.engines import (  # noqa: E402
+    ENGINES,
+    Engine,
+    EngineError,
+    choose_engine,
+    network_for,
+    open_engine,
+)
 from hifacegan_plugin.restore.pictures import Picture, write_picture  # noqa: E402
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans  # noqa: E402
 from hifacegan_plugin.weights import generator_options, load_generator, write_weights  # noqa: E402
@@ -76,7 +86,7 @@ def main() -> None:
     peaks = {dtype: measure_peak(getattr(torch, dtype)) for dtype in dtypes}
     print(f'{arguments.threads} threads, torch {torch.__version__}. Peak of convolutions: ', end='')
     print(', '.join(f'{dtype} {peak / 1e9:.0f} GFLOP/s' for dtype, peak in peaks.items()))
-    contestants = open_contestants(generator, arguments, dtypes)
+    contestants = {name: start(opener, arguments) for name, opener in choose_contestants(arguments, dtypes).items()}
     for size in arguments.sizes:
         for batch in arguments.batches:
             report(generator, contestants, (batch, 3, size, size), arguments.rounds, peaks)
@@ -111,17 +121,12 @@ def measure_peak(dtype: torch.dtype) -> float:
     return best
 
 
-def open_contestants(
-    generator: CSRGenerator, arguments: argparse.Namespace, dtypes: list[str]
-) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Give everything that is timed, by name."""
-    contestants = {'unfolded, torch float32': in_torch(generator)}
+def choose_contestants(arguments: argparse.Namespace, dtypes: list[str]) -> dict[str, Callable[[CSRGenerator], Engine]]:
+    """Give, by name, what makes an engine of the generator, for everything that is timed."""
+    contestants = {'unfolded, torch float32': in_torch}
     if not arguments.no_host:
-        from basicsr.archs.hifacegan_arch import HiFaceGAN
-
-        host = HiFaceGAN(num_feat=arguments.num_feat, crop_size=arguments.sizes[0]).eval()
-        contestants['HiFaceGAN of the host, torch float32'] = in_torch(host)
-    contestants['folded in one go, torch float32'] = in_torch(network_for(generator))
+        contestants['HiFaceGAN of the host, torch float32'] = partial(open_host, size=arguments.sizes[0])
+    contestants['folded in one go, torch float32'] = open_folded
     for name in arguments.engines:
         for dtype in dtypes:
             try:
@@ -129,11 +134,11 @@ def open_contestants(
             except EngineError as error:
                 print(error)
                 continue
-            contestants[f'engine {name} {dtype}'] = open_engine(name, generator, dtype)
+            contestants[f'engine {name} {dtype}'] = partial(open_engine, name, dtype=dtype)
     return contestants
 
 
-def in_torch(network: torch.nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+def in_torch(network: torch.nn.Module) -> Engine:
     """Wrap a network as an engine."""
 
     def run(pictures: np.ndarray) -> np.ndarray:
@@ -143,9 +148,42 @@ def in_torch(network: torch.nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
+def open_host(generator: CSRGenerator, size: int) -> Engine:
+    """Make an engine of the host's network, as wide as ours."""
+    from basicsr.archs.hifacegan_arch import HiFaceGAN
+
+    return in_torch(HiFaceGAN(num_feat=generator.num_feat, crop_size=size).eval())
+
+
+def open_folded(generator: CSRGenerator) -> Engine:
+    """Make an engine of the folded network without strips."""
+    return in_torch(network_for(generator))
+
+
+def start(opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> Connection:
+    """Start a process with one contestant, which ends with this one: what one sets there is not set for the others."""
+    ours, its = multiprocessing.Pipe()
+    context = multiprocessing.get_context('spawn')
+    context.Process(target=serve, args=(its, opener, arguments), daemon=True).start()
+    its.close()
+    return ours
+
+
+def serve(requests: Connection, opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> None:
+    """Answer pictures with the seconds that they took, and what came of them."""
+    torch.set_num_threads(arguments.threads)
+    run = opener(make_generator(arguments.num_feat, arguments.preset))
+    with suppress(EOFError):  # until the other end is closed
+        while True:
+            pictures = requests.recv()
+            before = time.perf_counter()
+            restored = run(pictures)
+            requests.send((time.perf_counter() - before, restored))
+
+
 def report(
     generator: CSRGenerator,
-    contestants: dict[str, Callable[[np.ndarray], np.ndarray]],
+    contestants: dict[str, Connection],
     shape: tuple[int, int, int, int],
     rounds: int,
     peaks: dict[str, float],
@@ -156,11 +194,11 @@ def report(
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     outputs = {}
     for i in range(rounds + 1):  # the first round warms up
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            outputs[name] = run(pictures)
+        for name, contestant in contestants.items():
+            contestant.send(pictures)
+            elapsed, outputs[name] = contestant.recv()
             if i:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(elapsed)
     reference = outputs['unfolded, torch float32']
     base = statistics.median(seconds['unfolded, torch float32'])
     work = f'{flops["unfolded"] / 1e9:.0f} GFLOP, folded {flops["folded"] / 1e9:.0f}'
