@@ -90,6 +90,14 @@ def choose_engine(name: str, dtype: str) -> str:
     return name
 
 
+def prepare_device(generator: CSRGenerator) -> torch.device:
+    """Choose the current CUDA device, or else the CPU, told to keep the memory of feature maps."""
+    if torch.cuda.is_available():
+        return torch.device('cuda')
+    keep_freed_memory(LARGEST_KEPT[generator.preset])
+    return torch.device('cpu')
+
+
 def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]:
     """Run with torch, on the current CUDA device if there is one.
 
@@ -97,10 +105,8 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
         An engine that takes ``frugal=True`` beside the pictures: a third of the memory for about half more work; of no
         effect in the fast form.
     """
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    device = prepare_device(generator)
     network = network_for(generator, dtype).to(device)
-    if device.type == 'cpu':
-        keep_freed_memory(LARGEST_KEPT[generator.preset])
 
     def restore(pictures: np.ndarray, frugal: bool = False) -> np.ndarray:
         walk = Walk(STRIP_ELEMENTS, frugal) if frugal or device.type == 'cpu' else Walk()
@@ -112,7 +118,7 @@ def open_torch(generator: CSRGenerator, dtype: str) -> Callable[..., np.ndarray]
 
 def open_compiled(generator: CSRGenerator, dtype: str) -> Engine:
     """Run with torch, compiled anew for every size, which takes minutes, by a C++ compiler or (CUDA) Triton."""
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    device = prepare_device(generator)
     network = torch.compile(network_for(generator, dtype).to(device), dynamic=False)
 
     def restore(pictures: np.ndarray) -> np.ndarray:
