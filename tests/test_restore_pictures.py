@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from skimage import data
 
@@ -44,6 +45,76 @@ def test_lossless_round_trip_of_every_kind(tmp_path, channels, dtype, suffix):
         read = read[..., [0, 3]]
     assert read.dtype == dtype
     assert np.array_equal(read, pixels)
+
+
+def _in_lab(image):
+    srgb, lab = ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB')
+    return ImageCms.profileToProfile(image, srgb, lab, outputMode='LAB')
+
+
+def _with_tags_of_a_tiff(image, path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.PhotometricInterpretation] = 6
+    image.save(path, 'JPEG', exif=exif, quality=100)
+
+
+def _write_16_bits(image, path, **layout):
+    tifffile.imwrite(path, np.asarray(image).astype(np.uint16) * 257, **layout)
+
+
+FOREIGN_TIFFS = {
+    'CMYK': lambda image, path: image.convert('CMYK').save(path),
+    'palette': lambda image, path: image.quantize(256).save(path),
+    'YCbCr as JPEG': lambda image, path: image.convert('YCbCr').save(path, compression='jpeg'),
+    'Lab': lambda image, path: _in_lab(image).save(path, icc_profile=SRGB),
+    'planes': lambda image, path: tifffile.imwrite(path, np.asarray(image).transpose(2, 0, 1), photometric='rgb',
+                                                   planarconfig='separate'),
+    'tiles': lambda image, path: tifffile.imwrite(path, np.asarray(image), photometric='rgb', tile=(16, 16)),
+    'BigTIFF': lambda image, path: tifffile.imwrite(path, np.asarray(image), photometric='rgb', bigtiff=True),
+    'white is zero': lambda image, path: tifffile.imwrite(path, ~np.asarray(image.convert('L')),
+                                                          photometric='miniswhite'),
+    'JPEG with tags of a TIFF': _with_tags_of_a_tiff,
+    'tiles, 16 bits': lambda image, path: _write_16_bits(image, path, photometric='rgb', tile=(16, 16)),
+    'big-endian, 16 bits': lambda image, path: _write_16_bits(image, path, photometric='rgb', byteorder='>'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('suffix', ['.tif', '.png', '.jpg'])
+@pytest.mark.parametrize('kind', FOREIGN_TIFFS)
+def test_what_other_programs_store_in_their_way_comes_out_in_ours(tmp_path, colours, kind, suffix):
+    image = Image.fromarray(colours)
+    FOREIGN_TIFFS[kind](image, tmp_path / 'a.tif')
+    picture = read_picture(tmp_path / 'a.tif', MAX_PIXELS)
+    write_picture(tmp_path / f'b{suffix}', picture)
+    result = Image.open(tmp_path / f'b{suffix}')
+    if kind == 'Lab':
+        assert 'icc_profile' not in result.info
+    grey = picture.pixels.ndim == 2
+    assert grey == kind.startswith('white')
+    pixels = np.asarray(result) / (257 if result.mode.startswith('I') else 1)
+    lossy = 5 if suffix == '.jpg' or kind in ('palette', 'YCbCr as JPEG', 'Lab') or 'JPEG' in kind else 0.01
+    assert np.abs(pixels - np.asarray(image.convert('L') if grey else image)).mean() < lossy
+
+
+def test_a_tiff_of_many_strips_becomes_a_jpeg(tmp_path):
+    """A list of the strips would be longer than EXIF data may be."""
+    tifffile.imwrite(tmp_path / 'a.tif', np.zeros((9000, 8, 3), np.uint8), photometric='rgb', rowsperstrip=1)
+    write_picture(tmp_path / 'a.jpg', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    assert Image.open(tmp_path / 'a.jpg').size == (8, 9000)
+
+
+@pytest.mark.parametrize('suffix', ['.tif', '.jpg', '.png', '.webp'])
+def test_what_exif_says_about_the_photograph_is_kept(tmp_path, colours, suffix):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = 'somebody'
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] = 400
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = 'S'
+    Image.fromarray(colours).save(tmp_path / 'a.tif', exif=exif.tobytes())
+    write_picture(tmp_path / f'b{suffix}', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    kept = Image.open(tmp_path / f'b{suffix}').getexif()
+    assert kept[ExifTags.Base.Artist] == 'somebody'
+    assert kept.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] == 400
+    assert kept.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == 'S'
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.webp', '.tif'])

@@ -23,6 +23,16 @@ HOLDS_16_BITS = ('.png', '.tif', '.tiff')
 HOLDS_ALPHA = ('.png', '.webp', '.tif', '.tiff')
 QUALITY = 95  # of JPEG and WebP
 
+# What EXIF data say about a photograph. The rest of a directory says how the file stores its pixels; writers that find
+# it in EXIF data believe it, although the result is stored otherwise.
+DESCRIPTIVE_TAGS = frozenset({
+    ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit, ExifTags.Base.Software, ExifTags.Base.DateTime,
+    ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Rating, ExifTags.Base.RatingPercent,
+    ExifTags.Base.Copyright, ExifTags.Base.XPTitle, ExifTags.Base.XPComment, ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords, ExifTags.Base.XPSubject, ExifTags.Base.ExifOffset, ExifTags.Base.GPSInfo,
+})  # fmt: skip
+
 # EXIF orientation (1 to 8) as a transposition of the axes followed by flips (vertical, horizontal).
 _TRANSPOSED = (5, 6, 7, 8)
 _FLIPPED_VERTICALLY = (3, 4, 7, 8)
@@ -41,7 +51,7 @@ class Picture:
         pixels: uint8 or uint16, ``(H, W)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA,
             upright.
         icc_profile: of the colours, as it stands in the file; None: sRGB.
-        exif: as bytes, its orientation already applied.
+        exif: what they say about the photograph, as bytes; its orientation is already applied.
     """
 
     pixels: np.ndarray
@@ -135,6 +145,8 @@ def _decode_8_bits(image: Image.Image) -> tuple[np.ndarray, bytes | None]:
         elif image.mode == '1':
             image = image.convert('L')
         else:
+            if image.mode == 'LAB':
+                profile = None  # it is one of Lab
             image = image.convert('RGBA' if transparent else 'RGB')
     elif image.mode in ('L', 'RGB') and 'transparency' in image.info:
         image = image.convert(image.mode + 'A')
@@ -174,10 +186,13 @@ def _decode_16_bits(data: bytes, image: Image.Image) -> tuple[np.ndarray, bytes 
 
 
 def _read_exif(image: Image.Image, path: Path) -> tuple[int, bytes | None]:
-    """Give the orientation (1 to 8) and everything else."""
+    """Give the orientation (1 to 8) and the rest of what EXIF data say about the photograph."""
     try:
         exif = image.getexif()
-        orientation = exif.pop(ExifTags.Base.Orientation, 1)
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        for tag in set(exif) - DESCRIPTIVE_TAGS:
+            del exif[tag]
+        exif.bigtiff = False  # whatever the file is
         return orientation, exif.tobytes() if exif else None
     except Exception as error:  # damaged EXIF fails in any way, and is no reason to do without the picture
         logger.warning(f'{path}: EXIF data are damaged and left out ({error}).')
