@@ -76,6 +76,8 @@ FOREIGN_TIFFS = {
     'JPEG with tags of a TIFF': _with_tags_of_a_tiff,
     'tiles, 16 bits': lambda image, path: _write_16_bits(image, path, photometric='rgb', tile=(16, 16)),
     'big-endian, 16 bits': lambda image, path: _write_16_bits(image, path, photometric='rgb', byteorder='>'),
+    'white is zero, 16 bits': lambda image, path: _write_16_bits(ImageOps.invert(image.convert('L')), path,
+                                                                 photometric='miniswhite'),
 }  # fmt: skip
 
 
@@ -237,6 +239,14 @@ def _animated(path):
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 
+def _twelve_bits(path):
+    """12 bytes a row, which are 8 numbers of 12 bits."""
+    tifffile.imwrite(path, np.zeros((8, 12), np.uint8), photometric='minisblack')
+    with tifffile.TiffFile(path, mode='r+b') as file:
+        file.pages[0].tags['BitsPerSample'].overwrite(12)
+        file.pages[0].tags['ImageWidth'].overwrite(8)
+
+
 @pytest.mark.parametrize(
     ('name', 'write', 'message'),
     [
@@ -254,6 +264,17 @@ def _animated(path):
         ('a.tif', _animated, r'animated or has several pages \(3\)'),
         ('a.tif', lambda path: Image.new('I', (8, 8)).save(path), '32 bits a channel'),
         ('a.tif', lambda path: Image.new('F', (8, 8)).save(path), '32 bits a channel'),
+        ('a.tif', _twelve_bits, 'holds 12 or 32 bits a channel'),
+        (
+            'a.tif',
+            lambda path: tifffile.imwrite(path, np.ones((3, 8, 9), np.uint16), photometric='rgb', planarconfig=2),
+            'separate planes: save it interleaved',
+        ),
+        (
+            'a.tif',
+            lambda path: tifffile.imwrite(path, np.ones((8, 9, 4), np.uint16), photometric='rgb', extrasamples=[1]),
+            'premultiplied by alpha',
+        ),
         ('a.png', lambda path: path.mkdir(), 'cannot be read'),
     ],
 )

@@ -136,8 +136,8 @@ def _decode_8_bits(image: Image.Image) -> tuple[np.ndarray, bytes | None]:
     profile = image.info.get('icc_profile')
     if image.mode == 'CMYK':
         image, profile = _cmyk_to_rgb(image, profile), None
-    elif image.mode in ('I', 'F'):
-        raise PictureError('holds 32 bits a channel: convert it to 16 or 8')
+    elif image.mode[0] in 'IF':
+        raise PictureError('holds 12 or 32 bits a channel: convert it to 16 or 8')
     elif image.mode not in ('L', 'LA', 'RGB', 'RGBA'):
         transparent = 'transparency' in image.info or image.mode.endswith(('a', 'A'))
         if image.mode == 'P' and not transparent:
@@ -175,6 +175,12 @@ def _decode_16_bits(data: bytes, image: Image.Image) -> tuple[np.ndarray, bytes 
     """Decode with OpenCV, because Pillow cuts colours of 16 bits down to 8."""
     if image.format == 'PPM':  # grey; Pillow, unlike OpenCV, knows the value that is white
         return np.asarray(image).astype(np.uint16), None
+    # OpenCV passes over these tags of a TIFF (TIFF 6.0, sections 3, 8 and 18).
+    tags = image.tag_v2 if image.format == 'TIFF' else {}
+    if tags.get(ExifTags.Base.PlanarConfiguration) == 2 and tags.get(ExifTags.Base.SamplesPerPixel, 1) > 1:
+        raise PictureError('holds 16 bits a channel in separate planes: save it interleaved, or as PNG')
+    if 1 in tags.get(ExifTags.Base.ExtraSamples, ()):
+        raise PictureError('holds 16 bits a channel, premultiplied by alpha: save it with straight alpha, or as PNG')
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16:
         raise PictureError('holds 16 bits a channel in a way that cannot be read: convert it to PNG')
@@ -182,6 +188,8 @@ def _decode_16_bits(data: bytes, image: Image.Image) -> tuple[np.ndarray, bytes 
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
         if image.mode == 'LA':
             pixels = pixels[..., [0, 3]]
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # zero is white
+        pixels = ~pixels
     return pixels, image.info.get('icc_profile')
 
 
