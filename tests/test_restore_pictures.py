@@ -209,6 +209,15 @@ def test_other_modes_become_colours_or_grey(tmp_path, colours, mode, shape):
         assert np.abs(read.astype(int) - colours).mean() < 25  # of dithering
 
 
+def test_of_a_jpeg_with_preview_the_first_picture_counts(tmp_path, colours):
+    image = Image.fromarray(colours)
+    image.save(tmp_path / 'a.jpg', 'MPO', save_all=True, append_images=[image.reduce(4)], quality=95)
+    read = read_picture(tmp_path / 'a.jpg', MAX_PIXELS)
+    assert np.abs(read.pixels.astype(int) - colours).mean() < 5
+    write_picture(tmp_path / 'b.jpg', read)
+    assert Image.open(tmp_path / 'b.jpg').format == 'JPEG'
+
+
 def test_transparent_palette_becomes_alpha(tmp_path, colours):
     image = Image.fromarray(colours).quantize(16)
     image.save(tmp_path / 'a.png', transparency=3)

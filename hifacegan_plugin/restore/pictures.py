@@ -127,7 +127,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
             f'has {image.width} x {image.height} pixels, more than the limit of {max_pixels / 1e6:.0f} megapixels '
             '(raise --max-megapixels)'
         )
-    if (pages := getattr(image, 'n_frames', 1)) > 1:
+    # What follows the first picture of an MPO, which phones and cameras call JPEG, is a preview or the like.
+    if (pages := getattr(image, 'n_frames', 1)) > 1 and image.format != 'MPO':
         raise PictureError(f'is animated or has several pages ({pages}): split it into single pictures')
     return image
 
