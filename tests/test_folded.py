@@ -9,6 +9,7 @@ from torch import nn
 from hifacegan_plugin.archs.csr_arch import VARIANTS, CSRGenerator
 from hifacegan_plugin.archs.folded_csr import FoldedCSR, Strip, Walk, grow, moments, stored, upsampled
 from hifacegan_plugin.archs.replenishment import NORMS
+from hifacegan_plugin.restore.engines import network_for
 
 TOLERANCE = 1e-4
 WALKS = [
@@ -46,6 +47,19 @@ def test_gives_what_the_generator_gives(variant, walk):
     expected = generator(pictures)
     assert 0.1 < expected.std() < 0.5
     assert (FoldedCSR(generator)(pictures, walk) - expected).abs().max() < TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('preset', ['paper', 'fast'])
+def test_the_generator_may_go_on_training(preset):
+    generator = CSRGenerator(num_feat=4, preset=preset).train()
+    pictures = torch.rand(1, 3, 64, 64)
+    network = network_for(generator)
+    before = network(pictures)
+    assert generator.training
+    for parameter in generator.parameters():
+        parameter.add_(0.1)
+    assert torch.equal(network(pictures), before)
 
 
 @torch.no_grad()

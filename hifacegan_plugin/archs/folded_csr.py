@@ -16,6 +16,7 @@ neighbouring rows as it depends on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -179,7 +180,7 @@ class FoldedCSR(nn.Module):
 
     def __init__(self, generator: CSRGenerator) -> None:
         super().__init__()
-        generator.eval()  # spectral norm as it stands
+        generator = deepcopy(generator).eval()  # spectral norm as it stands
         self.variant = generator.variant
         self.norm = generator.norm
         self.global_residual = generator.global_residual
