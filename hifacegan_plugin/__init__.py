@@ -4,6 +4,7 @@ Importing the package registers everything with the host, except in commands suc
 seconds to import, and most commands do without it.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -17,7 +18,8 @@ _COMMANDS = ('hifacegan', 'hifacegan.exe', 'make_pairs.py', 'inspect_degradation
 def _started_as_command() -> bool:
     """Tell whether this import is a step of a command, not of a program that uses the plugin inside the host."""
     if sys.argv[:1] == ['-m']:  # so while Python looks for the module that `python -m` names
-        return sys.orig_argv[sys.orig_argv.index('-m') + 1] == __name__
+        # What stands before the module's own arguments: its name, alone or behind `-m`, `-um` and the like.
+        return re.fullmatch(rf'(-\w*m)?{__name__}', sys.orig_argv[-len(sys.argv)]) is not None
     return Path(sys.argv[0]).name in _COMMANDS
 
 

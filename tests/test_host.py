@@ -16,6 +16,7 @@ from basicsr.utils.options import parse_options
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from conftest import REPOSITORY
 
+import hifacegan_plugin
 from hifacegan_plugin import host
 
 NAMES = {
@@ -172,12 +173,23 @@ def test_importing_the_plugin_adds_little_to_importing_the_host():
     assert min(times) < 0.15
 
 
-def test_the_command_line_starts_without_the_host():
+def test_the_command_starts_without_the_host():
     code = "import sys; print([name for name in ('basicsr', 'torchvision', 'torch') if name in sys.modules])"
-    command = [sys.executable, '-m', 'hifacegan_plugin', '--version']
-    assert subprocess.check_output(command, text=True).strip()
     probe = f'import sys; sys.argv = ["/bin/hifacegan"]; import hifacegan_plugin; {code}'
     assert subprocess.check_output([sys.executable, '-c', probe], text=True).strip() == '[]'
+
+
+@pytest.mark.parametrize('options', ['-m {}', '-um {}', '-X utf8 -O -m {}', '-m{}', '-uBm{}'])
+@pytest.mark.parametrize(('module', 'is_command'), [('hifacegan_plugin', True), ('hifacegan_plugin.weights', False)])
+def test_python_starts_the_command_without_the_host(options, module, is_command, tmp_path):
+    """Other modules of the plugin are programs that use it."""
+    (tmp_path / 'basicsr.py').write_text('raise SystemExit("the host")')
+    result = subprocess.run(
+        [sys.executable, *options.format(module).split(), '--version'], text=True, capture_output=True,
+        cwd=REPOSITORY, env=os.environ | {'PYTHONPATH': str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert result.stdout.strip() == (hifacegan_plugin.__version__ if is_command else '')
+    assert result.stderr.strip() == ('' if is_command else 'the host')
 
 
 @pytest.mark.parametrize('ending', ['', 'raise SystemExit', 'raise ValueError("on purpose")'])
