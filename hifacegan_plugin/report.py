@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +11,65 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from hifacegan_plugin.atomic import whole_file
+
 SHEET_PICTURES = 8
 COLUMNS = ('degraded', 'restored', 'truth')  # of a sheet; where the truth is not known, the last is missing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument('-opt', required=True, metavar='FILE', help='options file that `basicsr.test` was run with')
+    parser.add_argument('-opt', required=True, type=Path, metavar='FILE',
+                        help='options file that `basicsr.test` was run with')
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a table and write a sheet for each test set of the options file.
-
-    Raises:
-        SystemExit: the test was not run, or without saving its pictures; says so.
-    """
-    from basicsr.data import build_dataset
-    from basicsr.utils.options import yaml_load
-
+    """Print a table and write a sheet for each test set of the options file; 0: all went well, 2: something did not."""
     from hifacegan_plugin import host
 
     host.register()
-    opt = yaml_load(arguments.opt)
+    try:
+        report(_read_options(arguments.opt))
+    except (ValueError, OSError) as error:
+        print(f'hifacegan report: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def report(opt: dict[str, Any]) -> None:
+    """Print a table and write a sheet for each test set.
+
+    Raises:
+        ValueError, OSError: there are no pictures, the test was not run, or without saving its pictures; or the sheet
+            cannot be written.
+    """
+    from basicsr.data import build_dataset
+
     results = Path(opt['path'].get('results_root') or 'results') / opt['name']
     for phase, dataset_opt in opt['datasets'].items():
         dataset = build_dataset({**dataset_opt, 'phase': phase.split('_')[0], 'scale': opt.get('scale', 1)})
         table, rows = _report(dataset, results / 'visualization' / dataset_opt['name'], opt)
+        print(f'\n{table}\n')
         columns = COLUMNS[: len(rows[0])]
         sheet_file = results / f'{dataset_opt["name"]}_{"_".join(columns)}.png'
-        cv2.imwrite(str(sheet_file), _stack([np.hstack(row) for row in rows]))
-        print(f'\n{table}\n\nPictures, {" | ".join(columns)}: {sheet_file}')
-    return 0
+        _write(sheet_file, _stack([np.hstack(row) for row in rows]))
+        print(f'Pictures, {" | ".join(columns)}: {sheet_file}')
+
+
+def _read_options(file: Path) -> dict[str, Any]:
+    """Read the options.
+
+    Raises:
+        ValueError: they cannot be read, or are none that the host could have run.
+    """
+    from hifacegan_plugin.doctor.options_file import check_required, check_sections, read_options
+
+    opt, findings = read_options(file)
+    if not opt:
+        raise ValueError(f'{findings[0].what} ({findings[0].mend})')
+    for what, mend, _ in (*check_sections(opt), *check_required(opt)):
+        raise ValueError(f'{file}: {what} ({mend})')
+    return opt
 
 
 def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[list[np.ndarray]]]:
@@ -48,6 +77,9 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[
 
     Returns:
         Markdown, and for each picture what stands in :data:`COLUMNS`, uint8 BGR ``(H, W, 3)``.
+
+    Raises:
+        ValueError: there are no pictures, or not all were restored.
     """
     from basicsr.utils import tensor2img
 
@@ -62,7 +94,7 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[
         truth, degraded = tensor2img(item['gt']) if 'gt' in item else None, tensor2img(item['lq'])
         restored = cv2.imread(str(folder / f'{name}_{suffix}.png'))
         if restored is None:
-            raise SystemExit(
+            raise ValueError(
                 f'{folder}/{name}_{suffix}.png is missing: run `python -m basicsr.test -opt ...` with this options '
                 'file first, with val: save_img: true.'
             )
@@ -72,6 +104,8 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[
         measurements['restored'].append(meter.measure(name, restored, truth))
         if len(rows) < SHEET_PICTURES:
             rows.append([degraded, restored] if truth is None else [degraded, restored, truth])
+    if not rows:
+        raise ValueError(f'{dataset.opt["name"]}: no pictures in this test set; correct its dataroot')
     summaries = {side: meter.summarise(measured) for side, measured in measurements.items()}
     return _table(f'{dataset.opt["name"]}, {len(dataset)} pictures', summaries), rows
 
@@ -90,3 +124,11 @@ def _stack(rows: list[np.ndarray]) -> np.ndarray:
     width = max(row.shape[1] for row in rows)
     padded = [cv2.copyMakeBorder(r, 0, 4, 0, width - r.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3) for r in rows]
     return np.vstack(padded)
+
+
+def _write(path: Path, sheet: np.ndarray) -> None:
+    try:
+        with whole_file(path) as part:
+            part.write_bytes(cv2.imencode('.png', sheet)[1].tobytes())
+    except OSError as error:
+        raise OSError(f'{path} cannot be written ({error.strerror})') from error

@@ -1,7 +1,8 @@
 """What several test files share."""
 
 import copy
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -89,3 +90,11 @@ def options(tmp_path) -> dict:
         (tmp_path / name).mkdir()
         opt['path'][name] = str(tmp_path / name)
     return opt
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[], None]]:
+    """No file may grow beyond 1000 bytes from now on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,5 +1,7 @@
 """``hifacegan report`` on pictures that stand in for what ``basicsr.test`` restored."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -25,9 +27,11 @@ def pictures(tmp_path, monkeypatch):
     return list(files.values())
 
 
-def report(folder, dataset, metrics):
+def report(folder, dataset, metrics, **options):
     dataset = {'name': 'set', 'dataroot_lq': 'lq', 'io_backend': {'type': 'disk'}, **dataset}
-    options = {'name': 'trial', 'path': {}, 'datasets': {'test': dataset}, 'val': metrics}
+    network = {'model_type': 'HiFaceGANCSRModel', 'num_gpu': 0, 'network_g': {'type': 'CSRGenerator'}}
+    val = {'save_img': True, **metrics}
+    options = {'name': 'trial', 'path': {}, 'datasets': {'test': dataset}, 'val': val, **network, **options}
     (folder / 'trial.yml').write_text(yaml.safe_dump(options))
     return main(['report', '-opt', 'trial.yml'])
 
@@ -48,7 +52,38 @@ def test_without_the_truth_there_are_two_columns_and_no_figures(pictures, tmp_pa
     assert np.array_equal(cv2.imread('results/trial/set_degraded_restored.png')[:96], np.hstack(pictures[:2]))
 
 
-def test_what_was_not_restored_is_named(pictures, tmp_path):
+def test_what_was_not_restored_is_named(pictures, tmp_path, capsys):
     (tmp_path / 'results/trial/visualization/set/a_trial.png').unlink()
-    with pytest.raises(SystemExit, match=r'a_trial\.png is missing: run `python -m basicsr\.test'):
-        report(tmp_path, {'type': 'SingleImageDataset'}, {})
+    assert report(tmp_path, {'type': 'SingleImageDataset'}, {}) == 2
+    assert re.search(r'report: .*a_trial\.png is missing: run `python -m basicsr\.test', capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'datasets': None}, 'trial.yml: datasets'),
+    ({'path': None}, 'trial.yml: path'),
+])
+def test_options_that_the_host_cannot_have_run_are_named(pictures, tmp_path, capsys, options, message):
+    assert report(tmp_path, {'type': 'SingleImageDataset'}, {}, **options) == 2
+    assert capsys.readouterr().err.startswith(f'hifacegan report: {message}')
+
+
+@pytest.mark.parametrize('root', ['nowhere', 'empty'])
+def test_a_test_set_without_pictures_is_named(pictures, tmp_path, capsys, root):
+    (tmp_path / 'empty').mkdir()
+    assert report(tmp_path, {'type': 'SingleImageDataset', 'dataroot_lq': root}, {}) == 2
+    assert ('nowhere' if root == 'nowhere' else 'set: no pictures') in capsys.readouterr().err
+
+
+def test_a_missing_options_file_is_named(tmp_path, capsys):
+    assert main(['report', '-opt', 'nope.yml']) == 2
+    assert 'report: nope.yml does not exist' in capsys.readouterr().err
+
+
+def test_a_full_disk_costs_the_sheet_but_not_the_table(pictures, tmp_path, capsys, full_disk):
+    full_disk()
+    assert report(tmp_path, {'type': 'PairedImageDataset', 'dataroot_gt': 'gt'}, {'metrics': METRICS}) == 2
+    captured = capsys.readouterr()
+    assert '| psnr ' in captured.out
+    assert 'Pictures' not in captured.out
+    assert 'set_degraded_restored_truth.png cannot be written (File too large)' in captured.err
+    assert not list((tmp_path / 'results/trial').glob('*.png'))

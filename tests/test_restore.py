@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import resource
 import subprocess
 import sys
 
@@ -313,14 +312,6 @@ def test_what_is_no_regular_file(folder, weights, tmp_path, capsys):
                         'to_nothing.png cannot be read (No such file or directory)'):  # fmt: skip
             assert f'failed: {folder}/{problem}' in captured.err
         assert 'a_folder' not in captured.err
-
-
-@pytest.fixture
-def full_disk():
-    """No file may grow beyond 1000 bytes from now on."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_full_disk(folder, weights, tmp_path, capsys, full_disk, photo):
