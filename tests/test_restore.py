@@ -358,6 +358,21 @@ def test_what_cannot_start_says_why(weights, tmp_path, photo, monkeypatch, capsy
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('option', ['--threads', '--memory', '--max-megapixels'])
+@pytest.mark.parametrize('value', ['-1', '0', 'inf', 'nan', 'many'])
+def test_numbers_that_are_none_are_refused(folder, tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit, match='2'):
+        restore('-i', folder, '-o', tmp_path / 'out', f'{option}={value}')
+    assert re.search(rf"argument {option}: '{value}': a (whole )?number", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize('engine', ['onnx', 'openvino'])
+def test_a_full_folder_for_temporary_files_is_named(folder, weights, tmp_path, capsys, engine, full_disk):
+    full_disk()
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--engine', engine) == 2
+    assert re.search(f'restore: engine {engine}: .* in TMPDIR', capsys.readouterr().err)
+
+
 def test_bad_weights(folder, tmp_path, capsys):
     (tmp_path / 'bad.pth').write_text('nonsense')
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', tmp_path / 'bad.pth') == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 from collections import Counter
@@ -52,6 +53,24 @@ class Tally(NamedTuple):
     failures: list[Failure]
 
 
+def positive(text: str) -> float:
+    """Read a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f'{text!r}: a number above 0 is wanted')
+    return number
+
+
+def positive_whole(text: str) -> int:
+    """Read a whole number from 1 up."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 1 up is wanted')
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
     parser.add_argument('-i', '--input', required=True, help='picture, video, folder (searched through) or glob')
@@ -63,13 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
     parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
-    parser.add_argument('--threads', type=int, help='processor cores to use (default: as many as torch takes)')
     parser.add_argument(
-        '--memory', type=float, default=3, metavar='GIB',
+        '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
+    )
+    parser.add_argument(
+        '--memory', type=positive, default=3, metavar='GIB',
         help='what one picture may take; larger ones are restored more slowly from less (default: 3)',
     )  # fmt: skip
     parser.add_argument(
-        '--max-megapixels', type=float, default=150, metavar='MP', help='refuse larger pictures (default: 150)'
+        '--max-megapixels', type=positive, default=150, metavar='MP', help='refuse larger pictures (default: 150)'
     )
     parser.add_argument(
         '--format', choices=[suffix[1:] for suffix in WRITABLE], help='of the results (default: that of the input)'
@@ -87,12 +108,13 @@ def run(arguments: argparse.Namespace) -> int:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
-        tasks, failures = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
-        restorer = Restorer(arguments.weights, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
     except OSError as error:
         print(f'hifacegan restore: {arguments.output} cannot be the output folder ({error.strerror})', file=sys.stderr)
         return 2
-    except (WeightsError, EngineError, PictureError) as error:
+    try:
+        tasks, failures = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
+        restorer = Restorer(arguments.weights, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
+    except (WeightsError, EngineError, PictureError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
     tally = work_through(restorer, tasks[rank::processes], arguments)

@@ -204,16 +204,26 @@ ENGINES = ('torch', 'compiled', *EXPORTED)
 
 
 def open_engine(name: str, generator: CSRGenerator, dtype: str) -> Engine:
-    """Make an engine that :func:`choose_engine` has let pass."""
+    """Make an engine that :func:`choose_engine` has let pass.
+
+    Raises:
+        EngineError: if there is no room for the temporary file that the engine is made from.
+    """
     if name == 'torch':
         return open_torch(generator, dtype)
     if name == 'compiled':
         return open_compiled(generator, dtype)
     suffix, write, load = EXPORTED[name]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f'network{suffix}')
-        write(generator, path)
-        return load(path, dtype)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f'network{suffix}')
+            write(generator, path)
+            return load(path, dtype)
+    except (OSError, RuntimeError) as error:  # the exporters tell of a full disk in a RuntimeError
+        raise EngineError(
+            f'engine {name}: cannot be set up by way of a temporary file ({error}). Make room in the folder for '
+            'temporary files, name another one in TMPDIR, or take the engine torch.'
+        ) from error
 
 
 def export(generator: CSRGenerator, to: str, path: Path) -> float:
