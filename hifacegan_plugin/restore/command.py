@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--format', choices=[suffix[1:] for suffix in WRITABLE], help='of the results (default: that of the input)'
     )
     parser.add_argument('--resume', action='store_true', help='leave out what the output folder already holds')
-    parser.add_argument('--sheet', action='store_true', help='also write input and result side by side')
+    parser.add_argument('--sheet', action='store_true', help='also write pictures and their results side by side')
 
 
 def run(arguments: argparse.Namespace) -> int:

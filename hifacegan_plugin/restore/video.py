@@ -29,7 +29,7 @@ def restore_video(restore: Callable[[np.ndarray], np.ndarray], source: Path, tar
 
     Raises:
         PictureError: if there is no frame to read or the result cannot be written; also if frames are missing, once all
-            others have been restored and written.
+            others have been restored and written, as ``.incomplete.mp4``, lest they pass for the whole.
     """
     capture = cv2.VideoCapture(str(source))
     try:
@@ -40,12 +40,13 @@ def restore_video(restore: Callable[[np.ndarray], np.ndarray], source: Path, tar
         with whole_file(target) as part:
             frames = _restore_frames(restore, capture, announced, part, rate)
             _check_written(part, frames)
+            if frames < announced - max(2, announced // 100):  # the announcement may be an estimate
+                kept = part.replace(target.with_stem(f'{target.stem}.incomplete'))
+                raise PictureError(f'is damaged: {frames} of {announced} frames could be read; they are in {kept}')
     except OSError as error:
         raise PictureError(f'cannot be written ({error.strerror or error})') from error
     finally:
         capture.release()
-    if frames < announced - max(2, announced // 100):  # the announcement may be an estimate
-        raise PictureError(f'is damaged: of {announced} frames, {frames} could be read; they are in {target}')
     return frames
 
 
