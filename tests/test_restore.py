@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
+from PIL import Image, features
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -187,8 +188,8 @@ def restore(*arguments):
 
 @pytest.fixture
 def folder(tmp_path, photo):
-    """Three pictures, one of them in a subfolder, and files that are no pictures."""
-    for name in ('a.png', 'b.jpg', 'deep/c.png'):
+    """Three pictures, one of them in a subfolder, and files that are no pictures or hidden."""
+    for name in ('a.png', 'b.jpg', 'deep/c.png', '.thumbnails/a.png'):
         write_picture(tmp_path / 'in' / name, Picture(photo))
     (tmp_path / 'in/notes.txt').write_text('no picture')
     (tmp_path / 'in/.hidden.png').write_text('half-written')
@@ -204,7 +205,38 @@ def test_folder(folder, weights, generator, photo, tmp_path, capsys):
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
     restored = read_picture(tmp_path / 'out/a.png', 10**6).pixels
     assert np.array_equal(restored, Restorer(generator)(photo))
-    assert '3 restored, 0 done before, 0 failed' in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        '1 files left out whose names are not those of pictures or videos (.txt)',
+        '3 restored, 0 done before, 0 failed',
+    ]
+
+
+def test_every_suffix_of_a_picture_is_found(weights, tmp_path, photo):
+    (tmp_path / 'in').mkdir()
+    suffixes = ['jfif', 'jpe', 'ppm', *(['avif'] if features.check('avif') else [])]
+    for suffix in suffixes:
+        Image.fromarray(photo).save(tmp_path / f'in/{suffix}.{suffix}')
+    assert restore('-i', tmp_path / 'in', '-o', tmp_path / 'out', '-w', weights) == 0
+    assert results(tmp_path / 'out') == sorted(f'{suffix}.png' for suffix in suffixes)
+
+
+def test_a_linked_folder_is_searched_and_one_that_cannot_be_is_named(
+    folder, weights, tmp_path, photo, capsys, monkeypatch
+):
+    write_picture(tmp_path / 'elsewhere/d.png', Picture(photo))
+    (folder / 'link').symlink_to(tmp_path / 'elsewhere')
+
+    def scan(path, scandir=os.scandir):
+        if path == str(folder / 'deep'):
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr('os.scandir', scan)
+    assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
+    captured = capsys.readouterr()
+    assert '3 restored, 0 done before, 1 failed' in captured.out
+    assert f'failed: {folder}/deep cannot be searched (Permission denied)' in captured.err
+    assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'link/d.png']
 
 
 def test_output_inside_the_input_is_not_restored_again(folder, weights):

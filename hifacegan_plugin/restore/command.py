@@ -45,6 +45,15 @@ class Failure(NamedTuple):
     reason: str
 
 
+class Found(NamedTuple):
+    """What an argument names, and the folder below which names are kept in the results."""
+
+    root: Path
+    files: list[Path]
+    others: list[Path]  # of other kinds, left out
+    failures: list[Failure]  # folders that cannot be searched
+
+
 class Tally(NamedTuple):
     """What became of the files."""
 
@@ -112,7 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'hifacegan restore: {arguments.output} cannot be the output folder ({error.strerror})', file=sys.stderr)
         return 2
     try:
-        tasks, failures = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
+        found = find_files(arguments.input, arguments.output)
+        tasks, failures = plan(found, arguments.output, arguments.format, arguments.sheet)
         restorer = Restorer(arguments.weights, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
     except (WeightsError, EngineError, PictureError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
@@ -120,8 +130,11 @@ def run(arguments: argparse.Namespace) -> int:
     tally = work_through(restorer, tasks[rank::processes], arguments)
     if processes > 1:
         tally = join_tallies(tally)
-    failures += tally.failures
+    failures = found.failures + failures + tally.failures
     if rank == 0:
+        if found.others:
+            kinds = ', '.join(sorted({other.suffix.lower() or 'no suffix' for other in found.others}))
+            print(f'{len(found.others)} files left out whose names are not those of pictures or videos ({kinds})')
         print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed')
         for failure in failures:
             source = str(failure.source)
@@ -156,18 +169,13 @@ def join_tallies(tally: Tally) -> Tally:
     return Tally(sum(restored), sum(done_before), [failure for share in failures for failure in share])
 
 
-def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> tuple[list[Task], list[Failure]]:
-    """Find what is to be restored, in a fixed order, and name the results.
+def plan(found: Found, output: Path, file_format: str | None, sheet: bool) -> tuple[list[Task], list[Failure]]:
+    """Name the results, in a fixed order.
 
     A result whose name another file has a better claim to keeps the old suffix: of ``a.gif`` and ``a.png`` become
     ``a.gif.png`` and ``a.png``.
-
-    Raises:
-        PictureError: if nothing is found.
     """
-    root, files = find_files(pattern, output)
-    if not files:
-        raise PictureError(f'{pattern}: no picture or video there. Read are {", ".join(READABLE + VIDEOS)}.')
+    root, files = found.root, found.files
     wanted = {file: output / file.relative_to(root).with_suffix(_target_suffix(file, file_format)) for file in files}
     claims = Counter(wanted.values())
     tasks, failures, taken = [], [], {}
@@ -186,29 +194,51 @@ def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> tu
     return sorted(tasks), failures
 
 
-def find_files(pattern: str, output: Path) -> tuple[Path, list[Path]]:
-    """Give the files that an argument names, and the folder below which their names are kept in the results.
+def find_files(pattern: str, output: Path) -> Found:
+    """Find what is to be restored.
 
-    Left out are, in folders, what has no suffix of a picture or video, and hidden files, such as half-written ones; and
-    the results of earlier runs.
+    Raises:
+        PictureError: if nothing is found.
     """
     given = Path(pattern)
     if given.is_dir():
-        files = [path for path in given.rglob('*') if path.suffix.lower() in READABLE + VIDEOS and not path.is_dir()]
-        inside, whole = output.resolve(), given.resolve()
-        results = given / inside.relative_to(whole) if inside != whole and inside.is_relative_to(whole) else None
-        files = [path for path in files if not (results and path.is_relative_to(results)) and path.name[0] != '.']
-        return given, files
-    files = [path for path in ([given] if given.exists() else _glob(given)) if not path.is_dir()]
-    return Path(os.path.commonpath([path.parent for path in files])) if files else given, files
+        found = _search(given, output)
+    else:
+        files = [path for path in ([given] if given.exists() else _glob(given)) if not path.is_dir()]
+        found = Found(Path(os.path.commonpath([path.parent for path in files])) if files else given, files, [], [])
+    if not (found.files or found.failures):
+        raise PictureError(f'{pattern}: no picture or video there. Read are {", ".join(READABLE + VIDEOS)}.')
+    return found
+
+
+def _search(root: Path, output: Path) -> Found:
+    """Search a folder and those below it, links included, but for the results of earlier runs and for what is hidden,
+    such as half-written files and thumbnails.
+    """
+    found = Found(root, [], [], [])
+    searched = {output.resolve()}  # a link to a folder above would be followed for ever
+
+    def fail(error: OSError) -> None:
+        found.failures.append(Failure(Path(error.filename), f'cannot be searched ({error.strerror})'))
+
+    for place, folders, names in os.walk(root, onerror=fail, followlinks=True):
+        folder = Path(place)
+        searched.add(folder.resolve())
+        folders[:] = [name for name in folders if name[0] != '.' and (folder / name).resolve() not in searched]
+        for path in (folder / name for name in names if name[0] != '.'):
+            (found.files if path.suffix.lower() in READABLE + VIDEOS else found.others).append(path)
+    return found
 
 
 def _glob(pattern: Path) -> list[Path]:
-    """Expand ``*``, ``?``, ``[...]`` and ``**``, which does not follow symbolic links round in circles."""
+    """Expand ``*``, ``?``, ``[...]`` and ``**``, which does not follow symbolic links round in circles, to what is not
+    hidden.
+    """
     fixed = list(takewhile(lambda part: not set(part) & set('*?['), pattern.parts))
     changing = pattern.parts[len(fixed):]
     try:
-        return [path for path in Path(*fixed).glob(str(Path(*changing))) if path.name[0] != '.'] if changing else []
+        paths = Path(*fixed).glob(str(Path(*changing))) if changing else ()
+        return [path for path in paths if not any(part[0] == '.' for part in path.parts[len(fixed):])]
     except ValueError as error:
         raise PictureError(f'{pattern}: {error}') from error
 
