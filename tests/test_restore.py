@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -139,6 +140,19 @@ def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
         tiled = restorer(image)
     assert 'restoring tiles of 192 x 192' in caplog.text
     assert np.abs(tiled.astype(int) - Restorer(generator)(image)).mean() < 8
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_tiles_and_the_picture_around_them_stay_within_the_memory(generator, dtype):
+    image = np.zeros((800, 1000, 3), dtype)
+    restorer = Restorer(generator, memory=26 << 20)
+    restorer._ways['frugal'] = np.copy  # numpy's memory alone is traced
+    tracemalloc.start()
+    try:
+        restorer(image)
+        assert tracemalloc.get_traced_memory()[1] < restorer.memory
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize('engine', ['torch', 'openvino'])

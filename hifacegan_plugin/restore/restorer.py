@@ -40,7 +40,8 @@ class Restorer:
         memory: bytes that a picture may take while it is restored, besides the program and its weights. Pictures that
             would take more are restored by torch from less memory, with the same result; those that still do not fit,
             in overlapping tiles, with a warning, because tiles are normalised apart. The fast form normalises nothing:
-            it works in tiles at once, and these give the same result.
+            it works in tiles at once, and these give the same result. Two float32 copies of the picture, and a tile
+            of the least size, are taken in any case.
 
     Raises:
         WeightsError: if the weights cannot be used.
@@ -82,15 +83,20 @@ class Restorer:
         colours = image.shape[2] - (image.shape[2] % 2 == 0) if image.ndim == 3 else 1
         if self.num_in_ch == 1 < colours:
             raise ValueError('these weights are for grey pictures; convert the picture')
-        peak = np.iinfo(image.dtype).max
+        peak = np.float32(np.iinfo(image.dtype).max)
         plain = image.reshape(*image.shape[:2], -1)[..., :colours]
-        x = np.broadcast_to(plain, (*plain.shape[:2], self.num_in_ch)).transpose(2, 0, 1)
-        y = self.restore(x.astype(np.float32)[None] / np.float32(peak))[0].transpose(1, 2, 0).clip(0, 1)
+        # In place from here on: a copy of a large picture takes more memory than a tile.
+        x = np.broadcast_to(plain, (*plain.shape[:2], self.num_in_ch)).transpose(2, 0, 1).astype(np.float32)[None]
+        x /= peak
+        y = self.restore(x)[0].transpose(1, 2, 0)
+        del x
+        y.clip(0, 1, out=y)
         if np.isnan(y.sum()):
             raise ValueError(f'the network gives no numbers (NaN) in {self.dtype}: take float32, or other weights')
         if colours < y.shape[2]:
             y = y @ LUMA[:, None]
-        restored = np.rint(y * np.float32(peak)).astype(image.dtype)
+        y *= peak
+        restored = np.rint(y, out=y).astype(image.dtype)
         if image.ndim == 2:
             return restored[..., 0]
         return np.concatenate([restored, image[..., colours:]], axis=2)
@@ -110,7 +116,8 @@ class Restorer:
             if pictures[:, 0].size * self._bytes_per_pixel(name) <= self.memory:
                 return self._way(name)(pictures)
         overlap, margin = (LOCAL_OVERLAP, REACH) if self.local else (OVERLAP, 0)
-        pixels = self.memory // self._bytes_per_pixel(names[-1]) // len(pictures)
+        left = max(self.memory - 2 * pictures.nbytes, 0)  # beside the whole pictures before and after
+        pixels = left // self._bytes_per_pixel(names[-1]) // len(pictures)
         size = max(int(pixels**0.5) // DOWNSCALE * DOWNSCALE, 2 * overlap)
         if not self.local:
             height, width = pictures.shape[-2:]
