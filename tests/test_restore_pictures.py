@@ -58,7 +58,7 @@ def _with_tags_of_a_tiff(image, path):
     image.save(path, 'JPEG', exif=exif, quality=100)
 
 
-def _write_16_bits(image, path, **layout):
+def _write_16_bits(path, image, **layout):
     tifffile.imwrite(path, np.asarray(image).astype(np.uint16) * 257, **layout)
 
 
@@ -74,9 +74,9 @@ FOREIGN_TIFFS = {
     'white is zero': lambda image, path: tifffile.imwrite(path, ~np.asarray(image.convert('L')),
                                                           photometric='miniswhite'),
     'JPEG with tags of a TIFF': _with_tags_of_a_tiff,
-    'tiles, 16 bits': lambda image, path: _write_16_bits(image, path, photometric='rgb', tile=(16, 16)),
-    'big-endian, 16 bits': lambda image, path: _write_16_bits(image, path, photometric='rgb', byteorder='>'),
-    'white is zero, 16 bits': lambda image, path: _write_16_bits(ImageOps.invert(image.convert('L')), path,
+    'tiles, 16 bits': lambda image, path: _write_16_bits(path, image, photometric='rgb', tile=(16, 16)),
+    'big-endian, 16 bits': lambda image, path: _write_16_bits(path, image, photometric='rgb', byteorder='>'),
+    'white is zero, 16 bits': lambda image, path: _write_16_bits(path, ImageOps.invert(image.convert('L')),
                                                                  photometric='miniswhite'),
 }  # fmt: skip
 
@@ -143,6 +143,23 @@ def test_exif_of_16_bits_is_kept(tmp_path, colours):
     assert Image.open(tmp_path / 'a.png').getexif()[ExifTags.Base.Make] == 'camera'
 
 
+@pytest.mark.parametrize(('suffix', 'bits'), [
+    ('.png', 8), ('.png', 16), ('.tif', 8), ('.tif', 16), ('.jpg', 8), ('.bmp', 8),
+])
+def test_resolution_is_kept(tmp_path, colours, suffix, bits):
+    write = _write_16_bits if bits == 16 else tifffile.imwrite
+    turned = [(ExifTags.Base.Orientation, 'H', 1, 6, True)]
+    write(tmp_path / 'a.tif', colours, resolution=(300, 150), resolutionunit='inch', extratags=turned)
+    write_picture(tmp_path / f'b{suffix}', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    assert Image.open(tmp_path / f'b{suffix}').info['dpi'] == pytest.approx((150, 300), abs=0.1)
+
+
+def test_no_resolution_is_made_up(tmp_path, colours):
+    cv2.imwrite(str(tmp_path / 'a.tif'), colours)
+    write_picture(tmp_path / 'b.png', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    assert 'dpi' not in Image.open(tmp_path / 'b.png').info
+
+
 @pytest.mark.parametrize('white', [4095, 65535])
 def test_grey_of_16_bits_in_pgm(tmp_path, white):
     ramp = np.linspace(0, white, 80).round().astype('>u2')
@@ -168,6 +185,21 @@ def test_what_a_format_cannot_hold(tmp_path):
     with pytest.raises(PictureError, match=r'cannot be encoded as \.webp .*16383'):
         write_picture(tmp_path / 'a.webp', Picture(np.zeros((17000, 2, 3), np.uint8)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('bits', [8, 16])
+def test_orientation_of_a_tiff_is_applied_once(tmp_path, colours, orientation, bits):
+    write = _write_16_bits if bits == 16 else tifffile.imwrite
+    write(tmp_path / 'a.tif', colours, extratags=[(ExifTags.Base.Orientation, 'H', 1, orientation, True)])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image = Image.fromarray(colours)
+    image.info['exif'] = exif.tobytes()
+    write_picture(tmp_path / 'b.tif', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    result = Image.open(tmp_path / 'b.tif')
+    assert result.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    assert np.array_equal(np.asarray(result), np.asarray(ImageOps.exif_transpose(image)))
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))

@@ -1,4 +1,4 @@
-"""Picture files as arrays and back, with what belongs to them: orientation, colour profile, alpha, 16 bits."""
+"""Picture files as arrays and back, with what belongs to them: orientation, profile, resolution, alpha, 16 bits."""
 
 from __future__ import annotations
 
@@ -55,11 +55,13 @@ class Picture:
             upright.
         icc_profile: of the colours, as it stands in the file; None: sRGB.
         exif: what they say about the photograph, as bytes; its orientation is already applied.
+        dpi: pixels an inch, across and down; None: not known.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
 
 
 def read_picture(path: Path, max_pixels: int) -> Picture:
@@ -78,7 +80,7 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
     if not data:
         raise PictureError('is empty (0 bytes)')
     try:
-        image = _open(data, max_pixels)
+        header, image = _open(data, max_pixels), _open(data, max_pixels)
         image.load()
         pixels, profile = _decode_16_bits(data, image) if _has_16_bits(data, image) else _decode_8_bits(image)
     except PictureError:
@@ -87,13 +89,18 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
         raise PictureError('is not a picture, or of no known format') from error
     except Exception as error:  # damaged files fail in any way
         raise PictureError(f'is damaged or truncated ({error})') from error
-    orientation, exif = _read_exif(image, path)
-    return Picture(_upright(pixels, orientation), profile, exif)
+    orientation, exif = _read_exif(header, path)  # as they stand in the file: load() changes those of a TIFF
+    dpi = _read_dpi(header)
+    if dpi and orientation in _TRANSPOSED:
+        dpi = dpi[::-1]
+    if image.format != 'TIFF':  # which Pillow and OpenCV turn unasked
+        pixels = _upright(pixels, orientation)
+    return Picture(np.ascontiguousarray(pixels), profile, exif, dpi)
 
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Write a picture whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: colour profile
-    and EXIF; TIFF of 16 bits: EXIF).
+    and EXIF; TIFF of 16 bits: EXIF; WebP: resolution).
 
     Raises:
         PictureError: if the format is unknown or cannot hold such a picture, or the file cannot be written.
@@ -211,6 +218,15 @@ def _read_exif(image: Image.Image, path: Path) -> tuple[int, bytes | None]:
         return 1, None
 
 
+def _read_dpi(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        across, down = map(float, image.info.get('dpi', (0, 0)))
+    except (TypeError, ValueError):  # damaged, and no reason to do without the picture
+        return None
+    # Pillow gives 1 where a TIFF tells nothing; a JPEG holds up to 65535.
+    return (across, down) if all(1 < side <= 65535 for side in (across, down)) else None
+
+
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in _TRANSPOSED:
         pixels = pixels.swapaxes(0, 1)
@@ -218,7 +234,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
         pixels = pixels[::-1]
     if orientation in _FLIPPED_HORIZONTALLY:
         pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+    return pixels
 
 
 def _encode(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
@@ -227,6 +243,8 @@ def _encode(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
     options = {'icc_profile': picture.icc_profile} if picture.icc_profile else {}
     if picture.exif and suffix != '.bmp':
         options['exif'] = picture.exif
+    if picture.dpi:
+        options['dpi'] = picture.dpi
     if suffix in ('.jpg', '.jpeg', '.webp'):
         options['quality'] = QUALITY
     if suffix in ('.jpg', '.jpeg'):
@@ -245,7 +263,11 @@ def _encode_16_bits(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
         if pixels.shape[2] == 2:
             pixels = pixels[..., [0, 0, 0, 1]]
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    encoded, buffer = cv2.imencode(suffix, pixels)
+    settings = []
+    if picture.dpi and suffix != '.png':
+        across, down = map(round, picture.dpi)
+        settings = [cv2.IMWRITE_TIFF_RESUNIT, 2, cv2.IMWRITE_TIFF_XDPI, across, cv2.IMWRITE_TIFF_YDPI, down]
+    encoded, buffer = cv2.imencode(suffix, pixels, settings)
     if not encoded:
         raise ValueError('OpenCV refuses')
     data = buffer.tobytes()
@@ -254,6 +276,9 @@ def _encode_16_bits(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
             data = _add_png_chunk(data, b'eXIf', picture.exif.removeprefix(b'Exif\0\0'))
         if picture.icc_profile:
             data = _add_png_chunk(data, b'iCCP', b'ICC profile\0\0' + zlib.compress(picture.icc_profile))
+        if picture.dpi:
+            a_metre = [round(side / 0.0254) for side in picture.dpi]
+            data = _add_png_chunk(data, b'pHYs', struct.pack('>IIB', *a_metre, 1))
     elif picture.icc_profile:
         data = _add_tiff_tag(data, 34675, picture.icc_profile)
     return data
