@@ -132,6 +132,6 @@ class ShotNoise(Step):
         """See :class:`Step`."""
         level = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if grey else image
         cell = _random_words(rng, level.size).reshape(level.shape) >> 4
-        noise = _shot_noise_table().take(level * np.int32(_SHOT_LEVELS) + cell)
+        noise = _shot_noise_table().take(level.astype(np.int32) * _SHOT_LEVELS + cell)
         noise = np.rint(noise * np.float32(scale)).astype(np.int16)
         return _add_grey(image, noise) if grey else np.clip(image + noise, 0, 255).astype(np.uint8)
