@@ -171,13 +171,13 @@ def test_schedules_that_are_none_are_refused(options, schedule, message):
 
 
 def test_parts_learn_at_rates_of_their_own_or_not_at_all(options):
-    options['train']['lr_factors'] = {'suppression': 0, 'blocks': 0.1, 'blocks.6': 1}
+    options['train']['lr_factors'] = {'suppression': 0, 'suppression.levels.2': 1, 'blocks': 0.1, 'blocks.6': 1}
     model = built(options)
     before = copy.deepcopy(model.net_g.state_dict())
     train(model, range(1, 3))
     moved = {name for name, p in model.net_g.named_parameters() if not torch.equal(before[name], p)}
-    assert moved
-    assert not any(name.startswith('suppression.') for name in moved)
+    assert {name.partition('.')[0] for name in moved} == {'suppression', 'blocks', 'start', 'to_picture'}
+    assert all(name.startswith('suppression.levels.2.') for name in moved if name.startswith('suppression.'))
     rates = {id(p): group['lr'] for group in model.optimizer_g.param_groups for p in group['params']}
     for part, rate in (('blocks.0', 1e-4), ('blocks.6', 1e-3), ('start', 1e-3)):
         assert {rates[id(p)] for p in model.net_g.get_submodule(part).parameters()} == {rate}

@@ -27,7 +27,7 @@ def read_lr_factors(train_opt: dict[str, Any]) -> dict[str, float]:
 
 
 def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
-    """Freeze the parts of a network whose rate has the factor 0.
+    """Freeze the parameters of a network whose rate has the factor 0.
 
     Args:
         network: the generator.
@@ -37,24 +37,30 @@ def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
         ValueError: the network has no such part; names those that it has.
     """
     names = [name for name, _ in network.named_parameters()]
-    for part, factor in factors.items():
+    for part in factors:
         if not any(name.startswith(f'{part}.') for name in names):
             parts = ', '.join(sorted({name.partition('.')[0] for name in names}))
             raise ValueError(f'train: lr_factors: the generator has no part {part!r}. It has: {parts}.')
-        if factor == 0:
-            network.get_submodule(part).requires_grad_(False)
+    for name, parameter in network.named_parameters():
+        if factor_of(name, factors) == 0:
+            parameter.requires_grad_(False)
+
+
+def factor_of(parameter: str, factors: dict[str, float]) -> float:
+    """Give the factor of the smallest part that a parameter of this name is in; 1 if it is in none."""
+    parts = [part for part in factors if parameter.startswith(f'{part}.')]
+    return factors[max(parts, key=len)] if parts else 1
 
 
 def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict[str, Any]]:
-    """Sort the parameters by the factor that ``factors`` gives the smallest part they are in; 0 leaves them out.
+    """Sort the parameters by the factor of their learning rate; 0 leaves them out.
 
     Returns:
         Groups for an optimiser: ``params``, and the ``factor`` of their learning rate.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        part = max((part for part in factors if name.startswith(f'{part}.')), key=len, default=None)
-        groups.setdefault(factors.get(part, 1), []).append(parameter)
+        groups.setdefault(factor_of(name, factors), []).append(parameter)
     return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items() if factor]
 
 
