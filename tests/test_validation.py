@@ -115,6 +115,15 @@ def test_the_best_figures_go_by_the_catalogue(model):
         assert (record['val'], record['iter']) == (best(values), values.index(best(values)))
 
 
+def test_a_metric_that_is_new_to_a_resumed_training_joins_the_best_figures(model):
+    niqe = {'better': 'lower', 'val': 0.0, 'iter': 3}
+    model.best_metric_results = {'set': {'niqe': dict(niqe)}}
+    del model.opt['val']['metrics']['lle']
+    validate(model, {'a': picture(0)}, 4)
+    psnr = {'better': 'higher', 'val': model.metric_results['psnr'], 'iter': 4}
+    assert model.best_metric_results == {'set': {'niqe': niqe, 'psnr': psnr}}
+
+
 def test_the_last_figures_are_those_of_the_last_iteration(model):
     model.opt['train']['total_iter'] = 4
     validate(model, {'a': picture(0)}, 6)  # as the host counts at the end

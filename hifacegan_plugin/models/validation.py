@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +120,15 @@ class Validation(SRModel):
         logger.warning(message)
 
     def _initialize_best_metric_results(self, dataset_name: str) -> None:
-        """Let the host keep the best figures; it takes higher for better where the options do not say."""
-        for options in self.opt['val']['metrics'].values():
-            options.setdefault('better', direction(options))
-        super()._initialize_best_metric_results(dataset_name)
+        """Let the host keep the best figures of every metric, of those too that a resumed training did not have.
+
+        The host takes higher for better where the options do not say.
+        """
+        self.best_metric_results = getattr(self, 'best_metric_results', {})
+        record = self.best_metric_results.setdefault(dataset_name, {})
+        for name, options in self.opt['val']['metrics'].items():
+            better = options.setdefault('better', direction(options))
+            record.setdefault(name, {'better': better, 'val': -inf if better == 'higher' else inf, 'iter': -1})
 
     def _log_figures(
         self, dataset_name: str, figures: dict[str, float], current_iter: int | str, tb_logger: Any
