@@ -140,10 +140,6 @@ def tell_datasets_the_draw() -> None:
 
     def over_draws(iterate: Callable) -> Callable:
         def iterate_draws(self: EnlargedSampler) -> Iterator[int]:
-            # Here, after the loader has drawn the seed of its workers and before it reads the first picture, an
-            # uninterrupted training stands where the checkpoint was written.
-            if _resumed_at.get('epoch') == self.epoch and 'random_state' in _resumed_at:
-                restore_random_state(_resumed_at.pop('random_state'))
             if not hasattr(self.dataset, 'set_epoch'):
                 return iterate(self)
             # The host folds its permutation by the length of the dataset: make that as long as the permutation.
@@ -166,6 +162,7 @@ def resume_within_the_epoch() -> None:
     Raises:
         RuntimeError: the processes would go on from different iterations.
     """
+    from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 
     def and_remember(load_resume_state: Callable) -> Callable:
         def call(opt: dict[str, Any]) -> dict[str, Any] | None:
@@ -182,8 +179,18 @@ def resume_within_the_epoch() -> None:
 
         return call
 
+    def and_go_on_drawing(reset: Callable) -> Callable:
+        def call(self: CPUPrefetcher | CUDAPrefetcher) -> None:
+            reset(self)  # the loader draws the seed of its workers, which an uninterrupted training did before
+            if 'random_state' in _resumed_at:
+                restore_random_state(_resumed_at.pop('random_state'))
+
+        return call
+
     for train in _host_train_modules():
         _replace(train, 'load_resume_state', and_remember)
+    for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
+        _replace(prefetcher, 'reset', and_go_on_drawing)
 
 
 _resumed_at: dict[str, Any] = {}  # epoch, iteration and more of the training state that this process went on from

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import basicsr.train
@@ -18,6 +19,7 @@ from conftest import REPOSITORY
 
 import hifacegan_plugin
 from hifacegan_plugin import host
+from hifacegan_plugin.random_state import random_state
 
 NAMES = {
     ARCH_REGISTRY: ['CSRGenerator', 'MultiscalePatchDiscriminator'],
@@ -35,6 +37,9 @@ class Drawing:
 
     def __len__(self) -> int:
         return 10
+
+    def __getitem__(self, index: int) -> int:
+        return index
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -103,6 +108,36 @@ def test_a_resumed_epoch_begins_anew_where_batch_or_data_changed(monkeypatch):
     sampler = EnlargedSampler(Drawing(), 1, 0, ratio=4)
     monkeypatch.setattr(host, '_resumed_at', {'epoch': 0, 'iteration': 30, 'batch_size': 4})
     assert len(list(sampler)) == 40
+
+
+def numbers_drawn(prefetcher: CPUPrefetcher, sampler: EnlargedSampler, epoch: int) -> Iterator[float]:
+    """Draw a number for every batch of an epoch that the host's training loop gets."""
+    sampler.set_epoch(epoch)
+    prefetcher.reset()
+    while prefetcher.next() is not None:
+        yield torch.rand(()).item()
+
+
+@pytest.mark.parametrize('epoch', [0, 1])
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_resumed_training_draws_the_numbers_of_an_uninterrupted_one(workers, epoch, monkeypatch):
+    opt = {'phase': 'train', 'num_worker_per_gpu': workers, 'batch_size_per_gpu': 2}
+
+    def start() -> tuple[CPUPrefetcher, EnlargedSampler]:
+        sampler = EnlargedSampler(Drawing(), 1, 0)
+        return CPUPrefetcher(build_dataloader(sampler.dataset, opt, sampler=sampler, seed=0)), sampler
+
+    uninterrupted = start()
+    for earlier in range(epoch):
+        assert len(list(numbers_drawn(*uninterrupted, earlier))) == 5
+    numbers = numbers_drawn(*uninterrupted, epoch)
+    for _ in range(2):
+        next(numbers)
+    state = {'epoch': epoch, 'iteration': 5 * epoch + 2, 'batch_size': 2, 'random_state': random_state()}
+    rest = list(numbers)
+    monkeypatch.setattr(host, '_resumed_at', state)
+    assert list(numbers_drawn(*start(), epoch)) == rest
+    assert len(rest) == 3
 
 
 class Numbers(torch.utils.data.Dataset):
