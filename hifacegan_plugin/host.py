@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import math
 import os
 import queue
 import signal
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
+from logging import Logger
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,6 +71,7 @@ def accommodate() -> None:
     read_lists_of_roots()
     tell_datasets_the_draw()
     resume_within_the_epoch()
+    train_to_the_last_iteration()
     leave_sigterm_to_the_training()
     prefetch_in_one_thread()
     keep_tensorboard_out_of_site_packages()
@@ -217,6 +220,34 @@ def _draws_done_before_resuming(epoch: int, draws_per_epoch: int) -> int:
     if not 0 <= done <= iterations_per_epoch:
         return 0  # the data set, the batch or the number of processes is another one now: begin the epoch anew
     return done * _resumed_at['batch_size']
+
+
+def train_to_the_last_iteration() -> None:
+    """Train for as many epochs as ``total_iter`` takes.
+
+    The host counts the last, smaller batch of an epoch, which its loader drops, and ends too early, with success.
+
+    Raises:
+        ValueError: an epoch has too few draws for a batch.
+    """
+
+    def and_count_epochs(create_train_val_dataloader: Callable) -> Callable:
+        def call(opt: dict[str, Any], logger: Logger) -> tuple:
+            train_loader, train_sampler, val_loaders, _, total_iters = create_train_val_dataloader(opt, logger)
+            if len(train_loader) == 0:
+                raise ValueError(
+                    f'datasets: train: {len(train_sampler)} draws an epoch (pictures times dataset_enlarge_ratio, in '
+                    f'each process) do not fill a batch of {train_loader.batch_size}: raise dataset_enlarge_ratio or '
+                    'lower batch_size_per_gpu.'
+                )
+            iterations_left = total_iters - _resumed_at.get('iteration', 0)
+            total_epochs = _resumed_at.get('epoch', 0) + math.ceil(iterations_left / len(train_loader))
+            return train_loader, train_sampler, val_loaders, total_epochs, total_iters
+
+        return call
+
+    for train in _host_train_modules():
+        _replace(train, 'create_train_val_dataloader', and_count_epochs)
 
 
 def leave_sigterm_to_the_training() -> None:

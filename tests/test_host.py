@@ -1,5 +1,6 @@
 """The accommodations of the host: what they change, and that they leave alone what they are not for."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -116,6 +117,35 @@ def numbers_drawn(prefetcher: CPUPrefetcher, sampler: EnlargedSampler, epoch: in
     prefetcher.reset()
     while prefetcher.next() is not None:
         yield torch.rand(()).item()
+
+
+def create_loaders(monkeypatch, batch_size: int) -> tuple:
+    """Let the host build the loader of ten pictures for a training of forty iterations."""
+    monkeypatch.setattr(basicsr.train, 'build_dataset', lambda options: Drawing())
+    options = {'phase': 'train', 'num_worker_per_gpu': 0, 'batch_size_per_gpu': batch_size}
+    opt = {'datasets': {'train': options}, 'world_size': 1, 'rank': 0, 'num_gpu': 0, 'dist': False, 'manual_seed': 0,
+           'train': {'total_iter': 40}}
+    return basicsr.train.create_train_val_dataloader(opt, logging.getLogger())
+
+
+@pytest.mark.parametrize('resumed_at', [
+    {},
+    {'epoch': 18, 'iteration': 37, 'batch_size': 4},
+    {'epoch': 4, 'iteration': 20, 'batch_size': 4},  # in which another batch was
+], ids=str)
+def test_a_training_comes_to_its_last_iteration(resumed_at, monkeypatch):
+    monkeypatch.setattr(host, '_resumed_at', resumed_at)
+    loader, sampler, _, epochs, _ = create_loaders(monkeypatch, batch_size=4)
+    iterations = [resumed_at.get('iteration', 0)]
+    for epoch in range(resumed_at.get('epoch', 0), epochs + 1):  # as the host's training loop does
+        sampler.set_epoch(epoch)
+        iterations.append(iterations[-1] + len(list(loader)))
+    assert iterations[-1] >= 40 > iterations[-3]
+
+
+def test_too_few_pictures_for_a_batch_are_told(monkeypatch):
+    with pytest.raises(ValueError, match=r'10 draws an epoch .* do not fill a batch of 11: raise dataset_enl'):
+        create_loaders(monkeypatch, batch_size=11)
 
 
 @pytest.mark.parametrize('epoch', [0, 1])
