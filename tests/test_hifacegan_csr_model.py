@@ -160,6 +160,7 @@ def test_learning_rates_are_constant_then_fall_to_zero(options):
 def test_a_resumed_model_goes_on_exactly(options):
     model = train(built(options), range(1, 4))
     model.save(0, 3)
+    schedules = [scheduler.state_dict() for scheduler in model.schedulers]
     train(model, range(4, 6))
 
     path = options['path']
@@ -167,10 +168,26 @@ def test_a_resumed_model_goes_on_exactly(options):
     path['pretrain_network_d'] = f'{path["models"]}/net_d_3.pth'
     resumed = built(options, seed=1)
     resumed.resume_training(torch.load(f'{path["training_states"]}/3.state'))
+    assert [scheduler.state_dict() for scheduler in resumed.schedulers] == schedules
     train(resumed, range(4, 6))
     for name in ('net_g', 'net_g_ema', 'net_d'):
         for key, value in getattr(model, name).state_dict().items():
             assert torch.equal(getattr(resumed, name).state_dict()[key], value), f'{name}: {key}'
+
+
+def test_a_training_that_is_extended_learns_at_the_rates_of_its_options(options):
+    model = built(options)
+    for iteration in range(1, 7):
+        for optimizer in model.optimizers:
+            optimizer.step()
+        model.update_learning_rate(iteration)
+    model.save(0, 6)
+    options['train']['scheduler']['end_iter'] = 12
+    options['train']['optim_g']['lr'] = 5e-3
+    extended = built(options)
+    extended.resume_training(torch.load(f'{options["path"]["training_states"]}/6.state'))
+    extended.update_learning_rate(7)
+    assert extended.get_current_learning_rate() == pytest.approx([5e-3 * (12 - 6) / (12 - 2)])
 
 
 def test_a_checkpoint_holds_the_options_that_rebuild_its_network(options):
