@@ -115,6 +115,35 @@ def test_every_sensible_subset_of_the_losses_trains(options, left_out):
     assert all(value == value for value in log.values())
 
 
+@pytest.mark.parametrize('loss', ['GANLoss', 'MultiScaleGANLoss'])
+def test_discriminators_that_give_one_map_are_trained(options, loss):
+    del options['train']['feature_matching_opt']
+    options['network_d'] = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4}
+    options['train']['gan_opt']['type'] = loss
+    model = built(options)
+    net_g, net_d = copy.deepcopy(model.net_g), copy.deepcopy(model.net_d)
+    log = train(model, range(1, 2)).get_current_log()
+    data = batch(1)
+    with torch.no_grad():
+        pairs = [torch.cat([data['lq'], picture], 1) for picture in (net_g(data['lq']), data['gt'])]
+        fake, real = net_d(torch.cat(pairs)).chunk(2)
+    expected = {'l_g_gan': 0.5 * (fake - 1).square().mean(), 'l_d_fake': fake.square().mean(),
+                'l_d_real': (real - 1).square().mean()}
+    assert {name: log[name] for name in expected} == pytest.approx({k: v.item() for k, v in expected.items()}, rel=1e-4)
+
+
+@pytest.mark.parametrize(('network', 'message'), [
+    ({}, r'GANLoss takes one map, but network_d \(MultiscalePatch.* gives several: take MultiScaleGANLoss'),
+    ({'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4},
+     'feature_matching_opt: network_d does not give the outputs of all layers'),
+], ids=['several maps', 'one map'])
+def test_losses_that_do_not_take_what_the_discriminator_gives_are_refused(options, network, message):
+    options['network_d'] = network or options['network_d']
+    options['train']['gan_opt']['type'] = 'GANLoss'
+    with pytest.raises(ValueError, match=message):
+        train(built(options), range(1, 2))
+
+
 def test_the_average_follows_its_definition(options):
     model = built(options)
     name = 'to_picture.weight'

@@ -38,7 +38,15 @@ class FeatureMatchingLoss(nn.Module):
 
         Returns:
             The loss, a scalar from 0 up.
+
+        Raises:
+            ValueError: there are no layers but the logits.
         """
+        if isinstance(fake, Tensor) or any(isinstance(scale, Tensor) or len(scale) < 2 for scale in fake):
+            raise ValueError(
+                'feature_matching_opt: network_d does not give the outputs of all layers, which are matched, for each '
+                'scale, as MultiscalePatchDiscriminator does: take that one, or take feature_matching_opt out.'
+            )
         losses = [
             self.criterion(fake_layer, real_layer.detach())
             for fake_scale, real_scale in zip(fake, real, strict=True)

@@ -15,6 +15,7 @@ from urllib.error import URLError
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
+from basicsr.losses.gan_loss import GANLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -38,6 +39,7 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logge
 
 AMP_DTYPES = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 ON_NOT_FINITE = {'stop': 'stop', 'skip': 'skip'}
+Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
 LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt')
 
 
@@ -301,7 +303,11 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         self.log_dict = {}
 
     def _losses(self, restored: Tensor, current_iter: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Compute the terms of the generator's and of the discriminator's objective; weights are applied."""
+        """Compute the terms of the generator's and of the discriminator's objective; weights are applied.
+
+        Raises:
+            ValueError: ``gan_opt`` or ``feature_matching_opt`` does not take what ``network_d`` gives.
+        """
         losses_g, losses_d = {}, {}
         lq, gt = self.lq, self.gt
         if self.milestones:
@@ -315,6 +321,11 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             # One batch of fake and real pairs, so that both meet the same statistics.
             pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])
             fake, real = _halve(self.net_d(pairs))
+            if isinstance(fake, list) and type(self.cri_gan) is GANLoss:
+                raise ValueError(
+                    f'train: gan_opt: GANLoss takes one map, but network_d ({self.opt["network_d"]["type"]}) gives '
+                    'several: take MultiScaleGANLoss.'
+                )
             losses_g['gan_opt'] = {'l_g_gan': self.cri_gan(fake, True, is_disc=False)}
             if self.cri_feat:
                 losses_g['feature_matching_opt'] = {'l_g_feat': self.cri_feat(fake, real)}
@@ -367,10 +378,12 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             ) from error
 
 
-def _halve(outputs: list[list[Tensor]]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+def _halve(outputs: Outputs) -> tuple[Outputs, Outputs]:
     """Part a discriminator's outputs for a batch of fake and real pairs into those of each."""
-    pairs = [[layer.float().chunk(2) for layer in scale] for scale in outputs]
-    return [[fake for fake, _ in scale] for scale in pairs], [[real for _, real in scale] for scale in pairs]
+    if isinstance(outputs, Tensor):
+        return outputs.float().chunk(2)
+    fake, real = zip(*map(_halve, outputs), strict=True)
+    return list(fake), list(real)
 
 
 def _in_unit_range(pictures: Tensor) -> Tensor:
