@@ -90,6 +90,7 @@ def test_nothing_is_wrong_with_good_options_and_nothing_is_left_behind(doctor, t
     ('prefetch_mode: ~', 'prefetch_mode: gpu', "prefetch_mode: 'gpu' is unknown"),
     ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
     ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'The model stops: train: feature_matching_opt needs gan_opt'),
+    ('ema_decay: 0.99', 'keep_best: lpips', 'The model stops: train: keep_best: lpips is not measured'),
     ('ema_decay: 0.99', 'amp: half', "The model stops: train: amp: 'half' is not one of none, bf16, fp16"),
 ], ids=lambda value: value.strip()[:40])
 def test_what_would_stop_a_training_is_told(doctor, old, new, message):
@@ -107,7 +108,6 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     ('gt_size: 64', 'gt_size: 72', 'gt_size: 72 is no multiple of 32: the network pads every crop to 96'),
     ('end_iter: 400', 'end_iter: 300', r'end_iter: 300 is not total_iter \(400\): the learning rate is zero before'),
     ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 500', 'save_checkpoint_freq: 500 is more than the 400'),
-    ('  ema_decay: 0.99', '  keep_best: lpips', 'keep_best: lpips is not measured'),
     ('  ema_decay: 0.99', '  accumulate_iters: 3', 'save_checkpoint_freq is no multiple of train: accumulate_iters'),
     ('calculate_ssim\n      crop_border: 0', 'calculate_lpips', 'metrics: ssim is left out: it needs `lpips`'),
     ('root: experiments', 'root: elsewhere', '--auto_resume looks in ./experiments, not in elsewhere'),

@@ -238,6 +238,8 @@ def test_a_loss_that_is_not_finite_is_set_aside(options, reaction, tmp_path):
 
 def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
     options['train'].update(keep_last=2, keep_best='psnr')
+    options['val'] = {'val_freq': 2, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}
+    options['logger']['save_checkpoint_freq'] = 1
     model = built(options)
     model.best_metric_results = {'val': {'psnr': {'val': 30.0, 'iter': 2, 'better': 'higher'}}}
     for iteration in range(1, 7):
@@ -247,6 +249,18 @@ def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
     assert left == ['2.state', '5.state', '6.state']
     networks = sorted(path.name for path in Path(options['path']['models']).iterdir())
     assert networks == sorted(f'net_{n}_{i}.pth' for n in 'gd' for i in (2, 5, 6))
+
+
+@pytest.mark.parametrize(('best', 'val_freq', 'message'), [
+    ('psrn', 4, r'psrn is not measured: take one of val: metrics \(psnr\)'),
+    ('psnr', 5, r'make val: val_freq \(5\) a multiple of logger: save_checkpoint_freq \(2\)'),
+])
+def test_a_best_checkpoint_that_would_not_be_kept_is_told(options, best, val_freq, message):
+    options['train']['keep_best'] = best
+    options['val'] = {'val_freq': val_freq, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}
+    options['logger']['save_checkpoint_freq'] = 2
+    with pytest.raises(ValueError, match=f'train: keep_best: .*{message}'):
+        build_model(options)
 
 
 @pytest.mark.parametrize(('option', 'value', 'known'), [

@@ -59,10 +59,6 @@ def check_course(opt: dict[str, Any]) -> Iterator[Finding]:
     if opt['logger']['save_checkpoint_freq'] % (train.get('accumulate_iters') or 1):
         yield Finding('logger: save_checkpoint_freq is no multiple of train: accumulate_iters: a resumed training '
                       'loses gathered gradients.', 'make it one', stops=False)
-    metrics = (opt.get('val') or {}).get('metrics') or {}
-    if train.get('keep_best') and train['keep_best'] not in metrics:
-        yield Finding(f'train: keep_best: {train["keep_best"]} is not measured: no checkpoint is kept for it.',
-                      f'take one of val: metrics ({", ".join(metrics) or "there are none"})', stops=False)
 
 
 def check_devices(opt: dict[str, Any]) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, fa
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.moving_average import move_average
-from hifacegan_plugin.models.option_checks import check_network_options, choose
+from hifacegan_plugin.models.option_checks import check_keep_best, check_network_options, choose
 from hifacegan_plugin.models.progress import Progress
 from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
 from hifacegan_plugin.models.stop_signal import StopSignal
@@ -95,6 +95,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
     def init_training_settings(self) -> None:
         """Build what only training needs: discriminator, moving average, losses, optimisers, schedules."""
         train_opt = self.opt['train']
+        check_keep_best(self.opt)
         self.loss_schedule = train_opt.get('loss_weight_schedule') or {}
         check_loss_weight_schedule(self.loss_schedule, [name for name in LOSSES if train_opt.get(name)])
         self.cri_pix = self._build_loss('pixel_opt')

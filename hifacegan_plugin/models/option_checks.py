@@ -28,6 +28,29 @@ def choose(option: str, value: str, choices: dict[str, Any]) -> Any:
     return choices[value]
 
 
+def check_keep_best(opt: dict[str, Any]) -> None:
+    """Refuse ``train: keep_best`` where no best checkpoint would be kept.
+
+    Raises:
+        ValueError: what it names is not measured, or is measured where nothing was saved.
+    """
+    best = opt['train'].get('keep_best')
+    if not best:
+        return
+    metrics = (opt.get('val') or {}).get('metrics') or {}
+    if best not in metrics:
+        raise ValueError(
+            f'train: keep_best: {best} is not measured: take one of val: metrics '
+            f'({", ".join(metrics) or "there are none"}).'
+        )
+    measured, saved = opt['val']['val_freq'], opt['logger']['save_checkpoint_freq']
+    if measured % saved:
+        raise ValueError(
+            f'train: keep_best: a checkpoint is kept for its figures if it is saved where they are measured: make val: '
+            f'val_freq ({measured:g}) a multiple of logger: save_checkpoint_freq ({saved:g}).'
+        )
+
+
 def check_network_options(section: str, options: dict[str, Any]) -> None:
     """Refuse options that the network's class does not take, before it raises a bare TypeError.
 
