@@ -83,6 +83,7 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[
     """
     from basicsr.utils import tensor2img
 
+    from hifacegan_plugin.data.pictures import name_to_save
     from hifacegan_plugin.metrics.measure import Meter
 
     suffix = opt['val'].get('suffix') or opt['name']
@@ -90,7 +91,7 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[
     measurements: dict[str, list] = {'degraded': [], 'restored': []}
     rows = []
     for item in tqdm(dataset, desc='measure', unit='picture', total=len(dataset)):
-        name = Path(item['lq_path']).stem
+        name = name_to_save(item)
         truth, degraded = tensor2img(item['gt']) if 'gt' in item else None, tensor2img(item['lq'])
         restored = cv2.imread(str(folder / f'{name}_{suffix}.png'))
         if restored is None:

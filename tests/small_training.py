@@ -15,6 +15,7 @@ OPTIONS = {
     'network_g': {'type': 'CSRGenerator', 'num_feat': 4},
     'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': 4, 'n_layers_d': 3},
     'path': {},
+    'datasets': {},
     'logger': {'print_freq': 100},
     'train': {
         'ema_decay': 0.9,

@@ -314,6 +314,18 @@ def test_a_percent_encoded_key_is_the_same_picture_as_its_file(folder, tmp_path)
     assert crc(from_file)[1:] == crc(from_database)[1:]
 
 
+@pytest.mark.parametrize(('found', 'names'), [
+    ([('/d', 'a/1.png'), ('/d', 'b c/2.png')], ['1', '2']),
+    ([('/d', 'a/1.png'), ('/d', 'b c/1.png'), ('/d', '2.png')], ['a%2F1', 'b%20c%2F1', '2']),
+    ([('/d/x', '1.png'), ('/d/y/z', '1.png')], ['x%2F1', 'y%2Fz%2F1']),
+    ([('/d', 'a/1.png'), ('/d', 'a/1.jpg')], ['a%2F1.png', 'a%2F1.jpg']),
+    ([('/d.lmdb', 'a%2F1'), ('/d.lmdb', 'b%2F1')], ['a%2F1', 'b%2F1']),
+    ([('/d/x.lmdb', 'a%2F1'), ('/d/y.lmdb', 'a%2F1')], ['x.lmdb%2Fa%2F1', 'y.lmdb%2Fa%2F1']),
+], ids=['files', 'folders', 'roots', 'suffixes', 'keys', 'databases'])
+def test_names_to_save_are_short_where_that_keeps_them_apart(found, names):
+    assert pictures.names_to_save([pictures.Picture(*where) for where in found]) == names
+
+
 def test_home_is_expanded(folder, monkeypatch):
     monkeypatch.setenv('HOME', str(folder.parent))
     assert len(build(f'~/{folder.name}')) == 3

@@ -3,6 +3,7 @@
 import logging
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from basicsr.utils import tensor2img
 from skimage import data
 from torch.utils.data import DataLoader, Dataset
 
+from hifacegan_plugin.data import DegradationDataset
 from hifacegan_plugin.metrics.catalogue import METRICS
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
@@ -100,6 +102,20 @@ def test_the_rest_goes_on(model, caplog, tmp_path):
     assert set(recorder.images) == {'set/good'}  # of the first four, those that were restored
     assert sorted(path.parent.name for path in tmp_path.glob('visualization/*/*.png')) == [
         'even', 'good', 'other', 'small']
+
+
+def test_pictures_of_the_same_name_and_of_several_sets_are_saved_apart(model, tmp_path):
+    for name in ('a/1', 'b/1'):
+        (tmp_path / name).parent.mkdir()
+        cv2.imwrite(str(tmp_path / f'{name}.png'), tensor2img(picture(0)))
+    options = {'name': 'folders', 'phase': 'val', 'dataroot_gt': [str(tmp_path / 'a'), str(tmp_path / 'b')],
+               'degradation': []}
+    model.opt.update(datasets={'val': options, 'val_2': {**options, 'name': 'others'}}, val={})
+    for options in model.opt['datasets'].values():
+        model.validation(DataLoader(DegradationDataset(options)), 7, None, True)
+    saved = {str(path.relative_to(tmp_path / 'visualization')) for path in tmp_path.rglob('visualization/**/*.png')}
+    assert saved == {f'{data_set}/{name}/{name}_7.png' for data_set in ('folders', 'others')
+                     for name in ('a%2F1', 'b%2F1')}
 
 
 def test_the_best_figures_go_by_the_catalogue(model):

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from hifacegan_plugin import data
-from hifacegan_plugin.data.pictures import Picture, find_pictures, read_depth, read_picture
+from hifacegan_plugin.data.pictures import Picture, find_pictures, names_to_save, read_depth, read_picture
 
 _OPTIONS = ('dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
             'return_parameters', 'seed')
@@ -49,7 +49,8 @@ class DegradationDataset(Dataset):
               probability 1/2. Default false.
 
     Items are dictionaries: ``lq`` RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), float32 in [0, 1] (or uint8);
-    ``lq_path`` and ``gt_path`` the file or LMDB key; where asked for, ``degradation`` the drawn steps as JSON.
+    ``lq_path`` and ``gt_path`` the file or LMDB key; in any phase but training ``name``, which no other picture has, to
+    save what is made of it; where asked for, ``degradation`` the drawn steps as JSON.
 
     Raises:
         ValueError: options that are unknown, missing or out of range; a picture that cannot be used.
@@ -64,6 +65,7 @@ class DegradationDataset(Dataset):
         self.pictures = find_pictures(opt['dataroot_gt'], backend.get('type'), list_file=opt.get('meta_info_file'))
         self.depth_maps = _match(self.pictures, opt.get('dataroot_depth'), backend.get('type'))
         self.training = opt['phase'] == 'train'
+        self.names = None if self.training else names_to_save(self.pictures)
         self.gt_size = opt.get('gt_size')
         self.resize = opt.get('resize')
         self.use_hflip = opt.get('use_hflip', False)
@@ -110,6 +112,8 @@ class DegradationDataset(Dataset):
         if self.deliver == 'float':
             lq, gt = lq.float().div_(255), gt.float().div_(255)
         item = {'lq': lq, 'gt': gt, 'lq_path': picture.path, 'gt_path': picture.path}
+        if not self.training:
+            item['name'] = self.names[index]
         if self.return_parameters:
             item['degradation'] = json.dumps(log)
         return item

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import unquote
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import cv2
 import numpy as np
@@ -61,6 +61,31 @@ def find_pictures(dataroot: str | Sequence[str], backend: str, option: str = 'da
         raise ValueError(f'io_backend: type takes disk or lmdb, not {backend!r}')
     pictures = [Picture(str(root), name) for root in _roots(dataroot, option) for name in find(root, option)]
     return pictures if list_file is None else _choose(pictures, Path(list_file).expanduser())
+
+
+def names_to_save(pictures: Sequence[Picture]) -> list[str]:
+    """Give every picture a name by which what is made of it can be saved, no two the same.
+
+    That is its file name or key without the suffix. Where two pictures share it, all names have the folders below the
+    one that all roots lie in, ``/`` being escaped as in the keys that create_lmdb.py makes: ``a%2F1`` for ``a/1.png``;
+    where files differ in the suffix alone, that too.
+    """
+    above = os.path.commonpath([Path(root).absolute() for root in {picture.root for picture in pictures}])
+
+    def below(picture: Picture, name: str) -> str:
+        return quote(os.fsencode((Path(picture.root).absolute() / name).relative_to(above)), safe='')
+
+    names = [Path(picture.path).stem for picture in pictures]
+    if len(set(names)) < len(names):
+        names = [below(picture, picture.stem) for picture in pictures]
+    if len(set(names)) < len(names):
+        names = [below(picture, picture.name) for picture in pictures]
+    return names
+
+
+def name_to_save(item: dict[str, Any]) -> str:
+    """Give the name by which what is made of an item of any data set can be saved; the host's have no ``name``."""
+    return item.get('name') or Path(item['lq_path']).stem
 
 
 def _roots(dataroot: str | Sequence[str], option: str) -> list[Path]:

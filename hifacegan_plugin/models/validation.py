@@ -16,6 +16,7 @@ from basicsr.utils.dist_util import get_dist_info
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
+from hifacegan_plugin.data.pictures import name_to_save
 from hifacegan_plugin.metrics.catalogue import direction
 from hifacegan_plugin.metrics.measure import NAMED_AT_MOST, Meter, logger
 from hifacegan_plugin.models.lost_process import explain_lost_process
@@ -66,9 +67,9 @@ class Validation(SRModel):
                 break
             image_name = f'picture {index}'
             try:
-                data = default_collate([dataset[index]])
-                image_name = Path(data['lq_path'][0]).stem
-                pictures = self._restore(data)
+                item = dataset[index]
+                image_name = name_to_save(item)
+                pictures = self._restore(default_collate([item]))
             except Exception as error:  # a data set or a network of any author on a picture: named, the rest goes on
                 failures.append(f'{image_name} ({error or type(error).__name__})')
                 continue
@@ -152,9 +153,11 @@ class Validation(SRModel):
             logger.error(f'{path} cannot be written ({error}). Training goes on.')
 
     def _result_path(self, dataset_name: str, image_name: str, current_iter: int | str) -> Path:
-        """Name the file of a restored picture as the host does."""
+        """Name the file of a restored picture as the host does, which forgets that validation sets may be several."""
         folder = Path(self.opt['path']['visualization'])
         if self.is_train:
+            if sum(options['phase'] == 'val' for options in self.opt['datasets'].values()) > 1:
+                folder /= dataset_name
             return folder / image_name / f'{image_name}_{current_iter}.png'
         return folder / dataset_name / f'{image_name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
 
