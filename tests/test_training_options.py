@@ -2,12 +2,15 @@
 
 import copy
 import logging
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from basicsr.models import build_model
 from small_training import OPTIONS, batch, built, train
+
+from hifacegan_plugin.models import hifacegan_csr_model
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -234,6 +237,23 @@ def test_a_loss_that_is_not_finite_is_set_aside(options, reaction, tmp_path):
     assert aside['gt'].isnan().sum() == 1
     train(model, range(3, 4))
     assert all(p.isfinite().all() for p in model.net_g.parameters())
+
+
+def test_batches_are_neither_skipped_nor_written_for_ever(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(hifacegan_csr_model, 'DIVERGED_AFTER', 3)
+    monkeypatch.setattr(hifacegan_csr_model, 'BATCHES_TO_STUDY', 4)
+    options['train']['on_not_finite'] = 'skip'
+    model = built(options)
+
+    def iterate(iteration: int, value: float) -> None:
+        model.feed_data({**batch(iteration), 'gt': torch.full((2, 3, 64, 64), value)})
+        model.optimize_parameters(iteration)
+
+    for iteration, value in enumerate([math.nan, math.nan, 0.5, math.nan, math.nan], start=1):
+        iterate(iteration, value)
+    with pytest.raises(FloatingPointError, match=r'Iteration 6: .* has 4 already\. These are 3 in a row\. Go on from'):
+        iterate(6, math.nan)
+    assert sorted(path.name for path in (tmp_path / 'not_finite').iterdir()) == [f'{i}_rank0.pth' for i in (1, 2, 4, 5)]
 
 
 def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):

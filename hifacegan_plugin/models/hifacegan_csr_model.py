@@ -39,6 +39,8 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logge
 
 AMP_DTYPES = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 ON_NOT_FINITE = {'stop': 'stop', 'skip': 'skip'}
+DIVERGED_AFTER = 100  # batches in a row whose loss is not finite
+BATCHES_TO_STUDY = 10  # of each process, that are written
 Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
 LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt')
 
@@ -135,6 +137,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         self.amp_dtype = choose('amp', train_opt.get('amp') or 'none', AMP_DTYPES)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         self.on_not_finite = choose('on_not_finite', train_opt.get('on_not_finite', 'stop'), ON_NOT_FINITE)
+        self.not_finite_in_a_row = 0
         self.setup_optimizers()
         self.setup_schedulers()
         self.stop_signal = StopSignal()
@@ -181,7 +184,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         """Update both networks from one forward pass of each.
 
         Raises:
-            FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``.
+            FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``, or many in a row were not.
             SystemExit: SIGTERM came; a checkpoint was written.
         """
         update = (current_iter - 1) // self.accumulate_iters + 1
@@ -195,7 +198,9 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         with self._exchanging_gradients(is_last):
             losses = self._backward(updates_g, current_iter)
         self.log_dict, stop = self._average(losses)
-        if not all(map(math.isfinite, self.log_dict.values())):
+        is_finite_loss = all(map(math.isfinite, self.log_dict.values()))
+        self.not_finite_in_a_row = 0 if is_finite_loss else self.not_finite_in_a_row + 1
+        if not is_finite_loss:
             self._set_batch_aside(current_iter)
         elif is_last:
             self._step(updates_g)
@@ -281,27 +286,33 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        folder = Path(self.opt['path']['training_states']).parent / 'not_finite'
-        message = f'Iteration {current_iter}: a loss is not finite ({self.log_dict}).'
-        content = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths), 'losses': self.log_dict}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)  # other machines have no folder of the experiment yet
-            write_checkpoint(content, folder / f'{current_iter}_rank{self.opt["rank"]}.pth')
-            message += f' Its batch is in {folder}.'
-        except OSError as error:
-            message += f' Its batch cannot be written ({error}).'
+        message = f'Iteration {current_iter}: a loss is not finite ({self.log_dict}). {self._write_batch(current_iter)}'
+        go_back = 'Go on from the last checkpoint, with a lower learning rate or train: grad_clip.'
         networks = [self.net_g, self.net_d] if self.cri_gan else [self.net_g]
         if not all(map(is_finite, networks)):
-            raise FloatingPointError(
-                f'{message} The weights are not finite any more. Go on from the last checkpoint, with a lower learning '
-                'rate or train: grad_clip.'
-            )
+            raise FloatingPointError(f'{message} The weights are not finite any more. {go_back}')
+        if self.not_finite_in_a_row == DIVERGED_AFTER:
+            raise FloatingPointError(f'{message} These are {DIVERGED_AFTER} in a row. {go_back}')
         if self.on_not_finite == 'stop':
             raise FloatingPointError(
                 f'{message} Lower the learning rate or set train: grad_clip; train: on_not_finite: skip goes on.'
             )
         logger.warning(f'{message} It is left out.')
         self.log_dict = {}
+
+    def _write_batch(self, current_iter: int) -> str:
+        """Write the batch for study, if not many are there already; tell in a sentence where it is."""
+        folder = Path(self.opt['path']['training_states']).parent / 'not_finite'
+        of_this_process = f'_rank{self.opt["rank"]}.pth'
+        if len(list(folder.glob(f'*{of_this_process}'))) >= BATCHES_TO_STUDY:
+            return f'Its batch is not written: {folder} has {BATCHES_TO_STUDY} already.'
+        content = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths), 'losses': self.log_dict}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # other machines have no folder of the experiment yet
+            write_checkpoint(content, folder / f'{current_iter}{of_this_process}')
+        except OSError as error:
+            return f'Its batch cannot be written ({error}).'
+        return f'Its batch is in {folder}.'
 
     def _losses(self, restored: Tensor, current_iter: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Compute the terms of the generator's and of the discriminator's objective; weights are applied.
