@@ -286,6 +286,7 @@ def test_several_roots_a_pattern_and_sub_folders(folder, tmp_path):
         part = tmp_path / f'folders/{i}'
         part.mkdir(parents=True)
         shutil.copy(folder / f'{name}.png', part)
+        shutil.copytree(part, tmp_path / f'folders/.thumbs/{i}')
         make_lmdb(part, tmp_path / f'part-{i}.lmdb')
     lmdb_backend = {'io_backend': {'type': 'lmdb'}}
     parts = build([tmp_path / f'part-{i}.lmdb' for i in (2, 0)], phase='val', **lmdb_backend)

@@ -46,7 +46,7 @@ def find_pictures(dataroot: str | Sequence[str], backend: str, option: str = 'da
 
     Args:
         dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded.
-            Folders are searched recursively for files with one of :data:`SUFFIXES`.
+            Folders are searched recursively for files with one of :data:`SUFFIXES`; what is hidden is left out.
         backend: ``disk`` or ``lmdb``.
         option: the option that ``dataroot`` comes from, for error messages.
         list_file: a text file that names the pictures to take, one a line, as paths below the root (the suffix may be
@@ -109,12 +109,14 @@ def _names_in_folder(folder: Path, option: str) -> list[str]:
     def refuse(error: OSError) -> None:
         raise ValueError(f'{option}: {error.filename} cannot be read ({error.strerror})') from error
 
-    names = sorted(Path(parent, name).relative_to(folder).as_posix()
-                   for parent, _, files in os.walk(folder, onerror=refuse, followlinks=True) for name in files
-                   if name.lower().endswith(SUFFIXES) and not name.startswith('.'))
+    names = []
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]  # as create_lmdb.py leaves them out
+        names += [Path(parent, name).relative_to(folder).as_posix() for name in files
+                  if name.lower().endswith(SUFFIXES) and not name.startswith('.')]
     if not names:
         raise ValueError(f'{option}: no pictures in {folder}; looked for {", ".join(SUFFIXES)}, in sub-folders too')
-    return names
+    return sorted(names)
 
 
 def _keys_of_lmdb(database: Path, option: str) -> list[str]:
