@@ -290,3 +290,26 @@ def test_unknown_choices_are_named(options, option, value, known):
     options['train'][option] = value
     with pytest.raises(ValueError, match=f"train: {option}: '{value}' is not one of {known}"):
         build_model(options)
+
+
+@pytest.mark.parametrize(('option', 'value', 'message'), [
+    ('accumulate_iters', 0, 'a whole number from 1 up, not 0'),
+    ('net_d_iters', 1.5, r'a whole number from 1 up, not 1\.5'),
+    ('net_d_init_iters', True, 'a number from 0 up, not True'),
+    ('grad_clip', None, 'a number from 0 up, not None'),
+    ('ema_decay', '1e-1', "a number from 0 up, not '1e-1'"),
+    ('ema_decay', float('nan'), 'a number from 0 up, not nan'),
+])
+def test_values_that_are_no_number_or_too_small_are_named(options, option, value, message):
+    options['train'][option] = value
+    with pytest.raises(ValueError, match=f'train: {option}: give {message}'):
+        build_model(options)
+
+
+def test_sections_that_are_null_are_as_if_they_were_not_there(options):
+    options.update(val=None, network_d=None)
+    with pytest.raises(ValueError, match='gan_opt needs a discriminator: add network_d'):
+        build_model(options)
+    for name in ('gan_opt', 'feature_matching_opt'):
+        del options['train'][name]
+    train(built(options), range(1, 2))

@@ -29,7 +29,7 @@ from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, fa
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.moving_average import move_average
-from hifacegan_plugin.models.option_checks import check_keep_best, check_network_options, choose
+from hifacegan_plugin.models.option_checks import check_keep_best, check_network_options, choose, number
 from hifacegan_plugin.models.progress import Progress
 from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
 from hifacegan_plugin.models.stop_signal import StopSignal
@@ -58,9 +58,9 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         for section in ('network_g', 'network_d'):
-            if section in opt:
+            if opt.get(section):
                 check_network_options(section, opt[section])
-        for name, metric in (opt.get('val', {}).get('metrics') or {}).items():
+        for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
             check_metric(name, metric)
         super().__init__(opt)
         if self.device.type == 'cpu':
@@ -112,17 +112,17 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
                 'matched (gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).'
             )
         if self.cri_gan:
-            if 'network_d' not in self.opt:
+            if not self.opt.get('network_d'):
                 raise ValueError('train: gan_opt needs a discriminator: add network_d to the options file.')
             self.net_d = self.model_to_device(build_network(self.opt['network_d']))
             self.print_network(self.net_d)
             self._load_pretrained(self.net_d, 'network_d')
             self.net_d.train()
-        self.net_d_iters = train_opt.get('net_d_iters', 1)
-        self.net_d_init_iters = train_opt.get('net_d_init_iters', 0)
+        self.net_d_iters = number('net_d_iters', train_opt.get('net_d_iters', 1), at_least=1, kind=int)
+        self.net_d_init_iters = number('net_d_init_iters', train_opt.get('net_d_init_iters', 0), at_least=0)
 
         self.net_g.train()
-        self.ema_decay = train_opt.get('ema_decay', 0)
+        self.ema_decay = number('ema_decay', train_opt.get('ema_decay', 0), at_least=0)
         if self.ema_decay > 0:
             self.net_g_ema = build_network(self.opt['network_g'])
             if self.milestones:
@@ -132,8 +132,8 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             self._load_pretrained(self.net_g_ema, 'network_g', 'params_ema')
             self.net_g_ema.eval().requires_grad_(False)
 
-        self.accumulate_iters = train_opt.get('accumulate_iters', 1)
-        self.grad_clip = train_opt.get('grad_clip', 0)
+        self.accumulate_iters = number('accumulate_iters', train_opt.get('accumulate_iters', 1), at_least=1, kind=int)
+        self.grad_clip = number('grad_clip', train_opt.get('grad_clip', 0), at_least=0)
         self.amp_dtype = choose('amp', train_opt.get('amp') or 'none', AMP_DTYPES)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         self.on_not_finite = choose('on_not_finite', train_opt.get('on_not_finite', 'stop'), ON_NOT_FINITE)

@@ -28,6 +28,19 @@ def choose(option: str, value: str, choices: dict[str, Any]) -> Any:
     return choices[value]
 
 
+def number(option: str, value: Any, at_least: float, kind: type = float) -> Any:
+    """Give the number that an option under ``train`` is set to.
+
+    Raises:
+        ValueError: it is none of this kind (``int`` or ``float``), or too small.
+    """
+    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if not (is_number and value >= at_least):
+        what = 'a whole number' if kind is int else 'a number'
+        raise ValueError(f'train: {option}: give {what} from {at_least} up, not {value!r}.')
+    return value
+
+
 def check_keep_best(opt: dict[str, Any]) -> None:
     """Refuse ``train: keep_best`` where no best checkpoint would be kept.
 
