@@ -204,6 +204,18 @@ def test_a_resumed_model_goes_on_exactly(options):
             assert torch.equal(getattr(resumed, name).state_dict()[key], value), f'{name}: {key}'
 
 
+def test_best_figures_that_cannot_be_read_are_those_of_the_checkpoint(options, caplog):
+    model = built(options)
+    model.best_metric_results = {'val': {'psnr': {'better': 'higher', 'val': 30.0, 'iter': 2}}}
+    model.save(0, 3)
+    states = Path(options['path']['training_states'])
+    (states / 'best_figures.json').touch()
+    resumed = built(options)
+    resumed.resume_training(torch.load(states / '3.state'))
+    assert resumed.best_metric_results == model.best_metric_results
+    assert 'best_figures.json cannot be read (Expecting value' in caplog.text
+
+
 def test_a_training_that_is_extended_learns_at_the_rates_of_its_options(options):
     model = built(options)
     for iteration in range(1, 7):

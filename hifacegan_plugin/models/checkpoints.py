@@ -165,7 +165,11 @@ class Checkpoints(SRModel):
 
     def _read_best_figures(self) -> dict[str, Any]:
         file = self._best_figures_file()
-        return json.loads(file.read_text()) if file.exists() else {}
+        try:
+            return json.loads(file.read_text()) if file.exists() else {}
+        except (OSError, ValueError) as error:  # such as a file that is empty since the machine lost power
+            logger.warning(f'{file} cannot be read ({error}). The best figures are those of the checkpoint.')
+            return {}
 
     def _best_figures_file(self) -> Path:
         return self._checkpoint_folders()[1] / 'best_figures.json'
