@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hifacegan_plugin.data.degradations.registry import (
     build_step,
     did_you_mean,
     drawn,
+    is_number,
 )
 
 Recipe = str | dict[str, Any] | Step | Sequence['Recipe']
@@ -99,8 +101,9 @@ class OneOf(Combination):
         super().__post_init__()
         if not self.steps:
             raise ValueError('degradation step OneOf: steps is empty')
-        weights = [1] * len(self.steps) if self.weights is None else list(self.weights)
-        if len(weights) != len(self.steps) or min(weights) < 0 or sum(weights) <= 0:
+        weights = [1] * len(self.steps) if self.weights is None else self.weights
+        are_numbers = isinstance(weights, (list, tuple)) and all(map(is_number, weights))
+        if not are_numbers or len(weights) != len(self.steps) or min(weights) < 0 or not 0 < sum(weights) < inf:
             raise ValueError(f'degradation step OneOf: weights takes one number >= 0 for each of the '
                              f'{len(self.steps)} steps, not {self.weights!r}')
         self._cumulative = np.cumsum(weights) / np.sum(weights)

@@ -25,6 +25,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f". Did you mean '{close[0]}'?" if close else '.'
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether an option's value is a number; YAML's true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Uniform:
     """A real parameter, drawn uniformly between two bounds; a single number stands for itself."""
@@ -35,7 +40,7 @@ class Uniform:
     def check(self, value: float | Sequence[float]) -> tuple[float, float]:
         """Return ``value`` as ``(low, high)``; raise ValueError where it is no range within the limits."""
         bounds = value if isinstance(value, (list, tuple)) else (value, value)
-        if len(bounds) != 2 or any(isinstance(b, bool) or not isinstance(b, (int, float)) for b in bounds):
+        if len(bounds) != 2 or not all(map(is_number, bounds)):
             raise ValueError(f'takes a number or [low, high], not {value!r}')
         low, high = bounds
         if not self.at_least <= low <= high <= self.at_most or math.inf in (-low, high):
@@ -88,7 +93,7 @@ class Choice:
 
     def check(self, value: str | Sequence[str]) -> tuple[str, ...]:
         """Return ``value`` as a tuple of names; raise ValueError where one of them is unknown."""
-        names = (value,) if isinstance(value, str) else tuple(value)
+        names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         for name in names:
             if name not in self.among:
                 raise ValueError(f'takes {", ".join(self.among)}, not {name!r}{did_you_mean(name, self.among)}')
