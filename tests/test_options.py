@@ -68,10 +68,19 @@ def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, m
             opt[section]['num_feat'] = 4  # its full width is built above, without memory
     opt['path']['pretrain_network_g'] = None
     model = build_model(opt)
-    assert hasattr(model, 'optimizer_g') == opt['is_train']
+    assert hasattr(model, 'optimizer_g') == opt['is_train'] != opt['val']['save_img']  # a training would fill the disk
     for item in items:
         model.feed_data(torch.utils.data.default_collate([item]))
         assert model.lq.dtype == torch.float32 and model.lq.max() <= 1
+
+
+@pytest.mark.parametrize('degradation', ['sr4x', 'mosaic16x', 'noise', 'blur', 'jpeg'])
+def test_a_task_differs_in_its_degradation_alone(degradation):
+    expected = yaml_load(str(REPOSITORY / 'options/hifacegan.yml'))
+    expected['name'] = f'HiFaceGAN_{degradation}'
+    for options in expected['datasets'].values():
+        options['degradation'] = degradation
+    assert yaml_load(str(REPOSITORY / f'options/hifacegan_{degradation}.yml')) == expected
 
 
 ABLATIONS = {  # what each changes in options/hifacegan.yml; None: taken out
