@@ -30,7 +30,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.compare import measuring, restorers, tables, worker
 from hifacegan_plugin.compare.comparison import read_comparison
-from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb, write_rgb
+from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb, write_rgb
 from hifacegan_plugin.compare.intervals import bootstrap_interval
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
 from hifacegan_plugin.metrics.measure import Measurement
@@ -173,6 +173,19 @@ def test_a_process_that_is_killed_is_reported(tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         assert 'SIGKILL' in summary.result()['error']
     assert read_log(log, {}) == []
+
+
+def test_pictures_of_another_network_vanish_even_where_the_new_one_cannot_be_built(tmp_path):
+    folder = Folder(tmp_path)
+    for test_set in ('changed', 'same'):
+        with open_log(folder.log(test_set, 'net', 'restored'), {'weights': 'a'}, []) as append:
+            append({'name': 'x', 'milliseconds': 1.0})
+        write_rgb(folder.picture(test_set, 'net', 'x'), data.astronaut())
+    weights = {'pretrain_network_g': str(tmp_path / 'missing.pth')}
+    pictures, made_from = {'changed': ['x'], 'same': ['x']}, {'changed': {'weights': 'b'}, 'same': {'weights': 'a'}}
+    worker.restore(worker.Job('net', weights, tmp_path, pictures, made_from))
+    assert 'missing.pth' in read_json(folder.summary('net'))['error']
+    assert [folder.picture(test_set, 'net', 'x').exists() for test_set in pictures] == [False, True]
 
 
 def test_an_ended_process_is_described():

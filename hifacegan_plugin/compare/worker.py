@@ -91,6 +91,9 @@ def describe_end(status: int) -> str:
 def restore(job: Job) -> None:
     """Do a job; what goes wrong with the restorer as a whole stands in its summary."""
     folder = Folder(job.folder)
+    for test_set, made_from in job.made_from.items():
+        if not restored(folder, test_set, job.label, made_from):
+            remove_pictures(folder, test_set, job.label)  # another network's; this one may be beyond building
     summary: dict[str, Any] = {}
     memory_before = _memory()
     try:
@@ -113,8 +116,6 @@ def _restore_set(restorer: Restorer, job: Job, test_set: str, pictures: list[str
     """Restore the pictures that are not restored yet; one that fails is logged, and tried again by the next run."""
     label, made_from = job.label, job.made_from[test_set]
     done = restored(folder, test_set, label, made_from)
-    if not done:
-        remove_pictures(folder, test_set, label)
     names = {record['name'] for record in done}
     pending = [name for name in pictures if name not in names]
     with open_log(folder.log(test_set, label, 'restored'), made_from, done) as append:
