@@ -188,6 +188,30 @@ def test_pictures_of_another_network_vanish_even_where_the_new_one_cannot_be_bui
     assert [folder.picture(test_set, 'net', 'x').exists() for test_set in pictures] == [False, True]
 
 
+def test_costs_are_those_of_all_pictures_that_were_restored_in_whichever_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, 'keep_freed_memory', lambda: None)  # it would last beyond this test
+    peaks = iter([70 << 20, 20 << 20, 30 << 20])  # of large and small, and of small in the second run
+    monkeypatch.setattr(worker, '_memory', lambda: 0)
+    monkeypatch.setattr(worker, '_peak_memory', lambda: next(peaks))
+    folder, sizes = Folder(tmp_path), {'tiny': (48, 48), 'large': (192, 256), 'small': (64, 96)}
+    for name, (height, width) in sizes.items():
+        for which in ('degraded', 'truth'):
+            write_rgb(folder.picture('set', which, name), data.astronaut()[:height, :width])
+    generator = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms'}  # takes 64 x 64 and more
+    job = worker.Job('CSR', {'network_g': generator}, tmp_path, {'set': list(sizes)}, {'set': {}})
+
+    def row():
+        worker.restore(job)
+        records = read_log(folder.log('set', 'CSR', 'restored'), {})
+        return make_row('CSR', {}, list(sizes), records, [], read_json(folder.summary('CSR')))
+
+    first = row()
+    assert (first.restored, first.error, first.gflop_input) == (2, None, [192, 256])
+    assert first.parameters == sum(p.numel() for p in build_network(generator).parameters())
+    folder.picture('set', 'CSR', 'small').unlink()
+    assert (first.peak_mib, row().peak_mib, next(peaks, None)) == (70, 70, None)
+
+
 def test_an_ended_process_is_described():
     assert 'SIGKILL' in worker.describe_end(-9) and 'memory' in worker.describe_end(-9)
     assert 'SIGSEGV' in worker.describe_end(-11) and 'memory' not in worker.describe_end(-11)

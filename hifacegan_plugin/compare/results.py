@@ -87,7 +87,7 @@ def make_row(
         measurements: of the restored pictures.
         summary: what the restorer's process found out.
     """
-    times = [record['milliseconds'] for record in records if 'milliseconds' in record]
+    times, peaks = ([record[key] for record in records if key in record] for key in ('milliseconds', 'peak_mib'))
     figures = {metric: _figure(options, metric, measurements) for metric, options in metrics.items()}
     values = {metric: {m.name: m.values[metric] for m in measurements if math.isfinite(m.values.get(metric, math.nan))}
               for metric in metrics}
@@ -98,7 +98,8 @@ def make_row(
         figures={metric: figure for metric, figure in figures.items() if figure},
         values=values,
         milliseconds=statistics.median(times) if times else None,
-        **{key: summary.get(key) for key in ('parameters', 'gflop', 'gflop_input', 'peak_mib', 'error')},
+        peak_mib=max(peaks, default=None),
+        **{key: summary.get(key) for key in ('parameters', 'gflop', 'gflop_input', 'error')},
     )
 
 

@@ -15,6 +15,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
@@ -98,13 +99,13 @@ def restore(job: Job) -> None:
     memory_before = _memory()
     try:
         restorer = build_restorer(job.options)
+        parameters = () if restorer.network is None else restorer.network.parameters()
+        summary['parameters'] = sum(parameter.numel() for parameter in parameters)
         keep_freed_memory()  # for all restorers alike
-        _forget_peak()  # of reading the weights
         for test_set, pictures in job.pictures.items():
-            _restore_set(restorer, job, test_set, pictures, folder)
-        summary['peak_mib'] = (_peak_memory() - memory_before) / MIB
-        test_set, pictures = next(iter(job.pictures.items()))
-        summary.update(_describe(restorer, folder, test_set, pictures[0]))
+            _restore_set(restorer, job, test_set, pictures, folder, memory_before)
+        if restorer.network is not None:
+            summary.update(_count_work(restorer, job, folder))
     except Exception as error:  # anything that a network of any author may raise: reported in the table
         logging.getLogger('basicsr').debug('restorer failed', exc_info=True)
         kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
@@ -112,7 +113,9 @@ def restore(job: Job) -> None:
     write_json(folder.summary(job.label), summary)
 
 
-def _restore_set(restorer: Restorer, job: Job, test_set: str, pictures: list[str], folder: Folder) -> None:
+def _restore_set(
+    restorer: Restorer, job: Job, test_set: str, pictures: list[str], folder: Folder, memory_before: int
+) -> None:
     """Restore the pictures that are not restored yet; one that fails is logged, and tried again by the next run."""
     label, made_from = job.label, job.made_from[test_set]
     done = restored(folder, test_set, label, made_from)
@@ -121,8 +124,8 @@ def _restore_set(restorer: Restorer, job: Job, test_set: str, pictures: list[str
     with open_log(folder.log(test_set, label, 'restored'), made_from, done) as append:
         warm = False
         for name in tqdm(pending, desc=f'{test_set}: {label}', unit='picture'):
-            degraded = read_rgb(folder.picture(test_set, DEGRADED, name))
-            size = read_rgb(folder.picture(test_set, TRUTH, name)).shape[:2]
+            degraded, size = _read_task(folder, test_set, name)
+            _forget_peak()
             try:
                 if not warm:
                     for _ in range(WARM_UPS):
@@ -131,27 +134,31 @@ def _restore_set(restorer: Restorer, job: Job, test_set: str, pictures: list[str
                 start = time.perf_counter()
                 picture = restorer.restore(degraded, size)
                 milliseconds = 1e3 * (time.perf_counter() - start)
+                peak_mib = (_peak_memory() - memory_before) / MIB
             except torch.OutOfMemoryError:
                 raise
             except (ValueError, RuntimeError) as error:  # of this picture; the next one may do
                 append({'name': name, 'error': str(error)})
                 continue
             write_rgb(folder.picture(test_set, label, name), picture)
-            append({'name': name, 'milliseconds': milliseconds})
+            append({'name': name, 'milliseconds': milliseconds, 'peak_mib': peak_mib})
 
 
-def _describe(restorer: Restorer, folder: Folder, test_set: str, name: str) -> dict[str, Any]:
-    """Count parameters, and operations on one of the pictures."""
-    if restorer.network is None:
-        return {'parameters': 0}
+def _count_work(restorer: Restorer, job: Job, folder: Folder) -> dict[str, Any]:
+    """Count a network's operations on the first picture that it restored; empty where it restored none."""
+    for test_set, made_from in job.made_from.items():
+        names = {record['name'] for record in restored(folder, test_set, job.label, made_from)}
+        for name in job.pictures[test_set]:
+            if name in names:
+                x = restorer.network_input(*_read_task(folder, test_set, name))
+                return {'gflop': count_operations(restorer.network, x) / 1e9, 'gflop_input': list(x.shape[2:])}
+    return {}
+
+
+def _read_task(folder: Folder, test_set: str, name: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a degraded picture, and the size ``(H, W)`` to bring it to."""
     degraded = read_rgb(folder.picture(test_set, DEGRADED, name))
-    size = read_rgb(folder.picture(test_set, TRUTH, name)).shape[:2]
-    x = restorer.network_input(degraded, size)
-    return {
-        'parameters': sum(parameter.numel() for parameter in restorer.network.parameters()),
-        'gflop': count_operations(restorer.network, x) / 1e9,
-        'gflop_input': list(x.shape[2:]),
-    }
+    return degraded, read_rgb(folder.picture(test_set, TRUTH, name)).shape[:2]
 
 
 def count_operations(network: nn.Module, x: Tensor) -> float:
