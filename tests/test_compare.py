@@ -33,6 +33,7 @@ from hifacegan_plugin.compare.comparison import read_comparison
 from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb, write_rgb
 from hifacegan_plugin.compare.intervals import bootstrap_interval
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
+from hifacegan_plugin.compare.test_sets import write_test_set
 from hifacegan_plugin.metrics.measure import Measurement
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
@@ -243,6 +244,23 @@ def test_wrong_options_are_named(change, message, tmp_path, small_lmdb, capsys):
     assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 2
     error = capsys.readouterr().err
     assert message in error and 'Traceback' not in error
+
+
+def degraded_set(folder):
+    return {'type': 'DegradationDataset', 'dataroot_gt': str(folder), 'degradation': 'noise'}
+
+
+def test_no_two_pictures_of_a_set_share_a_name(tmp_path):
+    sources = ['x/a', 'x/a_2', 'y/a', 'y/a_2', 'y/b']
+    for i, name in enumerate(sources):
+        (tmp_path / 'src' / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'src' / f'{name}.png'), data.coffee()[60 * i:60 * i + 70, 200:290])
+    folder = Folder(tmp_path / 'out')
+    written = write_test_set('set', degraded_set(tmp_path / 'src'), folder)
+    assert len(set(written.pictures)) == len(sources) and {'a', 'a_2', 'b'} <= set(written.pictures)
+    for name, source in zip(written.pictures, sources):
+        expected = cv2.imread(str(tmp_path / 'src' / f'{source}.png'))[..., ::-1]
+        assert np.array_equal(read_rgb(folder.picture('set', 'truth', name)), expected)
 
 
 @pytest.mark.parametrize('file', sorted((REPOSITORY / 'options').glob('compare_*.yml')), ids=lambda file: file.stem)

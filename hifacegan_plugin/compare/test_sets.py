@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -155,4 +156,5 @@ def _check_sizes(degraded: np.ndarray, truth: np.ndarray, scale: int) -> None:
 def _new_name(path: str, taken: list[str]) -> str:
     """Name a picture by its file or key; by a number too, where several folders hold the same name."""
     stem = Path(path).stem
-    return stem if stem not in taken else f'{stem}_{len(taken)}'
+    names = chain([stem], (f'{stem}_{number}' for number in count(len(taken))))
+    return next(name for name in names if name not in taken)
