@@ -33,7 +33,7 @@ from hifacegan_plugin.compare.comparison import read_comparison
 from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb, write_rgb
 from hifacegan_plugin.compare.intervals import bootstrap_interval
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
-from hifacegan_plugin.compare.test_sets import write_test_set
+from hifacegan_plugin.compare.test_sets import open_test_set, write_test_set
 from hifacegan_plugin.metrics.measure import Measurement
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
@@ -256,11 +256,57 @@ def test_no_two_pictures_of_a_set_share_a_name(tmp_path):
         (tmp_path / 'src' / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / 'src' / f'{name}.png'), data.coffee()[60 * i:60 * i + 70, 200:290])
     folder = Folder(tmp_path / 'out')
-    written = write_test_set('set', degraded_set(tmp_path / 'src'), folder)
+    written = write_test_set(open_test_set('set', degraded_set(tmp_path / 'src')), folder)
     assert len(set(written.pictures)) == len(sources) and {'a', 'a_2', 'b'} <= set(written.pictures)
     for name, source in zip(written.pictures, sources):
         expected = cv2.imread(str(tmp_path / 'src' / f'{source}.png'))[..., ::-1]
         assert np.array_equal(read_rgb(folder.picture('set', 'truth', name)), expected)
+
+
+def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
+    source, out = tmp_path / 'src', tmp_path / 'out'
+    source.mkdir()
+    for i, name in enumerate('abc'):
+        cv2.imwrite(str(source / f'{name}.png'), data.coffee()[60 * i:60 * i + 70, 200:290])
+    whole = (source / 'c.png').read_bytes()
+    (source / 'c.png').write_bytes(whole[:2000])
+    file = write_options(tmp_path, {'set': degraded_set(source)}, {'input': {'type': 'input'}})
+
+    def resume():
+        status = main(['compare', '-opt', str(file), '-o', str(out), '--resume'])
+        return status, rows_of(out)[0]['input']['values']['PSNR'], len(rows_of(out)[1])
+
+    status, figures, left_out = resume()
+    assert (status, list(figures), left_out) == (1, ['a', 'b'], 1)
+    (source / 'c.png').write_bytes(whole)
+    status, mended, left_out = resume()
+    assert (status, list(mended), left_out) == (0, ['a', 'b', 'c'], 0)
+    assert {name: mended[name] for name in figures} == figures
+
+    shutil.copy(source / 'b.png', source / 'a.png')
+    status, changed, _ = resume()
+    truth = read_rgb(out / 'pictures/set/truth/a.png')
+    assert np.array_equal(truth, read_rgb(source / 'b.png'))
+    restored = read_rgb(out / 'pictures/set/input/a.png')
+    assert changed['a'] == pytest.approx(calculate_psnr(restored[..., ::-1], truth[..., ::-1], 0)) != mended['a']
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture'])
+def test_a_picture_of_the_folder_that_is_damaged_is_named_and_written_again_once_it_is_removed(
+        tmp_path, small_lmdb, capsys, content):
+    dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
+    file = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}})
+    command = ['compare', '-opt', str(file), '-o', str(tmp_path / 'out'), '--resume']
+    assert main(command) == 0
+    degraded, restored = (tmp_path / 'out/pictures/set' / which / '00003.png' for which in ('degraded', 'input'))
+    whole = degraded.read_bytes()
+    degraded.write_bytes(content)
+    restored.unlink()
+    assert main(command) == 1
+    assert f'{degraded} holds no picture; remove it and run with --resume' in capsys.readouterr().out
+    degraded.unlink()
+    assert main(command) == 0
+    assert degraded.read_bytes() == whole and restored.exists()
 
 
 @pytest.mark.parametrize('file', sorted((REPOSITORY / 'options').glob('compare_*.yml')), ids=lambda file: file.stem)

@@ -142,8 +142,8 @@ def make_page(path, page=PageOptions(quality=101), label='bright <b>&'):  # noqa
     options = {'name': 'a & b', 'datasets': {}, 'restorers': restorers, 'metrics': metrics, 'page': page}
     for name, value in options.items():
         object.__setattr__(comparison, name, value)
-    write_page(path, comparison, [(PictureSet('set', {}, pictures, []), rows)], {'device': 'a <machine>'},
-               ['failed: no <weights>'], folder)
+    test_set = PictureSet('set', {}, 'source', pictures, 'content', [])
+    write_page(path, comparison, [(test_set, rows)], {'device': 'a <machine>'}, ['failed: no <weights>'], folder)
     return truth
 
 

@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE', help='options file, such as options/compare_demo.yml')
     parser.add_argument('-o', '--output', type=Path, metavar='FOLDER', help='default: results/NAME')
     parser.add_argument('--resume', action='store_true',
-                        help='keep what an earlier run of these options finished; otherwise its folder is renamed')
+                        help='keep what an earlier run finished with the same options, weights and data; otherwise '
+                             'its folder is renamed')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,22 +49,23 @@ def compare(comparison: Any, output: Path, resume: bool = False) -> list[str]:
 
     Raises:
         ValueError: a test set cannot be used at all.
-        OSError: the folder cannot be written to.
+        OSError: the folder cannot be written to, or holds something else than a comparison.
     """
     from hifacegan_plugin.compare import measuring, page, results, tables, worker
     from hifacegan_plugin.compare.folder import read_log, start_folder, write_json, write_text
-    from hifacegan_plugin.compare.test_sets import write_test_set
+    from hifacegan_plugin.compare.test_sets import open_test_set, write_test_set
 
+    opened = [open_test_set(name, options) for name, options in comparison.datasets.items()]
     folder = start_folder(output, resume)
     processes = worker.start_server()
     meter, problems = measuring.make_meter(comparison.metrics)
-    test_sets = [write_test_set(name, options, folder) for name, options in comparison.datasets.items()]
+    test_sets = [write_test_set(each, folder) for each in opened]
     problems += [problem for test_set in test_sets for problem in test_set.problems]
 
     report: list[tuple[Any, list[results.Row]]] = [(test_set, []) for test_set in test_sets]
     for label, options in comparison.restorers.items():
         made_from = {test_set.name: {'restorer': options, 'weights': _identify(options.get('pretrain_network_g')),
-                                     'test_set': test_set.options} for test_set in test_sets}
+                                     'test_set': test_set.content} for test_set in test_sets}
         summary = _restore(label, options, test_sets, made_from, folder, processes)
         problems += [f'{label}: {summary["error"]}'] if summary.get('error') else []
         for test_set, rows in report:

@@ -24,6 +24,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.progress = root / 'progress'
 
     def pictures(self, test_set: str, which: str) -> Path:
         """Folder of the degraded, true or restored pictures of a test set."""
@@ -35,15 +36,15 @@ class Folder:
 
     def log(self, test_set: str, label: str, step: str) -> Path:
         """Log of a step, ``restored`` or ``measured``, of a restorer on a test set."""
-        return self.root / 'progress' / test_set / f'{label}.{step}.jsonl'
+        return self.progress / test_set / f'{label}.{step}.jsonl'
 
     def test_set(self, test_set: str) -> Path:
         """Names and problems of a test set whose pictures are written out."""
-        return self.root / 'progress' / f'{test_set}.test_set.json'
+        return self.progress / f'{test_set}.test_set.json'
 
     def summary(self, label: str) -> Path:
         """What the process of a restorer found out besides the pictures."""
-        return self.root / 'progress' / f'{label}.summary.json'
+        return self.progress / f'{label}.summary.json'
 
 
 def read_log(path: Path, made_from: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,7 +112,10 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         OSError: it cannot be read, or holds no picture.
     """
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # an empty file
+        image = None
     if image is None:
         raise OSError(f'{path} holds no picture; remove it and run with --resume')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

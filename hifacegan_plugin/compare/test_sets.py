@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +26,27 @@ _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_back
                  'meta_info_file')
 
 
+Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded and true picture, uint8 RGB
+
+
+class OpenSet(NamedTuple):
+    """A test set whose data is found.
+
+    Args:
+        name: in the options file.
+        options: of the options file.
+        source: digest of names, sizes and times of the files it is read from.
+        items: a function to read each picture with.
+        problems: a line for each picture that has no partner.
+    """
+
+    name: str
+    options: dict[str, Any]
+    source: str
+    items: list[Item]
+    problems: list[str]
+
+
 @dataclass(frozen=True)
 class PictureSet:
     """What a test set came to.
@@ -31,62 +54,106 @@ class PictureSet:
     Args:
         name: in the options file.
         options: of the options file.
+        source: as of :class:`OpenSet`.
         pictures: their names, in the order of the data set.
+        content: digest of these names and pictures.
         problems: a line for each picture that cannot be used.
     """
 
     name: str
     options: dict[str, Any]
+    source: str
     pictures: list[str]
+    content: str
     problems: list[str]
 
 
-def write_test_set(name: str, options: dict[str, Any], folder: Folder) -> PictureSet:
-    """Write the degraded and the true pictures of a data set into the folder, unless they are there already.
-
-    A picture that cannot be read, or whose sizes do not fit each other, is left out and named.
+def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
+    """Find the pictures of a data set; none is read yet.
 
     Args:
         name: of the test set.
         options: of a data set of the host's registry that gives ``lq`` and ``gt``. ``PairedImageDataset`` is read by
             the pictures that both its sides hold; the host's class refuses sides that differ.
-        folder: the output folder.
 
     Raises:
-        ValueError: the options are wrong, or no picture can be used.
+        ValueError: the options are wrong.
         FileNotFoundError: a folder or LMDB does not exist.
     """
-    done = read_json(folder.test_set(name))
-    if done and done['options'] == options:
-        return PictureSet(**done)
-    remove_pictures(folder, name, DEGRADED)
-    remove_pictures(folder, name, TRUTH)
     try:
         items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
     except KeyError as error:
         raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
     except (ValueError, AssertionError) as error:
         raise ValueError(f'datasets: {name}: {error}') from error
+    return OpenSet(name, options, _identify_files(options), items, problems)
+
+
+def write_test_set(opened: OpenSet, folder: Folder) -> PictureSet:
+    """Write the degraded and the true pictures of a test set into the folder, unless they are there already.
+
+    A picture that cannot be read, or whose sizes do not fit each other, is left out and named; the next run tries it
+    again.
+
+    Raises:
+        ValueError: no picture can be used.
+        OSError: the folder cannot be written to.
+    """
+    name = opened.name
+    done = read_json(folder.test_set(name))
+    if done and _is_whole(done, opened, folder):
+        return PictureSet(**done)
+    remove_pictures(folder, name, DEGRADED)
+    remove_pictures(folder, name, TRUTH)
     pictures: list[str] = []
-    for index, item in enumerate(tqdm(items, desc=f'{name}: read', unit='picture')):
+    problems = list(opened.problems)
+    content = hashlib.sha256()
+    for index, item in enumerate(tqdm(opened.items, desc=f'{name}: read', unit='picture')):
         try:
             path, degraded, truth = item()
-            _check_sizes(degraded, truth, options.get('scale', 1))
+            _check_sizes(degraded, truth, opened.options.get('scale', 1))
         except Exception as error:  # a data set of any author on a damaged picture: named and counted, the rest goes on
             problems.append(f'{name}: picture {index}: {error or type(error).__name__}')
             continue
         picture = _new_name(path, pictures)
-        write_rgb(folder.picture(name, DEGRADED, picture), degraded)
-        write_rgb(folder.picture(name, TRUTH, picture), truth)
+        for which, image in ((DEGRADED, degraded), (TRUTH, truth)):
+            write_rgb(folder.picture(name, which, picture), image)
+            content.update(repr((picture, which, image.shape)).encode() + image.tobytes())
         pictures.append(picture)
     if not pictures:
         raise ValueError(f'datasets: {name}: no picture can be used. ' + '; '.join(problems[:3]))
-    test_set = PictureSet(name, options, pictures, problems)
+    test_set = PictureSet(name, opened.options, opened.source, pictures, content.hexdigest(), problems)
     write_json(folder.test_set(name), asdict(test_set))
     return test_set
 
 
-Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded and true picture, uint8 RGB
+def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
+    """Tell whether a test set was written from the same data, and all of it is there."""
+    return ((done['options'], done.get('source'), done['problems']) == (opened.options, opened.source, [])
+            and all(folder.picture(opened.name, which, picture).exists()
+                    for which in (DEGRADED, TRUTH) for picture in done['pictures']))
+
+
+def _identify_files(options: dict[str, Any]) -> str:
+    """Digest names, sizes and times of the files that options name, to tell them from later ones."""
+    digest = hashlib.sha256()
+    for option, value in options.items():
+        if value and (option.startswith('dataroot') or option.endswith('_file')):
+            for file in chain.from_iterable(map(_files_of, value if isinstance(value, list) else [value])):
+                status = file.stat()
+                digest.update(repr((str(file), status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def _files_of(root: str) -> Iterator[Path]:
+    """Give the files of a folder or a pattern, or a file itself, in an order that stays."""
+    path = Path(root).expanduser()
+    for match in [path] if path.exists() else sorted(path.parent.glob(path.name)):
+        if match.is_file():
+            yield match
+        for parent, folders, names in os.walk(match, followlinks=True):
+            folders.sort()
+            yield from (file for name in sorted(names) if (file := Path(parent, name)).exists())  # no broken links
 
 
 def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
