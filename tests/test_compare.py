@@ -309,6 +309,27 @@ def test_a_picture_of_the_folder_that_is_damaged_is_named_and_written_again_once
     assert degraded.read_bytes() == whole and restored.exists()
 
 
+def test_results_are_not_renamed_for_a_comparison_that_cannot_begin(tmp_path, small_lmdb, capsys):
+    dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
+    file, out = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}}), tmp_path / 'out'
+    command = ['compare', '-opt', str(file), '-o']
+    assert main([*command, str(out)]) == 0
+    wrong = tmp_path / 'wrong'
+    wrong.mkdir()
+    write_options(wrong, {'set': {**dataset, 'dataroot_gt': 'nowhere.lmdb'}}, {'input': {'type': 'input'}})
+    assert main(['compare', '-opt', str(wrong / 'compare.yml'), '-o', str(out)]) == 2
+    assert [path.name for path in tmp_path.glob('out*')] == ['out']
+    assert main([*command, str(out)]) == 0
+    assert len(list(tmp_path.glob('out*'))) == 2  # the earlier comparison is renamed
+
+    for other in (file, wrong):  # a file and a folder that are no comparison
+        for resume in ([], ['--resume']):
+            capsys.readouterr()
+            assert main([*command, str(other), *resume]) == 2
+            assert f'{other} is there already and holds no comparison' in capsys.readouterr().err
+    assert [path.name for path in wrong.iterdir()] == ['compare.yml'] and file.is_file()
+
+
 @pytest.mark.parametrize('file', sorted((REPOSITORY / 'options').glob('compare_*.yml')), ids=lambda file: file.stem)
 def test_shipped_options_name_what_other_options_train(file):
     assert file.read_text().startswith(PLUGIN_LINE)

@@ -122,13 +122,21 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def start_folder(root: Path, resume: bool) -> Folder:
-    """Make the output folder; one that is there is kept with ``resume``, and otherwise renamed as the host does."""
-    if root.exists() and not resume:
+    """Make the output folder; an earlier comparison is kept with ``resume``, and otherwise renamed as the host does.
+
+    Raises:
+        FileExistsError: what has this name is no comparison.
+    """
+    folder = Folder(root)
+    is_comparison = folder.progress.is_dir()
+    if not is_comparison and (root.is_file() or (root.is_dir() and any(root.iterdir()))):
+        raise FileExistsError(f'{root} is there already and holds no comparison: name another folder with -o')
+    if is_comparison and not resume:
         from basicsr.utils import mkdir_and_rename
 
         mkdir_and_rename(str(root))
-    root.mkdir(parents=True, exist_ok=True)
-    return Folder(root)
+    folder.progress.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def remove_pictures(folder: Folder, test_set: str, which: str) -> None:
