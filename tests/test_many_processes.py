@@ -66,7 +66,7 @@ import numpy as np
 from hifacegan_plugin.metrics import measure
 
 __version__ = 'colours'
-measure.inception_features = lambda picture: np.concatenate([picture.mean((0, 1)), picture.std((0, 1))])
+measure.inception_features = lambda img: np.concatenate([img.mean((0, 1)), img.std((0, 1))])
 """
 
 

@@ -53,7 +53,7 @@ def test_a_metric_without_its_weights_is_dropped_with_one_line(caplog, monkeypat
 
 def test_fid_takes_the_set_as_a_whole(monkeypatch):
     # The Inception weights are a download: the mean colour stands in for its features.
-    monkeypatch.setattr(measure, 'inception_features', lambda picture: picture.mean((0, 1)))
+    monkeypatch.setattr(measure, 'inception_features', lambda img: img.mean((0, 1)))
     meter = Meter({'fid': {'type': 'calculate_fid'}})
     same = [meter.measure(str(seed), pictures(seed)[1], pictures(seed)[1]) for seed in range(4)]
     assert meter.summarise(same)['fid'] == pytest.approx(0, abs=1e-6)
@@ -66,6 +66,8 @@ def test_fid_takes_the_set_as_a_whole(monkeypatch):
     ({'better': 'lower'}, 'mine: there is no metric None'),
     ({'type': 'calculate_msssim', 'scale': 3}, "mine: calculate_msssim: got an unexpected .*'scale'"),
     ({'type': 'calculate_fid', 'scale': 3}, "mine: calculate_fid: got an unexpected .*'scale'"),
+    ({'type': 'calculate_psnr'}, "mine: calculate_psnr: missing .*'crop_border'"),
+    ({'type': 'calculate_niqe'}, "mine: calculate_niqe: missing .*'crop_border'"),
     ({'type': 'calculate_lpips', 'better': 'higher'}, 'mine: calculate_lpips: better: higher is wrong'),
 ])
 def test_what_cannot_work_is_refused_at_once(metric, message):
@@ -99,10 +101,10 @@ def fragile(monkeypatch):
 
 
 def test_a_metric_that_fails_on_a_picture_leaves_the_rest_alone(fragile, monkeypatch, caplog):
-    def features(picture):
-        if picture.shape[0] % 2:
+    def features(img):
+        if img.shape[0] % 2:
             raise RuntimeError('no features')
-        return picture.mean((0, 1))
+        return img.mean((0, 1))
 
     monkeypatch.setattr(measure, 'inception_features', features)
     meter = Meter({'fragile': fragile, 'psnr': PSNR, 'fid': {'type': 'calculate_fid'}})
@@ -140,7 +142,7 @@ def test_a_line_names_some_pictures_of_many():
 
 
 def test_an_unavailable_metric_is_no_error_of_the_others(monkeypatch):
-    def unavailable(picture):
+    def unavailable(img):
         raise MetricUnavailableError('no weights')
 
     monkeypatch.setattr(measure, 'inception_features', unavailable)

@@ -46,14 +46,16 @@ def check_metric(name: str, options: Mapping[str, Any]) -> None:
         options: its options there.
 
     Raises:
-        ValueError: the metric is unknown or does not take an option; its direction is stated wrongly.
+        ValueError: the metric is unknown, lacks an option or does not take one; its direction is stated wrongly.
     """
     kind = options.get('type')
     if kind != FID and kind not in METRIC_REGISTRY:
         known = ', '.join(sorted({*METRIC_REGISTRY.keys(), FID}))
         raise ValueError(f'val: metrics: {name}: there is no metric {kind!r}. There are: {known}.')
+    signature = _signature(kind)
+    pictures = {name: None for name in ('img', 'img2') if name in signature.parameters}
     try:
-        _signature(kind).bind_partial(**_own(options))
+        signature.bind(**pictures, **_own(options))
         direction(options)
     except (TypeError, ValueError) as error:
         raise ValueError(f'val: metrics: {name}: {kind}: {error}') from None
