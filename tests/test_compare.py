@@ -6,6 +6,7 @@ import math
 import mmap
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import time
@@ -28,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.compare import measuring, restorers, tables, worker
+from hifacegan_plugin.compare import intervals, measuring, restorers, tables, worker
 from hifacegan_plugin.compare.comparison import read_comparison
 from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb, write_rgb
 from hifacegan_plugin.compare.intervals import bootstrap_interval
@@ -357,6 +358,15 @@ def test_interval_is_the_percentile_bootstrap(values):
     low, high = bootstrap_interval(values)
     assert (low, high) == pytest.approx(tuple(peer), abs=0.05 * np.std(values))
     assert (low, high) == bootstrap_interval(values)
+
+
+@pytest.mark.parametrize(('pictures', 'in_words'), [(6, 'six'), (50, 'fifty')])
+def test_interval_holds_the_mean_as_often_as_the_notes_say(monkeypatch, pictures, in_words):
+    monkeypatch.setattr(intervals, 'RESAMPLES', 1000)
+    bounds = np.array([bootstrap_interval(values) for values in np.random.default_rng(0).normal(size=(1000, pictures))])
+    coverage = ((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)).mean()
+    stated = re.search(rf'(\d+)( of 100 cases)? with {in_words}', tables.NOTES)[1]
+    assert 100 * coverage == pytest.approx(int(stated), abs=2)
 
 
 def test_interval_of_one_picture_is_unknown():

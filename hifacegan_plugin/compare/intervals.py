@@ -16,6 +16,8 @@ _AT_A_TIME = 1 << 22  # draws held in memory
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     """Give the percentile bootstrap interval of the mean (Efron and Tibshirani, 1993, section 13.3).
 
+    It is too narrow for few values: of six that are normally distributed it holds the mean in 85 of 100 cases.
+
     Args:
         values: one figure a picture, finite.
 
