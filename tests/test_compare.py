@@ -235,6 +235,16 @@ def test_an_ended_process_is_described():
     ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
     ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
     ({'page': {'pictures': 'all'}}, 'pictures'),
+    ({'page': 8}, 'page takes options'),
+    ({'restorers': {'a': {'pretrain_network_g': ['a', 'b']}}}, 'restorers: a: pretrain_network_g takes a path'),
+    ({'restorers': {'a': {'type': ['input']}}}, 'restorers: a: type takes a name'),
+    ({'restorers': {'a': {'type': 'fast_nl_means', 'h': 'strong'}}}, 'restorers: a: h takes a number'),
+    ({'metrics': {'a': {'type': ['calculate_psnr']}}}, 'metrics: a: type takes a name'),
+    ({'datasets': {2024: {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': '.', 'io_backend': 'disk'}}},
+     'datasets: 2024: io_backend takes options'),
+    ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': 3}}}, 'dataroot_gt takes a path'),
+    ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': [3]}}}, 'datasets: a: Type'),
+    ({'datasets': {'a': {'type': 'PairedImageDataset', 'scale': '2'}}}, 'datasets: a: scale takes a whole number'),
     ({'dataset': {}}, "Did you mean 'datasets'"),
 ])
 def test_wrong_options_are_named(change, message, tmp_path, small_lmdb, capsys):
@@ -329,6 +339,25 @@ def test_results_are_not_renamed_for_a_comparison_that_cannot_begin(tmp_path, sm
             assert main([*command, str(other), *resume]) == 2
             assert f'{other} is there already and holds no comparison' in capsys.readouterr().err
     assert [path.name for path in wrong.iterdir()] == ['compare.yml'] and file.is_file()
+
+
+def test_names_that_yaml_takes_for_numbers_are_names(tmp_path, small_lmdb):
+    dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
+    file = write_options(tmp_path, {2024: dataset}, {64: {'type': 'input'}, 0.5: {'type': 'bicubic'}}, {1: PSNR})
+    assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 0
+    rows, _ = rows_of(tmp_path / 'out')
+    assert list(rows) == ['64', '0.5'] and list(rows['64']['figures']) == ['1']
+
+
+def test_files_that_lose_options_or_hold_none_are_refused(tmp_path):
+    file = write_options(tmp_path, {'set': {'type': 'DegradationDataset'}}, {'64': {'type': 'input'}})
+    text = file.read_text()
+    file.write_text(text.replace("  '64':\n    type: input\n", "  '64': {type: input}\n  64: {type: bicubic}\n"))
+    with pytest.raises(ValueError, match=r'compare.yml: restorers: 64 stands twice, in lines 7 and 8'):
+        read_comparison(file)
+    file.write_bytes(text.encode('utf-16'))
+    with pytest.raises(ValueError, match=r'compare.yml is no YAML'):
+        read_comparison(file)
 
 
 @pytest.mark.parametrize('file', sorted((REPOSITORY / 'options').glob('compare_*.yml')), ids=lambda file: file.stem)

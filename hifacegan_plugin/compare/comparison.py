@@ -11,12 +11,23 @@ import yaml
 from basicsr.utils.options import yaml_load
 
 from hifacegan_plugin.data.degradations.registry import did_you_mean
+from hifacegan_plugin.doctor.options_file import check_repeated_keys
 from hifacegan_plugin.metrics.catalogue import direction
 
 DEGRADED, TRUTH = 'degraded', 'truth'  # folders of the pictures beside those of the restorers
 NETWORK_OPTIONS = ('network_g', 'pretrain_network_g', 'param_key_g', 'strict_load_g', 'scale', 'multiple')
 CLASSICAL_OPTIONS = {'input': (), 'bicubic': (), 'fast_nl_means': ('h', 'h_color', 'template', 'search')}
 
+# What options take, in words and as types; nothing at all (~) is always possible.
+_PATHS = ('a path or a list of paths', (str, list))
+_NUMBER = ('a number', (int, float))
+_TAKES = {
+    'type': ('a name', str), 'io_backend': ('options, such as {type: disk}', dict), 'dataroot_gt': _PATHS,
+    'dataroot_lq': _PATHS, 'meta_info_file': ('a path', str), 'filename_tmpl': ('text', str),
+    'network_g': ('options, such as {type: EDSR, ...}', dict), 'pretrain_network_g': ('a path', str),
+    'param_key_g': ('a name', str), 'strict_load_g': ('true or false', bool), 'h': _NUMBER, 'h_color': _NUMBER,
+    'template': _NUMBER, 'search': _NUMBER,
+}
 _FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
 
 
@@ -71,9 +82,10 @@ class Comparison:
             for name, options in entries.items():
                 if not isinstance(options, dict):
                     raise ValueError(f'{section}: {name} takes options, not {options!r}')
-                if not _FOLDER_NAME.fullmatch(str(name)) or (section == 'restorers' and name in (DEGRADED, TRUTH)):
+                if not _FOLDER_NAME.fullmatch(name) or (section == 'restorers' and name in (DEGRADED, TRUTH)):
                     raise ValueError(f'{section}: {name!r} cannot be the name of a folder; use letters, digits, space '
                                      f'and -_+.,=() (in restorers not {DEGRADED} and {TRUTH}, which are taken)')
+                _check_types(f'{section}: {name}: ', options)
         for name, options in self.datasets.items():
             if 'type' not in options:
                 raise ValueError(f'datasets: {name}: type is missing, such as DegradationDataset')
@@ -103,22 +115,32 @@ def read_comparison(file: str | Path) -> Comparison:
         raise FileNotFoundError(f'{file}: there is no such options file')
     try:
         opt = yaml_load(str(file))
-    except yaml.YAMLError as error:
+        tree = yaml.compose(Path(file).read_text(encoding='utf-8'), Loader=yaml.FullLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f'{file} is no YAML: {error}') from error
     try:
         if not isinstance(opt, dict):
             raise ValueError('holds no options')
+        if repeated := [finding.what for finding in check_repeated_keys(tree)]:
+            raise ValueError(' '.join(repeated))
         opt = {key: value for key, value in opt.items() if key != 'plugin'}  # imports the plugin into the host
         _check_keys('', opt, ('name', 'datasets', 'restorers', 'metrics', 'page'))
         page = opt.pop('page', None) or {}
+        if not isinstance(page, dict):
+            raise ValueError(f'page takes options, such as {{pictures: 8}}, not {page!r}')
         _check_keys('page: ', page, ('pictures', 'max_side', 'quality'))
         for key in ('name', 'datasets', 'restorers', 'metrics'):
             if key not in opt:
                 raise ValueError(f'{key} is missing')
-        return Comparison(str(opt['name']), *(opt[key] for key in ('datasets', 'restorers', 'metrics')),
-                          PageOptions(**page))
+        sections = (_with_text_keys(opt[key]) for key in ('datasets', 'restorers', 'metrics'))
+        return Comparison(str(opt['name']), *sections, PageOptions(**page))
     except ValueError as error:
         raise ValueError(f'{file}: {error}') from error
+
+
+def _with_text_keys(section: Any) -> Any:
+    """Turn names such as 2024, which YAML takes for numbers, into text."""
+    return {str(name): options for name, options in section.items()} if isinstance(section, dict) else section
 
 
 def _check_restorer(label: str, options: dict[str, Any]) -> None:
@@ -128,15 +150,21 @@ def _check_restorer(label: str, options: dict[str, Any]) -> None:
             raise ValueError(f'{where}give type: {" | ".join(CLASSICAL_OPTIONS)}, or a network by network_g and '
                              'pretrain_network_g')
         _check_keys(where, options, NETWORK_OPTIONS)
-        for key in ('scale', 'multiple'):
-            if not isinstance(options.get(key, 1), int) or options.get(key, 1) < 1:
-                raise ValueError(f'{where}{key} takes a whole number from 1 up, not {options[key]!r}')
         return
     kind = options['type']
     if kind not in CLASSICAL_OPTIONS:
         raise ValueError(f'{where}there is no type {kind!r}{did_you_mean(kind, CLASSICAL_OPTIONS)} There are: '
                          f'{", ".join(CLASSICAL_OPTIONS)}; a network is given by network_g instead')
     _check_keys(where, options, ('type', *CLASSICAL_OPTIONS[kind]))
+
+
+def _check_types(where: str, options: dict[str, Any]) -> None:
+    for key, value in options.items():
+        words, types = _TAKES.get(key, ('', object))
+        if value is not None and not isinstance(value, types):
+            raise ValueError(f'{where}{key} takes {words}, not {value!r}')
+        if key in ('scale', 'multiple') and (not isinstance(value, int) or value < 1):
+            raise ValueError(f'{where}{key} takes a whole number from 1 up, not {value!r}')
 
 
 def _check_keys(where: str, options: dict[str, Any], known: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.compare.folder import Folder, read_json, remove_pictures, write_json, write_rgb
 from hifacegan_plugin.data.degradations.registry import did_you_mean
 from hifacegan_plugin.data.pictures import Picture, find_pictures, read_picture
+from hifacegan_plugin.doctor.finding import in_words
 
 _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
                  'meta_info_file')
@@ -77,16 +78,15 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
             the pictures that both its sides hold; the host's class refuses sides that differ.
 
     Raises:
-        ValueError: the options are wrong.
-        FileNotFoundError: a folder or LMDB does not exist.
+        ValueError: the options are wrong, or a folder or LMDB does not exist.
     """
     try:
         items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
+        return OpenSet(name, options, _identify_files(options), items, problems)
     except KeyError as error:
         raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
-    except (ValueError, AssertionError) as error:
-        raise ValueError(f'datasets: {name}: {error}') from error
-    return OpenSet(name, options, _identify_files(options), items, problems)
+    except Exception as error:  # whatever a data set of any author makes of its options
+        raise ValueError(f'datasets: {name}: {in_words(error)}') from error
 
 
 def write_test_set(opened: OpenSet, folder: Folder) -> PictureSet:
