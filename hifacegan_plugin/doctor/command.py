@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hifacegan_plugin import host
 from hifacegan_plugin.doctor import environment
-from hifacegan_plugin.doctor.finding import Finding
+from hifacegan_plugin.doctor.finding import Finding, in_words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +48,16 @@ def _examine(file: Path, iterate: bool) -> list[Finding]:
 
     opt, findings = options_file.read_options(file)
     if opt:
-        findings += options_file.check_options(opt)
+        findings += _findings_of(options_file.check_options, opt)
     if not any(finding.stops for finding in findings):
-        opt = training.as_the_host_reads(file, is_train='train' in opt)
+        opt, more = training.as_the_host_reads(file, is_train='train' in opt)
+        findings += more
+    if not any(finding.stops for finding in findings):
         checks = [training.check_devices, training.check_paths, training.check_perceptual_weights,
                   data_sets.check_data_sets]
         if opt['is_train']:
             checks += [training.check_course, training.check_logging]
-        findings += [finding for check in checks for finding in check(opt)]
+        findings += [finding for check in checks for finding in _findings_of(check, opt)]
     _print_findings(findings)
     if any(finding.stops for finding in findings):
         print('  The model is not built: mend this first.')
@@ -63,6 +66,16 @@ def _examine(file: Path, iterate: bool) -> list[Finding]:
     _print_lines(lines)
     _print_findings(more)
     return findings + more
+
+
+def _findings_of(check: Callable[[dict[str, Any]], Iterable[Finding]], opt: dict[str, Any]) -> Iterator[Finding]:
+    """Run a check; an option that it cannot work with is a finding, too."""
+    try:
+        yield from check(opt)
+    except Exception as error:  # options may hold anything, in any place
+        task = check.__doc__.partition('.')[0]
+        yield Finding(f'{in_words(error)} (while this was looked at: {task})',
+                      'an option has a value of the wrong type; the files in options/ show what goes there')
 
 
 def _print_lines(lines: Iterable[str]) -> None:

@@ -36,6 +36,15 @@ REQUIRED_IN_TEST = ('val.save_img',)
 SECTIONS = ('datasets', 'network_g', 'network_d', 'path', 'train', 'val', 'logger', 'dist_params')
 KNOWN = (*SECTIONS, 'name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'find_unused_parameters')
 
+# What the host, the model and the doctor count with: whole numbers or any, and the least that they take.
+NUMBERS = {
+    'train.total_iter': (int, 1), 'train.scheduler.end_iter': (int, 1), 'train.accumulate_iters': (int, 1),
+    'train.keep_last': (int, 0), 'logger.print_freq': (int, 1), 'logger.save_checkpoint_freq': (int, 1),
+    'val.val_freq': (int, 1), 'datasets.train.gt_size': (int, 1), 'datasets.train.batch_size_per_gpu': (int, 1),
+    'datasets.train.num_worker_per_gpu': (int, 0), 'datasets.train.dataset_enlarge_ratio': (float, 0),
+}
+EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # without a point or a sign, YAML takes it for text
+
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # as the host knows them
 SCHEDULERS = {
     'MultiStepLR': MultiStepRestartLR,
@@ -71,7 +80,7 @@ def read_options(file: Path) -> tuple[dict[str, Any], list[Finding]]:
 
 def check_options(opt: dict[str, Any]) -> Iterator[Finding]:
     """Check options as they are written, before the host works on them."""
-    structure = [*check_sections(opt), *check_required(opt)]
+    structure = [*check_sections(opt), *check_required(opt), *check_types(opt)]
     yield from structure
     yield from check_top_level(opt)
     yield from check_numbers(opt)
@@ -109,9 +118,15 @@ def check_plugin_line(tree: yaml.MappingNode) -> Iterator[Finding]:
 
 def check_sections(opt: dict[str, Any]) -> Iterator[Finding]:
     """Check that sections are sections."""
-    datasets = opt.get('datasets')
-    of_datasets = {f'datasets: {k}': v for k, v in datasets.items()} if isinstance(datasets, dict) else {}
-    for name, value in {**{name: opt[name] for name in SECTIONS if name in opt}, **of_datasets}.items():
+    sections = {name: opt[name] for name in SECTIONS if name in opt}
+    for phase, options in _entries(opt, 'datasets').items():
+        sections[f'datasets: {phase}'] = options
+        if isinstance(options, dict) and options.get('io_backend') is not None:
+            sections[f'datasets: {phase}: io_backend'] = options['io_backend']
+    if _value_at(opt, 'val.metrics') is not None:
+        sections['val: metrics'] = opt['val']['metrics']
+        sections |= {f'val: metrics: {name}': options for name, options in _entries(opt['val'], 'metrics').items()}
+    for name, value in sections.items():
         if not isinstance(value, dict):
             yield Finding(f'{name} is no section with options of its own, but {value!r}.',
                           'indent its options below it, or take it out')
@@ -125,11 +140,42 @@ def check_required(opt: dict[str, Any]) -> Iterator[Finding]:
     else:
         required += REQUIRED_IN_TEST
     for dotted in required:
-        value: Any = opt
-        for key in dotted.split('.'):
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is None:
+        if _value_at(opt, dotted) is None:
             yield Finding(f'{dotted.replace(".", ": ")} is missing.', 'the files in options/ show what goes there')
+
+
+def check_types(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Find what is no number, path or name where one is counted on."""
+    for dotted, (kind, least) in NUMBERS.items():
+        value = _value_at(opt, dotted)
+        if value is None or (isinstance(value, str) and EXPONENTIAL.fullmatch(value)):  # see check_numbers
+            continue
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= least
+        if not is_number or (kind is int and not float(value).is_integer()):
+            yield Finding(f'{dotted.replace(".", ": ")}: {value!r} is no {"whole " if kind is int else ""}number from '
+                          f'{least} up.', 'write one number, in digits without commas')
+    texts = {f'path: {key}': value for key, value in _entries(opt, 'path').items() if is_path_of_file(key)}
+    for name, value in {**texts, 'train: keep_best': _value_at(opt, 'train.keep_best')}.items():
+        if value is not None and not isinstance(value, str):
+            yield Finding(f'{name} takes one name, not {value!r}.', 'name one, or write ~')
+
+
+def is_path_of_file(key: str) -> bool:
+    """Tell whether an option under ``path`` names weights or a state."""
+    return key.startswith('pretrain_') or key == 'resume_state'
+
+
+def _value_at(opt: dict[str, Any], dotted: str) -> Any:
+    """Give an option by the names of its sections and its own; None where it is not set."""
+    value: Any = opt
+    for key in dotted.split('.'):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _entries(opt: dict[str, Any], section: str) -> dict[str, Any]:
+    """Give the options of a section; none where it is no section."""
+    return opt[section] if isinstance(opt.get(section), dict) else {}
 
 
 def check_top_level(opt: dict[str, Any]) -> Iterator[Finding]:
@@ -144,7 +190,7 @@ def check_numbers(options: Any, where: str = '') -> Iterator[Finding]:
     """Find numbers such as 1e-4, which YAML takes for text."""
     entries = options.items() if isinstance(options, dict) else enumerate(options) if isinstance(options, list) else ()
     for key, value in entries:
-        if isinstance(value, str) and re.fullmatch(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+', value):
+        if isinstance(value, str) and EXPONENTIAL.fullmatch(value):
             yield Finding(f'{where}{key}: {value} is text to YAML, not a number.', f'write !!float {value}')
         yield from check_numbers(value, f'{where}{key}: ')
 

@@ -26,17 +26,22 @@ from torch.utils.data import default_collate
 from torchvision.models import get_model_weights
 
 from hifacegan_plugin.doctor.finding import Finding, in_words
+from hifacegan_plugin.doctor.options_file import is_path_of_file
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.progress import peak_memory
 
 FREE_FOR = 2  # checkpoints: the one that is written and the one before it
 
 
-def as_the_host_reads(file: Path, is_train: bool) -> dict[str, Any]:
-    """Let the host work on the options as it does at the start of a training or test."""
-    with mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(file)]), redirect_stdout(None):
-        opt, _ = parse_options(str(Path.cwd()), is_train)
-    return opt
+def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[Finding]]:
+    """Let the host work on the options as it does at the start of a training or test; empty where it stops."""
+    try:
+        with mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(file)]), redirect_stdout(None):
+            opt, _ = parse_options(str(Path.cwd()), is_train)
+    except Exception as error:  # whatever the host makes of options of the wrong type; that is the finding
+        return {}, [Finding(f'The host cannot work with the options: {in_words(error)}',
+                            'the files in options/ show what goes where')]
+    return opt, []
 
 
 def check_course(opt: dict[str, Any]) -> Iterator[Finding]:
@@ -46,9 +51,7 @@ def check_course(opt: dict[str, Any]) -> Iterator[Finding]:
     if opt.get('val'):
         intervals['val: val_freq'] = opt['val']['val_freq']
     for name, interval in intervals.items():
-        if interval < 1:
-            yield Finding(f'{name}: {interval} is no number of iterations.', f'at most {total}, from 1 up')
-        elif interval > total:
+        if interval > total:
             yield Finding(f'{name}: {interval:,.0f} is more than the {total:,} iterations of the training.',
                           'lower it', stops=False)
     scheduler = train['scheduler']
@@ -88,7 +91,7 @@ def check_paths(opt: dict[str, Any]) -> Iterator[Finding]:
     """Find weights and states that are missing, and a folder that an earlier training left."""
     path = opt['path']
     for key, value in path.items():
-        if value and (key.startswith('pretrain_') or key == 'resume_state') and not Path(value).is_file():
+        if value and is_path_of_file(key) and not Path(value).is_file():
             yield Finding(f'path: {key}: {value} does not exist.', 'correct the path, or write ~ to do without')
     if not opt['is_train']:
         if not path.get('pretrain_network_g'):
