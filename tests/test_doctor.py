@@ -57,6 +57,15 @@ def test_nothing_is_wrong_with_good_options_and_nothing_is_left_behind(doctor, t
     assert {path.name for path in tmp_path.iterdir()} == {'options.yml', 'pictures.lmdb'}
 
 
+@pytest.mark.parametrize('section', ['val', 'network_d'])
+def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
+    changes = [(f'\n{section}:\n', f'\n{section}: ~\nunused:\n')]
+    if section == 'network_d':  # the losses that take it, too
+        changes += [('  gan_opt:', '  unused:'), ('  feature_matching_opt:', '  unused_too:')]
+    status, output = doctor(*changes)
+    assert (status, findings(output)[0]) == (0, [])
+
+
 @pytest.mark.parametrize(('old', 'new', 'message'), [
     ('plugin: !!python/name:hifacegan_plugin.__version__', '', 'Nothing in the file imports the plugin'),
     ('hifacegan_plugin.__version__', 'hifacegan_plagin.__version__', "(?s)cannot be read as YAML.*'hifacegan_plagin'"),

@@ -118,7 +118,7 @@ def check_plugin_line(tree: yaml.MappingNode) -> Iterator[Finding]:
 
 def check_sections(opt: dict[str, Any]) -> Iterator[Finding]:
     """Check that sections are sections."""
-    sections = {name: opt[name] for name in SECTIONS if name in opt}
+    sections = {name: opt[name] for name in SECTIONS if opt.get(name) is not None}  # see check_required for the rest
     for phase, options in _entries(opt, 'datasets').items():
         sections[f'datasets: {phase}'] = options
         if isinstance(options, dict) and options.get('io_backend') is not None:
@@ -199,7 +199,7 @@ def all_named(opt: dict[str, Any]) -> Iterator[Named]:
     """List every part of the options that names something."""
     yield Named('model_type', {'type': opt['model_type']}, dict(iter(MODEL_REGISTRY)), None)
     for key, options in opt.items():
-        if key.startswith('network_'):
+        if key.startswith('network_') and options is not None:
             yield Named(key, options, dict(iter(ARCH_REGISTRY)))
     for phase, options in opt['datasets'].items():
         yield Named(f'datasets: {phase}', options, dict(iter(DATASET_REGISTRY)), None)
