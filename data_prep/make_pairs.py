@@ -108,9 +108,12 @@ def make_pairs(
 
 def prepare(source: Path, options: Options, degrade: Any, picture: tuple[str, str]) -> Outcome:
     """Turn one picture, (name, key), into its degraded and its clean entry, or into the reason why not."""
+    from hifacegan_plugin.data.pictures import Picture
+
     name, key = picture
+    stem = Picture(str(source), name).stem
     try:
-        lq, gt = make_entries(read_source(source, name, options.max_pixels), name, key, options, degrade)
+        lq, gt = make_entries(read_source(source, name, options.max_pixels), stem, key, options, degrade)
     except PictureError as error:
         return Outcome({}, rejected=str(error))
     except UnicodeEncodeError:
@@ -133,7 +136,7 @@ def read_source(source: Path, name: str, max_pixels: int) -> bytes:
     return value
 
 
-def make_entries(data: bytes, name: str, key: str, options: Options, degrade: Any) -> tuple[Entry, Entry]:
+def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: Any) -> tuple[Entry, Entry]:
     """Make the degraded and the clean entry of one encoded picture.
 
     The clean bytes are copied where nothing has to be changed, as `create_lmdb.py` does; in a folder only those of PNG
@@ -141,7 +144,7 @@ def make_entries(data: bytes, name: str, key: str, options: Options, degrade: An
 
     Args:
         data: The encoded picture.
-        name: Its file name or key, which the draws depend on.
+        stem: Its name without suffix, which the draws depend on, as those of DegradationDataset in validation do.
         key: Its key in the pairs.
         options: What to do.
         degrade: The recipe, built.
@@ -160,9 +163,7 @@ def make_entries(data: bytes, name: str, key: str, options: Options, degrade: An
         raise PictureError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, smaller than --scale')
     bgr = bgr[:height * options.scale, :width * options.scale]
 
-    # As DegradationDataset keys the draws of validation: the name without suffix.
-    rng = make_generator(options.seed, name.rpartition('.')[0] or name)
-    degraded = fit(degrade(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rng), height, width)
+    degraded = fit(degrade(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), make_generator(options.seed, stem)), height, width)
     lq = png_entry(key, cv2.cvtColor(degraded, cv2.COLOR_RGB2BGR), options.compression_level)
     if header.copyable and header.shape[:2] == bgr.shape[:2] and (header.format == 'PNG' or not options.folders):
         return lq, Entry(key, data, header.shape, COPIED)
