@@ -9,13 +9,15 @@ measured, in short runs whose results are thrown away; it says how many iteratio
 for the first half of them and then falls to zero. What the whole training took, with the host's start and validation,
 stands in the table.
 
-Paces and trained networks are kept: a second call trains those that are missing and compares all. Results: in
-results/peers_DEGRADATION_BUDGETs, training.md and what `hifacegan compare` writes.
+Paces and trained networks are kept: a second call trains those that are missing and compares all. With other crops or
+data it refuses to, and says so. Results: in results/peers_DEGRADATION_BUDGETs, training.md and what `hifacegan compare`
+writes.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import resource
@@ -28,6 +30,7 @@ from typing import Any, NamedTuple
 import yaml
 from basicsr.utils.options import yaml_load
 
+from hifacegan_plugin.atomic import whole_file
 from hifacegan_plugin.compare.command import compare
 from hifacegan_plugin.compare.comparison import Comparison, PageOptions
 from hifacegan_plugin.compare.tables import markdown_table
@@ -66,6 +69,7 @@ def main() -> int:
 
     results = Path(f'results/peers_{arguments.degradation}_{arguments.budget:.0f}s')
     results.mkdir(parents=True, exist_ok=True)
+    check_settings(arguments, results)
     paces = {peer: pace(peer, arguments, results) for peer in arguments.peers}
     trainings = {}
     for peer, seconds in paces.items():
@@ -79,6 +83,28 @@ def main() -> int:
     problems = compare(comparison_of(arguments, results), results / 'comparison', resume=True)
     print(f'\n{table}')
     return 1 if problems else 0
+
+
+def check_settings(arguments: argparse.Namespace, results: Path) -> None:
+    """Keep what the results depend on beside degradation and budget, or check that it is what it was.
+
+    Raises:
+        SystemExit: it is not: what is kept there may not stand for the settings of this call.
+    """
+    data = (arguments.train_data, arguments.test_data)
+    settings = {'crop': arguments.crop, 'data': {str(database): fingerprint(database) for database in data}}
+    kept = results / 'settings.yml'
+    if not kept.is_file():
+        with whole_file(kept) as part:
+            part.write_text(yaml.safe_dump(settings), encoding='utf-8')
+    then = yaml.safe_load(kept.read_text(encoding='utf-8'))
+    if then != settings:
+        raise SystemExit(f'{results} was made with {then}, not {settings}: move it away')
+
+
+def fingerprint(database: Path) -> str:
+    """Digest the lists of a database, of its keys, shapes and (where there is one) checksums."""
+    return hashlib.sha256(b''.join(file.read_bytes() for file in sorted(database.glob('*.txt')))).hexdigest()[:16]
 
 
 def pace(peer: str, arguments: argparse.Namespace, results: Path) -> float:
