@@ -11,9 +11,9 @@ at each mark is the moving average of the weights (--ema 0 takes the weights the
 trained on, each degraded --draws times. Each network is trained with every learning rate; a table shows the one that
 gave it the best PSNR at that mark.
 
-Results are kept in --output, one file for each training: a second call goes on at the last mark that was reached, and
-two calls may work side by side, each on a core of its own. Printed are mean and spread (largest less smallest) over the
-seeds.
+Results are kept in --output, one file for each training: a second call goes on from the last mark that was reached to
+later ones, and two calls may work side by side, each on a core of its own. Printed are mean and spread (largest less
+smallest) over the seeds.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ def main() -> None:
     for data in (arguments.train_data, arguments.test_data):
         if not data.is_dir():
             parser.error(f'{data} does not exist: run `make demo` first, or name other data')
+    if min(arguments.minutes) <= 0:
+        parser.error('--minutes: marks come after 0')
     os.sched_setaffinity(0, {arguments.core})
     torch.set_num_threads(1)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -112,6 +114,10 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
     marks = [minutes for minutes in sorted(arguments.minutes) if f'{minutes:g}' not in content['marks']]
     if not marks:
         return
+    reached = max(map(float, content['marks']), default=0)
+    if marks[0] < reached:
+        raise SystemExit(f'{result} has reached {reached:g} minutes and cannot go back to {marks[0]:g}: leave out '
+                         'the marks before that it has not, or give another --output')
     torch.manual_seed(seed)
     network = build_network(yaml_load(str(file))['network_g'])
     average = deepcopy(network).eval()
@@ -141,13 +147,14 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
                 seconds += time.process_time() - start
                 bar.update(max(0, min(round(seconds), bar.total) - bar.n))
             content['marks'][f'{minutes:g}'] = {'steps': step, 'seconds': seconds, **measure(average, held_out)}
-            content['gflop'] = count_operations(average, degraded[:1]) / 1e9
+            content['gflop'] = count_operations(average, torch.zeros(1, 3, arguments.crop, arguments.crop)) / 1e9
             state = {'network': network.state_dict(), 'average': average.state_dict(),
                      'optimizer': optimizer.state_dict(), 'step': step, 'seconds': seconds}
-            with whole_file(state_file) as part:
-                torch.save(state, part)
+            # The figures first: after a kill before the state follows, the earlier state goes the same way once more.
             with whole_file(result) as part:
                 part.write_text(json.dumps(content, indent=1), encoding='utf-8')
+            with whole_file(state_file) as part:
+                torch.save(state, part)
 
 
 def result_file(file: Path, degradation: str, rate: float, seed: int, arguments: argparse.Namespace) -> Path:

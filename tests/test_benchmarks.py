@@ -1,11 +1,13 @@
 """The benchmarks that keep what they have trained: what a second call may take over, and what not."""
 
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
 
@@ -65,3 +67,72 @@ class TestTrainPeers:
             meta_info.write('00006.png (96,80,3) 1\n')
         with pytest.raises(SystemExit, match=r'was made with .*other\.lmdb.*: move it away'):
             run('--train-data', str(database))
+
+
+class TestQualityAtBudget:
+    KEPT = Path('out/small-noise-0.001-0.json')
+
+    @classmethod
+    def marks(cls):
+        """Give what is kept of the marks."""
+        return json.loads(cls.KEPT.read_text())['marks']
+
+    @pytest.fixture
+    def run(self, small_lmdb, tmp_path, monkeypatch):
+        """Runs the command on a network of one layer and one crop for a batch; gives its figures by mark."""
+        import quality_at_budget
+
+        (tmp_path / 'small.yml').write_text(
+            'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, num_feat: 1, num_block: 0, upscale: 1}')
+
+        def run(*minutes):
+            data = ('--train-data', str(small_lmdb), '--test-data', str(small_lmdb))
+            monkeypatch.setattr(sys, 'argv', [
+                'quality_at_budget.py', '--networks', 'small.yml', '--degradations', 'noise', '--rates', '1e-3',
+                '--seeds', '0', '--draws', '1', *data, '-o', 'out', '--minutes', *map(str, minutes),
+            ])
+            quality_at_budget.main()
+            return self.marks()
+
+        monkeypatch.setattr(quality_at_budget, 'METRICS', {'PSNR': quality_at_budget.METRICS['PSNR']})
+        monkeypatch.setattr(quality_at_budget, 'BATCH', 1)
+        monkeypatch.setattr(torch, 'set_num_threads', lambda threads: None)
+        return run
+
+    def test_it_goes_on_to_later_marks_alone(self, run):
+        first = run(0.002)
+        assert run(0.002) == first
+        second = run(0.002, 0.004)
+        assert second['0.002'] == first['0.002']
+        assert second['0.004']['steps'] > first['0.002']['steps']
+        with pytest.raises(SystemExit, match=r'small-noise-0.001-0.json has reached 0.004 minutes and .* 0.003:'):
+            run(0.002, 0.003, 0.006)
+        assert run(0.004) == second
+
+    @pytest.mark.parametrize('killed_at', [2, 4])
+    def test_a_kill_between_two_files_is_harmless(self, run, monkeypatch, killed_at):
+        """A state is never beyond the figures: else it would be taken for that of the next mark that is asked for."""
+        import quality_at_budget
+        whole_file, names = quality_at_budget.whole_file, []
+
+        def killed(path):
+            names.append(path.name)
+            if len(names) == killed_at:
+                raise KeyboardInterrupt
+            return whole_file(path)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(quality_at_budget, 'whole_file', killed)
+            run(0.005, 0.01)
+        seconds = {mark['seconds'] for mark in self.marks().values()}
+        state = self.KEPT.with_suffix('.pth')
+        assert not state.exists() or torch.load(state)['seconds'] in seconds
+        marks = run(0.005, 0.01, 0.015)
+        for earlier, later in (('0.005', '0.01'), ('0.01', '0.015')):
+            assert 60 * float(earlier) <= marks[earlier]['seconds'] < 60 * float(later) <= marks[later]['seconds']
+            assert marks[earlier]['steps'] < marks[later]['steps']
+
+    def test_marks_come_after_the_beginning(self, run, capsys):
+        with pytest.raises(SystemExit):
+            run(0, 1)
+        assert '--minutes: marks come after 0' in capsys.readouterr().err
