@@ -252,10 +252,15 @@ def _rename(partial: Path, target: Path, overwrite: bool) -> None:
     old = target.with_name(f'.{target.name}.old')
     if target.exists():
         _check_replaceable(target, overwrite)
+        _remove(old)  # what a kill has left of an earlier deletion
         target.rename(old)
     partial.rename(target)
-    if old.exists():
-        shutil.rmtree(old)
+    _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _report(target: Path, rejected: Sequence[dict]) -> None:

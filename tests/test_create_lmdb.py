@@ -493,6 +493,15 @@ class TestTarget:
         assert contents(target)[1] == before[1].replace(') 0', ') 1')
         assert [path.name for path in tmp_path.iterdir()] == ['x.lmdb']
 
+    def test_what_a_kill_left_of_a_database_that_was_replaced_is_in_nobodys_way(self, folder, database, tmp_path):
+        target = tmp_path / 'x.lmdb'
+        shutil.copytree(database, target)
+        shutil.copytree(database, tmp_path / '.x.lmdb.old')
+        (tmp_path / '.x.lmdb.old/data.mdb').unlink()
+        create('-i', folder, '-o', target, '--overwrite', '--reencode')
+        assert contents(target)[1] == contents(database)[1].replace(') 0', ') 1')
+        assert [path.name for path in tmp_path.iterdir()] == ['x.lmdb']
+
     def test_overwriting_spares_what_is_no_database(self, folder, tmp_path):
         photos = tmp_path / 'photos.lmdb'
         photos.mkdir()
