@@ -10,7 +10,7 @@ from basicsr_lmdb import DamagedDatabaseError, Entry, Stored
 
 
 class PlainFolder:
-    """Writes each entry to `folder/KEY.png`."""
+    """Writes each entry to `folder/KEY.png`, a `/` in the key as `%2F`: BasicSR looks into no sub-folders."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,4 +41,4 @@ class PlainFolder:
         """Nothing is open."""
 
     def _path(self, key: str) -> Path:
-        return self.folder / f'{key}.png'
+        return self.folder / f'{key.replace("/", "%2F")}.png'

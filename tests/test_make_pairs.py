@@ -14,6 +14,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
+from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from PIL import Image
 from skimage import data
 
@@ -90,7 +91,7 @@ def host_pairs(folder, suffix='.lmdb', **options):
         'dataroot_lq': str(folder / f'lq{suffix}'), 'dataroot_gt': str(folder / f'gt{suffix}'),
         'io_backend': {'type': 'lmdb' if suffix else 'disk'}, **options,
     })
-    return {Path(dataset[i]['gt_path']).stem: dataset[i] for i in range(len(dataset))}
+    return {item['gt_path'].removeprefix(f'{folder}/gt/').removesuffix('.png'): item for item in dataset}
 
 
 class TestPairs:
@@ -132,6 +133,21 @@ class TestPairs:
         for name, source in (('one', database), ('two', folder)):
             make_pairs('-i', source, '-o', tmp_path / name, '--recipe', 'noise')
         assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
+
+    @pytest.mark.parametrize(('store', 'suffix', 'keys'), [
+        ((), '.lmdb', ['000/00000000', '001/00000000']),
+        (('--folders',), '', ['000%2F00000000', '001%2F00000000']),
+    ])
+    def test_the_host_reads_pairs_of_its_own_database_with_folders_in_its_keys(
+        self, folder, tmp_path, store, suffix, keys
+    ):
+        make_lmdb_from_imgs(folder, str(tmp_path / 'x.lmdb'), ['a.png', 'c.png'], ['000/00000000', '001/00000000'])
+        make_pairs('-i', tmp_path / 'x.lmdb', '-o', tmp_path / 'pairs', '--recipe', 'noise', *store)
+        pairs = host_pairs(tmp_path / 'pairs', suffix)
+        assert sorted(pairs) == keys
+        for key, name in zip(keys, ('a.png', 'c.png'), strict=True):
+            clean = 255 * pairs[key]['gt'].numpy().transpose(1, 2, 0)
+            np.testing.assert_array_equal(clean.round(), pixels((folder / name).read_bytes()))
 
     def test_size_comes_before_the_degradation(self, folder, tmp_path):
         make_pairs('-i', folder, '-o', tmp_path / 'pairs', '--recipe', 'mosaic16x', '--size', 48)
