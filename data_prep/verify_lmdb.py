@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import lmdb
 from basicsr_lmdb import DamagedDatabaseError, open_read_only, read_checksums, read_meta_info
+from build_command import positive
 from pictures import PictureError, decode, inspect
 from tqdm import tqdm
 from worker_pool import ordered_map, process_pool
@@ -114,7 +115,8 @@ def main() -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('databases', nargs='+', type=Path, metavar='NAME.lmdb', help='what to check')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
+    parser.add_argument('--jobs', type=positive, default=os.cpu_count(), metavar='N',
+                        help='processes (default: %(default)s)')
     arguments = parser.parse_args()
     status = 0
     for folder in arguments.databases:

@@ -140,6 +140,11 @@ def test_an_unreadable_database_is_named(database, damage, message):
     assert 'Traceback' not in done.stderr
 
 
+def test_no_jobs_are_refused(sound):
+    done = run('verify_lmdb.py', sound, '--jobs', 0, status=2)
+    assert "argument --jobs: '0': a whole number from 1 up is wanted" in done.stderr
+
+
 def test_create_lmdb_verifies_when_asked(sound, tmp_path, monkeypatch, capsys):
     """A database damaged between writing and verifying does not get its name."""
     monkeypatch.syspath_prepend(str(DATA_PREP))
