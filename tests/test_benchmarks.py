@@ -1,17 +1,20 @@
-"""The benchmarks that keep what they have trained: what a second call may take over, and what not."""
+"""The benchmarks that keep what they have trained: what a second call may take over, and what not. `make bench`."""
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / 'benchmarks'))
 
-import train_peers
+import train_peers  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -136,3 +139,13 @@ class TestQualityAtBudget:
         with pytest.raises(SystemExit):
             run(0, 1)
         assert '--minutes: marks come after 0' in capsys.readouterr().err
+
+
+def test_make_bench_makes_the_data_and_runs_each_benchmark_once():
+    plan = subprocess.run(['make', '-n', 'bench'], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    _, databases, benchmarks = plan.rpartition('-o datasets/demo/heldout.lmdb')
+    assert databases
+    scripts = [path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob('benchmarks/*.py')]
+    assert sorted(re.findall(r'benchmarks/\w+\.py', benchmarks)) == sorted(scripts)
+    assert re.search(r'train_peers.py --budget 60 ', benchmarks)
+    assert re.search(r'quality_at_budget.py .*--minutes 1 .*--seeds 0$', benchmarks.replace('\\\n', ''), re.MULTILINE)
