@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import warnings
 import zlib
 from pathlib import Path
@@ -87,12 +88,14 @@ def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """Read a picture file.
 
     Raises:
-        PictureError: It is empty, larger than `max_pixels` would be uncompressed, or cannot be read.
+        PictureError: It is empty or no regular file, larger than `max_pixels` would be uncompressed, or cannot be read.
     """
     try:
-        size = path.stat().st_size
-        if size > 8 * max_pixels:  # four channels of 16 bits
-            raise PictureError(f'{size:,} bytes: more than {max_pixels:,} pixels can take')
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise PictureError('no regular file')
+        if status.st_size > 8 * max_pixels:  # four channels of 16 bits
+            raise PictureError(f'{status.st_size:,} bytes: more than {max_pixels:,} pixels can take')
         data = path.read_bytes()
     except OSError as error:
         raise PictureError(f'cannot be read: {error.strerror}') from error

@@ -457,6 +457,12 @@ class TestBadInput:
         create('-i', folder, '-o', tmp_path / 'x.lmdb', '--list', tmp_path / 'list.txt', status=1)
         assert rejected(tmp_path / 'x.lmdb') == {'gone.png': 'cannot be read: No such file or directory'}
 
+    def test_a_pipe_is_rejected_unread(self, tmp_path):
+        save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
+        os.mkfifo(tmp_path / 'in/pipe.png')
+        drive('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=1, timeout=60)
+        assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'no regular file'}
+
     def test_an_unreadable_subfolder_is_an_error_not_a_gap(self, tmp_path):
         tmp_path.chmod(0o755)
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
