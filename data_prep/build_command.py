@@ -51,7 +51,8 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
         if list_file is None:
             names, others = list_pictures(folder)
         else:
-            lines = list_file.read_text(encoding='utf-8', errors='surrogateescape').split('\n')
+            # Some editors begin a file with a byte order mark.
+            lines = list_file.read_text(encoding='utf-8-sig', errors='surrogateescape').split('\n')
             names, others = [name for name in lines if name], []
     except OSError as error:
         raise BuildError(f'{error.filename}: {error.strerror}') from error

@@ -457,6 +457,11 @@ class TestBadInput:
         create('-i', folder, '-o', tmp_path / 'x.lmdb', '--list', tmp_path / 'list.txt', status=1)
         assert rejected(tmp_path / 'x.lmdb') == {'gone.png': 'cannot be read: No such file or directory'}
 
+    def test_a_list_may_begin_with_a_byte_order_mark(self, folder, tmp_path):
+        (tmp_path / 'list.txt').write_text('00000.png\r\n00001.jpg\r\n', encoding='utf-8-sig')
+        create('-i', folder, '-o', tmp_path / 'x.lmdb', '--list', tmp_path / 'list.txt')
+        assert list(contents(tmp_path / 'x.lmdb')[0]) == [b'00000', b'00001']
+
     def test_a_pipe_is_rejected_unread(self, tmp_path):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         os.mkfifo(tmp_path / 'in/pipe.png')
