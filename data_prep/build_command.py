@@ -20,6 +20,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def not_negative(text: str) -> int:
+    """Read a number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 0 up is wanted')
+    return int(text)
+
+
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that all builds have."""
     parser.add_argument('--size', type=positive, help='resize to a shorter side of so many pixels: area means where '

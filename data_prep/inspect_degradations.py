@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from build_command import positive
+from build_command import not_negative, positive
 from pictures import PictureError, decode, encode_png, inspect, read_bytes, resize_shorter_side
 
 MARGIN, TITLE = 8, 24
@@ -72,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--draws', type=positive, default=2, help='columns (default: %(default)s)')
     parser.add_argument('--size', type=positive, default=256,
                         help='resize to this shorter side first (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the first column (default: %(default)s)')
+    parser.add_argument('--seed', type=not_negative, default=0, help='of the first column (default: %(default)s)')
     arguments = parser.parse_args()
     if arguments.output.suffix.lower() != '.png':
         parser.error(f'-o {arguments.output}: a name that ends in .png is wanted')

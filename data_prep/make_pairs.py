@@ -40,7 +40,7 @@ from basicsr_lmdb import (
     read_meta_info,
     read_value,
 )
-from build_command import add_build_arguments, positive, read_names, run_build
+from build_command import add_build_arguments, not_negative, positive, read_names, run_build
 from lmdb_keys import lmdb_keys
 from pictures import MAX_PIXELS, PictureError, decode, inspect, read_bytes, resize_shorter_side
 from plain_folder import PlainFolder
@@ -186,7 +186,7 @@ def parse_arguments() -> argparse.Namespace:
                         help='the clean pictures: a folder, or a database NAME.lmdb')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='where the pairs go')
     parser.add_argument('--recipe', type=read_recipe, required=True, help='name, steps or YAML file')
-    parser.add_argument('--seed', type=int, default=0, help='another seed, other draws (default: 0)')
+    parser.add_argument('--seed', type=not_negative, default=0, help='another seed, other draws (default: 0)')
     parser.add_argument('--scale', type=positive, default=1, help='make the degraded pictures this much smaller '
                         '(default: 1, the same size)')
     parser.add_argument('--folders', action='store_true', help='plain folders of PNG files instead of databases')

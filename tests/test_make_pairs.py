@@ -285,6 +285,7 @@ class TestKilled:
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
+    (['--recipe', 'noise', '--seed', '-1'], "argument --seed: '-1': a whole number from 0 up is wanted"),
     (['--recipe', 'nois'], "--recipe: unknown degradation recipe 'nois'. Did you mean 'noise'?"),
     (['--recipe', '{type: Blurr}'], "--recipe: unknown degradation step 'Blurr'"),
     (['--recipe', 'gone.yml'], "No such file or directory: 'gone.yml'"),
