@@ -114,6 +114,22 @@ def open_read_only(folder: Path) -> lmdb.Environment:
     return lmdb.open(str(folder), create=False, readonly=True, lock=False, readahead=False)
 
 
+def check_size(folder: Path) -> None:
+    """Check that `data.mdb` is as long as it says: reading a page beyond its end kills the process.
+
+    Raises:
+        DamagedDatabaseError: It is missing, no database, or truncated.
+    """
+    path = folder / 'data.mdb'
+    try:
+        with open_read_only(folder) as env:
+            needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
+    except lmdb.Error as error:
+        raise DamagedDatabaseError(f'{path} is no database: {error}') from error
+    if path.stat().st_size < needed:
+        raise DamagedDatabaseError(f'{path} is truncated: {path.stat().st_size:,} of {needed:,} bytes')
+
+
 def read_value(folder: Path, key: str) -> bytes | None:
     """Read one value; None where there is none."""
     with open_read_only(folder) as env, env.begin() as transaction:

@@ -30,12 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import lmdb
 import yaml
 from basicsr_lmdb import (
     COPIED,
     DamagedDatabaseError,
     Entry,
     LmdbWriter,
+    check_size,
     png_entry,
     read_meta_info,
     read_value,
@@ -106,6 +108,25 @@ def make_pairs(
     return build(target, names, asdict(options), stores, prepare_all, resume=resume, overwrite=overwrite)
 
 
+def list_sources(source: Path, list_file: Path | None) -> list[str]:
+    """List the pictures of a folder, the keys of a database, or what `list_file` names of them.
+
+    Raises:
+        BuildError: The source or the list is missing, damaged or empty, or the list repeats a name.
+    """
+    if source.suffix == '.lmdb':
+        try:
+            keys = list(read_meta_info(source))
+            check_size(source)
+        except DamagedDatabaseError as error:
+            raise BuildError(f'-i {error}') from error
+        if not keys:
+            raise BuildError(f'-i {source} has no pictures in it')
+        if list_file is None:
+            return keys
+    return read_names(source, list_file)
+
+
 def prepare(source: Path, options: Options, degrade: Any, picture: tuple[str, str]) -> Outcome:
     """Turn one picture, (name, key), into its degraded and its clean entry, or into the reason why not."""
     from hifacegan_plugin.data.pictures import Picture
@@ -130,9 +151,12 @@ def read_source(source: Path, name: str, max_pixels: int) -> bytes:
     """
     if source.suffix != '.lmdb':
         return read_bytes(source / name, max_pixels)
-    value = read_value(source, name)
+    try:
+        value = read_value(source, name)
+    except lmdb.Error as error:
+        raise PictureError(f'cannot be read: {error}') from error
     if value is None:
-        raise PictureError('not in the database')
+        raise PictureError('no such key in the database')
     return value
 
 
@@ -208,16 +232,9 @@ def main() -> int:
     )
 
     def work() -> Summary:
-        if arguments.input.suffix == '.lmdb' and not arguments.list:
-            try:
-                names = list(read_meta_info(arguments.input))
-            except DamagedDatabaseError as error:
-                raise BuildError(f'-i {error}') from error
-        else:
-            names = read_names(arguments.input, arguments.list)
         return make_pairs(
-            arguments.input, names, arguments.output, options, jobs=arguments.jobs, resume=arguments.resume,
-            overwrite=arguments.overwrite,
+            arguments.input, list_sources(arguments.input, arguments.list), arguments.output, options,
+            jobs=arguments.jobs, resume=arguments.resume, overwrite=arguments.overwrite,
         )
 
     return run_build('make_pairs.py', arguments.output, work)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import cv2
 import lmdb
-from basicsr_lmdb import DamagedDatabaseError, open_read_only, read_checksums, read_meta_info
+from basicsr_lmdb import DamagedDatabaseError, check_size, open_read_only, read_checksums, read_meta_info
 from build_command import positive
 from pictures import PictureError, decode, inspect
 from tqdm import tqdm
@@ -61,22 +61,6 @@ def verify(folder: Path, jobs: int = os.cpu_count() or 1) -> list[Problem]:
     except lmdb.Error as error:
         raise DamagedDatabaseError(f'{folder}: {error}') from error
     return problems
-
-
-def check_size(folder: Path) -> None:
-    """Check that `data.mdb` is as long as it says: reading a page beyond its end kills the process.
-
-    Raises:
-        DamagedDatabaseError: It is missing, no database, or truncated.
-    """
-    path = folder / 'data.mdb'
-    try:
-        with open_read_only(folder) as env:
-            needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
-    except lmdb.Error as error:
-        raise DamagedDatabaseError(f'{path} is no database: {error}') from error
-    if path.stat().st_size < needed:
-        raise DamagedDatabaseError(f'{path} is truncated: {path.stat().st_size:,} of {needed:,} bytes')
 
 
 def list_keys(folder: Path) -> set[str]:

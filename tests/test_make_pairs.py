@@ -77,11 +77,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def database(folder, tmp_path_factory):
-    """A database of that folder, with the keys a, b%2Fx%201 and c."""
+def original_database(folder, tmp_path_factory):
     database = tmp_path_factory.mktemp('databases') / 'x.lmdb'
     subprocess.run([sys.executable, DATA_PREP / 'create_lmdb.py', '-i', folder, '-o', database], check=True)
     return database
+
+
+@pytest.fixture
+def database(original_database, tmp_path):
+    """A database of that folder, with the keys a, b%2Fx%201 and c; a data set that reads it keeps it open."""
+    return Path(shutil.copytree(original_database, tmp_path / 'x.lmdb'))
 
 
 def host_pairs(folder, suffix='.lmdb', **options):
@@ -282,6 +287,30 @@ class TestKilled:
         target.rename(tmp_path / '.pairs.partial')
         errors = make_pairs(*many.arguments, '-o', target, '--resume', '--recipe', 'noise', status=2)
         assert 'recipe was full, is noise' in errors
+
+
+@pytest.mark.parametrize(('damage', 'message'), [
+    (lambda x: (x / 'data.mdb').unlink(), '/data.mdb is no database'),
+    (lambda x: os.truncate(x / 'data.mdb', (x / 'data.mdb').stat().st_size - 8192), '/data.mdb is truncated'),
+    (lambda x: (x / 'meta_info.txt').write_text(''), ' has no pictures in it'),
+], ids=['no data', 'truncated', 'empty'])
+@pytest.mark.parametrize('some', [False, True])
+def test_a_damaged_database_is_named(database, tmp_path, damage, message, some):
+    damage(database)
+    (tmp_path / 'list.txt').write_text('a\n')
+    arguments = ('--list', tmp_path / 'list.txt') if some else ()
+    errors = make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', *arguments, status=2)
+    assert f'-i {database}{message}' in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['list.txt', 'x.lmdb']
+
+
+def test_what_a_database_lacks_or_cannot_give_is_rejected(database, tmp_path):
+    (tmp_path / 'list.txt').write_text('a\nc.png\n')
+    make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt', status=1)
+    assert (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:] == ['c.png\tno such key in the database']
+    (database / 'data.mdb').unlink()
+    with pytest.raises(command.PictureError, match=r'cannot be read: .*No such file'):
+        command.read_source(database, 'a', max_pixels=1)
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
