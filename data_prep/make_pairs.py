@@ -83,8 +83,12 @@ def make_pairs(
     """Make the folder `target` of pairs from the pictures `names` of a folder or database; see the module's text.
 
     Raises:
-        BuildError: An unknown recipe, or nothing could be made; the message says why and what to do.
+        BuildError: An unknown recipe, the source as target, or nothing could be made; the message says why and what to
+            do.
     """
+    if target.resolve() == source.resolve():
+        raise BuildError(f'-o {target} is the source itself: choose another name')
+
     # The plugin brings the host with it, which takes seconds: after the command line has been found in order.
     from hifacegan_plugin.data.degradations import build_degradation
 

@@ -313,6 +313,13 @@ def test_what_a_database_lacks_or_cannot_give_is_rejected(database, tmp_path):
         command.read_source(database, 'a', max_pixels=1)
 
 
+def test_the_source_is_not_overwritten(database, tmp_path):
+    before = values(database)
+    errors = make_pairs('-i', database, '-o', database, '--recipe', 'noise', '--overwrite', status=2)
+    assert f'-o {database} is the source itself' in errors
+    assert values(database) == before
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--recipe', 'noise', '--seed', '-1'], "argument --seed: '-1': a whole number from 0 up is wanted"),
     (['--recipe', 'nois'], "--recipe: unknown degradation recipe 'nois'. Did you mean 'noise'?"),
