@@ -22,7 +22,7 @@ import re
 import sys
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path, PurePosixPath
 
 from build_command import read_names
@@ -66,8 +66,11 @@ def write_lists(folder: Path, parts: Mapping[str, Sequence[str]], overwrite: boo
     """Write `PART.txt` of every part.
 
     Raises:
-        BuildError: One of the files is there already, or cannot be written.
+        BuildError: One of the files is there already, or cannot be written, or a name does not fit into a line.
     """
+    broken = [name for name in chain.from_iterable(parts.values()) if re.search(r'[\r\n]', name)]
+    if broken:
+        raise BuildError(f'{broken[0]!r} has a line break in its name, and a list has a name on each line: rename it')
     paths = {part: folder / f'{part}.txt' for part in parts}
     there = [str(path) for path in paths.values() if path.exists()]
     if there and not overwrite:
