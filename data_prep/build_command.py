@@ -34,7 +34,8 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--list', type=Path, metavar='FILE', help='take only the pictures it names, one on each line, '
                         'relative to the input folder (split.py writes such lists)')
     parser.add_argument('--max-pixels', type=positive, default=MAX_PIXELS, metavar='N',
-                        help='reject larger pictures, undecoded (default: %(default)s)')
+                        help='reject pictures that are larger, undecoded, or that --size would make so '
+                        '(default: %(default)s)')
     parser.add_argument('--compression-level', type=int, choices=range(1, 10), default=1, metavar='1-9',
                         help='of the PNG encoder (default: %(default)s)')
     parser.add_argument('--jobs', type=positive, default=os.cpu_count(), metavar='N',

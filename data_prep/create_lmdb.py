@@ -55,7 +55,7 @@ class Options:
     compression_level: int = 1
     """Of the PNG encoder, 1 to 9."""
     max_pixels: int = MAX_PIXELS
-    """Pictures with more are rejected, undecoded."""
+    """Pictures with more are rejected, undecoded, and those that `size` would give more."""
 
 
 def create_lmdb(
@@ -132,7 +132,7 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
         return [Entry(crop_key(key, 1) if options.crop_size else key, data, header.shape, COPIED)]
     picture = decode(data)
     if options.size:
-        picture = resize_shorter_side(picture, options.size)
+        picture = resize_shorter_side(picture, options.size, options.max_pixels)
     if options.crop_size is None:
         return [png_entry(key, picture, options.compression_level)]
     return [

@@ -85,7 +85,7 @@ def main() -> int:
     try:
         data = read_bytes(arguments.input)
         inspect(data)
-        picture = cv2.cvtColor(decode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        picture = resize_shorter_side(decode(data, cv2.IMREAD_COLOR), arguments.size)
     except PictureError as error:
         print(f'inspect_degradations.py: {arguments.input}: {error}', file=sys.stderr)
         return 2
@@ -95,7 +95,7 @@ def main() -> int:
 
     recipes = arguments.recipes or list(RECIPES)
     try:
-        rows = degraded_rows(resize_shorter_side(picture, arguments.size), recipes, arguments.draws, arguments.seed)
+        rows = degraded_rows(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), recipes, arguments.draws, arguments.seed)
         with whole_file(arguments.output) as part:
             part.write_bytes(encode_png(cv2.cvtColor(sheet(rows), cv2.COLOR_RGB2BGR)))
     except (OSError, ValueError) as error:

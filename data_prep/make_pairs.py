@@ -67,7 +67,7 @@ class Options:
     compression_level: int = 1
     """Of the PNG encoder, 1 to 9."""
     max_pixels: int = MAX_PIXELS
-    """Pictures with more are rejected, undecoded."""
+    """Pictures with more are rejected, undecoded, and those that `size` would give more."""
 
 
 def make_pairs(
@@ -185,7 +185,7 @@ def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: An
     header = inspect(data, options.max_pixels)
     bgr = decode(data, cv2.IMREAD_COLOR)
     if options.size:
-        bgr = resize_shorter_side(bgr, options.size)
+        bgr = resize_shorter_side(bgr, options.size, options.max_pixels)
     height, width = (length // options.scale for length in bgr.shape[:2])
     if min(height, width) == 0:
         raise PictureError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, smaller than --scale')

@@ -6,6 +6,7 @@ Pictures are arrays as OpenCV gives them: uint8 or uint16, `(H, W)` grey or `(H,
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import warnings
@@ -196,15 +197,20 @@ def decode(data: bytes, flags: int = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) 
     return picture
 
 
-def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
-    """Resize `(H, W)` or `(H, W, C)` to a shorter side of `size`: area means to shrink, bicubic to enlarge."""
+def resize_shorter_side(picture: np.ndarray, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Resize `(H, W)` or `(H, W, C)` to a shorter side of `size`: area means to shrink, bicubic to enlarge.
+
+    Raises:
+        PictureError: It would have more than `max_pixels` pixels, as a line of pixels soon has.
+    """
     from mmcv import imresize
 
     height, width = picture.shape[:2]
     scale = size / min(height, width)
-    return imresize(
-        picture, (round(width * scale), round(height * scale)), interpolation='area' if scale < 1 else 'bicubic'
-    )
+    wanted = round(width * scale), round(height * scale)
+    if math.prod(wanted) > max_pixels:
+        raise PictureError(f'{width}x{height} pixels, resized above the limit of {max_pixels:,}')
+    return imresize(picture, wanted, interpolation='area' if scale < 1 else 'bicubic')
 
 
 def encode_png(picture: np.ndarray, level: int = 1) -> bytes:

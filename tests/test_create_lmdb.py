@@ -365,6 +365,12 @@ class TestRejected:
             assert listed[name].startswith(reason)
         assert list(contents(target)[0]) == [b'good']
 
+    def test_a_line_that_would_become_a_giant_is_listed(self, tmp_path):
+        save(tmp_path / 'in/good.png', data.astronaut()[:96, :96])
+        save(tmp_path / 'in/line.png', data.astronaut()[:1])
+        create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', '--size', 64, '--max-pixels', 1_000_000, status=1)
+        assert rejected(tmp_path / 'x.lmdb') == {'line.png': '512x1 pixels, resized above the limit of 1,000,000'}
+
     def test_no_flipped_byte_of_a_png_passes(self, folder):
         original, rng = (folder / '00000.png').read_bytes(), random.Random(0)
         assert pictures.inspect(original).shape == (96, 96, 3)
