@@ -178,7 +178,7 @@ def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: An
         degrade: The recipe, built.
 
     Raises:
-        PictureError: Damaged, too large, or smaller than one pixel at `scale`.
+        PictureError: Damaged, too large, smaller than one pixel at `scale`, or not to be degraded.
     """
     from hifacegan_plugin.data.degradations import fit, make_generator
 
@@ -191,7 +191,11 @@ def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: An
         raise PictureError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, smaller than --scale')
     bgr = bgr[:height * options.scale, :width * options.scale]
 
-    degraded = fit(degrade(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), make_generator(options.seed, stem)), height, width)
+    try:
+        degraded = degrade(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), make_generator(options.seed, stem))
+    except cv2.error as error:  # such as a side that is too long for a JPEG
+        raise PictureError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, cannot be degraded: {error.err}') from error
+    degraded = fit(degraded, height, width)
     lq = png_entry(key, cv2.cvtColor(degraded, cv2.COLOR_RGB2BGR), options.compression_level)
     if header.copyable and header.shape[:2] == bgr.shape[:2] and (header.format == 'PNG' or not options.folders):
         return lq, Entry(key, data, header.shape, COPIED)

@@ -181,6 +181,14 @@ class TestPairs:
         ]
         assert values(tmp_path / 'pairs/lq.lmdb').keys() == values(tmp_path / 'pairs/gt.lmdb').keys()
 
+    def test_what_cannot_be_degraded_is_left_out_of_both_sides(self, folder, tmp_path):
+        shutil.copytree(folder, tmp_path / 'in')
+        Image.fromarray(np.tile(data.astronaut()[:8, :8], (1, 8192, 1))).save(tmp_path / 'in/longer_than_a_jpeg.png')
+        make_pairs('-i', tmp_path / 'in', '-o', tmp_path / 'pairs', '--recipe', 'jpeg', status=1)
+        _, rejected = (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()
+        assert rejected.startswith('longer_than_a_jpeg.png\t65536x8 pixels, cannot be degraded: ')
+        assert values(tmp_path / 'pairs/lq.lmdb').keys() == values(tmp_path / 'pairs/gt.lmdb').keys()
+
 
 class TestSeed:
     def test_it_alone_decides_the_bytes(self, many, tmp_path):
