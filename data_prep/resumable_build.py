@@ -81,9 +81,11 @@ def build(
         check: Called with the whole folder before it gets its name; may raise `BuildError`.
 
     Raises:
-        BuildError: The target is there already or is being built; other settings or sources than those of the
-            interrupted build; no picture could be stored; the disk is full or fails.
+        BuildError: The target has no name, is there already or is being built; other settings or sources than those of
+            the interrupted build; no picture could be stored; the disk is full or fails.
     """
+    if not target.name:
+        raise BuildError(f'-o {target}: a folder below it is wanted, which the build makes')
     partial = target.with_name(f'.{target.name}.partial')
     header = {'settings': dict(settings), 'sources': _digest(sources), 'overwrite': overwrite}
     try:
