@@ -98,8 +98,11 @@ def main() -> int:
         rows = degraded_rows(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), recipes, arguments.draws, arguments.seed)
         with whole_file(arguments.output) as part:
             part.write_bytes(encode_png(cv2.cvtColor(sheet(rows), cv2.COLOR_RGB2BGR)))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         print(f'inspect_degradations.py: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'inspect_degradations.py: cannot write {arguments.output}: {error.strerror}', file=sys.stderr)
         return 2
     print(f'{arguments.output}: {", ".join(recipes)}')
     return 0

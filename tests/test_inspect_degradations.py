@@ -58,7 +58,7 @@ def test_rows_hold_the_clean_picture_and_its_degradations():
     (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
     (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
     (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, resized above the limit of 100,000,000'),
-    (['-i', '{picture}', '-o', 'gone/x.png'], 'No such file or directory'),
+    (['-i', '{picture}', '-o', 'gone/x.png'], 'cannot write gone/x.png: No such file or directory'),
     (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
 ])
 def test_bad_input_is_named(picture, tmp_path, monkeypatch, capsys, arguments, message):
