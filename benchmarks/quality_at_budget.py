@@ -8,8 +8,8 @@ Without --train-data and --test-data it wants the data of `make demo`. A network
 All get the same crops, degraded alike and in the same order, L1 and Adam, and the same number of seconds: of one
 core's processor time, so that other work on the machine takes nothing from them. The rate is constant; what is measured
 at each mark is the moving average of the weights (--ema 0 takes the weights themselves), on pictures that nobody was
-trained on, each degraded --draws times. Each network is trained with every learning rate; a table shows the one that
-gave it the best PSNR at that mark.
+trained on, each degraded --draws times. Each network is trained with every learning rate; a table shows, of the rates
+that have the most seeds, the one that gave it the best PSNR at that mark.
 
 Results are kept in --output, one file for each training: a second call goes on from the last mark that was reached to
 later ones, and two calls may work side by side, each on a core of its own. Printed are mean and spread (largest less
@@ -205,9 +205,10 @@ def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> st
                 if mark := content['marks'].get(f'{minutes:g}'):
                     of_rate[rate].append({**mark, 'gflop': content['gflop']})
         if of_rate:
-            rate, marks = max(of_rate.items(), key=lambda item: statistics.mean(mark['PSNR'] for mark in item[1]))
+            # One seed may be lucky: it says less than a mean of several.
+            rate, marks = max(of_rate.items(), key=lambda item: (len(item[1]), mean_psnr(item[1])))
             rows.append((file.stem, rate, marks))
-    rows.sort(key=lambda row: -statistics.mean(mark['PSNR'] for mark in row[2]))
+    rows.sort(key=lambda row: -mean_psnr(row[2]))
     measured = [metric for metric in METRICS if any(metric in mark for _, _, marks in rows for mark in marks)]
 
     def figure(marks: list[dict[str, float]], metric: str) -> str:
@@ -224,6 +225,11 @@ def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> st
           f'{statistics.mean(mark["steps"] / mark["seconds"] for mark in marks):.2f}', f'{marks[0]["gflop"]:.2f}']
          for name, rate, marks in rows],
     )
+
+
+def mean_psnr(marks: list[dict[str, float]]) -> float:
+    """Give the mean over the seeds."""
+    return statistics.mean(mark['PSNR'] for mark in marks)
 
 
 if __name__ == '__main__':

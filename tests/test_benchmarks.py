@@ -1,5 +1,6 @@
 """The benchmarks that keep what they have trained: what a second call may take over, and what not. `make bench`."""
 
+import argparse
 import json
 import os
 import re
@@ -134,6 +135,19 @@ class TestQualityAtBudget:
         for earlier, later in (('0.005', '0.01'), ('0.01', '0.015')):
             assert 60 * float(earlier) <= marks[earlier]['seconds'] < 60 * float(later) <= marks[later]['seconds']
             assert marks[earlier]['steps'] < marks[later]['steps']
+
+    def test_a_mean_of_seeds_counts_more_than_a_lucky_one(self, tmp_path):
+        import quality_at_budget
+
+        kept = {(1e-3, 0): 29, (1e-3, 1): 31.5, (5e-4, 0): 27, (5e-4, 1): 30, (2e-4, 0): 40}
+        for (rate, seed), psnr in kept.items():
+            mark = {'steps': 6, 'seconds': 3, 'PSNR': psnr}
+            (tmp_path / f'net-noise-{rate:g}-{seed}.json').write_text(json.dumps({'marks': {'5': mark}, 'gflop': 1}))
+        arguments = argparse.Namespace(
+            networks=[Path('net.yml')], rates=[2e-4, 5e-4, 1e-3], seeds=[0, 1, 2], output=tmp_path)
+        row = quality_at_budget.table('noise', 5, arguments).splitlines()[-1]
+        assert [cell.strip() for cell in row.strip('|').split('|')] == [
+            'net', '0.001', '2', '30.25 (2.50)', '2.00', '1.00']
 
     def test_marks_come_after_the_beginning(self, run, capsys):
         with pytest.raises(SystemExit):
