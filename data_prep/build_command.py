@@ -66,7 +66,7 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
         raise BuildError(f'{error.filename}: {error.strerror}') from error
     if others:
         suffixes = ', '.join(sorted({Path(name).suffix or 'no suffix' for name in others}))
-        print(f'{folder}: {len(others)} files left out whose names are not those of pictures ({suffixes})')
+        print(f'{folder}: left out, by their names no pictures: {len(others)} ({suffixes})')
     if not names:
         raise BuildError(f'{list_file or folder} has no pictures in it')
     repeated = [name for name, count in Counter(names).items() if count > 1]

@@ -112,7 +112,7 @@ def database(folder, tmp_path_factory):
     target = tmp_path_factory.mktemp('databases') / 'train.lmdb'
     command = [sys.executable, DATA_PREP / 'create_lmdb.py', '-i', folder, '-o', target]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert '1 files left out whose names are not those of pictures (.txt)' in done.stdout
+    assert 'left out, by their names no pictures: 1 (.txt)' in done.stdout
     return target
 
 

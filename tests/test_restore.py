@@ -220,7 +220,7 @@ def test_folder(folder, weights, generator, photo, tmp_path, capsys):
     restored = read_picture(tmp_path / 'out/a.png', 10**6).pixels
     assert np.array_equal(restored, Restorer(generator)(photo))
     assert capsys.readouterr().out.splitlines() == [
-        '1 files left out whose names are not those of pictures or videos (.txt)',
+        'left out, by their names neither pictures nor videos: 1 (.txt)',
         '3 restored, 0 done before, 0 failed',
     ]
 

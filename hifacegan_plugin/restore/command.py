@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
     if rank == 0:
         if found.others:
             kinds = ', '.join(sorted({other.suffix.lower() or 'no suffix' for other in found.others}))
-            print(f'{len(found.others)} files left out whose names are not those of pictures or videos ({kinds})')
+            print(f'left out, by their names neither pictures nor videos: {len(found.others)} ({kinds})')
         print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed')
         for failure in failures:
             source = str(failure.source)
