@@ -1,5 +1,8 @@
 """Engines against torch, and exported files against the network that they were made from."""
 
+import subprocess
+import sys
+
 import numpy as np
 import openvino
 import pytest
@@ -49,6 +52,25 @@ def test_engines_agree_on_any_batch_and_size(generator, name, dtype, tolerance):
         output = engine(pictures.numpy())
         assert output.dtype == np.float32
         assert np.abs(output - expected).max() < tolerance
+
+
+SIGNAL_AFTER_TWO_ENGINES = """
+import os, signal
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.restore.engines import open_engine
+
+first, second = (open_engine('openvino', CSRGenerator(num_feat=4, preset='fast'), 'float32') for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGINT, lambda *_: print('interrupted'))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_signals_arrive_after_engines_ended_in_the_order_they_began():
+    finished = subprocess.run([sys.executable, '-c', SIGNAL_AFTER_TWO_ENGINES], capture_output=True, text=True,
+                              check=False)
+    assert (finished.returncode, finished.stdout.splitlines()[-1:]) == (0, ['interrupted']), finished.stderr
 
 
 @pytest.mark.parametrize(

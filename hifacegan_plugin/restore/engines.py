@@ -6,12 +6,14 @@ shape.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -187,15 +189,26 @@ def keep_start_in_float32(path: Path) -> None:
 
 def load_openvino(path: Path, dtype: str) -> Engine:
     """Run a written network with OpenVINO on the CPU, in bfloat16 if asked."""
-    import openvino
-
     settings = {
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
         'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[dtype],
         'PERFORMANCE_HINT': 'LATENCY',
     }
-    network = openvino.compile_model(path, 'CPU', settings)
+    network = openvino_core().compile_model(path, 'CPU', settings)
     return lambda pictures: network(pictures)[0]
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """Give the one core of this process, which all engines share.
+
+    A core gives the thread a stack for signals, and at its end the one that was there before. Of two that end in the
+    order in which they began, the second brings back the first one's, which is gone: the next signal that Python
+    handles, such as Ctrl-C, would end the process with a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 # Engines that run a file: suffix, how to write it, how to load it.
