@@ -80,7 +80,9 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
     if not data:
         raise PictureError('is empty (0 bytes)')
     try:
-        header, image = _open(data, max_pixels), _open(data, max_pixels)
+        image = _open(data, max_pixels)
+        # As they stand in the file: load() changes the tags of a TIFF. To read those of a PNG may be to decode it all.
+        tagged = _open(data, max_pixels) if image.format == 'TIFF' else image
         image.load()
         pixels, profile = _decode_16_bits(data, image) if _has_16_bits(data, image) else _decode_8_bits(image)
     except PictureError:
@@ -89,8 +91,8 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
         raise PictureError('is not a picture, or of no known format') from error
     except Exception as error:  # damaged files fail in any way
         raise PictureError(f'is damaged or truncated ({error})') from error
-    orientation, exif = _read_exif(header, path)  # as they stand in the file: load() changes those of a TIFF
-    dpi = _read_dpi(header)
+    orientation, exif = _read_exif(tagged, path)
+    dpi = _read_dpi(tagged)
     if dpi and orientation in _TRANSPOSED:
         dpi = dpi[::-1]
     if image.format != 'TIFF':  # which Pillow and OpenCV turn unasked
