@@ -14,7 +14,7 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 from basicsr.utils.options import yaml_load
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
-from hifacegan_plugin.data.degradations.registry import did_you_mean
+from hifacegan_plugin.data.degradations.registry import did_you_mean, is_number
 from hifacegan_plugin.doctor.finding import Finding
 from hifacegan_plugin.metrics.fid import inception_features
 from hifacegan_plugin.metrics.measure import FID, HOST_KEYS
@@ -150,8 +150,7 @@ def check_types(opt: dict[str, Any]) -> Iterator[Finding]:
         value = _value_at(opt, dotted)
         if value is None or (isinstance(value, str) and EXPONENTIAL.fullmatch(value)):  # see check_numbers
             continue
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= least
-        if not is_number or (kind is int and not float(value).is_integer()):
+        if not (is_number(value) and value >= least) or (kind is int and not float(value).is_integer()):
             yield Finding(f'{dotted.replace(".", ": ")}: {value!r} is no {"whole " if kind is int else ""}number from '
                           f'{least} up.', 'write one number, in digits without commas')
     texts = {f'path: {key}': value for key, value in _entries(opt, 'path').items() if is_path_of_file(key)}

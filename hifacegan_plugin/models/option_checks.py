@@ -8,6 +8,8 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from hifacegan_plugin.data.degradations.registry import is_number
+
 # All that stands under ``train`` for HiFaceGANCSRModel; docs/training.md says what each does.
 TRAIN_OPTIONS = (
     'total_iter', 'warmup_iter', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt', 'gan_opt',
@@ -34,8 +36,7 @@ def number(option: str, value: Any, at_least: float, kind: type = float) -> Any:
     Raises:
         ValueError: it is none of this kind (``int`` or ``float``), or too small.
     """
-    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if not (is_number and value >= at_least):
+    if not (is_number(value) and isinstance(value, (int, kind)) and value >= at_least):
         what = 'a whole number' if kind is int else 'a number'
         raise ValueError(f'train: {option}: give {what} from {at_least} up, not {value!r}.')
     return value
