@@ -10,7 +10,7 @@ Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression a
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from hifacegan_plugin.archs.suppression import SuppressionPyramid
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 VARIANTS = ('csr', 'lip_spade', 'spade')
+INITS = ('xavier', 'reference')
 
 
 class CSRGenerator(nn.Module):
@@ -47,9 +48,14 @@ class CSRGenerator(nn.Module):
             paper; decides at small budgets.
         preset: ``paper``, or ``fast``: the form for small budgets (see :mod:`hifacegan_plugin.archs.fast_csr`). It has
             no normalisation and no variants, and always predicts a correction.
+        init: initial weights of the convolutions with spectral normalisation: ``xavier`` (normal, gain 0.02), as all
+            others have, or ``reference``: PyTorch's default, 25 to 29 times larger, which the reference implementation
+            leaves in them on a GPU. Spectral normalisation divides the scale away; what differs is how far a step of
+            the optimizer turns them.
 
     Raises:
-        ValueError: for an unknown ``variant``, ``norm`` or ``preset``, and for options that ``fast`` does not have.
+        ValueError: for an unknown ``variant``, ``norm``, ``preset`` or ``init``, and for options that ``fast`` does
+            not have.
     """
 
     def __init__(
@@ -60,13 +66,18 @@ class CSRGenerator(nn.Module):
         norm: str = 'batch',
         global_residual: bool = False,
         preset: str = 'paper',
+        init: str = 'xavier',
     ) -> None:
         super().__init__()
         _check_choice('variant', variant, VARIANTS)
         _check_choice('norm', norm, NORMS)
         _check_choice('preset', preset, tuple(FORMS))
-        if preset == 'fast' and (variant, norm) != ('csr', 'batch'):
-            raise ValueError('network_g: preset: fast has no variants and no normalisation: take both options out.')
+        _check_choice('init', init, INITS)
+        if preset == 'fast' and (variant, norm, init) != ('csr', 'batch', 'xavier'):
+            raise ValueError(
+                'network_g: preset: fast has no variants and no normalisation, and one initialisation: '
+                'take variant, norm and init out.'
+            )
         self.num_in_ch = num_in_ch
         self.num_feat = num_feat
         self.variant = variant
@@ -75,6 +86,7 @@ class CSRGenerator(nn.Module):
         self.preset = preset
         self.form = FORMS[preset]
         self.gradient_checkpointing = False  # in training, compute the insides of the blocks twice to save memory
+        self.init = init
         self.halvings = 0  # of the size of the output; more than 0 in the coarse phases of progressive training
 
         build = {'paper': self._build_paper_form, 'fast': self._build_fast_form}[preset]
@@ -90,7 +102,8 @@ class CSRGenerator(nn.Module):
             guidance = level_widths[level] if self.variant == 'csr' else self.num_in_ch
             self.blocks.append(ReplenishmentBlock(fin, fout, guidance, self.norm))
         self.to_picture = nn.Conv2d(block_widths[-1], self.num_in_ch, 3, padding=1)
-        init_weights(self)
+        own_convs = [conv for block in self.blocks for conv in block.own_convs]
+        init_weights(self, as_built=own_convs if self.init == 'reference' else ())
         # Spectral norm comes last, because it estimates the norm of the weights that it finds.
         for block in self.blocks:
             block.apply_spectral_norm()
@@ -219,11 +232,17 @@ class CSRGenerator(nn.Module):
                 destination[prefix + key] = torch.ones(1)
 
 
-def init_weights(network: nn.Module) -> None:
-    """Draw the weights of all convolutions from Xavier's normal distribution with gain 0.02; biases are zero."""
+def init_weights(network: nn.Module, as_built: Collection[nn.Conv2d] = ()) -> None:
+    """Draw the weights of convolutions from Xavier's normal distribution with gain 0.02; biases are zero.
+
+    Args:
+        network: the network whose convolutions are initialised.
+        as_built: convolutions whose weights stay as PyTorch draws them by default.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.xavier_normal_(module.weight, gain=0.02)
+            if module not in as_built:
+                nn.init.xavier_normal_(module.weight, gain=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 

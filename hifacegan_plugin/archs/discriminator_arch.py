@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from hifacegan_plugin.archs.csr_arch import init_weights
+from hifacegan_plugin.archs.csr_arch import INITS, init_weights
 from hifacegan_plugin.archs.published_layouts import describe_mismatch, to_plugin_layout
 
 MAX_WIDTH = 512
@@ -26,14 +26,27 @@ class MultiscalePatchDiscriminator(nn.Module):
         num_feat: width of the first layer; doubles from layer to layer, up to 512.
         num_d: number of scales.
         n_layers_d: convolutions before the one that gives the logits.
+        init: initial weights of the convolutions with spectral normalisation, as in
+            :class:`hifacegan_plugin.archs.CSRGenerator`.
+
+    Raises:
+        ValueError: for an unknown ``init``.
     """
 
     def __init__(
-        self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_d: int = 2, n_layers_d: int = 4
+        self,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_d: int = 2,
+        n_layers_d: int = 4,
+        init: str = 'xavier',
     ) -> None:
         super().__init__()
+        if init not in INITS:
+            raise ValueError(f'init: {init!r} is not one of {", ".join(INITS)} (network_d of the options file).')
         self.scales = nn.ModuleList(
-            PatchDiscriminator(num_in_ch + num_out_ch, num_feat, n_layers_d) for _ in range(num_d)
+            PatchDiscriminator(num_in_ch + num_out_ch, num_feat, n_layers_d, init) for _ in range(num_d)
         )
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
@@ -69,7 +82,7 @@ class MultiscalePatchDiscriminator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """One scale: a stack of 4x4 convolutions, of which every output is kept for feature matching."""
 
-    def __init__(self, num_in_ch: int, num_feat: int, n_layers: int) -> None:
+    def __init__(self, num_in_ch: int, num_feat: int, n_layers: int, init: str) -> None:
         super().__init__()
         widths = [min(num_feat * 2**i, MAX_WIDTH) for i in range(n_layers)]
         self.convs = nn.ModuleList([nn.Conv2d(num_in_ch, widths[0], 4, 2, padding=2)])
@@ -77,8 +90,9 @@ class PatchDiscriminator(nn.Module):
             stride = 1 if i == n_layers - 1 else 2
             self.convs.append(nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=2, bias=False))
         self.convs.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
-        init_weights(self)
-        for conv in self.convs[1:-1]:
+        inner = self.convs[1:-1]
+        init_weights(self, as_built=inner if init == 'reference' else ())
+        for conv in inner:
             spectral_norm(conv)
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -37,11 +37,15 @@ class ReplenishmentBlock(nn.Module):
             self.spade_s = Spade(fin, guidance)
             self.conv_s = nn.Conv2d(fin, fout, 1, bias=False)
 
+    @property
+    def own_convs(self) -> list[nn.Conv2d]:
+        """The convolutions outside SPADE: those that carry spectral normalisation."""
+        return [module for name, module in self.named_children() if name.startswith('conv_')]
+
     def apply_spectral_norm(self) -> None:
         """Divide the weights of the block's own convolutions by their largest singular value from now on."""
-        for name, module in self.named_children():
-            if name.startswith('conv_'):
-                spectral_norm(module)
+        for conv in self.own_convs:
+            spectral_norm(conv)
 
     def recomputing(self) -> tuple[AbstractContextManager, AbstractContextManager]:
         """Give the contexts of the two passes of gradient checkpointing; only the first one moves spectral norm."""
