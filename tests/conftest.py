@@ -18,6 +18,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from hifacegan_plugin.archs import CSRGenerator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+HANGS = 900  # seconds, far beyond what the slowest machine takes: whatever is waited for will not come
 
 # The host cuts its logger off from the root logger when it is first used, and pytest's caplog with it.
 get_root_logger().propagate = True

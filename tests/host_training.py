@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import torch
-from conftest import REPOSITORY
+from conftest import HANGS, REPOSITORY
 
 DEMO = REPOSITORY / 'options/hifacegan_demo.yml'
 TRAIN = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO]
@@ -25,7 +25,7 @@ def run(command: list, folder: Path) -> str:
     """Run a command in ``folder`` and give what it printed; fail with that if it fails."""
     result = subprocess.run(
         list(map(str, command)), cwd=folder, env=environment(folder), text=True, capture_output=True, check=False,
-        timeout=300,
+        timeout=HANGS,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
@@ -72,9 +72,9 @@ def start(command: list, folder: Path, output: Path) -> subprocess.Popen:
         )
 
 
-def wait_for_iterations(process: subprocess.Popen, output: Path, count: int, timeout: float = 120) -> None:
+def wait_for_iterations(process: subprocess.Popen, output: Path, count: int) -> None:
     """Wait until a started training has logged so many iterations, or has ended."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + HANGS
     while len(logged(output.read_text())) < count and process.poll() is None:
         assert time.monotonic() < deadline, output.read_text()
         time.sleep(0.02)

@@ -12,6 +12,7 @@ from itertools import count
 import cv2
 import numpy as np
 import pytest
+from conftest import HANGS
 from skimage import data
 
 from hifacegan_plugin.compare.comparison import Comparison, PageOptions
@@ -24,7 +25,6 @@ NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
          '--disable-background-networking', '--disable-component-update', '--hide-scrollbars',
          '--window-size=1100,1400')
-SECONDS = 60
 
 
 class Browser:
@@ -56,7 +56,7 @@ class Browser:
         if self.session:
             message['sessionId'] = self.session
         os.write(self.requests, json.dumps(message).encode() + b'\0')
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + HANGS
         while time.monotonic() < end:
             try:
                 self.unread += os.read(self.answers, 1 << 16)
@@ -71,7 +71,7 @@ class Browser:
 
     def open(self, page):
         self.call('Page.navigate', url=page.as_uri())
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + HANGS
         while self('document.readyState') != 'complete' or not self('location.href').endswith(page.name):
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -105,7 +105,7 @@ class Browser:
     def close(self):
         self.session = None
         os.write(self.requests, b'{"id": 0, "method": "Browser.close"}\0')
-        self.process.wait(SECONDS)
+        self.process.wait(HANGS)
         os.close(self.requests)
         os.close(self.answers)
 

@@ -20,6 +20,7 @@ import cv2
 import lmdb
 import numpy as np
 import pytest
+from conftest import HANGS
 from PIL import Image
 from skimage import data
 
@@ -471,7 +472,7 @@ class TestBadInput:
     def test_a_pipe_is_rejected_unread(self, tmp_path):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         os.mkfifo(tmp_path / 'in/pipe.png')
-        drive('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=1, timeout=60)
+        drive('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=1, timeout=HANGS)
         assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'no regular file'}
 
     def test_an_unreadable_subfolder_is_an_error_not_a_gap(self, tmp_path):

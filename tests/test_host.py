@@ -229,13 +229,13 @@ def test_a_host_that_cannot_be_imported_is_explained(missing, mend, monkeypatch)
         host.register()
 
 
-def test_importing_the_plugin_adds_little_to_importing_the_host():
-    code = (
-        'import time; import basicsr; start = time.process_time(); import hifacegan_plugin;'
-        'print(time.process_time() - start)'
+def test_importing_the_plugin_imports_no_package_that_only_some_tasks_need():
+    """Such as mmcv, OpenVINO or Matplotlib, which take seconds: beside the host, its registry of steps is enough."""
+    probe = (
+        'import sys, basicsr, mmengine, safetensors.torch; before = set(sys.modules); import hifacegan_plugin;'
+        'print({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)'
     )
-    times = [float(subprocess.check_output([sys.executable, '-c', code], text=True).split()[-1]) for _ in range(3)]
-    assert min(times) < 0.15
+    assert subprocess.check_output([sys.executable, '-c', probe], text=True).strip() == "{'hifacegan_plugin'}"
 
 
 def test_the_command_starts_without_the_host():

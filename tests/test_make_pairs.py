@@ -15,6 +15,7 @@ import lmdb
 import numpy as np
 import pytest
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from conftest import HANGS
 from PIL import Image
 from skimage import data
 
@@ -237,8 +238,9 @@ def children(pid):
 
 
 def assert_gone(processes):
-    """The processes end within seconds: else they would go on to eat memory, or hold the disk."""
-    for _ in range(200):
+    """The processes end by themselves: else they would go on to eat memory, or hold the disk."""
+    deadline = time.monotonic() + HANGS
+    while time.monotonic() < deadline:
         states = [stat.read_text().split()[2] for pid in processes if (stat := Path(f'/proc/{pid}/stat')).exists()]
         if all(state == 'Z' for state in states):  # ended; whoever adopted it has not asked how
             return

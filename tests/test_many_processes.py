@@ -3,11 +3,11 @@
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import HANGS
 from host_training import (
     DEMO,
     NAME,
@@ -108,10 +108,9 @@ def test_if_a_process_dies_the_other_ends_with_a_message(dies, small_lmdb, tmp_p
     wait_for_iterations(torchrun, output, 2)
     (process,) = (pid for pid in children(torchrun.pid) if environment_of(pid).get('RANK') == str(dies))
     os.kill(process, signal.SIGKILL)
-    died = time.monotonic()
-    assert torchrun.wait(timeout=60) != 0
+    assert torchrun.wait(timeout=HANGS) != 0
     assert f'Process {1 - dies}: another process of this training has ended' in output.read_text()
-    assert time.monotonic() - died < 25, 'torchrun had to kill the other process'
+    assert 'forcefully exiting' not in output.read_text(), 'torchrun had to kill the other process'
 
 
 def test_on_sigterm_two_processes_leave_together_and_can_go_on(small_lmdb, tmp_path):
@@ -120,7 +119,7 @@ def test_on_sigterm_two_processes_leave_together_and_can_go_on(small_lmdb, tmp_p
     torchrun = start([*command, *small(small_lmdb, 3000, **overrides)], tmp_path, output)
     wait_for_iterations(torchrun, output, 2)
     torchrun.send_signal(signal.SIGTERM)
-    torchrun.wait(timeout=60)
+    torchrun.wait(timeout=HANGS)
     stopped_at = check_checkpoints(tmp_path / NAME)
     assert f'SIGTERM at iteration {stopped_at}: saving' in output.read_text()
     assert 'another process of this training has ended' not in output.read_text()
@@ -141,7 +140,7 @@ def test_a_loss_that_is_not_finite_in_one_process_concerns_both(reaction, small_
                       logger__save_checkpoint_freq=5)
     output = tmp_path / 'output'
     torchrun = start([*TORCHRUN, 'basicsr.train', '-opt', options, *LAUNCH, *overrides], tmp_path, output)
-    assert (torchrun.wait(timeout=150) == 0) == (reaction == 'skip'), output.read_text()
+    assert (torchrun.wait(timeout=HANGS) == 0) == (reaction == 'skip'), output.read_text()
     message = 'Iteration 3: a loss is not finite'
     assert message in output.read_text()
     aside = [torch.load(tmp_path / NAME / f'not_finite/3_rank{rank}.pth') for rank in (0, 1)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import HANGS
 from host_training import (
     NAME,
     TRAIN,
@@ -83,7 +84,7 @@ def test_sigterm_saves_and_leaves_and_the_rest_can_go_on(to, small_lmdb, tmp_pat
     process = start([*TRAIN, *small(small_lmdb, 2000, **options)], tmp_path, output)
     wait_for_iterations(process, output, 1)
     {'process': os.kill, 'group': os.killpg}[to](process.pid, signal.SIGTERM)  # slurm sends it to data workers, too
-    assert process.wait(timeout=60) == 0, output.read_text()
+    assert process.wait(timeout=HANGS) == 0, output.read_text()
     stopped_at = check_checkpoints(tmp_path / NAME)
     assert f'SIGTERM at iteration {stopped_at}: saving' in output.read_text()
     resumed = run([*TRAIN, '--auto_resume', *small(small_lmdb, stopped_at + 1)], tmp_path)
@@ -129,7 +130,7 @@ def test_on_a_full_disk_training_goes_on_and_saves_again_when_there_is_room(smal
     failed = int(re.search(r'No checkpoint at iteration (\d+): .*Training goes on', output.read_text())[1])
     assert 2 <= check_checkpoints(small_disk / NAME) < failed
     filler.unlink()
-    assert process.wait(timeout=120) == 0, output.read_text()
+    assert process.wait(timeout=HANGS) == 0, output.read_text()
     assert list(logged(output.read_text())) == list(range(1, iterations + 1))
     assert re.search(r'visualization/.* cannot be written .*Training goes on', output.read_text())
     assert check_checkpoints(small_disk / NAME) == iterations

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import HANGS
 from host_training import (
     NAME,
     TRAIN,
@@ -91,7 +92,7 @@ def test_two_machines_do_what_one_process_does(start_by, launcher, machines, sma
                        options, '--launcher', launcher, *overrides(2)]
             processes.append(start(command, two, outputs[-1]))
         for process, output in zip(processes, outputs, strict=True):
-            assert process.wait(timeout=240) == 0, output.read_text()
+            assert process.wait(timeout=HANGS) == 0, output.read_text()
     finally:
         for process in processes:
             if process.poll() is None:

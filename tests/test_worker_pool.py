@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from conftest import REPOSITORY
+from conftest import HANGS, REPOSITORY
 
 AFTER_THREADS_OF_OPENCV = """
 import cv2, numpy as np, worker_pool
@@ -17,5 +17,5 @@ with worker_pool.process_pool(2) as pool:
 
 def test_a_pool_works_where_opencv_has_run_threads_before():
     result = subprocess.run([sys.executable, '-c', AFTER_THREADS_OF_OPENCV], cwd=REPOSITORY / 'data_prep', text=True,
-                            capture_output=True, check=True, timeout=60)
+                            capture_output=True, check=True, timeout=HANGS)
     assert result.stdout == '[1, 2, 3]\n'
