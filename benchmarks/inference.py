@@ -37,8 +37,7 @@ import torch.nn.functional as F
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
-from hifacegan_plugin.archs.csr_form import FORMS  # noqa: E402
+from hifacegan_plugin.archs.csr_arch import PRESETS, CSRGenerator  # noqa: E402
 from hifacegan_plugin.restore.engines import (  # noqa: E402
     ENGINES,
     Engine,
@@ -58,7 +57,7 @@ def main() -> None:
     """Measure what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--num-feat', type=int, default=48)
-    parser.add_argument('--preset', choices=FORMS, default='paper', help='form of the network (fast: --num-feat 16)')
+    parser.add_argument('--preset', choices=PRESETS, default='paper', help='form of the network (fast: --num-feat 16)')
     parser.add_argument('--sizes', type=int, nargs='+', default=[512])
     parser.add_argument('--batches', type=int, nargs='+', default=[1])
     parser.add_argument('--threads', type=int, default=2)

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_form import FORMS
+from hifacegan_plugin.archs.csr_form import PAPER_FORM, fast_form
 from hifacegan_plugin.archs.published_layouts import read_generator_options
 from hifacegan_plugin.atomic import whole_file
 
@@ -113,7 +113,8 @@ def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]
     try:
         read = read_generator_options(state_dict) | untraced
         halvings = read.pop('halvings', 0)
-        width = FORMS[read['preset']].block_widths[0] * read['num_feat']  # of a convolution of the first block
+        form = fast_form(read['num_scales']) if read['preset'] == 'fast' else PAPER_FORM
+        width = form.block_widths[0] * read['num_feat']  # of a convolution of the first block
         if sum(value.numel() for value in state_dict.values()) < 9 * width**2:  # before memory is taken for it
             raise ValueError(f'these are too few numbers for a network of num_feat: {read["num_feat"]}')
         generator = CSRGenerator(**read)
@@ -148,7 +149,8 @@ def load_generator(path: str | Path, param_key: str | None = None, **given: Any)
 
 def generator_options(generator: CSRGenerator) -> dict[str, Any]:
     """Give the options of a network as they stand under ``network_g`` in a file."""
-    names = ('num_in_ch', 'num_feat', 'variant', 'norm', 'global_residual', 'preset')
+    names = ['num_in_ch', 'num_feat', 'variant', 'norm', 'global_residual', 'preset']
+    names += ['num_scales'] if generator.preset == 'fast' else []
     return {'type': type(generator).__name__, **{name: getattr(generator, name) for name in names}}
 
 

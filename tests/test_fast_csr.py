@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.archs.fast_csr import REACH
+from hifacegan_plugin.archs.csr_form import fast_reach
 from hifacegan_plugin.archs.published_layouts import read_generator_options
 
 
@@ -21,19 +21,21 @@ def test_every_parameter_gets_a_gradient(lively_generator):
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.any()] == []
 
 
-def test_looks_no_further_than_it_says(lively_generator):
+@pytest.mark.parametrize('num_scales', [3, 4])
+def test_looks_no_further_than_it_says(lively_generator, num_scales):
     """A changed pixel changes its neighbourhood, and nothing beyond."""
-    network = lively_generator(preset='fast').double().eval()
-    size = 4 * REACH + 1
+    network = lively_generator(preset='fast', num_scales=num_scales).double().eval()
+    reach, coarsest = fast_reach(num_scales), 2 ** (num_scales - 1)
+    size = 4 * reach + 1
     x = torch.rand(1, 3, size, size, dtype=torch.float64)
     with torch.no_grad():
         before = network(x)
-        for place in (2 * REACH, 2 * REACH + 1, 2 * REACH + 2, 2 * REACH + 3):  # on every phase of the coarsest grid
+        for place in range(2 * reach, 2 * reach + coarsest):  # on every phase of the coarsest grid
             changed = x.clone()
             changed[..., place, place] += 1
             _, _, rows, columns = (network(changed) - before).nonzero(as_tuple=True)
-            reach = max((rows - place).abs().max(), (columns - place).abs().max())
-            assert REACH - 12 <= reach <= REACH
+            seen = max((rows - place).abs().max(), (columns - place).abs().max())
+            assert reach - 3 * coarsest <= seen <= reach
 
 
 def test_borders_are_continued_as_they_are(lively_generator):
@@ -65,9 +67,10 @@ def test_guidance_steers_the_block_of_its_scale(lively_generator):
 
 
 def test_options_are_read_off_the_weights():
-    network = CSRGenerator(num_in_ch=1, num_feat=6, preset='fast')
+    network = CSRGenerator(num_in_ch=1, num_feat=6, preset='fast', num_scales=5)
     options = read_generator_options(network.state_dict())
-    assert options == {'num_in_ch': 1, 'num_feat': 6, 'variant': 'csr', 'preset': 'fast', 'global_residual': True}
+    assert options == {'num_in_ch': 1, 'num_feat': 6, 'variant': 'csr', 'preset': 'fast', 'num_scales': 5,
+                       'global_residual': True}
     with pytest.raises(RuntimeError, match=r'They look like .*preset: fast'):
         CSRGenerator(num_in_ch=1, num_feat=6).load_state_dict(network.state_dict())
 
@@ -76,3 +79,12 @@ def test_options_are_read_off_the_weights():
 def test_what_the_fast_form_does_not_have(options):
     with pytest.raises(ValueError, match='preset: fast has no variants and no normalisation'):
         CSRGenerator(num_feat=4, preset='fast', **options)
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'preset': 'fast', 'num_scales': 2}, 'num_scales: 2 is not one of 3, 4, 5, 6'),
+    ({'num_scales': 4}, 'num_scales is for preset: fast'),
+])
+def test_scales_that_there_are(options, message):
+    with pytest.raises(ValueError, match=message):
+        CSRGenerator(num_feat=4, **options)

@@ -8,7 +8,7 @@ from skimage import data
 
 from hifacegan_plugin import stages
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.archs.csr_form import FORMS
+from hifacegan_plugin.archs.csr_form import PAPER_FORM
 from hifacegan_plugin.weights import generator_options, write_weights
 
 HEIGHT, WIDTH = 72, 100  # neither is a multiple of 32
@@ -79,7 +79,7 @@ def test_importance_is_what_the_pooling_uses(picture, lively_generator):
     with torch.no_grad():
         generator(x)
         maps = stages.importance_maps(generator, x)
-    modules = len(FORMS['paper'].level_widths) - 1
+    modules = len(PAPER_FORM.level_widths) - 1
     assert [m.shape for m in maps] == [(x.shape[2] >> i, x.shape[3] >> i) for i in range(modules)]
     for shown, logit in zip(maps, logits):
         expected = (12 / (1 + np.exp(-logit[0].double().numpy())) - 6).mean(0)

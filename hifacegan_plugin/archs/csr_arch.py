@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hifacegan_plugin.archs.csr_form import DOWNSCALE, FORMS, MIN_SIZE
+from hifacegan_plugin.archs.csr_form import DOWNSCALE, FAST_SCALES, MIN_SIZE, PAPER_FORM, fast_form
 from hifacegan_plugin.archs.fast_csr import FastPyramid, FastReplenishmentBlock, conv3x3, starting_at_zero
 from hifacegan_plugin.archs.published_layouts import MARKERS, describe_mismatch, to_plugin_layout, without_markers
 from hifacegan_plugin.archs.replenishment import NORMS, ReplenishmentBlock, activation
@@ -27,6 +27,7 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 VARIANTS = ('csr', 'lip_spade', 'spade')
 INITS = ('xavier', 'reference')
+PRESETS = ('paper', 'fast')
 
 
 class CSRGenerator(nn.Module):
@@ -48,6 +49,8 @@ class CSRGenerator(nn.Module):
             paper; decides at small budgets.
         preset: ``paper``, or ``fast``: the form for small budgets (see :mod:`hifacegan_plugin.archs.fast_csr`). It has
             no normalisation and no variants, and always predicts a correction.
+        num_scales: of ``preset: fast``, 3 to 6: how often it looks at the image at half the size of the time before.
+            More scales see further, for blur and blocks that are wide; they add few operations but many parameters.
         init: initial weights of the convolutions with spectral normalisation: ``xavier`` (normal, gain 0.02), as all
             others have, or ``reference``: PyTorch's default, 25 to 29 times larger, which the reference implementation
             leaves in them on a GPU. Spectral normalisation divides the scale away; what differs is how far a step of
@@ -67,24 +70,29 @@ class CSRGenerator(nn.Module):
         global_residual: bool = False,
         preset: str = 'paper',
         init: str = 'xavier',
+        num_scales: int = FAST_SCALES[0],
     ) -> None:
         super().__init__()
         _check_choice('variant', variant, VARIANTS)
         _check_choice('norm', norm, NORMS)
-        _check_choice('preset', preset, tuple(FORMS))
+        _check_choice('preset', preset, PRESETS)
         _check_choice('init', init, INITS)
+        _check_choice('num_scales', num_scales, FAST_SCALES)
         if preset == 'fast' and (variant, norm, init) != ('csr', 'batch', 'xavier'):
             raise ValueError(
                 'network_g: preset: fast has no variants and no normalisation, and one initialisation: '
                 'take variant, norm and init out.'
             )
+        if preset == 'paper' and num_scales != FAST_SCALES[0]:
+            raise ValueError('network_g: num_scales is for preset: fast: set preset, or take num_scales out.')
         self.num_in_ch = num_in_ch
         self.num_feat = num_feat
         self.variant = variant
         self.norm = norm
         self.global_residual = global_residual or preset == 'fast'
         self.preset = preset
-        self.form = FORMS[preset]
+        self.num_scales = num_scales
+        self.form = fast_form(num_scales) if preset == 'fast' else PAPER_FORM
         self.gradient_checkpointing = False  # in training, compute the insides of the blocks twice to save memory
         self.init = init
         self.halvings = 0  # of the size of the output; more than 0 in the coarse phases of progressive training
@@ -247,6 +255,7 @@ def init_weights(network: nn.Module, as_built: Collection[nn.Conv2d] = ()) -> No
                 nn.init.zeros_(module.bias)
 
 
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+def _check_choice(option: str, value: str | int, choices: tuple[str | int, ...]) -> None:
     if value not in choices:
-        raise ValueError(f'{option}: {value!r} is not one of {", ".join(choices)} (network_g of the options file).')
+        named = ', '.join(map(str, choices))
+        raise ValueError(f'{option}: {value!r} is not one of {named} (network_g of the options file).')

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.replenishment import activation
 from hifacegan_plugin.archs.suppression import LocalImportancePool
 
-REACH = 48  # pixels beyond which no part of the picture matters to another
-
 
 class FastPyramid(nn.Module):
     """From a picture to levels of guidance, each half the size of the one before, without normalisation."""

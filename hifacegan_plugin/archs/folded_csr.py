@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_form import DOWNSCALE, FORMS
+from hifacegan_plugin.archs.csr_form import DOWNSCALE, PAPER_FORM
 from hifacegan_plugin.archs.replenishment import ReplenishmentBlock, Spade, activation
 from hifacegan_plugin.archs.suppression import LOGIT_RANGE, SuppressionModule
 
-BLOCK_LEVELS = FORMS['paper'].block_levels
+BLOCK_LEVELS = PAPER_FORM.block_levels
 EPSILON = 1e-5  # of torch's instance norm
 ALIGNMENT = 8  # strips begin at a multiple of so many rows
 FRUGAL_LEVELS = (0, 1)  # the finest scales, whose maps a frugal walk computes whenever they are read

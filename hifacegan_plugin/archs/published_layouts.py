@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.csr_form import FORMS
+from hifacegan_plugin.archs.csr_form import FAST_SCALES, PAPER_FORM, fast_form
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
@@ -83,8 +83,9 @@ def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read the options of a :class:`CSRGenerator` off its weights, in any known layout.
 
     Returns:
-        ``num_in_ch``, ``num_feat``, ``variant``, ``preset``, and what is marked beside the weights: ``norm: rms``,
-        ``global_residual``, and the ``halvings`` of a coarse phase of progressive training.
+        ``num_in_ch``, ``num_feat``, ``variant``, ``preset``, for ``fast`` also ``num_scales``, and what is marked
+        beside the weights: ``norm: rms``, ``global_residual``, and the ``halvings`` of a coarse phase of progressive
+        training.
 
     Raises:
         ValueError: if these are no weights of this network.
@@ -95,13 +96,19 @@ def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     output, guidance = (shapes.get(key, ()) for key in ('to_picture.weight', steering))
     if len(output) != 4 or len(guidance) != 4:
         raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
-    num_in_ch, num_feat = output[0], output[1] // FORMS[preset].block_widths[-1]
+    num_in_ch, form, options = output[0], PAPER_FORM, {}
+    if preset == 'fast':
+        num_scales = len({key.split('.')[1] for key in shapes if key.startswith('blocks.')})
+        if num_scales not in FAST_SCALES:
+            raise ValueError(f'these are weights of {num_scales} scales; CSRGenerator has one of {FAST_SCALES}')
+        form, options = fast_form(num_scales), {'num_scales': num_scales}
+    num_feat = output[1] // form.block_widths[-1]
     if guidance[1] != num_in_ch:
         variant = 'csr'
     else:
         variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
     marked = dict(MARKERS[key] for key in shapes if key in MARKERS)
-    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant, 'preset': preset} | marked
+    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant, 'preset': preset} | options | marked
 
 
 def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> str:

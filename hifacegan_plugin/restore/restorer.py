@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
-from hifacegan_plugin.archs.fast_csr import REACH
+from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE, fast_reach
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PRETRAINED, load_generator
@@ -19,7 +18,6 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 GIB = 1 << 30
 OVERLAP = 96  # pixels that tiles share
-LOCAL_OVERLAP = 2 * REACH + 32  # of a network that looks no further than REACH: the tiles give the exact result
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 # Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured for
@@ -60,6 +58,8 @@ class Restorer:
         self.dtype = dtype
         self.memory = memory
         self.num_feat, self.num_in_ch, self.local = generator.num_feat, generator.num_in_ch, generator.preset == 'fast'
+        if self.local:  # further than that from its end, a tile gives the exact result; rounded up to half a step
+            self._margin = -(-fast_reach(generator.num_scales) // (DOWNSCALE // 2)) * (DOWNSCALE // 2)
         self._ways: dict[str, Engine] = {self.engine: open_engine(self.engine, generator, dtype)}
         # Kept only where large pictures will ask for torch, because it takes as much memory again as the engine.
         self._generator = None if 'torch' in self._ways else generator
@@ -115,7 +115,7 @@ class Restorer:
         for name in names:
             if pictures[:, 0].size * self._bytes_per_pixel(name) <= self.memory:
                 return self._way(name)(pictures)
-        overlap, margin = (LOCAL_OVERLAP, REACH) if self.local else (OVERLAP, 0)
+        overlap, margin = (2 * self._margin + DOWNSCALE, self._margin) if self.local else (OVERLAP, 0)
         left = max(self.memory - 2 * pictures.nbytes, 0)  # beside the whole pictures before and after
         pixels = left // self._bytes_per_pixel(names[-1]) // len(pictures)
         size = max(int(pixels**0.5) // DOWNSCALE * DOWNSCALE, 2 * overlap)
