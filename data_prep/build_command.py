@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from pictures import MAX_PIXELS, list_pictures
+from pictures import MAX_PIXELS
 from resumable_build import BuildError, Summary, report_path
+
+from hifacegan_plugin.image_files import is_image_name, list_files
 
 
 def positive(text: str) -> int:
@@ -57,7 +59,9 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
         if not folder.is_dir():
             raise BuildError(f'-i {folder}: no such folder')
         if list_file is None:
-            names, others = list_pictures(folder)
+            files = list_files(folder, _fail)
+            names = [name for name in files if is_image_name(name)]
+            others = sorted(set(files) - set(names))
         else:
             # Some editors begin a file with a byte order mark.
             lines = list_file.read_text(encoding='utf-8-sig', errors='surrogateescape').split('\n')
@@ -73,6 +77,10 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
     if repeated:
         raise BuildError(f'{list_file} names {repeated[0]} more than once')
     return names
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def run_build(command: str, target: Path, work: Callable[[], Summary]) -> int:

@@ -1,4 +1,4 @@
-"""Finds, checks, decodes and encodes single pictures, for the scripts of this folder.
+"""Checks, decodes and encodes single pictures, for the scripts of this folder.
 
 Pictures are arrays as OpenCV gives them: uint8 or uint16, `(H, W)` grey or `(H, W, 3)` in BGR order.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import stat
 import warnings
 import zlib
@@ -18,10 +17,6 @@ import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-SUFFIXES = frozenset({
-    '.png', '.jpg', '.jpeg', '.jpe', '.webp', '.bmp', '.dib', '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.jp2', '.avif',
-    '.gif',
-})
 MAX_PIXELS = 100_000_000
 COPIED_FORMATS = ('PNG', 'JPEG', 'WEBP')
 
@@ -56,33 +51,6 @@ class Header(NamedTuple):
     def copyable(self) -> bool:
         """Whether its bytes may be stored as they are: every OpenCV reads them, and all readers see the same."""
         return self.upright and self.format in COPIED_FORMATS
-
-
-def list_pictures(folder: Path) -> tuple[list[str], list[str]]:
-    """List a folder and its sub-folders, links to folders included, hidden files and folders not.
-
-    Returns:
-        The pictures (files with one of `SUFFIXES`) and the other files: sorted names relative to `folder`, with `/`.
-
-    Raises:
-        OSError: The folder or a sub-folder is missing or cannot be read.
-    """
-    def fail(error: OSError) -> None:
-        raise error
-
-    pictures, others, seen = [], [], set()
-    for place, subfolders, files in os.walk(folder, onerror=fail, followlinks=True):
-        seen.add(os.path.realpath(place))
-        # A link to a folder above would be followed for ever.
-        subfolders[:] = [
-            name for name in subfolders
-            if not name.startswith('.') and os.path.realpath(Path(place, name)) not in seen
-        ]
-        for file in files:
-            if not file.startswith('.'):
-                name = Path(place, file).relative_to(folder).as_posix()
-                (pictures if Path(file).suffix.lower() in SUFFIXES else others).append(name)
-    return sorted(pictures), sorted(others)
 
 
 def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:

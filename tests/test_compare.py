@@ -21,6 +21,7 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_psnr
+from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from basicsr.utils.options import yaml_load
 from conftest import REPOSITORY
 from skimage import data
@@ -300,6 +301,34 @@ def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
     assert np.array_equal(truth, read_rgb(source / 'b.png'))
     restored = read_rgb(out / 'pictures/set/input/a.png')
     assert changed['a'] == pytest.approx(calculate_psnr(restored[..., ::-1], truth[..., ::-1], 0)) != mended['a']
+
+
+@pytest.mark.parametrize('backend', ['disk', 'lmdb'])
+def test_a_list_chooses_the_pairs_and_has_to_exist(tmp_path, backend, capsys):
+    """The figures are of the listed images, whatever else the roots hold; a list that is not there is an error."""
+    suffix = '.lmdb' if backend == 'lmdb' else ''
+    for side, noise in (('gt', 0), ('lq', 9)):
+        files = [tmp_path / side / f'{name}.png' for name in 'abc']
+        files[0].parent.mkdir()
+        for i, file in enumerate(files):
+            cv2.imwrite(str(file), data.coffee()[60 * i:60 * i + 70, 200:290] // 2 + noise * i)
+        if backend == 'lmdb':
+            make_lmdb_from_imgs(str(tmp_path / side), f'{tmp_path / side}.lmdb', [file.name for file in files],
+                                list('abc'))
+    (tmp_path / 'part.txt').write_text('c.png (70,90,3)\nb.png (70,90,3)\n')
+    pairs = {'type': 'PairedImageDataset', 'io_backend': {'type': backend},
+             **{f'dataroot_{side}': f'{tmp_path / side}{suffix}' for side in ('gt', 'lq')}}
+
+    def compare(list_file):
+        datasets = {'set': {**pairs, 'meta_info_file': str(tmp_path / list_file)}}
+        file = write_options(tmp_path, datasets, {'input': {'type': 'input'}})
+        return main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')])
+
+    assert compare('part.txt') == 0
+    values = rows_of(tmp_path / 'out')[0]['input']['values']['PSNR']
+    assert values == pytest.approx({'c': 20 * math.log10(255 / 18), 'b': 20 * math.log10(255 / 9)})
+    assert compare('nowhere.txt') == 2
+    assert f'meta_info_file: {tmp_path}/nowhere.txt does not exist' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('content', [b'', b'no picture'])

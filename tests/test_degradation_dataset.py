@@ -448,7 +448,7 @@ def test_bad_roots_are_named(folder, database, tmp_path):
         build(tmp_path / 'nowhere')
     with pytest.raises(FileNotFoundError, match=r'nowhere\.lmdb does not exist'):
         build(tmp_path / 'nowhere.lmdb')
-    with pytest.raises(ValueError, match=r'no pictures in .* looked for'):
+    with pytest.raises(ValueError, match=r'no images in .* looked for'):
         build(tmp_path)
     with pytest.raises(ValueError, match='is an LMDB; set io_backend'):
         build(database, io_backend={'type': 'disk'})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, count
@@ -22,6 +21,7 @@ from hifacegan_plugin.compare.folder import Folder, read_json, remove_pictures, 
 from hifacegan_plugin.data.degradations.registry import did_you_mean
 from hifacegan_plugin.data.pictures import Picture, find_pictures, read_picture
 from hifacegan_plugin.doctor.finding import in_words
+from hifacegan_plugin.image_files import list_files
 
 _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
                  'meta_info_file')
@@ -151,9 +151,13 @@ def _files_of(root: str) -> Iterator[Path]:
     for match in [path] if path.exists() else sorted(path.parent.glob(path.name)):
         if match.is_file():
             yield match
-        for parent, folders, names in os.walk(match, followlinks=True):
-            folders.sort()
-            yield from (file for name in sorted(names) if (file := Path(parent, name)).exists())  # no broken links
+        elif match.is_dir():
+            files = (match / name for name in list_files(match, _refuse))
+            yield from (file for file in files if file.exists())  # no broken links
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
@@ -181,8 +185,8 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
                          f'pictures. It takes: {", ".join(_PAIR_OPTIONS)}.')
     backend = (options.get('io_backend') or {'type': 'disk'})['type']
     template = options.get('filename_tmpl', '{}')
-    degraded = {_key(picture): picture for picture in find_pictures(options['dataroot_lq'], backend)}
-    truth = find_pictures(options['dataroot_gt'], backend, options.get('meta_info_file'))
+    degraded = {_key(image): image for image in find_pictures(options['dataroot_lq'], backend, option='dataroot_lq')}
+    truth = find_pictures(options['dataroot_gt'], backend, list_file=options.get('meta_info_file'))
     partners = {template.format(_key(picture)): picture for picture in truth}
     pairs = [(degraded[key], picture) for key, picture in partners.items() if key in degraded]
     problems = [f'{picture} has no degraded picture' for key, picture in partners.items() if key not in degraded]

@@ -148,7 +148,7 @@ def _match(pictures: list[Picture], dataroot: str | list[str] | None, backend: s
     """Find the depth map of every picture by its name."""
     if dataroot is None:
         return None
-    by_name = {depth_map.stem: depth_map for depth_map in find_pictures(dataroot, backend, 'dataroot_depth')}
+    by_name = {depth_map.stem: depth_map for depth_map in find_pictures(dataroot, backend, option='dataroot_depth')}
     for picture in pictures:
         if picture.stem not in by_name:
             raise ValueError(f'dataroot_depth has no depth map for {picture}')

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from basicsr.utils import FileClient
 
-SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+from hifacegan_plugin.image_files import SUFFIXES, is_image_name, list_files
+
 _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 
 
@@ -40,13 +41,13 @@ class Picture(NamedTuple):
 # ------------------------------------------------------------------------------------------------------- finding
 
 
-def find_pictures(dataroot: str | Sequence[str], backend: str, option: str = 'dataroot_gt',
+def find_pictures(dataroot: str | Sequence[str], backend: str, *, option: str = 'dataroot_gt',
                   list_file: str | None = None) -> list[Picture]:
     """List the pictures of one or more folders or LMDBs, sorted by name within each.
 
     Args:
         dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded.
-            Folders are searched recursively for files with one of :data:`SUFFIXES`; what is hidden is left out.
+            Folders are searched as :func:`~hifacegan_plugin.image_files.list_files` says.
         backend: ``disk`` or ``lmdb``.
         option: the option that ``dataroot`` comes from, for error messages.
         list_file: a text file that names the pictures to take, one a line, as paths below the root (the suffix may be
@@ -106,17 +107,14 @@ def _names_in_folder(folder: Path, option: str) -> list[str]:
         raise ValueError(f'{option}: {folder} is an LMDB; set io_backend: {{type: lmdb}}')
     if not folder.is_dir():
         raise ValueError(f'{option}: {folder} is no folder')
+
     def refuse(error: OSError) -> None:
         raise ValueError(f'{option}: {error.filename} cannot be read ({error.strerror})') from error
 
-    names = []
-    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]  # as create_lmdb.py leaves them out
-        names += [Path(parent, name).relative_to(folder).as_posix() for name in files
-                  if name.lower().endswith(SUFFIXES) and not name.startswith('.')]
+    names = [name for name in list_files(folder, refuse) if is_image_name(name)]
     if not names:
-        raise ValueError(f'{option}: no pictures in {folder}; looked for {", ".join(SUFFIXES)}, in sub-folders too')
-    return sorted(names)
+        raise ValueError(f'{option}: no images in {folder}; looked for {", ".join(SUFFIXES)}, in sub-folders too')
+    return names
 
 
 def _keys_of_lmdb(database: Path, option: str) -> list[str]:
@@ -144,7 +142,7 @@ def _choose(pictures: list[Picture], list_file: Path) -> list[Picture]:
     by_name: dict[str, Picture] = {}
     for picture in pictures:
         by_name.setdefault(picture.name, picture)
-        if Path(picture.name).suffix.lower() in SUFFIXES:
+        if is_image_name(picture.name):
             by_name.setdefault(_without_suffix(picture.name), picture)
     chosen = []
     for line in list_file.read_text(encoding='utf-8').splitlines():

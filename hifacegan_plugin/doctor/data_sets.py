@@ -68,7 +68,7 @@ def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
     """Give the databases that an option names; raise where what it names is not there."""
     if options['type'] == DegradationDataset.__name__:  # which takes lists and patterns
         list_file = options.get('meta_info_file') if key == 'dataroot_gt' else None
-        roots = {picture.root for picture in find_pictures(options[key], backend, key, list_file)}
+        roots = {picture.root for picture in find_pictures(options[key], backend, option=key, list_file=list_file)}
     elif Path(options[key]).exists():
         roots = {str(options[key])}
     else:

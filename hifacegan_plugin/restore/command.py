@@ -24,8 +24,9 @@ import torch.distributed as dist
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from hifacegan_plugin.image_files import SUFFIXES, is_image_name, list_files
 from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
-from hifacegan_plugin.restore.pictures import READABLE, WRITABLE, PictureError, read_picture, write_picture
+from hifacegan_plugin.restore.pictures import WRITABLE, PictureError, read_picture, write_picture
 from hifacegan_plugin.restore.restorer import GIB, Restorer
 from hifacegan_plugin.restore.video import VIDEOS, restore_video
 from hifacegan_plugin.weights import PRETRAINED, WeightsError
@@ -207,7 +208,7 @@ def find_files(pattern: str, output: Path) -> Found:
         files = [path for path in ([given] if given.exists() else _glob(given)) if not path.is_dir()]
         found = Found(Path(os.path.commonpath([path.parent for path in files])) if files else given, files, [], [])
     if not (found.files or found.failures):
-        raise PictureError(f'{pattern}: no picture or video there. Read are {", ".join(READABLE + VIDEOS)}.')
+        raise PictureError(f'{pattern}: no picture or video there. Read are {", ".join(SUFFIXES + VIDEOS)}.')
     return found
 
 
@@ -216,17 +217,12 @@ def _search(root: Path, output: Path) -> Found:
     such as half-written files and thumbnails.
     """
     found = Found(root, [], [], [])
-    searched = {output.resolve()}  # a link to a folder above would be followed for ever
 
     def fail(error: OSError) -> None:
         found.failures.append(Failure(Path(error.filename), f'cannot be searched ({error.strerror})'))
 
-    for place, folders, names in os.walk(root, onerror=fail, followlinks=True):
-        folder = Path(place)
-        searched.add(folder.resolve())
-        folders[:] = [name for name in folders if name[0] != '.' and (folder / name).resolve() not in searched]
-        for path in (folder / name for name in names if name[0] != '.'):
-            (found.files if path.suffix.lower() in READABLE + VIDEOS else found.others).append(path)
+    for name in list_files(root, fail, leave_out=[output]):
+        (found.files if is_image_name(name) or name.lower().endswith(VIDEOS) else found.others).append(root / name)
     return found
 
 

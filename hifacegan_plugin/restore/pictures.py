@@ -17,10 +17,6 @@ from hifacegan_plugin.atomic import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-READABLE = (
-    '.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.webp', '.bmp', '.tif', '.tiff', '.gif', '.ppm', '.pgm',
-    *{'.avif'}.intersection(Image.registered_extensions()),  # which Pillow reads from 11.3 on
-)  # fmt: skip
 WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 HOLDS_16_BITS = ('.png', '.tif', '.tiff')
 HOLDS_ALPHA = ('.png', '.webp', '.tif', '.tiff')

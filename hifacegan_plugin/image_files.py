@@ -1,0 +1,75 @@
+"""Finding image files: the one walk of folders and the one list of suffixes, for all that reads a folder of images."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from PIL import features
+
+# Formats that OpenCV and Pillow both decode; some only where the installed Pillow was built with their codecs.
+SUFFIXES = (
+    '.bmp', '.dib', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tif', '.tiff',
+    '.webp',
+    *(('.avif',) if features.check('avif') else ()),
+    *(('.j2k', '.jp2') if features.check('jpg_2000') else ()),
+)  # fmt: skip
+
+
+def is_image_name(name: str | os.PathLike[str]) -> bool:
+    """Return whether a file name ends as those of images do, in upper or lower case."""
+    return os.fspath(name).lower().endswith(SUFFIXES)
+
+
+def list_files(
+    folder: str | os.PathLike[str],
+    on_error: Callable[[OSError], None],
+    leave_out: Iterable[str | os.PathLike[str]] = (),
+) -> list[str]:
+    """List the files of a folder and of those below it, links to folders included, hidden files and folders not.
+
+    Every folder is listed once, however many links lead to it: under its own name where it lies in ``folder``, else
+    under that of the first link. So links that lead in a circle end, and no file is found twice.
+
+    Args:
+        folder: where to begin.
+        on_error: called for every folder that cannot be listed; the walk goes on unless it raises.
+        leave_out: folders below ``folder`` that are not listed, nor those below them.
+
+    Returns:
+        Sorted paths relative to ``folder``, with ``/``. What they name need not be there (a broken link), nor be a
+        regular file (a pipe).
+    """
+    listed = {Path(path).resolve() for path in leave_out}
+    waiting, files = deque(['']), []
+    while waiting:
+        below = waiting.popleft()
+        place = Path(folder, below)
+        real = place.resolve()
+        if below and real in listed:
+            continue
+        listed.add(real)
+        try:
+            entries = _visible_entries(place)
+        except OSError as error:
+            on_error(error)
+            continue
+        folders, links, others = [], [], []
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                kind = folders
+            else:
+                kind = links if entry.is_symlink() and Path(entry.path).is_dir() else others
+            kind.append(f'{below}/{entry.name}' if below else entry.name)
+        waiting.extendleft(reversed(folders))
+        waiting.extend(links)  # after all that has a name of its own
+        files += others
+    return sorted(files)
+
+
+def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder, sorted by name, without hidden ones."""
+    with os.scandir(str(folder)) as entries:
+        return sorted((entry for entry in entries if not entry.name.startswith('.')), key=lambda entry: entry.name)
