@@ -231,6 +231,107 @@ def test_a_training_that_is_extended_learns_at_the_rates_of_its_options(options)
     assert extended.get_current_learning_rate() == pytest.approx([5e-3 * (12 - 6) / (12 - 2)])
 
 
+SCHEDULES = {
+    'linear': ({'type': 'LinearDecayLR', 'start_iter': 2, 'end_iter': 6},
+               {'type': 'LinearDecayLR', 'start_iter': 4, 'end_iter': 12}),
+    'steps': ({'type': 'MultiStepLR', 'milestones': [100], 'gamma': 0.5},
+              {'type': 'MultiStepLR', 'milestones': [2, 8], 'gamma': 0.1}),
+    'cosine': ({'type': 'CosineAnnealingRestartLR', 'periods': [6], 'restart_weights': [1], 'eta_min': 1e-7},
+               {'type': 'CosineAnnealingRestartLR', 'periods': [5, 8], 'restart_weights': [1, 0.5], 'eta_min': 1e-6}),
+}
+
+
+def rates(model, iterations: range) -> list[float]:
+    """The generator's rate at each iteration of a training that learns nothing."""
+    seen = []
+    for iteration in iterations:
+        for optimizer in model.optimizers:
+            optimizer.step()
+        model.update_learning_rate(iteration, model.opt['train'].get('warmup_iter', -1))
+        seen += model.get_current_learning_rate()
+    return seen
+
+
+@pytest.mark.parametrize('warmup', [-1, 8], ids=['', 'warmup'])
+@pytest.mark.parametrize(('before', 'now'), SCHEDULES.values(), ids=SCHEDULES)
+def test_a_resumed_training_learns_at_the_rates_of_its_options_from_the_start(before, now, warmup, options):
+    options['train']['scheduler'] = before
+    model = train(built(options), range(1, 6))
+    model.save(0, 5)
+    options['train'] |= {'scheduler': now, 'warmup_iter': warmup, 'total_iter': 12}
+    options['train']['optim_g']['lr'] = 5e-4
+    resumed = built(options)
+    resumed.resume_training(torch.load(f'{options["path"]["training_states"]}/5.state'))
+    assert rates(resumed, range(6, 13)) == rates(built(options), range(1, 13))[5:]
+
+
+def test_a_resumed_optimiser_has_the_options_of_now_and_the_moments_of_before(options, caplog):
+    model = train(built(options), range(1, 4))
+    model.save(0, 3)
+    options['train']['optim_g'] |= {'betas': [0.5, 0.7], 'weight_decay': 0.1}
+    resumed = built(options)
+    with caplog.at_level(logging.INFO):
+        resumed.resume_training(torch.load(f'{options["path"]["training_states"]}/3.state'))
+    group = resumed.optimizer_g.param_groups[0]
+    assert (group['betas'], group['weight_decay']) == ((0.5, 0.7), 0.1)
+    assert 'train: optim_g: weight_decay is 0.1 from here on, it was 0' in caplog.text
+    pairs = zip(model.optimizer_g.state.values(), resumed.optimizer_g.state.values(), strict=True)
+    assert all(torch.equal(before[key], now[key]) for before, now in pairs for key in ('step', 'exp_avg', 'exp_avg_sq'))
+    train(resumed, range(4, 6))
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'gan_opt': None, 'feature_matching_opt': None}, '2 optimisers, the options ask for 1: .*gan_opt was taken out'),
+    ({'optim_g': {'type': 'RMSprop', 'lr': 1e-3}}, 'optim_g: RMSprop .* needs square_avg'),
+    ({'optim_d': {'type': 'Adam', 'lr': 1e-3, 'amsgrad': True}}, 'optim_d: Adam .* needs max_exp_avg_sq'),
+    ({'lr_factors': {'blocks.2': 0.1}}, 'lr_factors: .* parts the parameters otherwise than'),
+    ({'lr_factors': {'blocks.1': 0}}, 'lr_factors: .* parts the parameters otherwise than'),
+])
+def test_what_a_resumed_training_cannot_follow_is_refused(changes, message, options):
+    options['train']['lr_factors'] = {'blocks.1': 0.1}
+    train(built(options), range(1, 2)).save(0, 1)
+    options['train'] |= changes
+    resumed = built(options)
+    with pytest.raises(ValueError, match=f'{message}.*begin anew from its weights'):
+        resumed.resume_training(torch.load(f'{options["path"]["training_states"]}/1.state'))
+
+
+def test_the_factors_of_the_same_parts_may_change(options):
+    options['train']['lr_factors'] = {'blocks.1': 0.1}
+    train(built(options), range(1, 2)).save(0, 1)
+    options['train']['lr_factors'] = {'blocks.1': 0.5}
+    resumed = built(options)
+    resumed.resume_training(torch.load(f'{options["path"]["training_states"]}/1.state'))
+    assert sorted(group['lr'] for group in resumed.optimizer_g.param_groups) == pytest.approx([5e-4, 1e-3])
+
+
+def test_the_end_of_a_training_is_a_checkpoint(options):
+    model = train(built(options), range(1, 4))
+    model.save(0, 2)
+    model.save(-1, -1)
+    states = Path(options['path']['training_states'])
+    assert torch.load(states / '3.state')['iter'] == 3
+    last, latest = (torch.load(Path(options['path']['models']) / f'net_g_{label}.pth') for label in (3, 'latest'))
+    assert all(torch.equal(last['params_ema'][key], value) for key, value in latest['params_ema'].items())
+    written = (states / '3.state').stat().st_mtime_ns
+    resumed = built(options)
+    resumed.resume_training(torch.load(states / '3.state'))
+    resumed.save(-1, -1)  # a training that is at its end has nothing to add
+    assert (states / '3.state').stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(('scheduler', 'message'), [
+    ({'type': 'StepLR'}, "scheduler: 'StepLR' is not one of LinearDecayLR, MultiStepLR"),
+    ({'type': 'MultiStepLR', 'milestone': [5]}, "scheduler: MultiStepLR: .*unexpected keyword argument 'milestone'"),
+    ({'type': 'CosineAnnealingRestartLR', 'periods': [4, 4]}, 'periods and restart_weights should have the same'),
+    ({'type': 'CosineAnnealingRestartLR', 'periods': [8]}, r'\[8\] end after 8 iterations, but total_iter is 10'),
+])
+def test_schedules_that_cannot_work_are_refused(scheduler, message, options):
+    options['train'] |= {'scheduler': scheduler, 'total_iter': 10}
+    with pytest.raises(ValueError, match=message):
+        build_model(options)
+
+
 def test_a_checkpoint_holds_the_options_that_rebuild_its_network(options):
     built(options).save(0, -1)
     content = torch.load(Path(options['path']['models']) / 'net_g_latest.pth')

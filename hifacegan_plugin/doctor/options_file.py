@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
-from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils.options import yaml_load
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
@@ -19,7 +18,7 @@ from hifacegan_plugin.doctor.finding import Finding
 from hifacegan_plugin.metrics.fid import inception_features
 from hifacegan_plugin.metrics.measure import FID, HOST_KEYS
 from hifacegan_plugin.models import HiFaceGANCSRModel
-from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
+from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
 from hifacegan_plugin.models.option_checks import TRAIN_OPTIONS
 
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
@@ -46,11 +45,6 @@ NUMBERS = {
 EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # without a point or a sign, YAML takes it for text
 
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # as the host knows them
-SCHEDULERS = {
-    'MultiStepLR': MultiStepRestartLR,
-    'MultiStepRestartLR': MultiStepRestartLR,
-    'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
-}
 
 
 class Named(NamedTuple):
@@ -203,9 +197,9 @@ def all_named(opt: dict[str, Any]) -> Iterator[Named]:
     for phase, options in opt['datasets'].items():
         yield Named(f'datasets: {phase}', options, dict(iter(DATASET_REGISTRY)), None)
     train = opt.get('train', {})
-    schedulers = SCHEDULERS
-    if opt['model_type'] == HiFaceGANCSRModel.__name__:
-        schedulers = schedulers | {LinearDecayLR.__name__: LinearDecayLR}
+    schedulers = dict(SCHEDULERS)
+    if opt['model_type'] != HiFaceGANCSRModel.__name__:
+        del schedulers[LinearDecayLR.__name__]  # the host's models do not know it
     for key, options in train.items():
         if key.endswith('_opt') and options:
             yield Named(f'train: {key}', options, dict(iter(LOSS_REGISTRY)))

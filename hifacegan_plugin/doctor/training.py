@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import shutil
 import sys
 import tempfile
@@ -173,7 +174,7 @@ def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Finding]:
     folder = Path(opt['path']['experiments_root']).resolve()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free
-    saved = max(1, int(opt['train']['total_iter'] / opt['logger']['save_checkpoint_freq']))
+    saved = math.ceil(opt['train']['total_iter'] / opt['logger']['save_checkpoint_freq'])  # the last one at the end
     kept = min(saved, opt['train'].get('keep_last') or saved)
     what = f'{there} has {free / 1e9:,.1f} GB free; {{}} checkpoints take about {{:,.1f}} GB.'
     if free < FREE_FOR * checkpoint:

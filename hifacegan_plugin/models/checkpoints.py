@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -22,8 +23,9 @@ from hifacegan_plugin.models.checkpoint_files import (
     prune_checkpoints,
     write_checkpoint,
 )
-from hifacegan_plugin.models.fine_tuning import fitting_weights
+from hifacegan_plugin.models.fine_tuning import fitting_weights, read_lr_factors
 from hifacegan_plugin.models.lost_process import explain_lost_process
+from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
 from hifacegan_plugin.random_state import random_state
 from hifacegan_plugin.weights import read_weights
 
@@ -33,18 +35,22 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 class Checkpoints(SRModel):
     """What the host's loops call to save, to load and to resume."""
 
-    written_at: int | None = None  # iteration of the newest checkpoint of this process
+    iteration: int | None = None  # the last one that was trained, in this process or before it was resumed
+    written_at: int | None = None  # iteration of the newest checkpoint
 
     @explain_lost_process
     def save(self, epoch: int, current_iter: int) -> None:
         """Write the networks, then the training state that makes them a checkpoint to resume from.
 
         If the disk is full, training goes on and the previous checkpoint stays. Weights that are not finite are not
-        written: nobody could go on from them.
+        written: nobody could go on from them. The last weights of the training (iteration -1) are also written as a
+        checkpoint, so that a training that is extended goes on from them.
 
         Raises:
-            OSError: the last weights of the training (iteration -1) cannot be written.
+            OSError: the last weights of the training cannot be written.
         """
+        if current_iter == -1 and self.iteration is not None:
+            self.save(host.current_epoch(), self.iteration)
         self.random_states = self.of_all_processes(random_state())
         if self.opt['rank'] > 0 or current_iter == self.written_at:
             return
@@ -72,7 +78,8 @@ class Checkpoints(SRModel):
                 ) from error
             logger.error(f'No checkpoint at iteration {current_iter}: {error}. Training goes on.')
         else:
-            self.written_at = current_iter if current_iter != -1 else None
+            if current_iter != -1:
+                self.written_at = current_iter
             prune_checkpoints(
                 *folders, self.opt['train'].get('keep_last', 0), {current_iter, *self._best_iterations()}
             )
@@ -145,8 +152,19 @@ class Checkpoints(SRModel):
         write_checkpoint(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on where the checkpoint was written; the networks were loaded when they were built."""
-        super().resume_training(resume_state)
+        """Go on where the checkpoint was written; the networks were loaded when they were built.
+
+        Learning rates, betas and all else that is set in the options is that of the options now.
+
+        Raises:
+            ValueError: the options ask for optimisers that the state is not of.
+        """
+        if 'options' in resume_state:  # as this class writes them
+            before = read_lr_factors(resume_state['options']['train'])
+            check_lr_factors(self.get_bare_model(self.net_g), before, self.lr_factors)
+        resume_optimizers(self.optimizers, resume_state['optimizers'])
+        self.iteration = self.written_at = resume_state['iter']
+        self._take_schedules_to(self.iteration)
         if resume_state.get('scaler'):  # empty where it was written without fp16
             self.scaler.load_state_dict(resume_state['scaler'])
         best = self._read_best_figures()
@@ -154,6 +172,14 @@ class Checkpoints(SRModel):
             best = resume_state.get('best_metric_results')  # those in the file belong to another course of the training
         if best:
             self.best_metric_results = best
+
+    def _take_schedules_to(self, iteration: int) -> None:
+        """Set the learning rates of an iteration of a training that has had these options from the start."""
+        warmup = self.opt['train'].get('warmup_iter', -1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler.step\(\)`')  # before an optimiser's step
+            for earlier in range(1, iteration + 1):
+                self.update_learning_rate(earlier, warmup)
 
     def save_best_figures(self) -> None:
         """Write the best figures so far beside the checkpoints: the host validates after it has saved."""

@@ -27,7 +27,7 @@ from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
 from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups, read_lr_factors
 from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, factor_at
 from hifacegan_plugin.models.lost_process import explain_lost_process
-from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
+from hifacegan_plugin.models.lr_scheduler import build_scheduler
 from hifacegan_plugin.models.moving_average import move_average
 from hifacegan_plugin.models.option_checks import check_keep_best, check_network_options, choose, number
 from hifacegan_plugin.models.progress import Progress
@@ -162,12 +162,12 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             self.optimizers.append(optimizer)
 
     def setup_schedulers(self) -> None:
-        """Build the schedules: ``LinearDecayLR``, or one of the host's."""
-        options = dict(self.opt['train']['scheduler'])
-        if options.pop('type') == 'LinearDecayLR':
-            self.schedulers = [LinearDecayLR(optimizer, **options) for optimizer in self.optimizers]
-        else:
-            super().setup_schedulers()
+        """Build the schedule of each optimiser's learning rates."""
+        train_opt = self.opt['train']
+        self.schedulers = [
+            build_scheduler(optimizer, train_opt['scheduler'], int(train_opt.get('total_iter', 0)))
+            for optimizer in self.optimizers
+        ]
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)``, in [0, 1] or uint8, which is scaled."""
@@ -187,6 +187,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``, or many in a row were not.
             SystemExit: SIGTERM came; a checkpoint was written.
         """
+        self.iteration = current_iter
         update = (current_iter - 1) // self.accumulate_iters + 1
         is_last = current_iter % self.accumulate_iters == 0
         updates_g = update % self.net_d_iters == 0 and update > self.net_d_init_iters

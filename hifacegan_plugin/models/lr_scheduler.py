@@ -1,13 +1,12 @@
-"""Learning rate schedules that the host lacks."""
+"""Learning rate schedules: the one that the host lacks, and the choice of one by the options."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-
-FROM_OPTIONS = ('start_iter', 'end_iter', 'base_lrs')
 
 
 class LinearDecayLR(LRScheduler):
@@ -33,11 +32,41 @@ class LinearDecayLR(LRScheduler):
         self.end_iter = end_iter
         super().__init__(optimizer, last_epoch)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the state was taken, with the rates that the options say now: a training may be extended."""
-        super().load_state_dict({key: value for key, value in state_dict.items() if key not in FROM_OPTIONS})
-
     def get_lr(self) -> list[float]:
         """Give the rate of each parameter group at the current iteration."""
         left = (self.end_iter - self.last_epoch) / (self.end_iter - self.start_iter)
         return [rate * min(1.0, max(0.0, left)) for rate in self.base_lrs]
+
+
+SCHEDULERS = {
+    'LinearDecayLR': LinearDecayLR,
+    'MultiStepLR': MultiStepRestartLR,
+    'MultiStepRestartLR': MultiStepRestartLR,
+    'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
+}
+
+
+def build_scheduler(optimizer: Optimizer, options: dict[str, Any], total_iter: int) -> LRScheduler:
+    """Build the schedule that ``train: scheduler`` describes.
+
+    Args:
+        optimizer: whose rates follow the schedule.
+        options: ``type`` and the arguments of that class.
+        total_iter: iterations of the training.
+
+    Raises:
+        ValueError: the type is unknown, its arguments do not fit, or the schedule ends before the training.
+    """
+    kind, arguments = options['type'], {key: value for key, value in options.items() if key != 'type'}
+    if kind not in SCHEDULERS:
+        raise ValueError(f'train: scheduler: {kind!r} is not one of {", ".join(SCHEDULERS)}.')
+    try:
+        scheduler = SCHEDULERS[kind](optimizer, **arguments)
+    except (TypeError, AssertionError) as error:  # how the host refuses arguments
+        raise ValueError(f'train: scheduler: {kind}: {error}.') from error
+    if isinstance(scheduler, CosineAnnealingRestartLR) and sum(scheduler.periods) < total_iter - 1:
+        raise ValueError(
+            f'train: scheduler: periods: {scheduler.periods} end after {sum(scheduler.periods):,} iterations, but '
+            f'total_iter is {total_iter:,}: add or lengthen periods.'
+        )
+    return scheduler

@@ -1,0 +1,80 @@
+"""Optimisers that go on from a training state with the options of now."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from hifacegan_plugin.models.fine_tuning import factor_of
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+NOT_OPTIONS = ('params', 'lr')  # of a parameter group; ``lr`` is the scheduled rate, ``initial_lr`` that of the options
+BEGIN_ANEW = 'or begin anew from its weights (path: pretrain_network_g, without resume_state).'
+
+
+def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]]) -> None:
+    """Take over what optimisers remember of each parameter; their options stay, and what differs is logged.
+
+    Args:
+        optimizers: as the options ask for, of the generator and, with ``gan_opt``, of the discriminator.
+        states: their states in the training that is resumed.
+
+    Raises:
+        ValueError: the states are of other optimisers or other groups of parameters; says which options these go by.
+    """
+    if len(states) != len(optimizers):
+        raise ValueError(
+            f'The state that is resumed has {len(states)} optimisers, the options ask for {len(optimizers)}: train: '
+            f'gan_opt was {"added" if len(optimizers) > len(states) else "taken out"} since. Undo that, {BEGIN_ANEW}'
+        )
+    for section, optimizer, state in zip(('optim_g', 'optim_d'), optimizers, states):
+        groups = optimizer.state_dict()['param_groups']
+        if [len(group['params']) for group in groups] != [len(group['params']) for group in state['param_groups']]:
+            raise ValueError(f'train: {section}: the state that is resumed is of other parameters. Take its network '
+                             f'and its lr_factors, {BEGIN_ANEW}')
+        missing = {name for of_parameter in state['state'].values() if of_parameter
+                   for name in _remembered(optimizer) - set(of_parameter)}
+        if missing:
+            raise ValueError(
+                f'train: {section}: {type(optimizer).__name__} with these options needs {", ".join(sorted(missing))} '
+                f'of each parameter, which the state that is resumed does not have. Take its optimiser, {BEGIN_ANEW}'
+            )
+        optimizer.load_state_dict({'state': state['state'], 'param_groups': groups})
+        _log_what_differs(section, groups, state['param_groups'])
+
+
+def check_lr_factors(network: nn.Module, then: dict[str, float], now: dict[str, float]) -> None:
+    """Refuse ``train: lr_factors`` that part the parameters otherwise than in the training that is resumed.
+
+    Raises:
+        ValueError: they do; other factors of the same parts are taken.
+    """
+    pairs = {(factor_of(name, then), factor_of(name, now)) for name, _ in network.named_parameters()}
+    alike = len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
+    if not alike or any((first == 0) != (second == 0) for first, second in pairs):
+        raise ValueError(f'train: lr_factors: {now} parts the parameters otherwise than {then}, which the state that '
+                         f'is resumed was trained with. Change no more than the factors, {BEGIN_ANEW}')
+
+
+def _remembered(optimizer: Optimizer) -> set[str]:
+    """Name what an optimiser with these options remembers of a parameter after a step."""
+    options = {key: value for key, value in optimizer.param_groups[0].items() if key != 'params'}
+    parameter = nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    twin = type(optimizer)([{**options, 'params': [parameter]}], lr=options['lr'])
+    twin.step()
+    return set(twin.state[parameter])
+
+
+def _log_what_differs(section: str, groups: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
+    """Say which options of an optimiser are others now."""
+    for now, then in zip(groups, before):
+        for key, value in now.items():
+            if key not in NOT_OPTIONS and key in then and then[key] != value:
+                name = key.removeprefix('initial_')
+                logger.info(f'train: {section}: {name} is {value} from here on, it was {then[key]}.')
