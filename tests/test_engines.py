@@ -89,7 +89,9 @@ def test_engines_run_the_fast_form(lively_generator, name, dtype, tolerance):
 
 
 @pytest.mark.heavy
-def test_compiled_engine_agrees_with_torch(generator):
+@pytest.mark.parametrize('preset', ['paper', 'fast'])
+def test_compiled_engine_agrees_with_torch(lively_generator, preset):
+    generator = lively_generator(preset=preset).eval()
     pictures = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         expected = generator(pictures).numpy()

@@ -1,5 +1,7 @@
 """The generator in its form for small budgets."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from torch import nn
 
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.archs.csr_form import fast_reach
+from hifacegan_plugin.archs.fast_csr import BorderConv2d, continue_border
 from hifacegan_plugin.archs.published_layouts import read_generator_options
 
 
@@ -44,6 +47,31 @@ def test_borders_are_continued_as_they_are(lively_generator):
     with torch.no_grad():
         out = network(torch.full((1, 3, 96, 128), 0.7))
     torch.testing.assert_close(out, out[..., 40:41, 40:41].expand_as(out), atol=1e-5, rtol=0)
+
+
+def test_border_is_the_same_by_the_means_of_a_compiler(monkeypatch):
+    x = torch.rand(2, 5, 6, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
+    steering = torch.rand(2, 5, 8, 9)
+    expected = F.pad(x, (1, 1, 1, 1), mode='replicate')
+    (gradient,) = torch.autograd.grad((expected * steering).sum(), x)
+    for compiling in (False, True):
+        monkeypatch.setattr(torch.compiler, 'is_compiling', lambda answer=compiling: answer)
+        out = continue_border(x)
+        assert torch.equal(out, expected)
+        assert out.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(torch.autograd.grad((out * steering).sum(), x)[0], gradient)
+
+
+@pytest.mark.skipif(shutil.which('c++') is None, reason="torch's compiler needs a C++ compiler")
+def test_gradient_passes_a_compiled_border():
+    conv = BorderConv2d(2, 3)
+    gradients = []
+    for network in (conv, torch.compile(conv)):  # by the default backend: only that one checks memory layouts
+        x = torch.linspace(-1, 1, 2 * 2 * 5 * 6).view(2, 2, 5, 6).contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+        network(x).square().sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
 
 
 def test_unguided_pooling_is_an_average(lively_generator):

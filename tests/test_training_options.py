@@ -69,7 +69,9 @@ def test_compiling_and_checkpointing_exclude_each_other(options):
 
 
 @pytest.mark.heavy
-def test_the_default_compiler_gives_the_same_update(options):
+@pytest.mark.parametrize('preset', ['paper', 'fast'])
+def test_the_default_compiler_gives_the_same_update(options, preset):
+    options['network_g']['preset'] = preset
     plain, compiled = after_one_iteration(options), after_one_iteration(options, compile=True)
     assert compiled.get_current_log() == pytest.approx(plain.get_current_log(), rel=1e-3)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, FAST_SCALES, MIN_SIZE, PAPER_FORM, fast_form
-from hifacegan_plugin.archs.fast_csr import FastPyramid, FastReplenishmentBlock, conv3x3, starting_at_zero
+from hifacegan_plugin.archs.fast_csr import BorderConv2d, FastPyramid, FastReplenishmentBlock, starting_at_zero
 from hifacegan_plugin.archs.published_layouts import MARKERS, describe_mismatch, to_plugin_layout, without_markers
 from hifacegan_plugin.archs.replenishment import NORMS, ReplenishmentBlock, activation
 from hifacegan_plugin.archs.suppression import SuppressionPyramid
@@ -118,12 +118,12 @@ class CSRGenerator(nn.Module):
 
     def _build_fast_form(self, level_widths: list[int], block_widths: list[int]) -> None:
         self.suppression = FastPyramid(self.num_in_ch, level_widths)
-        self.start = conv3x3(self.num_in_ch, block_widths[0])
+        self.start = BorderConv2d(self.num_in_ch, block_widths[0])
         self.blocks = nn.ModuleList(
             FastReplenishmentBlock(fin, fout, level_widths[level])
             for fin, fout, level in zip([block_widths[0], *block_widths], block_widths, self.form.block_levels)
         )
-        self.to_picture = starting_at_zero(conv3x3(block_widths[-1], self.num_in_ch))
+        self.to_picture = starting_at_zero(BorderConv2d(block_widths[-1], self.num_in_ch))
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore ``x``.

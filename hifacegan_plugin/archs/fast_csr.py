@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.replenishment import activation
@@ -23,7 +24,7 @@ class FastPyramid(nn.Module):
     def __init__(self, num_in_ch: int, widths: list[int]) -> None:
         super().__init__()
         # The full size gets a residual pair before it guides anything: there is where most of the detail is.
-        self.head = nn.Sequential(conv3x3(num_in_ch, widths[0]), ResidualConvs(widths[0]))
+        self.head = nn.Sequential(BorderConv2d(num_in_ch, widths[0]), ResidualConvs(widths[0]))
         self.levels = nn.ModuleList(FastSuppressionModule(fin, fout) for fin, fout in pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -40,8 +41,8 @@ class FastSuppressionModule(nn.Module):
     def __init__(self, fin: int, fout: int) -> None:
         super().__init__()
         # Logits of zero make it an average at first.
-        self.pool = LocalImportancePool(logit_conv=starting_at_zero(conv3x3(fin, fin)), logit_norm=nn.Identity())
-        self.conv = conv3x3(fin, fout)
+        self.pool = LocalImportancePool(logit_conv=starting_at_zero(BorderConv2d(fin, fin)), logit_norm=nn.Identity())
+        self.conv = BorderConv2d(fin, fout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, fin, H, W)`` to ``(N, fout, H/2, W/2)``."""
@@ -78,21 +79,37 @@ class ResidualConvs(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv_0 = conv3x3(channels, channels)
-        self.conv_1 = starting_at_zero(conv3x3(channels, channels))
+        self.conv_0 = BorderConv2d(channels, channels)
+        self.conv_1 = starting_at_zero(BorderConv2d(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, channels, H, W)`` to the same shape."""
         return x + self.conv_1(activation(self.conv_0(x)))
 
 
-def conv3x3(fin: int, fout: int) -> nn.Conv2d:
-    """Make a convolution that continues a picture by its border.
+class BorderConv2d(nn.Conv2d):
+    """A 3x3 convolution that continues an image by its border.
 
-    Zeros there are a sign of the border that crops of 64 pixels show everywhere and pictures hardly anywhere: trained
-    with them, a network is off in brightness and colour inside a picture.
+    Zeros there are a sign of the border that crops of 64 pixels show everywhere and images hardly anywhere: trained
+    with them, a network is off in brightness and colour inside an image.
     """
-    return nn.Conv2d(fin, fout, 3, padding=1, padding_mode='replicate')
+
+    def __init__(self, fin: int, fout: int) -> None:
+        super().__init__(fin, fout, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, fin, H, W)`` to ``(N, fout, H, W)``."""
+        return F.conv2d(continue_border(x), self.weight, self.bias)
+
+
+def continue_border(x: Tensor) -> Tensor:
+    """Repeat the border of ``(N, C, H, W)`` once on every side: ``(N, C, H + 2, W + 2)``, in the same memory layout."""
+    if torch.compiler.is_compiling():
+        # torch's compiler takes the gradient of the padding below to be contiguous where it is channels-last, and
+        # fails. It fuses these into their neighbours; run as they are, their gradient takes eight times as long.
+        x = torch.cat([x[..., :1], x, x[..., -1:]], 3)
+        return torch.cat([x[..., :1, :], x, x[..., -1:, :]], 2)
+    return F.pad(x, (1, 1, 1, 1), mode='replicate')
 
 
 def starting_at_zero(conv: nn.Conv2d) -> nn.Conv2d:
