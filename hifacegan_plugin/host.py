@@ -69,6 +69,7 @@ def register() -> None:
 def accommodate() -> None:
     """Apply every accommodation whose defect bites here; those already applied are left alone."""
     read_lists_of_roots()
+    share_databases()
     tell_datasets_the_draw()
     resume_within_the_epoch()
     train_to_the_last_iteration()
@@ -121,6 +122,26 @@ def read_lists_of_roots() -> None:
         options.osp = ModuleType('path_of_options')
         options.osp.__dict__.update(vars(os.path))
     _replace(options.osp, 'expanduser', of_each)
+
+
+def share_databases() -> None:
+    """Let data sets share an LMDB; each of the host's opens it for itself, which LMDB refuses the second of a process.
+
+    Of two validation sets with the same images none but the first could be read.
+    """
+    from basicsr.utils.file_client import LmdbBackend
+
+    from hifacegan_plugin.data.databases import Database
+
+    def through_one_handle(init: Callable) -> Callable:
+        def call(self: LmdbBackend, db_paths: str | list[str], client_keys: str | list[str] = 'default',
+                 **options: Any) -> None:
+            paths, keys = ([value] if isinstance(value, str) else value for value in (db_paths, client_keys))
+            self._client = {key: Database(path, **options) for key, path in zip(keys, paths, strict=True)}
+
+        return call
+
+    _replace(LmdbBackend, '__init__', through_one_handle)
 
 
 def tell_datasets_the_draw() -> None:

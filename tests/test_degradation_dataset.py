@@ -19,7 +19,7 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 import hifacegan_plugin  # noqa: F401  registers the data set
-from hifacegan_plugin.data import pictures
+from hifacegan_plugin.data import databases, pictures
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
 
 NAMES = ('astronaut', 'chelsea', 'coffee')
@@ -266,7 +266,7 @@ def test_a_database_is_opened_once_in_each_process_and_never_shared_across_a_for
     def read(queue):
         queue.put(([crc(item) for item in val], opened_in))
 
-    pictures._lmdb_clients.clear()
+    databases._handles.clear()
     monkeypatch.setattr(lmdb, 'open', open_and_tell)
     train, val = build(database, gt_size=32), build(database, phase='val')
     expected = [crc(item) for item in val]
@@ -279,6 +279,30 @@ def test_a_database_is_opened_once_in_each_process_and_never_shared_across_a_for
     assert process.exitcode == 0
     assert queue.get() == (expected, [os.getpid(), process.pid])
     assert expected == [crc(item) for item in val] and opened_in == [os.getpid()]
+
+
+@pytest.mark.parametrize('first', ['PairedImageDataset', 'DegradationDataset'])
+def test_data_sets_of_the_host_and_ours_share_a_database_and_outlive_a_fork(database, tmp_path, first):
+    """Each reads what it reads alone from files, in either order, here and in data workers that are forked later."""
+    shutil.copytree(database, link := tmp_path / 'lq.lmdb')
+    options = {'phase': 'val', 'name': 'v', 'scale': 1, 'dataroot_gt': str(database), 'io_backend': {'type': 'lmdb'}}
+    of_host = {**options, 'type': 'PairedImageDataset', 'dataroot_lq': str(link)}
+    swapped = {**of_host, 'dataroot_gt': str(link), 'dataroot_lq': str(database)}
+    ours = {**options, 'type': 'DegradationDataset', 'degradation': 'noise'}
+    all_options = [of_host, swapped, ours] if first == of_host['type'] else [ours, swapped, of_host]
+    sets = [build_dataset(options) for options in all_options]
+    expected = list(map(picture, NAMES))
+    for dataset in sets:
+        assert len(dataset) == len(expected)
+        assert all(np.array_equal(_to_image(dataset[i]['gt']), image) for i, image in enumerate(expected))
+    for dataset in sets:
+        loader = torch.utils.data.DataLoader(dataset, num_workers=1, multiprocessing_context='fork')
+        for item, image in zip(loader, expected, strict=True):
+            assert np.array_equal(_to_image(item['gt'][0]), image)
+
+
+def _to_image(tensor):
+    return (tensor * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def test_several_roots_a_pattern_and_sub_folders(folder, tmp_path):

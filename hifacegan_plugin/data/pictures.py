@@ -1,4 +1,4 @@
-"""Finding, reading and decoding the pictures of a folder or an LMDB, through the host's FileClient."""
+"""Finding, reading and decoding the images of a folder or an LMDB."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote
 
 import cv2
 import numpy as np
-from basicsr.utils import FileClient
 
+from hifacegan_plugin.data.databases import read_value
 from hifacegan_plugin.image_files import SUFFIXES, is_image_name, list_files
 
 _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
@@ -160,12 +160,6 @@ def _choose(pictures: list[Picture], list_file: Path) -> list[Picture]:
 
 # ------------------------------------------------------------------------------------------------------- reading
 
-# LMDB lets a process open a database only once, and a handle must not be used across a fork: so the data sets of a
-# process share the handles, and a forked process starts without any (dropping an inherited one closes it).
-_lmdb_clients: dict[str, FileClient] = {}
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_lmdb_clients.clear)
-
 
 def read_picture(picture: Picture) -> np.ndarray:
     """Read and decode a picture.
@@ -198,9 +192,9 @@ def read_depth(depth_map: Picture) -> np.ndarray:
 
 def _read(picture: Picture, flags: int) -> np.ndarray:
     if picture.root.endswith('.lmdb'):
-        encoded = _lmdb_client(picture.root).get(picture.name, picture.root)
+        encoded = read_value(picture.root, picture.name)
     else:
-        encoded = FileClient('disk').get(picture.path)
+        encoded = Path(picture.path).read_bytes()
     if encoded is None:
         raise ValueError(f'{picture} does not exist, although meta_info.txt lists it: make the database anew')
     try:
@@ -210,9 +204,3 @@ def _read(picture: Picture, flags: int) -> np.ndarray:
     if image is None:
         raise ValueError(f'{picture} cannot be decoded: it is damaged, cut short or no picture ({len(encoded)} bytes)')
     return image
-
-
-def _lmdb_client(root: str) -> FileClient:
-    if root not in _lmdb_clients:
-        _lmdb_clients[root] = FileClient('lmdb', db_paths=root, client_keys=root)
-    return _lmdb_clients[root]

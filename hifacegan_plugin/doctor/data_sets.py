@@ -14,6 +14,7 @@ from basicsr.utils import tensor2img
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
+from hifacegan_plugin.data.databases import open_database
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.data.pictures import find_pictures
@@ -36,7 +37,7 @@ def check_data_sets(opt: dict[str, Any]) -> Iterator[Finding]:
         yield from problems
         if not any(problem.stops for problem in problems):
             readable.append((where, options))
-    for where, options in readable:  # last, because a process can open a database only once
+    for where, options in readable:
         yield from check_pictures(where, options, opt)
 
 
@@ -81,13 +82,13 @@ def check_database(where: str, database: Path) -> Iterator[Finding]:
     data = database / 'data.mdb'
     try:
         listed = {picture.name for picture in find_pictures(str(database), 'lmdb')}
-        with lmdb.open(str(database), create=False, readonly=True, lock=False, readahead=False) as env:
-            needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
-            if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training
-                yield Finding(f'{where}: {data} is cut short: {data.stat().st_size:,} of {needed:,} bytes.', MAKE_ANEW)
-                return
-            with env.begin() as transaction:
-                found = {key.decode(errors='replace') for key in transaction.cursor().iternext(values=False)}
+        env = open_database(database)
+        needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
+        if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training
+            yield Finding(f'{where}: {data} is cut short: {data.stat().st_size:,} of {needed:,} bytes.', MAKE_ANEW)
+            return
+        with env.begin() as transaction:
+            found = {key.decode(errors='replace') for key in transaction.cursor().iternext(values=False)}
     except (ValueError, OSError, lmdb.Error) as error:
         yield Finding(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
         return
