@@ -162,6 +162,17 @@ def test_nan_and_a_crash_are_reported_and_the_rest_goes_on(tmp_path, small_lmdb)
     assert rows['huge']['error'] and rows['NaN']['parameters'] > 0
 
 
+def test_a_metric_without_its_weights_is_left_out_and_nothing_is_wrong(tmp_path, small_lmdb, monkeypatch, capsys):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    metrics = {'PSNR': PSNR, 'LPIPS': {'type': 'calculate_lpips'}}
+    datasets = {'set': {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}}
+    file = write_options(tmp_path, datasets, {'input': {'type': 'input'}}, metrics)
+    assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 0
+    rows, (left_out,) = rows_of(tmp_path / 'out')
+    assert list(rows['input']['figures']) == ['PSNR'] and left_out.startswith('metrics: LPIPS: ')
+    assert left_out in capsys.readouterr().out
+
+
 def test_a_process_that_is_killed_is_reported(tmp_path):
     folder = Folder(tmp_path)
     for which in ('degraded', 'truth'):

@@ -19,14 +19,16 @@ from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.doctor import command, environment, training
 from hifacegan_plugin.models.option_checks import TRAIN_OPTIONS
 
+DATABASES = ('train.lmdb', 'heldout.lmdb')
+
 
 @pytest.fixture
 def doctor(small_lmdb, tmp_path, monkeypatch, capsys):
     """Run the doctor on the demo's options, made small and then changed; give exit status and output."""
     monkeypatch.chdir(tmp_path)
-    database = shutil.copytree(small_lmdb, tmp_path / 'pictures.lmdb')
-    good = DEMO.read_text().replace('num_feat: 16', 'num_feat: 4')
-    good = re.sub(r'dataroot_gt: .*', f'dataroot_gt: {database}', good)
+    good = DEMO.read_text().replace('num_feat: 16', 'num_feat: 4').replace('datasets/demo/', f'{tmp_path}/')
+    for name in DATABASES:
+        shutil.copytree(small_lmdb, tmp_path / name)
 
     def examine(*changes: tuple[str, str], iterate: bool = False, text: str = good) -> tuple[int, str]:
         for old, new in changes:
@@ -51,10 +53,11 @@ def test_nothing_is_wrong_with_good_options_and_nothing_is_left_behind(doctor, t
     assert (status, findings(output)) == (0, ([], []))
     assert re.search(r'a checkpoint takes about 0\.0\d GB', output)
     assert re.search(r'an iteration takes [\d.]+ s .* and [\d.]+ GiB of memory', output.replace('\n    ', ' '))
+    assert re.search(r'a validation takes [\d:]+, all 5 of them [\d:]+: with the iterations [\d:]+', output)
     assert 'l_g_pix' in output
     for package in ('torch', 'torchvision', 'numpy', 'opencv-python', 'mmengine'):
         assert f'{package} {metadata.version(package)}' in output.replace('\n    ', ' ')
-    assert {path.name for path in tmp_path.iterdir()} == {'options.yml', 'pictures.lmdb'}
+    assert {path.name for path in tmp_path.iterdir()} == {'options.yml', *DATABASES}
 
 
 @pytest.mark.parametrize('section', ['val', 'network_d'])
@@ -85,6 +88,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
     ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator gives pictures of the size that it takes'),
     ('degradation: noise', 'degradation: nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
+    ('dataroot_gt: ', 'dataroot_gtt: ', "datasets: val: .*unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?"),
     ('dataroot_gt: ', 'dataroot_gt: /missing', 'datasets: train: dataroot_gt: /missing.* does not exist'),
     ('pretrain_network_g: ~', 'pretrain_network_g: gone.pth', 'path: pretrain_network_g: gone.pth does not exist'),
     ('  total_iter: 400\n', '', 'train: total_iter is missing'),
@@ -136,7 +140,8 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     ('end_iter: 400', 'end_iter: 300', r'end_iter: 300 is not total_iter \(400\): the learning rate is zero before'),
     ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 500', 'save_checkpoint_freq: 500 is more than the 400'),
     ('  ema_decay: 0.99', '  accumulate_iters: 3', 'save_checkpoint_freq is no multiple of train: accumulate_iters'),
-    ('calculate_ssim\n      crop_border: 0', 'calculate_lpips', 'metrics: ssim is left out: it needs `lpips`'),
+    ('calculate_ssim\n      crop_border: 0', 'calculate_lpips',
+     r'metrics: ssim is left out: (cannot import lpips|no weights)'),
     ('root: experiments', 'root: elsewhere', '--auto_resume looks in ./experiments, not in elsewhere'),
 ], ids=lambda value: value.strip()[:40])
 def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, message, monkeypatch, tmp_path):
@@ -170,14 +175,15 @@ def overwrite(database: Path) -> None:
 
 
 @pytest.mark.parametrize(('damage', 'message'), [
-    (lose_a_key, r'pictures\.lmdb lacks 1 of 6 pictures .* such as 00003'),
+    (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 pictures .* such as 00003'),
     (spoil_a_picture, "key '00003' of .* cannot be decoded"),
     (cut_short, r'data\.mdb is cut short: 65,536 of [\d,]+ bytes'),
-    (lose_the_list, r'pictures\.lmdb has no meta_info\.txt'),
-    (overwrite, r'pictures\.lmdb cannot be read'),
+    (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),
+    (overwrite, r'(train|heldout)\.lmdb cannot be read'),
 ], ids=lambda value: getattr(value, '__name__', ''))
 def test_damaged_databases_are_told(doctor, damage, message, tmp_path):
-    damage(tmp_path / 'pictures.lmdb')
+    for name in DATABASES:
+        damage(tmp_path / name)
     status, output = doctor()
     wrong, _ = findings(output)
     assert status == 1
@@ -225,10 +231,47 @@ def test_options_of_a_test_are_checked_for_a_test(doctor, tmp_path, trained):
     if trained:
         torch.save({'params_ema': CSRGenerator(num_feat=4, preset='fast').state_dict()}, weights)
     text = (REPOSITORY / 'options/test_hifacegan_demo.yml').read_text().replace('num_feat: 16', 'num_feat: 4')
-    text = re.sub(r'dataroot_gt: .*', f'dataroot_gt: {tmp_path}/pictures.lmdb', text)
+    text = text.replace('datasets/demo/', f'{tmp_path}/')
     status, output = doctor(text=re.sub('pretrain_network_g: .*', f'pretrain_network_g: {weights}', text))
     missing = [] if trained else [f'path: pretrain_network_g: {weights} does not exist.']
     assert (status, findings(output)[0]) == (len(missing), missing)
+
+
+def test_data_sets_that_lack_an_option_are_not_taken_for_damaged_ones(doctor, tmp_path):
+    """An option that has another name is missing, in ours and in those of the host, which look it up as they read."""
+    _, output = doctor(('gt_size: 64', 'gt_sise: 64'))
+    assert "unknown option 'gt_sise'" in output and 'verify_lmdb' not in output
+    of_host = ('type: DegradationDataset', 'type: PairedImageDataset\n    dataroot_lq: ' + str(tmp_path / DATABASES[0]))
+    _, output = doctor(of_host, ('gt_size: 64', 'gt_sise: 64'))
+    assert 'PairedImageDataset needs gt_size.' in output and 'verify_lmdb' not in output
+
+
+def test_validation_on_images_that_are_trained_on_is_told(doctor, tmp_path):
+    same = ('heldout.lmdb', 'train.lmdb')
+    _, doubts = findings(doctor(same)[1])
+    assert [doubt for doubt in doubts if doubt.startswith('datasets: val: 6 of 6 images are trained on')]
+    for name, keys in (('train', '012'), ('overlap', '25'), ('others', '345')):
+        (tmp_path / f'{name}.txt').write_text(''.join(f'0000{key}\n' for key in keys))
+    listed = ('    gt_size: 64', f'    meta_info_file: {tmp_path}/train.txt\n    gt_size: 64')
+    for name, shared in (('overlap', '1 of 2'), ('others', None)):
+        of_validation = ('  val:\n', f'  val:\n    meta_info_file: {tmp_path}/{name}.txt\n')
+        _, doubts = findings(doctor(same, listed, of_validation)[1])
+        told = [doubt for doubt in doubts if 'are trained on' in doubt]
+        assert len(told) == bool(shared) and all(f'datasets: val: {shared} images' in line for line in told)
+
+
+@pytest.mark.parametrize('wrong', [None, 'net_g.pth', 'heldout.lmdb', 'calculate_psnr', 'restorers:'])
+def test_options_of_a_comparison_are_checked_as_such(doctor, tmp_path, monkeypatch, wrong):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    torch.save({'params_ema': CSRGenerator(num_feat=4, preset='fast').state_dict()}, tmp_path / 'net_g.pth')
+    text = (REPOSITORY / 'options/compare_demo.yml').read_text().replace('datasets/demo/', f'{tmp_path}/')
+    text = re.sub('pretrain_network_g: .*', f'pretrain_network_g: {tmp_path}/net_g.pth', text)
+    status, output = doctor(text=text if wrong is None else text.replace(wrong, f'not_{wrong}'))
+    told, doubts = findings(output)
+    assert (status, len(told)) == ((0, 0) if wrong is None else (1, 1)), output
+    if wrong in (None, 'net_g.pth'):
+        assert [doubt.split(':')[:2] for doubt in doubts] == [['metrics', ' LPIPS is left out']]
+    assert all(wrong.strip(':') in line for line in told)
 
 
 @pytest.mark.parametrize('text', ['', '- a\n- b', None])

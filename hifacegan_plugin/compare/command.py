@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare the restorers of an options file; 0: all went well, 1: something was left out, 2: there is no result."""
+    """Compare the restorers of an options file; 0: all went well, 1: something failed, 2: there is no result."""
     host.register()
     from hifacegan_plugin.compare.comparison import read_comparison
 
@@ -45,7 +45,8 @@ def compare(comparison: Any, output: Path, resume: bool = False) -> list[str]:
         resume: keep what the folder holds of an earlier run.
 
     Returns:
-        A line for everything that was left out.
+        A line for everything that went wrong and was left out. A metric whose optional package or weights are not on
+        this machine is left out, too, and named, but is not counted as wrong.
 
     Raises:
         ValueError: a test set cannot be used at all.
@@ -79,16 +80,17 @@ def compare(comparison: Any, output: Path, resume: bool = False) -> list[str]:
             problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
             problems += failures
 
+    left_out = [f'metrics: {metric}: {reason}' for metric, reason in meter.unavailable.items()] + problems
     machine = results.describe_machine()
     for test_set, rows in report:
         print(f'\n{test_set.name}: {len(test_set.pictures)} pictures\n')
         print('\n'.join([tables.comparison_table(comparison, rows), *tables.describe_inputs(rows)]))
-    write_json(output / 'comparison.json', tables.json_report(comparison, report, machine, problems))
+    write_json(output / 'comparison.json', tables.json_report(comparison, report, machine, left_out))
     write_text(output / 'comparison.csv', tables.csv_report(comparison, report))
-    write_text(output / 'comparison.md', tables.markdown_report(comparison, report, machine, problems))
-    page.write_page(output / 'comparison.html', comparison, report, machine, problems, folder)
-    if problems:
-        print(f'\nLeft out ({len(problems)}):\n' + '\n'.join(f'- {problem}' for problem in problems))
+    write_text(output / 'comparison.md', tables.markdown_report(comparison, report, machine, left_out))
+    page.write_page(output / 'comparison.html', comparison, report, machine, left_out, folder)
+    if left_out:
+        print(f'\nLeft out ({len(left_out)}):\n' + '\n'.join(f'- {line}' for line in left_out))
     print(f'\n{output}/comparison.html, .md, .csv and .json')
     return problems
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -14,7 +12,6 @@ from tqdm import tqdm
 from hifacegan_plugin.compare.comparison import TRUTH
 from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb
 from hifacegan_plugin.metrics.measure import Measurement, Meter, check_metric
-from hifacegan_plugin.metrics.measure import logger as meter_logger
 
 
 def make_meter(metrics: dict[str, dict[str, Any]]) -> tuple[Meter, list[str]]:
@@ -36,7 +33,7 @@ def measure_pictures(
     """Measure what a restorer made of a test set, without what was measured before.
 
     Args:
-        meter: the metrics; one that lacks weights drops out of it, with a line in the log.
+        meter: the metrics; one that lacks a package or weights drops out of it.
         test_set: its name.
         label: of the restorer.
         pictures: names of the restored ones.
@@ -49,8 +46,8 @@ def measure_pictures(
     log_file = folder.log(test_set, label, 'measured')
     before = {record['name']: record for record in read_log(log_file, made_from)}
     where = f'{test_set}: {label}'
-    measurements = []
-    with _collect_warnings() as problems, open_log(log_file, made_from, list(before.values())) as append:
+    measurements, problems = [], []
+    with open_log(log_file, made_from, list(before.values())) as append:
         for name in tqdm(list(pictures), desc=f'{where}: measure', unit='picture'):
             measurement = _of_record(before[name]) if name in before else None
             if measurement is None or not meter.is_complete(measurement):
@@ -73,16 +70,3 @@ def _to_record(measurement: Measurement) -> dict[str, Any]:
 def _of_record(record: dict[str, Any]) -> Measurement:
     features = {side: np.array(values) for side, values in record['features'].items()}
     return Measurement(**{**record, 'features': features})
-
-
-@contextmanager
-def _collect_warnings() -> Iterator[list[str]]:
-    """Gather what the meter warns of, such as a metric that it leaves out."""
-    lines: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(f'metrics: {record.getMessage()}')
-    meter_logger.addHandler(handler)
-    try:
-        yield lines
-    finally:
-        meter_logger.removeHandler(handler)

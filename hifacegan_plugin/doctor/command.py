@@ -44,9 +44,13 @@ def _check_import_of_host() -> Iterable[Finding]:
 
 def _examine(file: Path, iterate: bool) -> list[Finding]:
     """Check an options file in steps, each of which needs what the one before it found in order."""
-    from hifacegan_plugin.doctor import data_sets, options_file, training  # they need the host
+    from hifacegan_plugin.doctor import comparison_file, data_sets, options_file, training  # they need the host
 
     opt, findings = options_file.read_options(file)
+    if comparison_file.is_comparison(opt):
+        findings = list(comparison_file.check_comparison(file))
+        _print_findings(findings)
+        return findings
     if opt:
         findings += _findings_of(options_file.check_options, opt)
     if not any(finding.stops for finding in findings):

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+import numpy as np
 import torch
 from basicsr.data import build_dataset
+from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import tensor2img
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
@@ -19,7 +21,6 @@ from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.data.pictures import find_pictures
 from hifacegan_plugin.doctor.finding import Finding, in_words
-from hifacegan_plugin.metrics.catalogue import METRICS
 from hifacegan_plugin.metrics.measure import Meter
 
 MAKE_ANEW = 'make it anew with data_prep/create_lmdb.py; data_prep/verify_lmdb.py checks every picture'
@@ -37,8 +38,35 @@ def check_data_sets(opt: dict[str, Any]) -> Iterator[Finding]:
         yield from problems
         if not any(problem.stops for problem in problems):
             readable.append((where, options))
+    yield from check_overlap(dict(readable))
     for where, options in readable:
         yield from check_pictures(where, options, opt)
+
+
+def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+    """Find validation images that are trained on."""
+    images = {where: _clean_images(options) for where, options in data_sets.items()}
+    trained = images.pop('datasets: train', set())
+    for where, validated in images.items():
+        if shared := validated & trained:
+            yield Finding(
+                f'{where}: {len(shared):,} of {len(validated):,} images are trained on, too: the figures will not tell '
+                'how the network does on images that it has not seen.',
+                'validate on other images; data_prep/split.py writes lists for meta_info_file', stops=False,
+            )
+
+
+def _clean_images(options: dict[str, Any]) -> set[Path]:
+    """List the clean images of a data set whose roots are found; none of a class that this does not know."""
+    is_ours = options['type'] == DegradationDataset.__name__
+    if not (is_ours or options['type'] == PairedImageDataset.__name__) or 'dataroot_gt' not in options:
+        return set()
+    backend = (options.get('io_backend') or {}).get('type', 'disk')
+    # The host's class reads no lists for databases, and no sub-folders.
+    list_file = options.get('meta_info_file') if is_ours or backend == 'disk' else None
+    images = find_pictures(options['dataroot_gt'], backend, list_file=list_file)
+    roots = {image.root: Path(image.root).resolve() for image in images}
+    return {roots[image.root] / image.name for image in images if is_ours or list_file or '/' not in image.name}
 
 
 def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Finding]:
@@ -145,11 +173,15 @@ def check_shared_memory(options: dict[str, Any]) -> Iterator[Finding]:
 
 
 def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Finding]:
-    """Build the data set as training does; read its first picture, one from the middle and the last one."""
-    mend = 'data_prep/verify_lmdb.py and data_prep/README.md help to find out more'
+    """Build the data set as training does; read its first image, one from the middle and the last one."""
+    mend = 'correct the options of this data set'
     try:
         dataset = build_dataset(options)
+        mend = 'data_prep/verify_lmdb.py and data_prep/README.md help to find out more'
         items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
+    except KeyError as error:  # the host's data sets look options up as they need them
+        yield Finding(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
+        return
     except Exception as error:  # a data set of the host or of the user may fail in any way; that is the finding
         yield Finding(f'{where}: {in_words(error)}', mend)
         return
@@ -162,23 +194,26 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
         yield Finding(f'{where}: pictures are smaller than {MIN_SIZE} x {MIN_SIZE}, which the network takes.',
                       f'set resize: {MIN_SIZE} or more')
     else:
-        yield from check_metrics(items[0], opt)
+        truth = tensor2img(items[0]['gt']) if 'gt' in items[0] else None
+        degraded = tensor2img(items[0]['lq'])
+        yield from check_metrics('val: metrics', (opt.get('val') or {}).get('metrics') or {}, degraded, truth)
 
 
-def check_metrics(item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Finding]:
-    """Measure a picture with every metric that is asked for; what a metric lacks is found only then."""
-    truth = tensor2img(item['gt']) if 'gt' in item else None
-    picture = tensor2img(item['lq']) if truth is None else truth
-    for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
+def check_metrics(
+    where: str, metrics: dict[str, dict[str, Any]], degraded: np.ndarray, truth: np.ndarray | None
+) -> Iterator[Finding]:
+    """Measure an image with every metric that is asked for; what a metric lacks is found only then."""
+    image = degraded if truth is None else truth  # which are of one size
+    for name, options in metrics.items():
         try:
             meter = Meter({name: options})
-            failure = meter.measure('', picture, truth).failures.get(name)
+            failure = meter.measure('', image, truth).failures.get(name)
         except ValueError as error:
-            yield Finding(in_words(error), 'correct its options, or take the metric out')
+            message = in_words(error).removeprefix(f'val: metrics: {name}: ')
+            yield Finding(f'{where}: {name}: {message}', 'correct its options, or take the metric out')
             continue
         if failure:
-            yield Finding(f'val: metrics: {name}: {failure}', 'correct its options, or take the metric out')
-        elif name not in meter.metrics:  # the log has named the file or package
-            needs = METRICS[options['type']].needs if options['type'] in METRICS else 'something that is not there'
-            yield Finding(f'val: metrics: {name} is left out: it needs {needs}.',
-                          'see the line in the log, or take the metric out', stops=False)
+            yield Finding(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')
+        elif name in meter.unavailable:
+            yield Finding(f'{where}: {name} is left out: {meter.unavailable[name]}.', 'do so, or take the metric out',
+                          stops=False)

@@ -22,12 +22,14 @@ import torch
 from basicsr.archs import vgg_arch
 from basicsr.data import build_dataset
 from basicsr.models import build_model
+from basicsr.utils import tensor2img
 from basicsr.utils.options import parse_options
 from torch.utils.data import default_collate
 from torchvision.models import get_model_weights
 
 from hifacegan_plugin.doctor.finding import Finding, in_words
 from hifacegan_plugin.doctor.options_file import is_path_of_file
+from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.progress import peak_memory
 
@@ -141,7 +143,7 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Findin
                 lines.append(f'a checkpoint takes about {size / 1e9:,.2f} GB')
                 findings += check_disk(opt, size)
             if iterate:
-                lines += train_two_iterations(model, opt)
+                lines += time_training(model, opt)
         except Exception as error:  # whatever stops it would stop the training; that is the finding
             findings.append(Finding(f'The model stops: {in_words(error)}', 'see above, and docs/training.md'))
     return lines, findings
@@ -184,8 +186,51 @@ def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Finding]:
                       f'train: keep_last: {int(free / checkpoint) // 2 or 1} keeps so many', stops=False)
 
 
-def train_two_iterations(model: Any, opt: dict[str, Any]) -> list[str]:
-    """Train on two batches; tell time and memory by the second one, because the first one warms up."""
+def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
+    """Tell time and memory of the training and of its validations, and the losses."""
+    seconds, losses = train_two_iterations(model, opt)
+    iterations = int(opt['train']['total_iter'])
+    lines = [
+        f'an iteration takes {seconds:.3g} s without reading images, all of them {_duration(seconds * iterations)}, '
+        f'and {peak_memory(model.device) / 2**30:.2f} GiB of memory',
+        'losses: ' + ', '.join(f'{name} {value:.3g}' for name, value in losses.items()),
+    ]
+    validation = sum(validate_one_image(model, opt, options) * count for options, count in validation_sets(opt))
+    if validation:
+        times = iterations // int(opt['val']['val_freq']) + 1  # the host validates once more at the end
+        lines.insert(1, f'a validation takes {_duration(validation)}, all {times:,} of them '
+                        f'{_duration(times * validation)}: with the iterations '
+                        f'{_duration(times * validation + seconds * iterations)}')
+    return lines
+
+
+def _duration(seconds: float) -> timedelta:
+    return timedelta(seconds=round(seconds))
+
+
+def validation_sets(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Give the options and the number of images of each data set that a training validates on."""
+    if opt.get('val'):
+        for options in opt['datasets'].values():
+            if options['phase'] == 'val':
+                yield options, len(build_dataset(options))
+
+
+def validate_one_image(model: Any, opt: dict[str, Any], options: dict[str, Any]) -> float:
+    """Read, restore and measure the first image of a data set; give the seconds of a second time."""
+    dataset, meter = build_dataset(options), Meter(opt['val'].get('metrics') or {})
+    for _ in range(2):  # the first time warms up
+        start = time.monotonic()
+        model.feed_data(default_collate([dataset[0]]))
+        model.test()
+        images = {name: tensor2img(image) for name, image in model.get_current_visuals().items()}
+        meter.measure('', images['result'], images.get('gt'))
+        seconds = time.monotonic() - start
+    return seconds
+
+
+def train_two_iterations(model: Any, opt: dict[str, Any]) -> tuple[float, dict[str, float]]:
+    """Train on two batches; give the seconds of the second one, because the first one warms up, and its losses."""
     options = opt['datasets']['train']
     dataset, size = build_dataset(options), options['batch_size_per_gpu']
     for iteration in (1, 2):
@@ -196,9 +241,4 @@ def train_two_iterations(model: Any, opt: dict[str, Any]) -> list[str]:
         model.optimize_parameters(iteration)
         losses = model.get_current_log()  # as numbers: the device has come to the end of the iteration
         seconds = time.monotonic() - start
-    total = timedelta(seconds=round(seconds * int(opt['train']['total_iter'])))
-    return [
-        f'an iteration takes {seconds:.3g} s without reading pictures, all of them {total}, and '
-        f'{peak_memory(model.device) / 2**30:.2f} GiB of memory',
-        'losses: ' + ', '.join(f'{name} {value:.3g}' for name, value in losses.items()),
-    ]
+    return seconds, losses

@@ -67,6 +67,10 @@ class Meter:
     Args:
         metrics: ``val: metrics:`` of an options file: a name of one's own, and the options of the metric.
 
+    Attributes:
+        metrics: those that can be measured, as far as is known.
+        unavailable: why each of the others was dropped.
+
     Raises:
         ValueError: see :func:`check_metric`.
     """
@@ -75,6 +79,7 @@ class Meter:
         for name, options in metrics.items():
             check_metric(name, options)
         self.metrics = {name: dict(options) for name, options in metrics.items()}
+        self.unavailable: dict[str, str] = {}
 
     def measure(self, name: str, restored: np.ndarray, truth: np.ndarray | None) -> Measurement:
         """Measure one picture; both are uint8 BGR ``(H, W, 3)``.
@@ -98,6 +103,7 @@ class Meter:
                     measurement.values[metric] = float(calculate_metric(pictures, own))
             except MetricUnavailableError as error:
                 logger.warning(f'{metric} is left out: {error}')
+                self.unavailable[metric] = str(error)
                 del self.metrics[metric]
             except Exception as error:  # whatever a metric of any author makes of a picture: named, the rest goes on
                 measurement.failures[metric] = str(error) or type(error).__name__
