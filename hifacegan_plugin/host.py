@@ -26,7 +26,7 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from hifacegan_plugin.patient_writer import PatientWriter
 from hifacegan_plugin.random_state import restore_random_state
@@ -74,6 +74,7 @@ def accommodate() -> None:
     resume_within_the_epoch()
     train_to_the_last_iteration()
     leave_sigterm_to_the_training()
+    keep_only_workers_that_there_are()
     prefetch_in_one_thread()
     keep_tensorboard_out_of_site_packages()
     outlive_tensorboard()
@@ -294,6 +295,22 @@ def _end_when_the_parent_says_so() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
+
+
+def keep_only_workers_that_there_are() -> None:
+    """Let ``num_worker_per_gpu: 0`` stand beside ``persistent_workers: true``, which torch's loader refuses."""
+    from basicsr import data as host_data
+
+    def without_workers(build_dataloader: Callable) -> Callable:
+        def call(dataset: Dataset, dataset_opt: dict[str, Any], *arguments: Any, **options: Any) -> DataLoader:
+            if not dataset_opt.get('num_worker_per_gpu'):  # in validation the host never starts any
+                dataset_opt = {**dataset_opt, 'persistent_workers': False}
+            return build_dataloader(dataset, dataset_opt, *arguments, **options)
+
+        return call
+
+    for module in (host_data, *_host_train_modules()):
+        _replace(module, 'build_dataloader', without_workers)
 
 
 def prefetch_in_one_thread() -> None:

@@ -213,6 +213,14 @@ def test_an_error_behind_the_prefetching_reaches_the_trainer():
             pass
 
 
+def test_workers_that_are_to_stay_need_not_be_any():
+    dataset = torch.utils.data.TensorDataset(torch.arange(4))
+    opt = {'phase': 'train', 'num_worker_per_gpu': 0, 'batch_size_per_gpu': 2, 'persistent_workers': True}
+    loader = basicsr.train.build_dataloader(dataset, opt, num_gpu=0)
+    assert [len(batch) for (batch,) in loader] == [2, 2]
+    assert opt['persistent_workers']
+
+
 @pytest.mark.parametrize(('missing', 'mend'), [
     ('torchvision.transforms.functional_tensor', 'pip uninstall basicsr'),
     ('basicsr', 'pip install basicsr-fixed'),
@@ -230,11 +238,13 @@ def test_a_host_that_cannot_be_imported_is_explained(missing, mend, monkeypatch)
 
 
 def test_importing_the_plugin_imports_no_package_that_only_some_tasks_need():
-    """Such as mmcv, OpenVINO or Matplotlib, which take seconds: beside the host, its registry of steps is enough."""
-    probe = (
-        'import sys, basicsr, mmengine, safetensors.torch; before = set(sys.modules); import hifacegan_plugin;'
-        'print({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)'
-    )
+    """Such as mmcv, OpenVINO or Matplotlib, which take seconds: beside the host, it needs what is imported first."""
+    probe = """
+import sys, basicsr, lmdb, mmengine, PIL, safetensors
+packages = {name.partition('.')[0] for name in sys.modules}
+import hifacegan_plugin
+print({name.partition('.')[0] for name in sys.modules} - packages - sys.stdlib_module_names)
+"""
     assert subprocess.check_output([sys.executable, '-c', probe], text=True).strip() == "{'hifacegan_plugin'}"
 
 
