@@ -1,5 +1,6 @@
 # make demo   see the network train through BasicSR on this machine and restore pictures it has never seen
 # make test   run the tests
+# make options   write the options files that differ from options/hifacegan.yml in a few options
 # make pretrained   train the network that comes with the plugin anew (a quarter of an hour)
 # make lint   check the style
 # make bench  run the benchmarks (half an hour on two cores; those that train for a budget get a minute for two networks)
@@ -14,7 +15,7 @@ READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
 
-.PHONY: data demo pretrained test lint bench clean plugin
+.PHONY: data demo options pretrained test lint bench clean plugin
 
 $(READY):
 	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
@@ -44,6 +45,9 @@ pretrained: data
 	    --list data_prep/pretrained_pictures.txt --overwrite
 	$(BIN)/python -m basicsr.train -opt options/hifacegan_pretrained.yml --auto_resume
 	$(BIN)/hifacegan convert -w experiments/HiFaceGAN_pretrained/models/net_g_latest.pth -o hifacegan_plugin/pretrained/restoration.safetensors
+
+options:
+	$(PYTHON) options/make_options.py
 
 test: plugin
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests

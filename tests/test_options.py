@@ -15,8 +15,14 @@ from torchvision.models import vgg19
 
 import hifacegan_plugin
 
-FILES = sorted((REPOSITORY / 'options').rglob('*.yml'))
+sys.path.insert(0, str(REPOSITORY / 'options'))
+
+import make_options
+
+OPTIONS = REPOSITORY / 'options'
+FILES = sorted(OPTIONS.rglob('*.yml'))
 FILES = [file for file in FILES if not file.name.startswith('compare_')]  # no host options: see test_compare.py
+BY_HAND = {'hifacegan.yml', 'hifacegan_pretrained.yml'}
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 
@@ -76,44 +82,50 @@ def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, m
 
 @pytest.mark.parametrize('degradation', ['sr4x', 'mosaic16x', 'noise', 'blur', 'jpeg'])
 def test_a_task_differs_in_its_degradation_alone(degradation):
-    expected = yaml_load(str(REPOSITORY / 'options/hifacegan.yml'))
+    expected = yaml_load(str(OPTIONS / 'hifacegan.yml'))
     expected['name'] = f'HiFaceGAN_{degradation}'
     for options in expected['datasets'].values():
         options['degradation'] = degradation
-    assert yaml_load(str(REPOSITORY / f'options/hifacegan_{degradation}.yml')) == expected
+    assert yaml_load(str(OPTIONS / f'hifacegan_{degradation}.yml')) == expected
 
 
-ABLATIONS = {  # what each changes in options/hifacegan.yml; None: taken out
-    'csr': {},
-    'lip_spade': {('network_g', 'variant'): 'lip_spade'},
-    'spade': {('network_g', 'variant'): 'spade'},
-    'csr_no_perceptual': {('train', 'perceptual_opt'): None},
-    'csr_no_feature_matching': {('train', 'feature_matching_opt'): None},
-    'csr_no_adversarial': {('train', 'gan_opt', 'loss_weight'): 0},
-}
+def test_files_are_what_make_options_writes():
+    for file in make_options.FILES:
+        assert (OPTIONS / file).read_text() == make_options.make(file), f'{file}: run `make options`'
+    assert {str(file.relative_to(OPTIONS)) for file in FILES} - BY_HAND == set(make_options.FILES)
 
 
-def test_there_are_options_for_every_ablation():
-    assert {file.stem for file in FILES if file.parent.name == 'ablations'} == set(ABLATIONS)
+def changed(options, path, text):
+    """What YAML reads once an option of a small file is changed."""
+    parsed = make_options.parse(options)
+    make_options.change(parsed, path, text)
+    return '\n'.join(make_options.render(parsed))
 
 
-@pytest.mark.parametrize('name', ABLATIONS)
-def test_an_ablation_changes_what_its_name_says(name):
-    expected = yaml_load(str(REPOSITORY / 'options/hifacegan.yml'))
-    expected['name'] = f'ablation_{name}'
-    for (*sections, key), value in ABLATIONS[name].items():
-        section = functools.reduce(dict.__getitem__, sections, expected)
-        assert section[key] != value
-        section[key] = value
-        if value is None:
-            del section[key]
-    assert yaml_load(str(REPOSITORY / f'options/ablations/{name}.yml')) == expected
+@pytest.mark.parametrize(('path', 'text', 'expected'), [
+    ('a:x', '2', 'a:  # of a\n  x: 2\n\n  # of y\n  y: [1]\nb: ~'),
+    ('a:x', '2  # two', 'a:  # of a\n  x: 2  # two\n\n  # of y\n  y: [1]\nb: ~'),
+    ('a:x', '# one', 'a:  # of a\n  x: 1  # one\n\n  # of y\n  y: [1]\nb: ~'),
+    ('a:x', '#', 'a:  # of a\n  x: 1\n\n  # of y\n  y: [1]\nb: ~'),
+    ('a:x', None, 'a:  # of a\n  # of y\n  y: [1]\nb: ~'),
+    ('a:z', '3', 'a:  # of a\n  x: 1  # of x\n\n  # of y\n  y: [1]\n  z: 3\nb: ~'),
+    ('a', '# new\n    x: 4\n    # z: 5\n', 'a:  # new\n  x: 4\n  # z: 5\nb: ~'),
+    ('a', None, 'b: ~'),
+])
+def test_a_change_leaves_the_rest_of_a_file_alone(path, text, expected):
+    assert changed('a:  # of a\n  x: 1  # of x\n\n  # of y\n  y: [1]\nb: ~', path, text) == expected
 
 
-@pytest.mark.parametrize('name', [name for name in ABLATIONS if name.startswith('csr')])
+@pytest.mark.parametrize(('path', 'text'), [('a:y', None), ('a:y', '# of y'), ('b:x', '1')])
+def test_a_change_of_what_is_not_there_is_an_error(path, text):
+    with pytest.raises(KeyError):
+        changed('a:\n  x: 1', path, text)
+
+
+@pytest.mark.parametrize('name', ['csr', 'csr_no_perceptual', 'csr_no_feature_matching', 'csr_no_adversarial'])
 def test_an_ablation_trains_without_what_it_leaves_out(name, host_options, monkeypatch):
     monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
-    opt = host_options(REPOSITORY / f'options/ablations/{name}.yml')
+    opt = host_options(OPTIONS / f'ablations/{name}.yml')
     opt['num_gpu'] = 0
     for section in ('network_g', 'network_d'):
         opt[section]['num_feat'] = 4

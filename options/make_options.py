@@ -1,0 +1,446 @@
+"""Write the options files that differ from hifacegan.yml in a few options. `make options` runs it.
+
+``hifacegan.yml`` is the base: complete, commented and edited by hand. ``FILES`` says what every other file changes in
+it. Files that share nothing with it (``compare_*.yml``, ``hifacegan_pretrained.yml``) are written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+
+FOLDER = Path(__file__).resolve().parent
+BASE = FOLDER / 'hifacegan.yml'
+
+# The path of an option, as the host's --force_yml takes it, and what stands behind its colon instead: a value, with or
+# without a comment; a comment alone, which leaves the value; the lines of a section; or None, which takes it out.
+Changes = dict[str, str | None]
+
+FINE_TUNING: Changes = {
+    'name': 'HiFaceGAN_rain_haze',
+    'datasets:train:name': 'outdoor',
+    'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean outdoor images',
+    'datasets:train:degradation': '&degradation rain_haze  # or rain, haze',
+    'datasets:train:gt_size': '256  # side of the crop',
+    'datasets:train:use_rot': 'false  # rain falls downwards',
+    'datasets:train:batch_size_per_gpu': '8',
+    'datasets:val:name': 'outdoor_val',
+    'datasets:val:dataroot_gt': 'datasets/outdoor_val.lmdb',
+    'train:optim_g': '# half the rates of the training from scratch',
+    'train:optim_g:lr': '!!float 5e-5',
+    'train:optim_d:lr': '!!float 2e-4',
+    'train:lr_factors': """
+        to_picture: 0.1  # rates of parts of the generator; 0 freezes
+    """,
+    'train:scheduler': '#',
+    'train:scheduler:start_iter': '30000',
+    'train:scheduler:end_iter': '50000',
+    'train:total_iter': '50000',
+    'path:pretrain_network_g': 'experiments/HiFaceGAN_full/models/net_g_latest.pth  # the weights to start from',
+    'val:val_freq': '!!float 5e3',
+    'val:metrics:lpips': '# left out, with a line that says so, where package or weights are missing',
+    'val:metrics:fed': None,
+}
+
+ON_THE_DEMO_IMAGES: Changes = {
+    'datasets:train:name': 'demo_train',
+    'datasets:train:dataroot_gt': 'datasets/demo/train.lmdb',
+    'datasets:train:degradation': '&degradation noise',
+    'datasets:train:gt_size': '64',
+    'datasets:train:use_rot': 'true',
+    'datasets:train:num_worker_per_gpu': '1',
+    'datasets:train:batch_size_per_gpu': '8',
+    'datasets:train:dataset_enlarge_ratio': '40  # each image is cut, turned and degraded anew every time',
+    'datasets:val:name': 'demo_heldout',
+    'datasets:val:dataroot_gt': 'datasets/demo/heldout.lmdb',
+    'train:scheduler': '#',
+    'train:perceptual_opt': None,
+    'train:net_d_iters': None,
+    'train:net_d_init_iters': None,
+    'val:metrics:lpips': None,
+    'val:metrics:fed': None,
+    'dist_params': None,
+}
+
+DEMO: Changes = ON_THE_DEMO_IMAGES | {
+    'name': 'HiFaceGAN_demo',
+    'network_g': """
+        type: CSRGenerator
+        preset: fast
+        num_feat: 16
+    """,
+    'network_d:num_feat': '16',
+    'network_d:n_layers_d': '3',
+    'train:ema_decay': '0.99',
+    'train:optim_g': '#',
+    'train:optim_g:lr': '!!float 1e-3',
+    'train:scheduler:start_iter': '200',
+    'train:scheduler:end_iter': '400',
+    'train:total_iter': '400',
+    'train:gan_opt:loss_weight': '0.01',
+    'train:feature_matching_opt:criterion': None,
+    'train:feature_matching_opt:loss_weight': '0.1',
+    'train:pixel_opt': """# faithful to the ground truth at this small budget; the paper's form does without
+        type: L1Loss
+        loss_weight: 10.0
+    """,
+    'val:val_freq': '100',
+    'logger:print_freq': '10',
+    'logger:save_checkpoint_freq': '100',
+}
+
+
+def peer(name: str, network: str) -> Changes:
+    """Return the options of a peer, which differ from those of the others in name and network alone."""
+    return ON_THE_DEMO_IMAGES | {
+        'name': f'peer_{name}',
+        'manual_seed': '0',
+        'network_g': network,
+        'network_d': None,
+        'train:ema_decay': None,
+        'train:optim_g': '#',
+        'train:optim_g:lr': '!!float 5e-4',
+        'train:optim_g:betas': '[0.9, 0.99]',
+        'train:optim_d': None,
+        'train:scheduler:start_iter': '1000',
+        'train:scheduler:end_iter': '2000',
+        'train:total_iter': '2000',
+        'train:gan_opt': None,
+        'train:feature_matching_opt': None,
+        'train:pixel_opt': """
+            type: L1Loss
+            loss_weight: 1.0
+        """,
+        'path:param_key_g': None,
+        'val:val_freq': '500',
+        'logger:print_freq': '50',
+        'logger:save_checkpoint_freq': '500',
+    }
+
+
+
+def testing(changes: Changes) -> Changes:
+    """Return the options of a test, which has neither training nor discriminator."""
+    return {
+        'manual_seed': '0',
+        'network_d': None,
+        'train': None,
+        'path': """
+            results_root: results  # below the current folder
+            pretrain_network_g: ~
+            param_key_g: params_ema
+            strict_load_g: true
+        """,
+        'val:val_freq': None,
+        'val:save_img': 'true',
+        'val:suffix': '~  # of the names of the images; the name of the experiment if not given',
+        'val:pbar': 'true',
+        'val:metrics:lpips': None,
+        'val:metrics:fed': None,
+        'logger': None,
+        'dist_params': None,
+    } | changes
+
+
+TEST: Changes = testing({
+    'name': 'HiFaceGAN_test',
+    'datasets': """
+        test_degraded_here:  # clean images, degraded by a recipe: the same for everyone who runs it
+          name: FFHQ_test
+          type: DegradationDataset
+          dataroot_gt: datasets/ffhq_512_test.lmdb
+          io_backend:
+            type: lmdb
+          degradation: full
+        # test_pairs:  # degraded images and their ground truth that you have
+        #   name: pairs
+        #   type: PairedImageDataset
+        #   dataroot_gt: datasets/pairs/gt
+        #   dataroot_lq: datasets/pairs/lq
+        #   io_backend:
+        #     type: disk
+        # test_wild:  # degraded images without ground truth; take the metrics out then
+        #   name: wild
+        #   type: SingleImageDataset
+        #   dataroot_lq: datasets/wild
+        #   io_backend:
+        #     type: disk
+    """,
+    'network_g': """# as the weights were trained
+        type: CSRGenerator
+        num_feat: 64
+        variant: csr  # lip_spade for the published checkpoints and BasicSR's HiFaceGAN
+        norm: syncbatch
+    """,
+    'path:pretrain_network_g': 'experiments/HiFaceGAN_full/models/net_g_latest.pth  # or published weights',
+})
+
+DEMO_TEST: Changes = testing({
+    'name': 'HiFaceGAN_demo_test',
+    'datasets': """
+        test:
+          name: demo_heldout
+          type: DegradationDataset
+          dataroot_gt: datasets/demo/heldout.lmdb
+          io_backend:
+            type: lmdb
+          degradation: noise
+    """,
+    'network_g': """# as in hifacegan_demo.yml
+        type: CSRGenerator
+        preset: fast
+        num_feat: 16
+    """,
+    'path:pretrain_network_g': 'experiments/HiFaceGAN_demo/models/net_g_latest.pth',
+    'val:metrics:lpips': """# left out, with a line that says so, where its weights are not on this machine
+        type: calculate_lpips
+    """,
+})
+
+CSR_PEER = """
+    type: CSRGenerator
+    num_feat: 16
+    variant: {variant}
+    norm: batch
+    global_residual: {global_residual}
+"""
+
+OF_PEERS = """
+Every file in this folder differs from the others in name and network_g alone: same images, degradation, crops, batch,
+loss and rate. The networks are sized for about the same number of operations, 1.7 to 2.3 GFLOP a crop, but for
+csr_fast, which does with 0.91. benchmarks/train_peers.py trains all of them for the same time and compares them."""
+
+OF_ABLATIONS = """
+Every file in this folder is options/hifacegan.yml but for its name and what it leaves out;
+options/compare_ablations.yml compares what they train."""
+
+
+def task(degradation: str) -> Changes:
+    """Return the options of a training for one degradation."""
+    return {'name': f'HiFaceGAN_{degradation}', 'datasets:train:degradation': f'&degradation {degradation}'}
+
+
+def ablation(name: str, changes: Changes) -> Changes:
+    """Return the options of a training that lacks something of the paper's."""
+    return {'name': f'ablation_{name}', **changes}
+
+
+# What each file is for, and what it changes.
+FILES: dict[str, tuple[str, Changes]] = {
+    'hifacegan_sr4x.yml': ('4x super-resolution, FFHQ at 512x512, trained as in the paper.', task('sr4x')),
+    'hifacegan_mosaic16x.yml': ('16x16 mosaics, FFHQ at 512x512, trained as in the paper.', task('mosaic16x')),
+    'hifacegan_noise.yml': (
+        'Gaussian, Laplace or Poisson noise, FFHQ at 512x512, trained as in the paper.', task('noise'),
+    ),
+    'hifacegan_blur.yml': ('Motion or Gaussian blur, FFHQ at 512x512, trained as in the paper.', task('blur')),
+    'hifacegan_jpeg.yml': ('JPEG artefacts, FFHQ at 512x512, trained as in the paper.', task('jpeg')),
+    'finetune_rain_haze.yml': (
+        'Rain and haze: fine-tunes a face network on outdoor images, at 256x256.', FINE_TUNING,
+    ),
+    'hifacegan_demo.yml': (
+        """A CSR network on a CPU in minutes: noise removal on the images that `make demo` prepares.
+Minutes are enough for the form of the network for small budgets (preset: fast) and small crops. No weights to
+download: no perceptual loss.""",
+        DEMO,
+    ),
+    'test_hifacegan.yml': ('Restores test sets and measures the result.', TEST),
+    'test_hifacegan_demo.yml': (
+        'Restores the held-out images of `make demo`, which the network has never seen, and measures the result.',
+        DEMO_TEST,
+    ),
+} | {
+    f'ablations/{name}.yml': (about + OF_ABLATIONS, ablation(name, changes)) for name, (about, changes) in {
+        'csr': (
+            "The paper's network and objective, whole: suppression modules whose levels steer the replenishment.", {},
+        ),
+        'csr_no_perceptual': ('Without the perceptual loss.', {'train:perceptual_opt': None}),
+        'csr_no_feature_matching': ('Without feature matching.', {'train:feature_matching_opt': None}),
+        'csr_no_adversarial': (
+            'Without the adversarial loss: the discriminator learns as ever, and only its features are matched.',
+            {'train:gan_opt:loss_weight': '0'},
+        ),
+        'lip_spade': (
+            'Without the nested guidance: suppression makes the start of the replenishment, the image steers it.',
+            {'network_g:variant': 'lip_spade'},
+        ),
+        'spade': (
+            'Without suppression: replenishment alone, steered by the image.', {'network_g:variant': 'spade'},
+        ),
+    }.items()
+} | {
+    f'peers/{name}.yml': (about + OF_PEERS, peer(name, network)) for name, (about, network) in {
+        'csr': (
+            "The paper's network, predicting a correction of its input.",
+            CSR_PEER.format(variant='csr', global_residual='true'),
+        ),
+        'csr_plain': (
+            "The paper's network as it is, predicting the image itself.",
+            CSR_PEER.format(variant='csr', global_residual='false'),
+        ),
+        'csr_fast': ('The CSR network in its form for small budgets.', """
+            type: CSRGenerator
+            preset: fast
+            num_feat: 16
+        """),
+        'lip_spade': (
+            "The paper's baseline that is steered by the image and starts from the last suppression level.",
+            CSR_PEER.format(variant='lip_spade', global_residual='true'),
+        ),
+        'spade': (
+            "The paper's baseline without suppression.", CSR_PEER.format(variant='spade', global_residual='true'),
+        ),
+        'basicsr_hifacegan': ("BasicSR's own HiFaceGAN, which is the LIP-SPADE baseline.", """
+            type: HiFaceGAN
+            num_feat: 16
+            crop_size: 64
+            norm_g: spectralspadeinstance3x3  # its batch norm ruins the output once it is tested one image at a time
+        """),
+        'edsr': ('EDSR (Lim et al., CVPRW 2017), without its upsampling.', """
+            type: EDSR
+            num_in_ch: 3
+            num_out_ch: 3
+            num_feat: 32
+            num_block: 12
+            upscale: 1
+            img_range: 1.0
+        """),
+        'ridnet': ('RIDNet (Anwar and Barnes, ICCV 2019), made for denoising.', """
+            type: RIDNet
+            in_channels: 3
+            mid_channels: 32
+            out_channels: 3
+            num_block: 3
+            img_range: 1.0
+            rgb_mean: [0.0, 0.0, 0.0]  # the host adds its mean to the correction that the network predicts
+        """),
+        'rrdbnet': (
+            'RRDBNet, the network of ESRGAN (Wang et al., ECCVW 2018); at scale 1 it works on 4x4 blocks of pixels.',
+            """
+            type: RRDBNet
+            num_in_ch: 3
+            num_out_ch: 3
+            scale: 1
+            num_feat: 32
+            num_block: 16
+            num_grow_ch: 16
+        """),
+        'swinir': ('SwinIR (Liang et al., ICCVW 2021), as for denoising.', """
+            type: SwinIR
+            img_size: 64
+            embed_dim: 36
+            depths: [6, 6]
+            num_heads: [6, 6]
+            window_size: 8
+            mlp_ratio: 2.0
+            upscale: 1
+            upsampler: ~
+            img_range: 1.0
+        """),
+    }.items()
+}  # fmt: skip
+
+
+@dataclass
+class Option:
+    """An option as it is written, with the options in it where it is a section.
+
+    Attributes:
+        above: blank lines and lines of comment before it, without their indentation.
+        value: what stands behind the colon; empty for a section.
+        comment: from its ``#``; empty where there is none.
+        inside: the options in it, in order.
+        below: lines of comment behind the last option in it.
+    """
+
+    above: list[str] = field(default_factory=list)
+    value: str = ''
+    comment: str = ''
+    inside: dict[str, Option] = field(default_factory=dict)
+    below: list[str] = field(default_factory=list)
+
+
+def parse(text: str) -> Option:
+    """Parse block mappings that are indented by 2: all that these options files consist of.
+
+    Raises:
+        ValueError: for a line that is something else.
+    """
+    sections, above = [Option()], []
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith('#'):
+            above.append(line.strip())
+            continue
+        match = re.fullmatch(r'((?:  )*)([\w.-]+):(?: ([^#\s].*?))?(?: +(#.*))?', line)
+        if match is None:
+            raise ValueError(f'not `option: value  # comment`: {line!r}')
+        indent, key, value, comment = match.groups(default='')
+        del sections[len(indent) // 2 + 1 :]
+        option = sections[-1].inside[key] = Option(above, value, comment)
+        sections.append(option)
+        above = []
+    sections[0].below = above
+    return sections[0]
+
+
+def change(options: Option, path: str, text: str | None) -> None:
+    """Put ``text`` behind the colon of the option at ``path``, or take the option out where there is none.
+
+    Raises:
+        KeyError: there is no such section, or no such option to take out or to comment.
+    """
+    *sections, key = path.split(':')
+    section = options
+    for name in sections:
+        section = section.inside[name]
+    if text is None:
+        _take_out(section, key)
+        return
+    head, _, body = text.partition('\n')
+    if head.startswith('#') and not body:
+        section.inside[key].comment = head.removesuffix('#')
+        return
+    (new,) = parse(f'{key}: {head}'.rstrip()).inside.values()
+    lines = parse(dedent(body))
+    new.inside, new.below = lines.inside, lines.below
+    new.above = section.inside[key].above if key in section.inside else []
+    section.inside[key] = new
+
+
+def _take_out(section: Option, key: str) -> None:
+    """Remove an option; the blank line above it goes on to stand above the next one."""
+    keys = [*section.inside, None]
+    above = section.inside.pop(key).above
+    follower = section.inside.get(keys[keys.index(key) + 1])
+    if follower and '' in above:
+        follower.above = follower.above if '' in follower.above else ['', *follower.above]
+
+
+def render(options: Option, indent: str = '') -> list[str]:
+    """Write the options in a section as lines."""
+    lines = []
+    for key, option in options.inside.items():
+        above = option.above if lines else filter(None, option.above)  # no blank line at the top of a section
+        lines += [(indent + line).rstrip() for line in above]
+        value, comment = option.value and f' {option.value}', option.comment and f'  {option.comment}'
+        lines += [f'{indent}{key}:{value}{comment}', *render(option, f'{indent}  ')]
+    return lines + [indent + line for line in options.below]
+
+
+def make(file: str) -> str:
+    """Return the text of one of ``FILES``."""
+    about, changes = FILES[file]
+    options = parse(BASE.read_text(encoding='utf-8'))
+    for path, text in changes.items():
+        change(options, path, text)
+    first, *more = about.splitlines()
+    command = 'test' if file.startswith('test') else 'train'
+    usage = f'  python -m basicsr.{command} -opt options/{file}'
+    options.inside['name'].above = ['', *(f'# {line}' for line in (first, usage, *more))]
+    return '\n'.join([*render(options), ''])
+
+
+if __name__ == '__main__':
+    for file in FILES:
+        (FOLDER / file).write_text(make(file), encoding='utf-8')
