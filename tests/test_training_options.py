@@ -315,3 +315,39 @@ def test_sections_that_are_null_are_as_if_they_were_not_there(options):
     for name in ('gan_opt', 'feature_matching_opt'):
         del options['train'][name]
     train(built(options), range(1, 2))
+
+
+@pytest.mark.parametrize('others', [{}, {'grad_clip': 1.0}, {'amp': 'bf16'}], ids=str)
+def test_losses_read_an_iteration_late_change_nothing(others, options):
+    """As on a GPU: the optimisers leave a step out by themselves where a loss is not finite."""
+    options['train'] |= {'on_not_finite': 'skip', **others}
+    weights, logs = [], []
+    for reads_late in (False, True):
+        model = built(options)
+        model.reads_late = reads_late
+        for iteration in range(1, 6):
+            data = batch(iteration)
+            if iteration == 3:
+                data['gt'][0, 0, 0, 0] = float('nan')
+            model.update_learning_rate(iteration)
+            model.feed_data(data)
+            model.optimize_parameters(iteration)
+        logs.append(model.get_current_log())
+        weights.append({**model.net_g.state_dict(), **model.net_d.state_dict()})
+        aside = Path(options['path']['training_states']).parent / 'not_finite/3_rank0.pth'
+        assert torch.load(aside)['gt'].isnan().sum() == 1
+        aside.unlink()
+    assert logs[0] == pytest.approx(logs[1], rel=1e-6)
+    for key, value in weights[0].items():
+        torch.testing.assert_close(weights[1][key], value, atol=1e-7, rtol=0)
+
+
+def test_a_checkpoint_is_not_written_after_losses_that_are_not_finite(options):
+    model = built(options)
+    model.reads_late = True
+    data = batch(1)
+    data['gt'][0, 0, 0, 0] = float('nan')
+    model.feed_data(data)
+    model.optimize_parameters(1)
+    with pytest.raises(FloatingPointError, match='Iteration 1: a loss is not finite'):
+        model.save(0, 1)

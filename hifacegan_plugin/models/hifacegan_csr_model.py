@@ -32,6 +32,7 @@ from hifacegan_plugin.models.moving_average import move_average
 from hifacegan_plugin.models.option_checks import check_keep_best, check_network_options, choose, number
 from hifacegan_plugin.models.progress import Progress
 from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
+from hifacegan_plugin.models.sent_losses import SentLosses
 from hifacegan_plugin.models.stop_signal import StopSignal
 from hifacegan_plugin.models.validation import Validation
 
@@ -140,6 +141,11 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         self.not_finite_in_a_row = 0
         self.setup_optimizers()
         self.setup_schedulers()
+        # Waiting for the losses of every iteration would leave a GPU idle until the next one is launched.
+        fused = all(optimizer.defaults.get('fused') for optimizer in self.optimizers)
+        self.reads_late = self.device.type == 'cuda' and fused and self.accumulate_iters == 1 and (
+            self.amp_dtype is not torch.float16)
+        self.sent: SentLosses | None = None  # of the last iteration, not read yet
         self.stop_signal = StopSignal()
         self.progress = Progress(int(train_opt.get('total_iter', 0)), self.device)
         if self.opt['rank'] == 0:
@@ -171,13 +177,22 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)``, in [0, 1] or uint8, which is scaled."""
-        super().feed_data(data)
+        super().feed_data({key: self._on_device(value) for key, value in data.items()})
         self.lq = _in_unit_range(self.lq)
         if 'gt' in data:
             self.gt = _in_unit_range(self.gt)
         self.paths = data.get('lq_path', [])
         if self.is_train and self.opt['train'].get('channels_last', False):
             self.lq = self.lq.to(memory_format=torch.channels_last)
+
+    def _on_device(self, value: Any) -> Any:
+        """Move images to the device, without waiting where their memory is pinned."""
+        if not isinstance(value, Tensor):
+            return value
+        value = value.to(self.device, non_blocking=True)
+        if value.is_cuda:  # the host's prefetcher copies in a stream of its own, which may not reuse the memory yet
+            value.record_stream(torch.cuda.current_stream())
+        return value
 
     @explain_lost_process
     def optimize_parameters(self, current_iter: int) -> None:
@@ -198,11 +213,14 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
                 optimizer.zero_grad()
         with self._exchanging_gradients(is_last):
             losses = self._backward(updates_g, current_iter)
-        self.log_dict, stop = self._average(losses)
-        is_finite_loss = all(map(math.isfinite, self.log_dict.values()))
-        self.not_finite_in_a_row = 0 if is_finite_loss else self.not_finite_in_a_row + 1
+        previous, self.sent = self.sent, self._send(losses)
+        if self.reads_late:
+            is_finite_loss, stop = True, previous is not None and self._receive(previous)[1]
+        else:
+            is_finite_loss, stop = self._receive(self.sent)
         if not is_finite_loss:
-            self._set_batch_aside(current_iter)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
         elif is_last:
             self._step(updates_g)
             if updates_g and self.ema_decay > 0:
@@ -255,6 +273,8 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         if self.cri_gan:
             networks[self.optimizer_d] = self.net_d
         for optimizer, network in networks.items():
+            if self.reads_late:
+                optimizer.found_inf = self.sent.not_finite  # a fused step is left out on the device where it is 1
             if self.grad_clip > 0:
                 self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip)
@@ -270,24 +290,51 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
                 stack.enter_context(network.no_sync())
         return stack
 
-    def _average(self, losses: dict[str, Tensor]) -> tuple[dict[str, float], bool]:
-        """Average the losses over all processes; also tell whether any of them was asked to stop."""
-        asked = torch.tensor(float(self.stop_signal.came), device=self.device)
+    def _send(self, losses: dict[str, Tensor]) -> SentLosses:
+        """Average the losses over all processes, and whether they were asked to stop; start copying them here."""
+        asked = torch.full((), float(self.stop_signal.came), device=self.device)
         values = torch.stack([*(loss.detach().float() for loss in losses.values()), asked])
         if self.opt['dist']:
             torch.distributed.all_reduce(values)
             values /= self.opt['world_size']
-        *averages, asked = values.tolist()
-        return dict(zip(losses, averages, strict=True)), asked > 0
+        batch = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths)}
+        return SentLosses(self.iteration, tuple(losses), values, batch)
 
-    def _set_batch_aside(self, current_iter: int) -> None:
+    def _receive(self, sent: SentLosses) -> tuple[bool, bool]:
+        """Wait for the losses of an iteration; tell whether they are finite, and whether a process was asked to stop.
+
+        Raises:
+            FloatingPointError: as :meth:`optimize_parameters`.
+        """
+        losses, stop = sent.read()
+        self.log_dict = losses
+        if all(map(math.isfinite, losses.values())):
+            self.not_finite_in_a_row = 0
+            return True, stop
+        self.not_finite_in_a_row += 1
+        self._set_batch_aside(sent, losses)
+        self.log_dict = {}
+        return False, stop
+
+    def get_current_log(self) -> dict[str, float]:
+        """Return the losses of the last iteration, averaged over all processes; waits for the device."""
+        if self.reads_late and self.sent is not None:
+            self.log_dict = self.sent.read()[0]
+        return self.log_dict
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write a checkpoint, once it is known that the last losses were finite."""
+        if self.reads_late and self.sent is not None:
+            self._receive(self.sent)
+            self.sent = None
+        super().save(epoch, current_iter)
+
+    def _set_batch_aside(self, sent: SentLosses, losses: dict[str, float]) -> None:
         """Write the batch whose loss is not finite for study; stop, or leave it out of the training.
 
         The losses are those of all processes, so that all do the same.
         """
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        message = f'Iteration {current_iter}: a loss is not finite ({self.log_dict}). {self._write_batch(current_iter)}'
+        message = f'Iteration {sent.iteration}: a loss is not finite ({losses}). {self._write_batch(sent, losses)}'
         go_back = 'Go on from the last checkpoint, with a lower learning rate or train: grad_clip.'
         networks = [self.net_g, self.net_d] if self.cri_gan else [self.net_g]
         if not all(map(is_finite, networks)):
@@ -299,18 +346,16 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
                 f'{message} Lower the learning rate or set train: grad_clip; train: on_not_finite: skip goes on.'
             )
         logger.warning(f'{message} It is left out.')
-        self.log_dict = {}
 
-    def _write_batch(self, current_iter: int) -> str:
+    def _write_batch(self, sent: SentLosses, losses: dict[str, float]) -> str:
         """Write the batch for study, if not many are there already; tell in a sentence where it is."""
         folder = Path(self.opt['path']['training_states']).parent / 'not_finite'
         of_this_process = f'_rank{self.opt["rank"]}.pth'
         if len(list(folder.glob(f'*{of_this_process}'))) >= BATCHES_TO_STUDY:
             return f'Its batch is not written: {folder} has {BATCHES_TO_STUDY} already.'
-        content = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths), 'losses': self.log_dict}
         try:
             folder.mkdir(parents=True, exist_ok=True)  # other machines have no folder of the experiment yet
-            write_checkpoint(content, folder / f'{current_iter}{of_this_process}')
+            write_checkpoint({**sent.batch, 'losses': losses}, folder / f'{sent.iteration}{of_this_process}')
         except OSError as error:
             return f'Its batch cannot be written ({error}).'
         return f'Its batch is in {folder}.'
