@@ -3,6 +3,7 @@
 import copy
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,34 @@ HANGS = 900  # seconds, far beyond what the slowest machine takes: whatever is w
 
 # The host cuts its logger off from the root logger when it is first used, and pytest's caplog with it.
 get_root_logger().propagate = True
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests marked cuda be rehearsed on the CPU."""
+    parser.addoption('--device', default='cuda', choices=('cuda', 'cpu'), help='what tests marked cuda run on')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip tests marked cuda where there is no card."""
+    if config.getoption('--device') == 'cuda' and not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker('cuda'):
+                item.add_marker(pytest.mark.skip(reason='there is no CUDA device (--device cpu rehearses this test)'))
+
+
+@pytest.fixture(scope='session')
+def device(pytestconfig) -> torch.device:
+    """Return what tests marked cuda run on."""
+    return torch.device(pytestconfig.getoption('--device'))
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Let a card compute float32 with all its 23 bits."""
+    flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
 
 
 @pytest.fixture(scope='session')

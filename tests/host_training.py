@@ -17,8 +17,9 @@ NAME = 'experiments/HiFaceGAN_demo'  # where the demo's options put a training
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """One thread, and modules beside the options file can be imported."""
-    return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{folder}{os.pathsep}{REPOSITORY}'}
+    """One thread, and modules beside the options file can be imported, as can those that the tests can import."""
+    path = os.pathsep.join([str(folder), str(REPOSITORY), os.environ.get('PYTHONPATH', '')])
+    return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': path.rstrip(os.pathsep)}
 
 
 def run(command: list, folder: Path) -> str:

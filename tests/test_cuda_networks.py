@@ -1,0 +1,87 @@
+"""Networks on a card beside the same networks on the CPU."""
+
+import copy
+
+import pytest
+import torch
+from conftest import without_tf32
+
+from hifacegan_plugin.archs import MultiscalePatchDiscriminator
+
+pytestmark = pytest.mark.cuda
+
+FORMS = [{}, {'norm': 'rms'}, {'variant': 'lip_spade'}, {'variant': 'spade', 'norm': 'instance'}, {'preset': 'fast'}]
+BF16_ERROR = 0.08  # of the norm of the outputs: bfloat16 rounds to 8 bits, 0.4 % a number, some 40 times in a row
+
+
+def gradients_of(network, output):
+    """Give the gradients of all weights for a loss that every number of the output counts in."""
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    weights = torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output)
+    return dict(zip(names, torch.autograd.grad((output * weights).mean(), parameters), strict=True))
+
+
+def relative_error(actual, expected):
+    """Give the norm of the difference in units of the norm of what is expected."""
+    expected = expected.double()
+    return ((actual.double().cpu() - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize('options', FORMS, ids=str)
+@pytest.mark.parametrize('mode', ['train', 'eval'])
+def test_generator_agrees_with_the_cpu(options, mode, lively_generator, device, record_property):
+    generator = lively_generator(**options)
+    generator.train(mode == 'train')
+    on_card = copy.deepcopy(generator).to(device)
+    x = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    with without_tf32():
+        expected, actual = generator(x), on_card(x.to(device))
+        record_property('error', (actual.cpu() - expected).abs().max().item())
+        torch.testing.assert_close(actual.cpu(), expected, atol=1e-4, rtol=0)
+        expected, actual = gradients_of(generator, expected), gradients_of(on_card, actual)
+    errors = {name: relative_error(actual[name], expected[name]) for name in expected if expected[name].norm() > 1e-7}
+    record_property('error_of_gradients', max(errors.values()))
+    assert max(errors.values()) < 1e-2, max(errors, key=errors.get)
+
+
+@pytest.mark.parametrize('options', FORMS, ids=str)
+def test_generator_in_bfloat16_is_near(options, lively_generator, device, record_property):
+    generator = lively_generator(**options)
+    x = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = copy.deepcopy(generator)(x)
+        with torch.autocast(device.type, torch.bfloat16):
+            actual = generator.to(device)(x.to(device))
+    error = relative_error(actual, expected)
+    record_property('relative_error', error)
+    assert error < BF16_ERROR
+
+
+def test_discriminator_agrees_with_the_cpu(device, record_property):
+    torch.manual_seed(0)
+    discriminator = MultiscalePatchDiscriminator(num_feat=16)
+    for parameter in discriminator.parameters():
+        if parameter.ndim == 4:
+            torch.nn.init.xavier_normal_(parameter)
+    on_card = copy.deepcopy(discriminator).to(device)
+    x = torch.rand(2, 6, 96, 128)
+    with without_tf32():
+        expected, actual = discriminator(x), on_card(x.to(device))
+        for scale, of_card in zip(expected, actual, strict=True):
+            for layer, layer_of_card in zip(scale, of_card, strict=True):
+                torch.testing.assert_close(layer_of_card.cpu(), layer, atol=1e-4, rtol=1e-4)
+    with torch.autocast(device.type, torch.bfloat16):
+        logits = on_card(x.to(device))[0][-1]
+    error = relative_error(logits, expected[0][-1])
+    record_property('relative_error_bf16', error)
+    assert error < BF16_ERROR
+
+
+def test_channels_last_changes_no_image(lively_generator, device):
+    generator = lively_generator().to(device)
+    x = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1)).to(device)
+    with without_tf32(), torch.no_grad():
+        expected = copy.deepcopy(generator)(x)
+        last = generator.to(memory_format=torch.channels_last)
+        actual = last(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=0)
