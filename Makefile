@@ -4,6 +4,7 @@
 # make pretrained   train the network that comes with the plugin anew (a quarter of an hour)
 # make lint   check the style
 # make bench  run the benchmarks (half an hour on two cores; those that train for a budget get a minute for two networks)
+# make gpu    check and measure on this machine's NVIDIA card (eight minutes)
 # make clean  remove what the demo wrote (the environment stays)
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
 
-.PHONY: data demo options pretrained test lint bench clean plugin
+.PHONY: data demo options pretrained test lint bench gpu clean plugin
 
 $(READY):
 	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
@@ -59,10 +60,13 @@ lint: plugin
 BUDGETED := benchmarks/train_peers.py benchmarks/quality_at_budget.py
 
 bench: data
-	for script in $(sort $(filter-out $(BUDGETED), $(wildcard benchmarks/*.py))); do $(BIN)/python $$script || exit 1; done
+	for script in $(sort $(filter-out $(BUDGETED) benchmarks/gpu.py, $(wildcard benchmarks/*.py))); do $(BIN)/python $$script || exit 1; done
 	$(BIN)/python benchmarks/train_peers.py --budget 60 --peers csr_fast edsr
 	$(BIN)/python benchmarks/quality_at_budget.py --networks options/peers/csr_fast.yml options/peers/edsr.yml \
 	    --degradations noise --minutes 1 --rates 5e-4 --seeds 0
+
+gpu: plugin
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf datasets/demo experiments/HiFaceGAN_demo results/HiFaceGAN_demo_test tb_logger/HiFaceGAN_demo
