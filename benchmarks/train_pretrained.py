@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""Train the networks that come with the plugin, on a CPU (hours) or a CUDA card (minutes), and resume where it stopped.
+
+    python benchmarks/train_pretrained.py general --images FOLDER [FOLDER ...] --minutes 120 -o experiments/general
+
+The images are held in memory, and crops of them are degraded on the device in whole batches, so that a card is kept
+busy. The loss is the logarithm of each image's mean squared error, that is its PSNR (as Chen et al., "Simple Baselines
+for Image Restoration", ECCV 2022, train with); Adam, the rate falling along a cosine over the time that there is; the
+weights that are kept are an exponential moving average.
+
+Written to the output folder: net_g.safetensors (the average, which `hifacegan restore -w` takes), training.pt (from
+which the same command goes on) and log.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.data.batch_degradations import (
+    Degrade,
+    by_reciprocal,
+    down_and_back,
+    gaussian_blur,
+    gaussian_noise,
+    in_groups,
+    in_order,
+    jpeg,
+    mixture,
+    mosaic,
+    motion_blur,
+    paper_noise,
+    shot_noise,
+    shuffled,
+    sometimes,
+    unchanged,
+)
+from hifacegan_plugin.weights import generator_options, write_weights
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
+WARM_UP = 200  # iterations over which the rate rises
+SMALLEST_ERROR = 3e-6  # added to a mean squared error, so that a perfect image (55 dB) is not chased further
+PEEK = 10  # seconds between two lines of the log
+SAVE = 60  # seconds between two files to resume from
+
+
+def _general() -> Degrade:
+    """Noise, JPEG artefacts, blur and low resolution, alone and mixed; some images are clean."""
+    any_way = ['area', 'bilinear', 'bicubic']
+    noise = mixture([(0.75, gaussian_noise((0, 55))), (0.1, gaussian_noise((0, 50), grey=1)),
+                     (0.15, shot_noise((0.1, 4)))])
+    some_noise = mixture([(0.7, gaussian_noise((0, 30), grey=0.3)), (0.3, shot_noise((0.1, 3)))])
+    blur = mixture([(0.7, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.3, motion_blur((3, 13)))])
+    shrink = in_groups(2, down_and_back((1.2, 4), any_way, ['bilinear', 'bicubic']))
+    mixed = in_groups(2, in_order(sometimes(0.5, blur), sometimes(0.5, down_and_back((1, 3), any_way, ['bicubic'])),
+                                  sometimes(0.7, some_noise), sometimes(0.6, jpeg((10, 95), 0.8))))
+    return mixture([(0.4, noise), (0.15, in_groups(4, jpeg((5, 95), 0.8))), (0.12, blur), (0.05, shrink), (0.23, mixed),
+                    (0.05, unchanged)])
+
+
+def _faces() -> Degrade:
+    """What the recipes `full`, `gfpgan`, `mosaic16x`, `noise`, `blur`, `jpeg` and `sr4x` do, and milder mixtures."""
+    blur = mixture([(0.5, motion_blur((10, 20))), (0.5, gaussian_blur((3, 8)))])
+    down = by_reciprocal((1 / 8, 1 / 4), lambda ratio: down_and_back(ratio, ['bicubic'], ['bicubic']))
+    full = in_groups(2, shuffled(blur, paper_noise, jpeg((17, 51)), down))
+    gfpgan = in_groups(2, in_order(
+        gaussian_blur((0.1, 10), (2, 2), isotropic=0.5),
+        down_and_back((0.8, 8), ['bilinear'], ['bilinear'], in_order(gaussian_noise((0, 20)), jpeg((60, 100))))))
+    sr4x = down_and_back((4, 4), ['area'], ['bicubic'])
+    return mixture([(0.42, full), (0.2, gfpgan), (0.1, mosaic(16)), (0.05, sr4x), (0.05, paper_noise), (0.05, blur),
+                    (0.05, jpeg((17, 51))), (0.08, _general())])
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network learns, and on what."""
+
+    network: dict[str, int]
+    degradation: Degrade
+    crop: int  # side, in pixels
+    scales: tuple[float, ...]  # sizes at which each image is seen
+    transpose: bool  # whether crops are also turned by 90 degrees and upside down, not only mirrored
+    batches: dict[str, int]  # images in a batch, by device
+
+
+TASKS = {
+    'general': Task({'num_feat': 32, 'num_scales': 4}, _general(), 160, (1, 0.7, 0.5), True, {'cuda': 40, 'cpu': 4}),
+    'faces': Task({'num_feat': 24, 'num_scales': 5}, _faces(), 256, (1, 0.88, 0.78), False, {'cuda': 24, 'cpu': 2}),
+}
+
+
+class Crops:
+    """Draws crops of images that are all held in one flat tensor on the device, so that a batch is a single lookup."""
+
+    def __init__(self, images: list[np.ndarray], device: torch.device) -> None:
+        sizes = torch.tensor([image.shape[:2] for image in images])
+        areas = sizes.prod(1)
+        self.heights, self.widths = sizes.to(device).unbind(1)
+        self.starts, self.chances = (areas.cumsum(0) - areas).to(device), areas.float().to(device)
+        self.pixels = torch.from_numpy(np.concatenate([image.reshape(-1, 3) for image in images])).to(device)
+
+    def draw(self, count: int, side: int, transpose: bool) -> Tensor:
+        """Return ``(count, 3, side, side)``, float32 in [0, 255]; large images are drawn more often.
+
+        Each crop is mirrored at random; with ``transpose`` it is also turned upside down and by 90 degrees.
+        """
+        chosen = self.chances.multinomial(count, replacement=True)
+        heights, widths = self.heights[chosen], self.widths[chosen]
+        down, across = (torch.rand(2, count, 1, 1, device=chosen.device) * torch.stack([heights, widths]).sub(side - 1)
+                        [..., None, None]).long()
+        flip_down, flip_across, swap = torch.rand(3, count, 1, 1, device=chosen.device) < 0.5
+        line = torch.arange(side, device=chosen.device)
+        back = side - 1 - line
+        rows = torch.where(flip_down & transpose, back, line)
+        columns = torch.where(flip_across, back, line)
+        swap = swap & transpose
+        index_down, index_across = torch.where(swap, rows, rows.mT), torch.where(swap, columns.mT, columns)
+        index = self.starts[chosen][:, None, None] + (down + index_down) * widths[:, None, None] + across + index_across
+        return self.pixels[index].permute(0, 3, 1, 2).float()
+
+
+def read_images(folders: list[Path], smallest: int, scales: tuple[float, ...]) -> list[np.ndarray]:
+    """Read all images below folders, RGB uint8, at each of the scales at which they are large enough."""
+    paths = sorted(path for folder in folders for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise SystemExit(f'--images: no {", ".join(SUFFIXES)} below {", ".join(map(str, folders))}.')
+    images = []
+    for path in paths:
+        image = cv2.imread(str(path))
+        if image is None:
+            raise SystemExit(f'{path}: cannot be decoded. Replace it or take it out.')
+        for scale in scales:
+            size = [round(side * scale) for side in image.shape[1::-1]]
+            if min(size) >= smallest:
+                resized = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+                images.append(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB))
+    if not images:
+        raise SystemExit(f'--images: all images are smaller than {smallest} pixels.')
+    return images
+
+
+def rate_at(progress: float, iteration: int, peak: float) -> float:
+    """Return the learning rate: a short rise, then a cosine to zero."""
+    return peak * min(1, iteration / WARM_UP) * (1 + math.cos(math.pi * min(progress, 1))) / 2
+
+
+def psnr_loss(restored: Tensor, truth: Tensor) -> Tensor:
+    """Return minus the mean PSNR in units of 10 dB, of images in [0, 1]."""
+    return (restored.float() - truth).square().mean((1, 2, 3)).add(SMALLEST_ERROR).log10().mean()
+
+
+class Training:
+    """A network in training, its optimizer and its moving average, which are saved and resumed together."""
+
+    def __init__(self, task: Task, args: argparse.Namespace) -> None:
+        self.args, self.task = args, task
+        self.device = torch.device(args.device)
+        torch.manual_seed(args.seed)
+        self.rng = np.random.default_rng(args.seed)
+        self.network = CSRGenerator(preset='fast', **task.network).to(self.device, memory_format=torch.channels_last)
+        self.average = deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), args.rate, (0.9, 0.99), weight_decay=args.decay,
+                                           fused=self.device.type == 'cuda')
+        self.iteration, self.elapsed = 0, 0.0
+        self.state_file = args.output / 'training.pt'
+        if self.state_file.exists():
+            self._load(torch.load(self.state_file, map_location=self.device, weights_only=True))
+        if args.init and not self.iteration:
+            from hifacegan_plugin.weights import read_weights
+
+            self.network.load_state_dict(read_weights(args.init)[0])
+            self.average.load_state_dict(self.network.state_dict())
+        self.forward: Callable[[Tensor], Tensor] = torch.compile(self.network) if args.compile else self.network
+
+    def step(self, crops: Crops) -> Tensor:
+        """Train on one batch; return its loss, which is not waited for."""
+        truth = crops.draw(self.args.batch, self.task.crop, self.task.transpose)
+        degraded = self.task.degradation(truth.clone(), self.rng)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.bf16):
+            restored = self.forward(degraded.div_(255).to(memory_format=torch.channels_last))
+        loss = psnr_loss(restored, truth.div_(255))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0, foreach=True)
+        progress = self.elapsed / (60 * self.args.minutes)
+        for group in self.optimizer.param_groups:
+            group['lr'] = rate_at(progress, self.iteration, self.args.rate)
+        self.optimizer.step()
+        self.iteration += 1
+        decay = min(self.args.ema, (1 + self.iteration) / (10 + self.iteration))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+        return loss.detach()
+
+    def run(self, crops: Crops) -> None:
+        """Train until the time is over; log and save on the way."""
+        log = (self.args.output / 'log.jsonl').open('a')
+        before, last_line, last_save = self.elapsed, 0.0, 0.0
+        began = time.perf_counter()
+        losses: list[Tensor] = []
+        while self.elapsed < 60 * self.args.minutes:
+            losses.append(self.step(crops))
+            self.elapsed = before + time.perf_counter() - began
+            if self.elapsed - last_line > PEEK:
+                line = {'iteration': self.iteration, 'seconds': round(self.elapsed, 1),
+                        'psnr': round(-10 * float(torch.stack(losses).mean()), 3)}
+                print(json.dumps(line), flush=True)
+                print(json.dumps(line), file=log, flush=True)
+                losses, last_line = [], self.elapsed
+            if self.elapsed - last_save > SAVE:
+                self.save()
+                last_save = self.elapsed
+        self.save()
+
+    def save(self) -> None:
+        """Write the averaged weights, and all that going on needs."""
+        options = generator_options(self.average) | {'type': 'CSRGenerator'}
+        write_weights(self.args.output / 'net_g.safetensors', self.average.state_dict(), options)
+        part = self.state_file.with_suffix('.part')
+        torch.save({'network': self.network.state_dict(), 'average': self.average.state_dict(),
+                    'optimizer': self.optimizer.state_dict(), 'iteration': self.iteration, 'elapsed': self.elapsed,
+                    'random': [torch.get_rng_state()]}, part)
+        part.replace(self.state_file)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state['network'])
+        self.average.load_state_dict(state['average'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.iteration, self.elapsed = state['iteration'], state['elapsed']
+        self.rng = np.random.default_rng([self.args.seed, self.iteration])
+        torch.manual_seed(self.args.seed + self.iteration)
+        print(f'{self.state_file}: going on at iteration {self.iteration}, after {self.elapsed:.0f} s.')
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('task', choices=TASKS)
+    parser.add_argument('--images', nargs='+', type=Path, required=True, metavar='FOLDER', help='clean images')
+    parser.add_argument('-o', '--output', type=Path, required=True, help='folder; a training found there goes on')
+    parser.add_argument('--minutes', type=float, default=120, help='of the whole training (default: %(default)s)')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--batch', type=int, help='images in a batch (default: by task and device)')
+    parser.add_argument('--rate', type=float, default=1e-3, help='highest learning rate (default: %(default)s)')
+    parser.add_argument('--decay', type=float, default=1e-4, help='weight decay (default: %(default)s)')
+    parser.add_argument('--ema', type=float, default=0.999, help='of the moving average (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--init', type=Path, help='weights to begin with')
+    parser.add_argument('--compile', action=argparse.BooleanOptionalAction, help='default: on CUDA')
+    parser.add_argument('--bf16', action=argparse.BooleanOptionalAction, help='default: on CUDA')
+    args = parser.parse_args()
+    device = args.device.split(':')[0]
+    args.batch = args.batch or TASKS[args.task].batches[device]
+    for option in ('compile', 'bf16'):
+        if getattr(args, option) is None:
+            setattr(args, option, device == 'cuda')
+    return args
+
+
+def main() -> None:
+    """Train a network."""
+    args = parse()
+    task = TASKS[args.task]
+    args.output.mkdir(parents=True, exist_ok=True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    images = read_images(args.images, task.crop, task.scales)
+    print(f'{len(images)} images, {sum(image.size for image in images) / 1e6:.0f} MB; '
+          f'{args.device}, batches of {args.batch} crops of {task.crop} pixels, {args.minutes:g} minutes', flush=True)
+    Training(task, args).run(Crops(images, torch.device(args.device)))
+
+
+if __name__ == '__main__':
+    main()
