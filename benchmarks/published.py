@@ -7,8 +7,8 @@
 
 Every image is degraded in the same way for every method: Gaussian noise, JPEG and Gaussian blur, and not at all. Noise
 is clipped and rounded to 8 bits, as a file holds it; published figures are of noise that is neither. The network is
-told nothing. Non-local means (OpenCV's, in colour) and BM3D (the package `bm3d`, whose licence excludes commercial use, so
-that it is no dependency) are told the standard deviation.
+told nothing. Non-local means (OpenCV's, in colour) and BM3D (the package `bm3d`, whose licence excludes commercial use,
+so that it is no dependency) are told the standard deviation.
 
 Printed: the mean PSNR in dB over the images, with the figures as JSON by `-o`.
 """
