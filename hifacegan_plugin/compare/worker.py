@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -65,6 +66,8 @@ def start_server() -> multiprocessing.context.BaseContext:
     """
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context('spawn')
+    # Importing the plugin asks for GPUs; were CUDA itself asked, the processes that are forked could not use it.
+    os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([__name__])
     forkserver.ensure_running()
