@@ -40,6 +40,7 @@ demo: data
 	$(BIN)/python -m basicsr.train -opt options/hifacegan_demo.yml --auto_resume
 	$(BIN)/python -m basicsr.test -opt options/test_hifacegan_demo.yml
 	$(BIN)/hifacegan report -opt options/test_hifacegan_demo.yml
+	@echo "To use the environment: source $(VENV)/bin/activate; then, for instance: hifacegan compare -opt options/compare_demo.yml"
 
 pretrained: data
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/pretrained.lmdb --crop-size 128 \
