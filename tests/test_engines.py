@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openvino
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import VARIANTS, CSRGenerator
 from hifacegan_plugin.restore import engines
+from hifacegan_plugin.restore import restorer as restorer_module
 from hifacegan_plugin.restore.engines import EngineError, choose_engine, export, open_engine
 from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.weights import generator_options, load_generator, read_weights, write_weights
@@ -174,6 +176,33 @@ def test_float16_is_for_graphics_cards(monkeypatch):
 def test_restorer_with_another_engine(generator):
     image = np.random.default_rng(0).integers(0, 255, (70, 64, 4), np.uint8)
     assert np.abs(Restorer(generator, 'onnx')(image).astype(int) - Restorer(generator)(image)).max() <= 1
+
+
+@pytest.mark.parametrize('name', ['torch', 'onnx', 'openvino'])
+def test_threads_get_their_own_images(lively_generator, name):
+    restorer = Restorer(lively_generator(preset='fast'), name)
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((64, 64), (96, 80), (64, 96)) for _ in range(8)]
+    expected = [restorer(image) for image in images]
+    with ThreadPoolExecutor(8) as threads:
+        restored = list(threads.map(restorer, images))
+    assert [np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(restored, expected)] == [True] * 24
+
+
+def test_threads_that_run_out_of_memory_open_one_engine_for_it(generator, monkeypatch):
+    opened = []
+
+    def watched(name, *arguments):
+        opened.append(name)
+        return open_engine(name, *arguments)
+
+    monkeypatch.setattr(restorer_module, 'open_engine', watched)
+    restorer = Restorer(generator, 'onnx', memory=1 << 20)
+    images = [np.full((64, 64, 3), value, np.uint8) for value in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        restored = list(threads.map(restorer, images))
+    assert opened == ['onnx', 'torch']
+    assert all(np.array_equal(one, restorer(image)) for one, image in zip(restored, images))
 
 
 def test_export_and_convert_commands(generator, tmp_path, capsys):

@@ -83,7 +83,8 @@ def test_the_network_that_comes_with_the_plugin_restores(degradation, gain):
     assert peak_signal_noise_ratio(truth, restored) > peak_signal_noise_ratio(truth, degraded) + gain
 
 
-@pytest.mark.parametrize('shape', [(70, 90), (70, 90, 2), (70, 90, 3), (70, 90, 4), (63, 64, 3), (5, 100, 3), (1, 1)])
+@pytest.mark.parametrize('shape', [(70, 90), (70, 90, 2), (70, 90, 3), (70, 90, 4), (63, 64, 3), (5, 100, 3), (1, 1),
+                                   (70, 90, 1)])
 def test_shapes(generator, shape):
     image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     restored = Restorer(generator)(image)
@@ -104,10 +105,71 @@ def test_small_pictures_keep_their_content(generator):
     assert np.abs(Restorer(generator)(image).astype(int) - image).mean() < 20
 
 
-@pytest.mark.parametrize(('shape', 'dtype'), [((8, 8, 3), np.float32), ((8, 8, 5), np.uint8), ((0, 8), np.uint8)])
-def test_refuses_what_is_no_picture(generator, shape, dtype):
-    with pytest.raises(ValueError, match='a picture is uint8 or uint16'):
-        Restorer(generator)(np.zeros(shape, dtype))
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+def test_a_tensor_is_restored_as_the_array_of_its_pixels(generator, photo, channels):
+    restorer = Restorer(generator)
+    image = np.dstack([photo, photo[::-1, :, 0]])[..., [0, 3][:channels] if channels < 3 else slice(channels)]
+    expected = restorer(image)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    restored = restorer(tensor)
+    assert restored.dtype == torch.uint8
+    assert np.array_equal(restored.permute(1, 2, 0), expected)
+    batch = torch.stack([tensor, tensor.flip(2)]).double() / 255
+    restored = restorer(batch)
+    assert (restored.dtype, restored.shape) == (torch.float64, batch.shape)
+    assert np.abs(restored[0].permute(1, 2, 0).numpy() * 255 - expected).max() < 0.51
+    half = restorer(batch[:1].bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half - restored[:1]).abs().max() < 0.02
+
+
+def test_a_file_is_restored_by_its_path(generator, photo, tmp_path):
+    path = tmp_path / 'a.png'
+    write_picture(path, Picture(photo))
+    restorer = Restorer(generator)
+    assert np.array_equal(restorer(path), restorer(photo))
+    assert np.array_equal(restorer(str(path)), restorer(photo))
+    path.write_bytes(path.read_bytes()[:500])
+    for file, message in ((path, 'is damaged or truncated'), (tmp_path / 'b.png', 'cannot be read')):
+        with pytest.raises(ValueError, match=f'{file.name}: {message}'):
+            restorer(file)
+
+
+@pytest.mark.parametrize(('image', 'error', 'message'), [
+    (np.zeros((8, 8, 3), np.float32), ValueError, r'not float32 \(8, 8, 3\); take a tensor for .* floating point'),
+    (np.zeros((8, 8, 5), np.uint8), ValueError, 'an image as an array is uint8 or uint16'),
+    (np.zeros((3, 8, 8), np.uint8), ValueError, r'not uint8 \(3, 8, 8\); take a tensor for \(C, H, W\)'),
+    (np.zeros((1, 8, 8, 3), np.uint8), ValueError, 'take a tensor for .* batches'),
+    (np.zeros((0, 8), np.uint8), ValueError, 'an image as an array is uint8 or uint16'),
+    (np.uint8(7), TypeError, 'not uint8'),
+    (np.array(7, np.uint8), ValueError, r'not uint8 \(\)'),
+    (torch.zeros(8, 8), ValueError, r'\(C, H, W\) or \(N, C, H, W\) .* not torch.float32 \(8, 8\)'),
+    (torch.zeros(8, 8, 3), ValueError, r'not torch.float32 \(8, 8, 3\)'),
+    (torch.zeros(0, 3, 8, 8), ValueError, 'an image as a tensor is'),
+    (torch.zeros(3, 8, 8, dtype=torch.int64), ValueError, 'not torch.int64'),
+    (torch.full((3, 8, 8), 200.0), ValueError, r'lies in \[0, 1\]: divide it by 255'),
+    (torch.full((3, 8, 8), float('nan')), ValueError, r'lies in \[0, 1\]'),
+    ([[1, 2], [3, 4]], TypeError, 'not list'),
+    (Image.new('RGB', (8, 8)), TypeError, 'not Image .numpy.asarray'),
+    (None, TypeError, 'not NoneType'),
+])  # fmt: skip
+def test_what_is_no_image_is_refused_with_the_reason(generator, image, error, message):
+    with pytest.raises(error, match=message):
+        Restorer(generator)(image)
+
+
+def test_batches_of_channels_are_checked(generator, photo):
+    restorer = Restorer(generator)
+    pictures = np.float32(photo / 255).transpose(2, 0, 1)[None]
+    np.testing.assert_allclose(restorer.restore(pictures[..., ::-1])[..., :8],
+                               restorer.restore(pictures[..., ::-1].copy())[..., :8], atol=1e-5)
+    for given in (pictures[0], pictures.astype(np.float64), pictures[:, :1]):
+        with pytest.raises(ValueError, match=r'restore\(\) takes float32 \(N, 3, H, W\)'):
+            restorer.restore(given)
+    with pytest.raises(ValueError, match='no pixels'):
+        restorer.restore(pictures[..., :0])
+    with pytest.raises(TypeError, match='not Tensor'):
+        restorer.restore(torch.from_numpy(pictures))
 
 
 def test_a_result_without_numbers_is_refused(generator, photo):
@@ -120,7 +182,7 @@ def test_a_result_without_numbers_is_refused(generator, photo):
 def test_network_for_grey_pictures(photo):
     restorer = Restorer(CSRGenerator(num_in_ch=1, num_feat=4))
     assert restorer(photo[..., 0]).shape == photo.shape[:2]
-    with pytest.raises(ValueError, match='weights are for grey pictures'):
+    with pytest.raises(ValueError, match='weights are for grey images'):
         restorer(photo)
 
 

@@ -27,7 +27,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hifacegan_plugin.image_files import SUFFIXES, is_image_name, list_files
 from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
 from hifacegan_plugin.restore.pictures import WRITABLE, PictureError, read_picture, write_picture
-from hifacegan_plugin.restore.restorer import GIB, Restorer
+from hifacegan_plugin.restore.restorer import GIB, MAX_PIXELS, Restorer
 from hifacegan_plugin.restore.video import VIDEOS, restore_video
 from hifacegan_plugin.weights import PRETRAINED, WeightsError
 
@@ -100,7 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what one picture may take; larger ones are restored more slowly from less (default: 3)',
     )  # fmt: skip
     parser.add_argument(
-        '--max-megapixels', type=positive, default=150, metavar='MP', help='refuse larger pictures (default: 150)'
+        '--max-megapixels', type=positive, default=MAX_PIXELS / 1e6, metavar='MP',
+        help='refuse larger pictures (default: %(default)g)',
     )
     parser.add_argument(
         '--format', choices=[suffix[1:] for suffix in WRITABLE], help='of the results (default: that of the input)'

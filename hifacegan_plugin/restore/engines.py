@@ -1,13 +1,14 @@
 """What runs the network, folded where there is anything to fold: torch, ONNX Runtime or OpenVINO.
 
 An engine is a function from pictures ``(N, C, H, W)``, float32 in [0, 1], H and W from 64 up, to pictures of the same
-shape.
+shape. Any number of threads may call it at the same time.
 """
 
 from __future__ import annotations
 
 import functools
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
@@ -31,6 +32,7 @@ DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch
 STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: near what a cache holds, and few rows are computed twice
 # Bytes of freed memory. Beside strips the paper's form holds few maps, but whole ones: kept, they would leave holes.
 LARGEST_KEPT = {'paper': 2**26, 'fast': 2**30}
+TRACING = threading.RLock()  # held while torch traces a network for an exporter or a compiler: both keep global state
 TOLERANCE = 1e-3  # of an exported network: the largest difference to torch on a picture of noise
 
 
@@ -95,7 +97,7 @@ def choose_engine(name: str, dtype: str) -> str:
 def prepare_device(generator: CSRGenerator) -> torch.device:
     """Choose the current CUDA device, or else the CPU, told to keep the memory of feature maps."""
     if torch.cuda.is_available():
-        return torch.device('cuda')
+        return torch.device('cuda', torch.cuda.current_device())  # which other threads need not have chosen
     keep_freed_memory(LARGEST_KEPT[generator.preset])
     return torch.device('cpu')
 
@@ -124,7 +126,7 @@ def open_compiled(generator: CSRGenerator, dtype: str) -> Engine:
     network = torch.compile(network_for(generator, dtype).to(device), dynamic=False)
 
     def restore(pictures: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
+        with TRACING, torch.inference_mode():
             return network(torch.from_numpy(pictures).to(device)).float().cpu().numpy()
 
     return restore
@@ -195,7 +197,8 @@ def load_openvino(path: Path, dtype: str) -> Engine:
         'PERFORMANCE_HINT': 'LATENCY',
     }
     network = openvino_core().compile_model(path, 'CPU', settings)
-    return lambda pictures: network(pictures)[0]
+    # Called itself, the network would use one request for all: what one thread asks would get another one's answer.
+    return lambda pictures: network.create_infer_request().infer(pictures, share_inputs=True)[0]
 
 
 @functools.cache
@@ -228,7 +231,7 @@ def open_engine(name: str, generator: CSRGenerator, dtype: str) -> Engine:
         return open_compiled(generator, dtype)
     suffix, write, load = EXPORTED[name]
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with TRACING, tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f'network{suffix}')
             write(generator, path)
             return load(path, dtype)
@@ -259,7 +262,8 @@ def export(generator: CSRGenerator, to: str, path: Path) -> float:
     if path.suffix != suffix:
         raise EngineError(f'{path}: the file for {to} must end in {suffix}.')
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        write(generator, Path(folder, path.name))
+        with TRACING:
+            write(generator, Path(folder, path.name))
         pictures = torch.rand(2, generator.num_in_ch, MIN_SIZE + 36, MIN_SIZE + 69)
         with torch.inference_mode():
             expected = generator(pictures).numpy()

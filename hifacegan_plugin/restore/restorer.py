@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from functools import partial
 from pathlib import Path
+from typing import overload
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE, fast_reach
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
+from hifacegan_plugin.restore.pictures import PictureError, read_picture
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PRETRAINED, load_generator
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 GIB = 1 << 30
+MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
 OVERLAP = 96  # pixels that tiles share
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -27,7 +34,7 @@ FAST_NUMBERS_PER_PIXEL = (29, 6)  # of the fast form, in any engine
 
 
 class Restorer:
-    """Restores pictures with the weights of a file: ``Restorer('net_g.pth')(image)``.
+    """Restores images with the weights of a file: ``Restorer('net_g.pth')(image)``, in any number of threads at a time.
 
     Args:
         weights: a file that :func:`hifacegan_plugin.weights.load_generator` reads, or a network. Default: the small
@@ -60,49 +67,118 @@ class Restorer:
         self.num_feat, self.num_in_ch, self.local = generator.num_feat, generator.num_in_ch, generator.preset == 'fast'
         if self.local:  # further than that from its end, a tile gives the exact result; rounded up to half a step
             self._margin = -(-fast_reach(generator.num_scales) // (DOWNSCALE // 2)) * (DOWNSCALE // 2)
+        self._opening = threading.RLock()  # held while a way is looked up and made
         self._ways: dict[str, Engine] = {self.engine: open_engine(self.engine, generator, dtype)}
         # Kept only where large pictures will ask for torch, because it takes as much memory again as the engine.
         self._generator = None if 'torch' in self._ways else generator
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Restore one picture.
+    @overload
+    def __call__(self, image: Tensor) -> Tensor: ...
+
+    @overload
+    def __call__(self, image: np.ndarray | str | os.PathLike) -> np.ndarray: ...
+
+    def __call__(self, image: np.ndarray | Tensor | str | os.PathLike) -> np.ndarray | Tensor:
+        """Restore an image, or a batch of them as a tensor.
 
         Args:
-            image: uint8 or uint16: ``(H, W)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)`` RGB or ``(H, W, 4)``
-                RGBA, of any size.
+            image: of any size, one of
+
+                - an array, uint8 or uint16: ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 2)`` grey and alpha,
+                  ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA;
+                - a tensor ``(C, H, W)`` or ``(N, C, H, W)``, uint8 or floating point in [0, 1], of 1 to 4 channels with
+                  the same meaning;
+                - the path of an image file.
 
         Returns:
-            A picture of the same shape and type. Alpha is passed on as it is.
+            What was given, restored: of the same kind, shape and type, a tensor on the same device. Alpha is passed on
+            as it is. Of a file, the array.
 
         Raises:
-            ValueError: if ``image`` is none of these, or in colour where the network is for grey pictures; if the
-                result holds NaN.
+            TypeError: if ``image`` is nothing of these.
+            ValueError: if its type, shape or range is another, if the file cannot be read, if ``image`` is in colour
+                where the network is for grey images, or if the result holds NaN.
         """
-        if image.dtype not in (np.uint8, np.uint16) or image.size == 0 or image.shape[2:] not in ((), (2,), (3,), (4,)):
-            raise ValueError(f'a picture is uint8 or uint16, (H, W) or (H, W, 2 to 4), not {image.dtype} {image.shape}')
-        colours = image.shape[2] - (image.shape[2] % 2 == 0) if image.ndim == 3 else 1
-        if self.num_in_ch == 1 < colours:
-            raise ValueError('these weights are for grey pictures; convert the picture')
+        if isinstance(image, str | os.PathLike):
+            try:
+                return self._restore_array(read_picture(Path(image), MAX_PIXELS).pixels)
+            except PictureError as error:
+                raise PictureError(f'{os.fspath(image)}: {error}') from error
+        if isinstance(image, Tensor):
+            return self._restore_tensor(image)
+        if isinstance(image, np.ndarray):
+            return self._restore_array(image)
+        raise TypeError(
+            f'an image is a numpy array, a torch tensor or the path of a file, not {type(image).__name__} '
+            '(numpy.asarray makes an array of an image of Pillow)'
+        )
+
+    def _restore_array(self, image: np.ndarray) -> np.ndarray:
+        channels = image.shape[2] if image.ndim == 3 else 1
+        if image.dtype not in (np.uint8, np.uint16) or image.size == 0 or image.ndim not in (2, 3) or channels > 4:
+            raise ValueError(
+                f'an image as an array is uint8 or uint16, (H, W) or (H, W, 1 to 4), not {image.dtype} {image.shape}; '
+                'take a tensor for (C, H, W), for batches and for floating point'
+            )
+        pixels = image.reshape(1, *image.shape[:2], channels).transpose(0, 3, 1, 2)
+        colours = colour_channels(channels)
         peak = np.float32(np.iinfo(image.dtype).max)
-        plain = image.reshape(*image.shape[:2], -1)[..., :colours]
-        # In place from here on: a copy of a large picture takes more memory than a tile.
-        x = np.broadcast_to(plain, (*plain.shape[:2], self.num_in_ch)).transpose(2, 0, 1).astype(np.float32)[None]
+        y = self._restore_colours(pixels[:, :colours], peak)
+        y *= peak
+        restored = np.rint(y, out=y).astype(image.dtype)
+        restored = np.concatenate([restored, pixels[:, colours:]], axis=1)[0].transpose(1, 2, 0)
+        return np.ascontiguousarray(restored).reshape(image.shape)
+
+    def _restore_tensor(self, image: Tensor) -> Tensor:
+        integer = image.dtype == torch.uint8
+        images = image.detach() if image.ndim == 4 else image.detach()[None]
+        if not (integer or image.is_floating_point()) or image.numel() == 0 or images.ndim != 4 or images.shape[1] > 4:
+            raise ValueError(
+                'an image as a tensor is uint8 or floating point, (C, H, W) or (N, C, H, W) of 1 to 4 channels, not '
+                f'{image.dtype} {tuple(image.shape)}'
+            )
+        if not (integer or (image.min() >= 0 and image.max() <= 1)):
+            raise ValueError('an image as a tensor of floating point lies in [0, 1]: divide it by 255, or clamp it')
+        colours = colour_channels(images.shape[1])
+        pixels = images[:, :colours].cpu()
+        peak = np.float32(255 if integer else 1)
+        y = torch.from_numpy(self._restore_colours((pixels if integer else pixels.float()).numpy(), peak))
+        restored = y.mul_(255).round_() if integer else y
+        return torch.cat([restored.to(images), images[:, colours:]], dim=1).reshape(image.shape)
+
+    def _restore_colours(self, pixels: np.ndarray, peak: np.float32) -> np.ndarray:
+        """Restore ``(N, 1 or 3, H, W)`` in [0, ``peak``] to float32 of the same shape in [0, 1]."""
+        colours = pixels.shape[1]
+        if self.num_in_ch == 1 < colours:
+            raise ValueError('these weights are for grey images; convert the image')
+        # In place from here on: a copy of a large image takes more memory than a tile.
+        x = np.broadcast_to(pixels, (len(pixels), self.num_in_ch, *pixels.shape[2:])).astype(np.float32)
         x /= peak
-        y = self.restore(x)[0].transpose(1, 2, 0)
+        y = self.restore(x)
         del x
         y.clip(0, 1, out=y)
         if np.isnan(y.sum()):
             raise ValueError(f'the network gives no numbers (NaN) in {self.dtype}: take float32, or other weights')
-        if colours < y.shape[2]:
-            y = y @ LUMA[:, None]
-        y *= peak
-        restored = np.rint(y, out=y).astype(image.dtype)
-        if image.ndim == 2:
-            return restored[..., 0]
-        return np.concatenate([restored, image[..., colours:]], axis=2)
+        return np.einsum('nchw,c->nhw', y, LUMA)[:, None] if colours < y.shape[1] else y
 
     def restore(self, pictures: np.ndarray) -> np.ndarray:
-        """Restore float32 pictures ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1]."""
+        """Restore float32 images ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1].
+
+        Raises:
+            TypeError: if ``pictures`` are no array.
+            ValueError: if they are nothing of that, or of other channels than the network takes.
+        """
+        if not isinstance(pictures, np.ndarray):
+            raise TypeError(f'restore() takes a numpy array, not {type(pictures).__name__}')
+        if pictures.dtype != np.float32 or pictures.ndim != 4 or pictures.shape[1] != self.num_in_ch:
+            raise ValueError(
+                f'restore() takes float32 (N, {self.num_in_ch}, H, W), not {pictures.dtype} {pictures.shape}; '
+                'the restorer itself, called, takes images of other kinds'
+            )
+        if pictures.size == 0:
+            raise ValueError(f'there are no pixels in {pictures.shape}')
+        if min(pictures.strides) < 0:  # as of a mirrored image; torch refuses it
+            pictures = pictures.copy()
         height, width = pictures.shape[-2:]
         missing = (max(MIN_SIZE - height, 0), max(MIN_SIZE - width, 0))
         if any(missing):
@@ -133,9 +209,15 @@ class Restorer:
 
     def _way(self, name: str) -> Engine:
         """Give an engine, or ``frugal``: the torch engine told to save memory."""
-        if name not in self._ways:
-            if name == 'frugal':
-                self._ways[name] = partial(self._way('torch'), frugal=True)
-            else:
-                self._ways[name] = open_engine(name, self._generator, self.dtype)
-        return self._ways[name]
+        with self._opening:
+            if name not in self._ways:
+                if name == 'frugal':
+                    self._ways[name] = partial(self._way('torch'), frugal=True)
+                else:
+                    self._ways[name] = open_engine(name, self._generator, self.dtype)
+            return self._ways[name]
+
+
+def colour_channels(channels: int) -> int:
+    """Return how many of 1 to 4 channels are no alpha."""
+    return channels - (channels % 2 == 0)
