@@ -26,7 +26,7 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
 from hifacegan_plugin.atomic import whole_file
-from hifacegan_plugin.weights import WeightsError, load_generator
+from hifacegan_plugin.weights import WeightsError, add_untraced_options, given_options, load_generator
 
 LABEL_HEIGHT = 24  # pixels above each picture of a panel
 MARGIN = 6
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--output', type=Path, default=Path('results/stages'), metavar='FOLDER',
                         help='default: results/stages')
     parser.add_argument('--param-key', metavar='KEY', help='params_ema or params; default: the first that there is')
+    add_untraced_options(parser)
     parser.add_argument('--mix', type=Path, metavar='PICTURE',
                         help='take the other guidance from this picture, resized, instead of neutral guidance')
 
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the panels; 0: all went well, 2: nothing was written."""
     try:
-        generator = load_generator(arguments.weights, arguments.param_key)
+        generator = load_generator(arguments.weights, arguments.param_key, **given_options(arguments))
         picture = _read(arguments.input)
         other = None if arguments.mix is None else cv2.resize(_read(arguments.mix), picture.shape[1::-1])
         panels = draw_panels(generator, picture, other)

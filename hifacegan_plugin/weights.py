@@ -7,6 +7,7 @@ network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safet
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import re
@@ -23,6 +24,7 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import PAPER_FORM, fast_form
 from hifacegan_plugin.archs.published_layouts import read_generator_options
+from hifacegan_plugin.archs.replenishment import NORMS
 from hifacegan_plugin.atomic import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
@@ -66,6 +68,8 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
         state_dict, options = read(path)
     except FileNotFoundError as error:
         raise WeightsError(f'{path}: there is no such weights file. Check the path.') from error
+    except IsADirectoryError as error:
+        raise WeightsError(f'{path}: is a folder. Give a weights file in it, such as net_g_latest.pth.') from error
     except OSError as error:
         raise WeightsError(f'{path}: cannot be read ({error.strerror or error}). Check its permissions.') from error
     odd = [key for key, value in state_dict.items() if not _is_plain(value)]
@@ -103,8 +107,7 @@ def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]
     """Make the network that a state dict belongs to, with these weights, in eval() mode.
 
     Width, variant, preset and channels are read off the weights. ``norm`` and ``global_residual`` are taken from
-    ``options``, else from what is marked beside the weights, else they are ``batch`` and False, as in all published
-    files.
+    ``options``, else from what stands beside the weights, else they are ``batch`` and False.
 
     Raises:
         WeightsError: if these are not the weights of a whole :class:`CSRGenerator`.
@@ -145,6 +148,22 @@ def load_generator(path: str | Path, param_key: str | None = None, **given: Any)
         return build_generator(state_dict, options | given)
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error
+
+
+def add_untraced_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a command that say of a network what its weights may not tell."""
+    parser.add_argument(
+        '--norm', choices=NORMS, help='what the network was trained with (default: what the file says or shows)'
+    )
+    parser.add_argument(
+        '--global-residual', action='store_true', default=None, help='the network predicts a correction (see --norm)'
+    )
+
+
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return those of :func:`add_untraced_options` that were given, as :func:`load_generator` takes them."""
+    options = {'norm': arguments.norm, 'global_residual': arguments.global_residual}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def generator_options(generator: CSRGenerator) -> dict[str, Any]:

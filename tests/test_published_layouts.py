@@ -2,13 +2,15 @@
 
 import json
 import logging
+import re
 
 import pytest
 import torch
 from basicsr.archs.hifacegan_arch import HiFaceGAN, HiFaceGANDiscriminator
 
 from hifacegan_plugin.archs import CSRGenerator, MultiscalePatchDiscriminator
-from hifacegan_plugin.archs.published_layouts import read_generator_options, rename
+from hifacegan_plugin.archs.published_layouts import read_generator_options, rename, without_markers
+from hifacegan_plugin.weights import build_generator
 
 PUBLISHED = {
     'csr_ngf64': {'num_in_ch': 3, 'num_feat': 64, 'variant': 'csr'},
@@ -57,6 +59,51 @@ def test_the_hosts_weights_load_and_arrive_where_they_belong():
     MultiscalePatchDiscriminator(num_feat=4).load_state_dict(host_d.state_dict())
 
 
+@pytest.mark.parametrize(('norm_g', 'norm'), [('instance', 'instance'), ('batch', None)])
+def test_norm_of_the_hosts_network_is_read_off_its_weights(norm_g, norm):
+    host = HiFaceGAN(num_feat=4, norm_g=f'spectralspade{norm_g}3x3').state_dict()
+    assert read_generator_options(host).get('norm') == norm
+    assert read_generator_options({f'module.{key}': value for key, value in host.items()}).get('norm') == norm
+
+
+def in_the_references_layout(state_dict, statistics):
+    """Give a state dict the reference's names, and the statistics of a batch norm where its network has one."""
+    names = {
+        r'^suppression\.head': 'encoder.head.0',
+        r'^suppression\.levels\.(\d)\.pool\.logit_conv': r'encoder.encoder_\1.0.logit.0',
+        r'^suppression\.levels\.(\d)\.pool\.logit_norm': r'encoder.encoder_\1.0.logit.1',
+        r'^suppression\.levels\.(\d)\.conv': r'encoder.encoder_\1.1',
+        r'^start': 'fc', r'^blocks\.0': 'head_0', r'^blocks\.1': 'G_middle_0', r'^blocks\.2': 'G_middle_1',
+        r'^blocks\.3': 'ups.0', r'^blocks\.4': 'ups.1', r'^blocks\.5': 'ups.2', r'^blocks\.6': 'ups.3',
+        r'^to_picture': 'to_rgbs.3', r'spade_([01s])\.shared': r'norm_\1.mlp_shared.0',
+        r'spade_([01s])\.(gamma|beta)': r'norm_\1.mlp_\2', r'parametrizations\.weight\.original': 'weight_orig',
+        r'parametrizations\.weight\.0\._([uv])': r'weight_\1',
+    }  # fmt: skip
+    theirs = {}
+    for key, value in without_markers(state_dict).items():
+        for ours, name in names.items():
+            key = re.sub(ours, name, key)
+        theirs[key] = value
+        if statistics and key.endswith('.mlp_beta.weight'):
+            theirs[key.replace('mlp_beta.weight', 'param_free_norm.running_mean')] = torch.zeros(len(value))
+    return theirs
+
+
+@pytest.mark.parametrize('norm', ['batch', 'rms'])
+def test_the_references_weights_tell_their_norm(lively_generator, caplog, norm):
+    """Its "instance" norm, ``rms`` here, keeps nothing beside the weights; taken for another, the image is another."""
+    network = lively_generator(norm=norm).eval()
+    theirs = in_the_references_layout(network.state_dict(), statistics=norm == 'batch')
+    assert read_generator_options(theirs).get('norm', 'batch') == norm
+    generator = build_generator(theirs, {})
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(generator(images), network(images))
+    assert not [record for record in caplog.records if record.levelname == 'WARNING']
+    other = CSRGenerator(num_feat=4, norm='instance')
+    other.load_state_dict(theirs)
+    assert ('weights are of a network with norm: rms, not instance' in caplog.text) == (norm == 'rms')
+
+
 def test_own_state_dict_survives_a_round_trip():
     network = CSRGenerator(num_feat=4)
     assert {key: rename(key) for key in network.state_dict()} == {key: key for key in network.state_dict()}
@@ -64,7 +111,8 @@ def test_own_state_dict_survives_a_round_trip():
 
 def test_what_is_dropped_is_logged_in_one_line(caplog):
     with caplog.at_level(logging.INFO):
-        CSRGenerator(num_feat=4, variant='lip_spade').load_state_dict(HiFaceGAN(num_feat=4).state_dict())
+        network = CSRGenerator(num_feat=4, variant='lip_spade', norm='instance')
+        network.load_state_dict(HiFaceGAN(num_feat=4).state_dict())
     assert [record.message for record in caplog.records] == [
         'Weights: dropped 8 tensors that the network has no use for, such as start.weight.'
     ]

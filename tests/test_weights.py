@@ -90,7 +90,9 @@ def test_safetensors_keep_the_options(generator, tmp_path):
     assert torch.equal(restored(picture), generator(picture))
 
 
-@pytest.mark.parametrize('name', ['csr_ngf10_64', 'csr_ngf4_64x96', 'lip_spade_ngf4_64', 'spade_ngf4_64'])
+@pytest.mark.parametrize(
+    'name', ['csr_ngf10_64', 'csr_ngf4_64x96', 'csr_ngf4_rms_64', 'lip_spade_ngf4_64', 'spade_ngf4_64']
+)
 def test_reference_weights_give_the_reference_output(reference_dir, tmp_path, name):
     tensors = load_file(reference_dir / f'{name}.safetensors')
     path = tmp_path / 'published.pth'
@@ -168,7 +170,7 @@ def _with(value):
 
 FLAWED = torch.tensor([1, float('nan'), 2])
 BAD_FILES = [
-    ('folder.pth', lambda path: path.mkdir(), 'cannot be read'),
+    ('folder.pth', lambda path: path.mkdir(), 'is a folder. Give a weights file in it'),
     ('zero.pth', lambda path: path.touch(), 'is empty'),
     ('zero.safetensors', lambda path: path.touch(), 'is empty'),
     ('cut.pth', _cut(_pth({'a': torch.zeros(1000)})), 'damaged or no weights file'),

@@ -19,7 +19,13 @@ from torch.utils.checkpoint import checkpoint
 
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, FAST_SCALES, MIN_SIZE, PAPER_FORM, fast_form
 from hifacegan_plugin.archs.fast_csr import BorderConv2d, FastPyramid, FastReplenishmentBlock, starting_at_zero
-from hifacegan_plugin.archs.published_layouts import MARKERS, describe_mismatch, to_plugin_layout, without_markers
+from hifacegan_plugin.archs.published_layouts import (
+    MARKERS,
+    describe_mismatch,
+    read_untraced_options,
+    to_plugin_layout,
+    without_markers,
+)
 from hifacegan_plugin.archs.replenishment import NORMS, ReplenishmentBlock, activation
 from hifacegan_plugin.archs.suppression import SuppressionPyramid
 
@@ -214,20 +220,20 @@ class CSRGenerator(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):  # noqa: ANN201
         """Load weights in this plugin's layout, the reference implementation's or BasicSR's, unconverted.
 
-        Weights that are marked as those of a network with other options load, with a warning.
+        Weights that tell of a network with another ``norm`` or ``global_residual`` load, with a warning.
 
         Raises:
             RuntimeError: with ``strict``, if keys are missing, left over or misshapen; names them and the options
                 that the weights were likely made with.
         """
+        theirs = read_untraced_options(state_dict)
         state_dict = to_plugin_layout(state_dict, self.state_dict())
         if strict and (problem := describe_mismatch(state_dict, self)):
             raise RuntimeError(problem)
-        marked = dict(MARKERS[key] for key in state_dict if key in MARKERS)
         for option in ('norm', 'global_residual'):  # the phase of progressive training follows the iteration
-            if option in marked and getattr(self, option) != marked[option]:
+            if option in theirs and getattr(self, option) != theirs[option]:
                 logger.warning(
-                    f'These weights are of a network with {option}: {marked[option]}, not {getattr(self, option)}: '
+                    f'These weights are of a network with {option}: {theirs[option]}, not {getattr(self, option)}: '
                     'set it under network_g of the options file, unless you mean to train them anew.'
                 )
         return super().load_state_dict(without_markers(state_dict), strict, assign)

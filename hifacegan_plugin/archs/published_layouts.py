@@ -55,6 +55,11 @@ MARKERS: dict[str, tuple[str, Any]] = {
 }
 
 
+# How a file names its blocks -> what its network normalised with, if no statistics are kept beside the weights: the
+# reference's "instance" norm, and BasicSR's, which is torch's.
+_NORMS_WITHOUT_STATISTICS = {'G_middle_0.': 'rms', 'g_middle_0.': 'instance'}
+
+
 def without_markers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give what the network computes with."""
     return {key: value for key, value in state_dict.items() if key not in MARKERS}
@@ -83,9 +88,8 @@ def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read the options of a :class:`CSRGenerator` off its weights, in any known layout.
 
     Returns:
-        ``num_in_ch``, ``num_feat``, ``variant``, ``preset``, for ``fast`` also ``num_scales``, and what is marked
-        beside the weights: ``norm: rms``, ``global_residual``, and the ``halvings`` of a coarse phase of progressive
-        training.
+        ``num_in_ch``, ``num_feat``, ``variant``, ``preset``, for ``fast`` also ``num_scales``, and what
+        :func:`read_untraced_options` returns.
 
     Raises:
         ValueError: if these are no weights of this network.
@@ -107,8 +111,23 @@ def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         variant = 'csr'
     else:
         variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
-    marked = dict(MARKERS[key] for key in shapes if key in MARKERS)
-    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant, 'preset': preset} | options | marked
+    untraced = read_untraced_options(state_dict)
+    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant, 'preset': preset} | options | untraced
+
+
+def read_untraced_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read what shows in no weight of a :class:`CSRGenerator`, but beside its weights, in any known layout.
+
+    Returns:
+        What is marked: ``norm: rms``, ``global_residual``, the ``halvings`` of a coarse phase of progressive training.
+        In the layouts of others, ``norm: rms`` or ``norm: instance`` where no statistics of a batch norm are kept.
+    """
+    options = dict(MARKERS[rename(key)] for key in state_dict if rename(key) in MARKERS)
+    if not any('.param_free_norm.' in key for key in state_dict):
+        for block, norm in _NORMS_WITHOUT_STATISTICS.items():
+            if any(key.removeprefix('module.').startswith(block) for key in state_dict):
+                options['norm'] = norm
+    return options
 
 
 def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> str:

@@ -29,7 +29,7 @@ from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
 from hifacegan_plugin.restore.pictures import WRITABLE, PictureError, read_picture, write_picture
 from hifacegan_plugin.restore.restorer import GIB, MAX_PIXELS, Restorer
 from hifacegan_plugin.restore.video import VIDEOS, restore_video
-from hifacegan_plugin.weights import PRETRAINED, WeightsError
+from hifacegan_plugin.weights import PRETRAINED, WeightsError, add_untraced_options, given_options, load_generator
 
 
 class Task(NamedTuple):
@@ -90,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='generator weights, .pth or .safetensors (default: a small network that comes with the plugin, for mild '
         'blur, low resolution, noise and JPEG artefacts)',
     )  # fmt: skip
+    add_untraced_options(parser)
     parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
     parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
     parser.add_argument(
@@ -125,7 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = find_files(arguments.input, arguments.output)
         tasks, failures = plan(found, arguments.output, arguments.format, arguments.sheet)
-        restorer = Restorer(arguments.weights, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
+        generator = load_generator(arguments.weights, **given_options(arguments))
+        restorer = Restorer(generator, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
     except (WeightsError, EngineError, PictureError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hifacegan_plugin.restore.engines import EXPORTED, EngineError, export
-from hifacegan_plugin.weights import WeightsError, load_generator
+from hifacegan_plugin.weights import WeightsError, add_untraced_options, given_options, load_generator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('--to', required=True, choices=EXPORTED, help='the engine')
     parser.add_argument('-o', '--output', required=True, type=Path, help='the file: .onnx, or .xml for openvino')
+    add_untraced_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; 0 if it agrees with torch."""
     try:
-        difference = export(load_generator(arguments.weights), arguments.to, arguments.output)
+        generator = load_generator(arguments.weights, **given_options(arguments))
+        difference = export(generator, arguments.to, arguments.output)
     except (WeightsError, EngineError, OSError) as error:
         print(f'hifacegan export: {error}', file=sys.stderr)
         return 2
