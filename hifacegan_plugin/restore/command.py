@@ -11,8 +11,10 @@ import math
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +30,7 @@ from hifacegan_plugin.image_files import SUFFIXES, is_image_name, list_files
 from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
 from hifacegan_plugin.restore.pictures import WRITABLE, PictureError, read_picture, write_picture
 from hifacegan_plugin.restore.restorer import GIB, MAX_PIXELS, Restorer
-from hifacegan_plugin.restore.video import VIDEOS, restore_video
+from hifacegan_plugin.restore.video import CODECS, RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS, VideoOptions, restore_video
 from hifacegan_plugin.weights import PRETRAINED, WeightsError, add_untraced_options, given_options, load_generator
 
 
@@ -81,6 +83,13 @@ def positive_whole(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """Read a whole number from 0 up."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 0 up is wanted')
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
     parser.add_argument('-i', '--input', required=True, help='picture, video, folder (searched through) or glob')
@@ -105,10 +114,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='refuse larger pictures (default: %(default)g)',
     )
     parser.add_argument(
-        '--format', choices=[suffix[1:] for suffix in WRITABLE], help='of the results (default: that of the input)'
-    )
+        '--format', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
+        help='of the results of its kind, pictures or videos (default: that of the input)',
+    )  # fmt: skip
     parser.add_argument('--resume', action='store_true', help='leave out what the output folder already holds')
     parser.add_argument('--sheet', action='store_true', help='also write pictures and their results side by side')
+    videos = parser.add_argument_group('videos')
+    videos.add_argument('--codec', default='h264', choices=CODECS, help='of the results (default: h264)')
+    videos.add_argument(
+        '--crf', type=whole, metavar='N',
+        help='constant rate factor, from 0: the smaller, the better and the larger the file (default: '
+        + ', '.join(f'{codec.crf} for {name}' for name, codec in CODECS.items()) + ')',
+    )  # fmt: skip
+    videos.add_argument('--temporal', action='store_true', help='less flicker: smooth along the motion of the input')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -118,6 +136,11 @@ def run(arguments: argparse.Namespace) -> int:
     rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+    try:
+        video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
+    except ValueError as error:
+        print(f'hifacegan restore: {error}', file=sys.stderr)
+        return 2
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -131,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (WeightsError, EngineError, PictureError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
-    tally = work_through(restorer, tasks[rank::processes], arguments)
+    tally = work_through(restorer, tasks[rank::processes], arguments, video_options)
     if processes > 1:
         tally = join_tallies(tally)
     failures = found.failures + failures + tally.failures
@@ -146,21 +169,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def work_through(restorer: Restorer, tasks: list[Task], arguments: argparse.Namespace) -> Tally:
+def work_through(
+    restorer: Restorer, tasks: list[Task], arguments: argparse.Namespace, video_options: VideoOptions
+) -> Tally:
     """Restore the files of this process, whatever happens to single ones."""
     waiting = [task for task in tasks if not (arguments.resume and task.target.exists())]
     done_before, failures = len(tasks) - len(waiting), []
     position = int(os.environ.get('LOCAL_RANK', 0))
+    to_video = partial(restore_video, options=video_options, resume=arguments.resume, network=_network(arguments))
     with logging_redirect_tqdm([logging.getLogger('basicsr')]):
         for task in tqdm(waiting, unit='picture', disable=None, position=position):
             if arguments.resume and task.target.exists():  # meanwhile, by another run beside this
                 done_before += 1
                 continue
             try:
-                restore_file(restorer, task, arguments.sheet, int(arguments.max_megapixels * 1e6))
+                restore_file(restorer, task, arguments.sheet, int(arguments.max_megapixels * 1e6), to_video)
             except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
                 failures.append(Failure(task.source, str(error)))
     return Tally(len(tasks) - done_before - len(failures), done_before, failures)
+
+
+def _network(arguments: argparse.Namespace) -> str:
+    """Tell what restores the frames of a video from anything else that may."""
+    others = ('input', 'output', 'format', 'resume', 'sheet', 'threads', 'max_megapixels')
+    options = {name: str(value) for name, value in vars(arguments).items() if name not in others}
+    return f'{sorted(options.items())} {arguments.weights.stat().st_mtime_ns}'
 
 
 def join_tallies(tally: Tally) -> Tally:
@@ -244,10 +277,11 @@ def _glob(pattern: Path) -> list[Path]:
 
 def _target_suffix(source: Path, file_format: str | None) -> str:
     suffix = source.suffix.lower()
+    wanted = f'.{file_format}'
     if suffix in VIDEOS:
-        return '.mp4'
-    if file_format:
-        return f'.{file_format}'
+        return wanted if wanted in VIDEO_FORMATS else RESULT_SUFFIXES[suffix]
+    if wanted in WRITABLE:
+        return wanted
     return source.suffix if suffix in WRITABLE else '.png'
 
 
@@ -256,8 +290,10 @@ def sheet_of(target: Path) -> Path:
     return target.with_stem(target.stem + '_sheet')
 
 
-def restore_file(restorer: Restorer, task: Task, sheet: bool, max_pixels: int) -> None:
-    """Restore one picture or video.
+def restore_file(
+    restorer: Restorer, task: Task, sheet: bool, max_pixels: int, to_video: Callable[[Restorer, Path, Path], int]
+) -> None:
+    """Restore one picture, or one video by ``to_video``.
 
     Raises:
         PictureError: if it cannot be read or the result cannot be written.
@@ -265,7 +301,7 @@ def restore_file(restorer: Restorer, task: Task, sheet: bool, max_pixels: int) -
     if not task.source.is_file() and task.source.exists():  # a pipe, a device: reading it may never end
         raise PictureError('is no regular file')
     if task.source.suffix.lower() in VIDEOS:
-        restore_video(restorer, task.source, task.target)
+        to_video(restorer, task.source, task.target)
         return
     picture = read_picture(task.source, max_pixels)
     restored = replace(picture, pixels=restorer(picture.pixels))

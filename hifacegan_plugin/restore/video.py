@@ -1,86 +1,280 @@
-"""Videos, frame by frame. Sound is not kept."""
+"""Videos: every frame is restored, everything else is kept.
+
+Restored frames are encoded in segments, into a hidden folder beside the result, and joined at the end with the sound,
+subtitles and chapters of the source. What stops the work leaves that folder, and ``resume`` goes on from there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import chain, count, islice, takewhile
 from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from hifacegan_plugin.atomic import whole_file
 from hifacegan_plugin.restore.pictures import PictureError
+from hifacegan_plugin.restore.temporal import Smoother
 
-VIDEOS = ('.mp4', '.mkv', '.avi', '.mov', '.webm')
-CODEC = 'mp4v'  # the one that every build of OpenCV can write into .mp4
+if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
+    import av
+
+    from hifacegan_plugin.restore.video_reading import Decoded, Look
+    from hifacegan_plugin.restore.video_writing import Segment
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+# What is read, and the form of the result: that of the input where it takes H.264 and any times.
+RESULT_SUFFIXES = {'.mp4': '.mp4', '.mov': '.mov', '.mkv': '.mkv', '.avi': '.mp4', '.webm': '.mkv'}
+VIDEOS = tuple(RESULT_SUFFIXES)
+VIDEO_FORMATS = ('.mp4', '.mov', '.mkv')  # that are written
+FRAMES_A_SEGMENT = 100
+NAMED_PROBLEMS = 5  # the others are counted
 
 
-def restore_video(restore: Callable[[np.ndarray], np.ndarray], source: Path, target: Path) -> int:
-    """Restore every frame of ``source`` into ``target`` (``.mp4``), at the same rate.
+class Codec(NamedTuple):
+    """An encoder of FFmpeg, and its constant rate factor: the default, from 0 to the largest, which is the worst."""
+
+    encoder: str
+    crf: int
+    largest_crf: int
+    options: dict[str, str]
+
+
+CODECS = {
+    'h264': Codec('libx264', 18, 51, {}),
+    'h265': Codec('libx265', 20, 51, {'x265-params': 'log-level=none'}),
+    'av1': Codec('libsvtav1', 24, 63, {}),
+}
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How videos are written.
+
+    Attributes:
+        codec: one of :data:`CODECS`.
+        crf: constant rate factor, 0 (best) to 51 or, of ``av1``, 63; None: the default of the codec.
+        temporal: smooth the results along the motion of the input.
+
+    Raises:
+        ValueError: if ``crf`` is none of the codec.
+    """
+
+    codec: str = 'h264'
+    crf: int | None = None
+    temporal: bool = False
+
+    def __post_init__(self) -> None:
+        largest = CODECS[self.codec].largest_crf
+        if self.crf is not None and not 0 <= self.crf <= largest:
+            raise ValueError(f'crf {self.crf}: of {self.codec} it is 0 to {largest}')
+
+
+def restore_video(
+    restore: Callable[[np.ndarray], np.ndarray],
+    source: Path,
+    target: Path,
+    options: VideoOptions = VideoOptions(),
+    resume: bool = False,
+    network: str = '',
+) -> int:
+    """Restore every frame of ``source`` into ``target``, with all else that ``source`` holds.
 
     Args:
-        restore: maps uint8 RGB ``(H, W, 3)`` to the same.
-        source: a video that OpenCV reads.
-        target: appears whole or not at all.
+        restore: maps RGB ``(H, W, 3)``, uint8, or uint16 where the video has more than 8 bits, to the same.
+        source: a video that PyAV reads.
+        target: ``.mp4``, ``.mov`` or ``.mkv``; appears whole or not at all.
+        options: how it is written.
+        resume: go on from the segments that a stopped run with the same source, options and network left.
+        network: tells what ``restore`` is from anything else that it may be.
 
     Returns:
         The number of frames.
 
     Raises:
-        PictureError: if there is no frame to read or the result cannot be written; also if frames are missing, once all
-            others have been restored and written, as ``.incomplete.mp4``, lest they pass for the whole.
+        PictureError: if PyAV is not installed, nothing can be read or written. Also, once the result is written, if it
+            lacks anything: frames that could not be restored are those of the input; frames that could not be decoded
+            are missing, and the one before stays; if the video ends early, the result is called ``.incomplete``, lest
+            it pass for the whole.
     """
-    capture = cv2.VideoCapture(str(source))
+    if find_spec('av') is None:
+        raise PictureError('is a video, which takes PyAV. Run: pip install "hifacegan-plugin[video]"')
+    from hifacegan_plugin.restore.video_writing import join
+
+    folder = target.with_name(f'.{target.name}.segments')
     try:
-        rate, announced = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if not capture.isOpened() or not rate > 0:
-            raise PictureError('is not a video that can be read')
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as part:
-            frames = _restore_frames(restore, capture, announced, part, rate)
-            _check_written(part, frames)
-            if frames < announced - max(2, announced // 100):  # the announcement may be an estimate
-                kept = part.replace(target.with_stem(f'{target.stem}.incomplete'))
-                raise PictureError(f'is damaged: {frames} of {announced} frames could be read; they are in {kept}')
+        _open_folder(folder, _identity(source, options, network), resume)
+        work = _write_segments(restore, source, folder, options)
+        joined = folder / f'result{target.suffix}'
+        join(source, work.segments, work.aspect, joined)
+        result = target.with_stem(f'{target.stem}.incomplete') if work.missing else target
+        joined.replace(result)
+    except PictureError:  # going on would not help
+        rmtree(folder, ignore_errors=True)
+        raise
     except OSError as error:
         raise PictureError(f'cannot be written ({error.strerror or error})') from error
     finally:
-        capture.release()
-    return frames
+        if not any(folder.glob('*.mp4')):  # nothing to go on from
+            rmtree(folder, ignore_errors=True)
+    rmtree(folder)
+    _report(work, result)
+    return sum(len(segment.times) for _, segment in work.segments)
 
 
-def _restore_frames(
-    restore: Callable[[np.ndarray], np.ndarray], capture: cv2.VideoCapture, announced: int, part: Path, rate: float
-) -> int:
-    """Restore into ``part``; give the number of frames."""
-    came, frame = capture.read()
-    if not came:
-        raise PictureError('is damaged: no frame could be read')
-    shape, frames = frame.shape, 0
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*CODEC), rate, shape[1::-1])
-    if not writer.isOpened():
-        raise PictureError('the result cannot be written: check the folder, and that OpenCV can encode video')
-    try:
-        with tqdm(total=max(announced, 0) or None, unit='frame', leave=False, disable=None) as bar:
-            while came:
-                if frame.shape != shape:
-                    raise PictureError(f'changes its size at frame {frames}, which the result cannot')
-                writer.write(cv2.cvtColor(restore(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)), cv2.COLOR_RGB2BGR))
-                frames += 1
-                bar.update()
-                came, frame = capture.read()
-    finally:
-        writer.release()
-    return frames
+class _Work(NamedTuple):
+    """What was done.
+
+    Attributes:
+        segments: all of them, and their files.
+        problems: that came after the last segment.
+        missing: how the video ends too early; None if it does not.
+        aspect: of the pixels, upright.
+    """
+
+    segments: list[tuple[Path, Segment]]
+    problems: list[str]
+    missing: str | None
+    aspect: Fraction | None
 
 
-def _check_written(part: Path, frames: int) -> None:
-    """Read the end of what was written: OpenCV says nothing of a full disk."""
-    written = cv2.VideoCapture(str(part))
-    try:
-        complete = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) == frames
-        if not (complete and written.set(cv2.CAP_PROP_POS_FRAMES, frames - 1) and written.read()[0]):
-            raise PictureError('the result cannot be written whole: is the disk full?')
-    finally:
-        written.release()
+def _identity(source: Path, options: VideoOptions, network: str) -> str:
+    """Return what a run shares with those whose segments it may go on with."""
+    about = source.stat()
+    return json.dumps(
+        {'source': [str(source.resolve()), about.st_size, about.st_mtime_ns], 'av': version('av'), 'network': network}
+        | asdict(options)
+    )
+
+
+def _open_folder(folder: Path, identity: str, resume: bool) -> None:
+    """Make the folder of segments, empty unless it is gone on with."""
+    note = folder / 'identity.json'
+    if folder.exists():
+        same = note.exists() and note.read_text(encoding='utf-8') == identity
+        if resume and not same:
+            logger.warning(f'{folder}: made with other options, weights or input; beginning anew')
+        if not (resume and same):
+            rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob('.*.part*'):  # by a run that was killed
+        left.unlink()
+    with whole_file(note) as part:
+        part.write_text(identity, encoding='utf-8')
+
+
+def _write_segments(
+    restore: Callable[[np.ndarray], np.ndarray], source: Path, folder: Path, options: VideoOptions
+) -> _Work:
+    """Restore what ``folder`` does not hold yet."""
+    from hifacegan_plugin.restore.video_reading import FrameReader, main_stream, open_video, read_look, to_rgb
+    from hifacegan_plugin.restore.video_writing import encode_segment
+
+    codec = CODECS[options.codec]
+    encoder_options = {'crf': str(codec.crf if options.crf is None else options.crf), **codec.options}
+    look = read_look(source)
+    segments = _segments_in(folder)
+    done = sum(len(segment.times) for _, segment in segments)
+    smoother, problems = Smoother() if options.temporal else None, []
+    with open_video(source) as container:
+        reader = FrameReader(container, main_stream(container))
+        decoded = iter(reader)
+        last = _skip(decoded, done)
+        if smoother and last:
+            smoother.start_after(to_rgb(last, look), np.load(segments[-1][0].with_suffix('.npy')))
+        total = reader.stream.frames or None
+        decoded = tqdm(decoded, total=total, initial=done, unit='frame', leave=False, disable=None)
+        frames = _restored(restore, decoded, look, smoother, problems, done)
+        for first in frames:
+            path = folder / f'{len(segments):06}.mp4'
+            with whole_file(path) as part:
+                with part.open('wb') as file:
+                    group = chain([first], islice(frames, FRAMES_A_SEGMENT - 1))
+                    segment = encode_segment(file, look, codec.encoder, encoder_options, group)
+                segment.problems.extend(problems)
+                problems.clear()
+                segment.write(path.with_suffix('.json'))
+                if smoother:
+                    np.save(path.with_suffix('.npy'), smoother.result)
+            if segments:
+                segments[-1][0].with_suffix('.npy').unlink(missing_ok=True)
+            segments.append((path, segment))
+    return _Work(segments, problems, reader.frames_missing, look.aspect)
+
+
+def _segments_in(folder: Path) -> list[tuple[Path, Segment]]:
+    from hifacegan_plugin.restore.video_writing import Segment
+
+    paths = takewhile(Path.exists, (folder / f'{number:06}.mp4' for number in count()))
+    return [(path, Segment.read(path.with_suffix('.json'))) for path in paths]
+
+
+def _skip(decoded: Iterator[Decoded], frames: int) -> av.VideoFrame | None:
+    """Leave out as many frames; return the last of them."""
+    last = None
+    while frames:
+        last = next(decoded).frame
+        frames -= last is not None
+    return last
+
+
+def _restored(
+    restore: Callable[[np.ndarray], np.ndarray],
+    decoded: Iterable[Decoded],
+    look: Look,
+    smoother: Smoother | None,
+    problems: list[str],
+    restored: int,
+) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yield restored frames ``(H, W, 3)``, their times and durations; add what is wrong with any to ``problems``.
+
+    Raises:
+        PictureError: if no frame can be restored.
+    """
+    from hifacegan_plugin.restore.video_reading import to_rgb
+
+    failures = 0
+    reason = 'is damaged: no frame could be read'
+    for frame, time, problem in decoded:
+        when = f'the frame at {float(time * look.time_base):.3f} s'
+        if problem:
+            problems.append(f'{when} {problem}')
+        if frame is None:
+            continue
+        rgb = to_rgb(frame, look)
+        if rgb.shape != (look.height, look.width, 3):
+            raise PictureError(f'changes its size, which the result cannot: {when} has another than the first')
+        try:
+            result = restore(rgb)
+            result = smoother(rgb, result) if smoother else result
+            restored += 1
+        except ValueError as error:
+            result, reason, failures = rgb, str(error), failures + 1
+            problems.append(f'{when} is that of the input ({error})')
+            if not restored and failures == FRAMES_A_SEGMENT:
+                break
+        yield result, time, frame.duration
+    if not restored:
+        raise PictureError(reason)
+
+
+def _report(work: _Work, result: Path) -> None:
+    """Raise what the result lacks."""
+    problems = [problem for _, segment in work.segments for problem in segment.problems] + work.problems
+    shown = '; '.join(problems[:NAMED_PROBLEMS])
+    if len(problems) > NAMED_PROBLEMS:
+        shown += f'; and {len(problems) - NAMED_PROBLEMS} more'
+    if work.missing:
+        raise PictureError(f'is damaged: {work.missing}; that is in {result}' + (f'; {shown}' if shown else ''))
+    if problems:
+        raise PictureError(f'is not restored in all frames: {shown}; the others are in {result}')

@@ -1,0 +1,241 @@
+"""Reading videos with PyAV: every frame with its exact time, in the RGB that its own colour tags mean, upright."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import Type
+from av.stream import Disposition
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+
+from hifacegan_plugin.restore.pictures import PictureError
+
+FORMATS = 'mov,matroska,avi'  # FFmpeg's names; others, such as playlists, which lead to other files, are not opened
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+
+# ITU-T H.273, table 4: values of MatrixCoefficients that FFmpeg converts.
+RGB, BT709, UNSPECIFIED, BT470BG, SMPTE170M = 0, 1, 2, 5, 6
+MATRICES = (BT709, 4, BT470BG, SMPTE170M, 7, 9)
+LIMITED_RANGE = 1  # FFmpeg's AVCOL_RANGE_MPEG
+
+
+class Decoded(NamedTuple):
+    """A frame, or one that is not there.
+
+    Attributes:
+        frame: None if it cannot be decoded.
+        time: when it is shown, in units of the stream's time base; it increases from frame to frame.
+        problem: what is wrong with it, None if nothing is.
+    """
+
+    frame: av.VideoFrame | None
+    time: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the frames of a video have in common.
+
+    Attributes:
+        width: in pixels, upright.
+        height: in pixels, upright.
+        deep: more than 8 bits a channel.
+        time_base: unit of times, in seconds.
+        rate: frames a second, on average.
+        aspect: width of a pixel, upright, by its height; None if unknown.
+        matrix: from RGB to YCbCr, as in ITU-T H.273; guessed from the size where the video says nothing.
+        primaries: likewise; 2 where the video says nothing.
+        transfer: likewise.
+        colour_range: 1 limited, 2 full.
+    """
+
+    width: int
+    height: int
+    deep: bool
+    time_base: Fraction
+    rate: Fraction
+    aspect: Fraction | None
+    matrix: int
+    primaries: int
+    transfer: int
+    colour_range: int
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[InputContainer]:
+    """Open a video for reading.
+
+    Raises:
+        PictureError: if it is none that is read here.
+    """
+    # A file, not a name: FFmpeg takes what stands before a colon for a protocol.
+    with path.open('rb') as file:
+        try:
+            # Tags in other encodings than UTF-8 pass through as they are.
+            container = av.open(file, options={'format_whitelist': FORMATS}, metadata_errors='surrogateescape')
+        except av.FFmpegError as error:
+            raise PictureError(f'is not a video that can be read ({error.strerror})') from error
+        with container:
+            yield container
+
+
+def main_stream(container: InputContainer) -> VideoStream:
+    """Return the video stream that is restored: the first that is not a cover image.
+
+    Raises:
+        PictureError: if there is none.
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        raise PictureError('is not a video that can be read (no video stream)')
+    if streams[0].codec_context is None:
+        raise PictureError('is a video in a codec that PyAV does not decode')
+    return streams[0]
+
+
+class FrameReader:
+    """Iterates over the frames of a video in the order in which they are shown.
+
+    Attributes:
+        frames_missing: None, or, at the end, how the video ends before it should.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self.container, self.stream = container, stream
+        self.frames_missing: str | None = None
+        self._last = None  # time of the frame before
+        self._packets, self._end = 0, Fraction(0)  # of the stream; of all that was read, in seconds
+
+    def __iter__(self) -> Iterator[Decoded]:
+        """Yield every frame, and what stands for those that cannot be decoded."""
+        for packet in self._packets_of_all_streams():
+            if packet.stream is not self.stream:
+                continue
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                yield Decoded(None, packet.pts or 0, f'cannot be decoded ({error.strerror})')
+                continue
+            for frame in frames:
+                yield Decoded(frame, self._time(frame), 'is damaged in the file' if frame.is_corrupt else None)
+        self.frames_missing = self._what_is_missing()
+
+    def _packets_of_all_streams(self) -> Iterator[av.Packet]:
+        """Read to the end, or as far as a damaged file goes."""
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:  # such a file ends early, which is noticed
+                packet = None
+            if packet is None:
+                yield from self._flush()
+                return
+            self._packets += packet.stream is self.stream
+            if packet.pts is not None:
+                self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            if packet.size:  # others stand for nothing, or ask the decoder for what it still holds, as we do at the end
+                yield packet
+
+    def _flush(self) -> Iterator[av.Packet]:
+        packet = av.Packet()
+        packet.stream = self.stream
+        packet.time_base = self.stream.time_base
+        yield packet
+
+    def _time(self, frame: av.VideoFrame) -> int:
+        time = frame.pts
+        if time is None:
+            time = 0 if self._last is None else self._last + max(frame.duration, 1)
+        elif self._last is not None and time <= self._last:  # it would have no time to be seen
+            time = self._last + 1
+        self._last = time
+        return time
+
+    def _what_is_missing(self) -> str | None:
+        """Compare what was read with what the file announces."""
+        stream = self.stream
+        if self.container.format.name.startswith('mov'):
+            announced = len(stream.index_entries)  # without what an edit list leaves out
+            return f'{self._packets} of {announced} frames could be read' if self._packets < announced else None
+        if self.container.format.name == 'avi':  # whose duration is estimated again where the end is missing
+            announced = stream.frames * stream.time_base
+        else:
+            announced = Fraction(self.container.duration or 0, av.time_base)
+        frame = 1 / (stream.average_rate or 25)
+        if self._end < announced - max(2 * frame, announced / 100):  # it may be an estimate
+            return f'{float(self._end):.2f} of {float(announced):.2f} seconds could be read'
+        return None
+
+
+def read_look(path: Path) -> Look:
+    """Return what the first frame of a video tells of all.
+
+    Raises:
+        PictureError: if there is no frame, or one that cannot be converted to upright RGB.
+    """
+    with open_video(path) as container:
+        stream = main_stream(container)
+        frames = (decoded.frame for decoded in FrameReader(container, stream) if decoded.frame)
+        first = next(frames, None)
+        if first is None:
+            raise PictureError('is damaged: no frame could be read')
+        return _look_of(first, stream)
+
+
+def _look_of(frame: av.VideoFrame, stream: VideoStream) -> Look:
+    height, width = upright(np.empty((frame.height, frame.width)), frame).shape
+    aspect = stream.sample_aspect_ratio
+    matrix = frame.colorspace
+    if frame.format.is_rgb or matrix in (RGB, UNSPECIFIED):  # as players guess
+        hd = width >= 1280 or height > 576
+        matrix = BT709 if hd else BT470BG if height == 576 else SMPTE170M
+    elif matrix not in MATRICES:
+        raise PictureError(f'has colours that cannot be converted (matrix {matrix} of ITU-T H.273)')
+    return Look(
+        width, height,
+        deep=any(component.bits > 8 for component in frame.format.components),
+        time_base=stream.time_base,
+        rate=stream.average_rate or stream.guessed_rate or Fraction(25),
+        aspect=1 / aspect if aspect and width != frame.width else aspect or None,
+        matrix=matrix, primaries=frame.color_primaries, transfer=frame.color_trc,
+        colour_range=LIMITED_RANGE if frame.format.is_rgb else frame.color_range or LIMITED_RANGE,
+    )  # fmt: skip
+
+
+def to_rgb(frame: av.VideoFrame, look: Look) -> np.ndarray:
+    """Convert a frame to upright RGB ``(H, W, 3)``, uint8 or, of a deep video, uint16."""
+    if not frame.format.is_rgb:
+        frame.colorspace, frame.color_range = look.matrix, look.colour_range
+    rgb = frame.to_ndarray(format='rgb48le' if look.deep else 'rgb24', interpolation=EXACT)
+    return np.ascontiguousarray(upright(rgb, frame))
+
+
+def upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """Turn and mirror ``pixels (H, W, ...)`` of a frame as its display matrix asks players to.
+
+    Raises:
+        PictureError: if it asks for other angles than right ones.
+    """
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return pixels
+    # Shown are x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2); the rest moves the whole.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if a == d == 0 and b and c:
+        pixels, right, down = pixels.swapaxes(0, 1), c, b
+    elif b == c == 0 and a and d:
+        right, down = a, d
+    else:
+        raise PictureError('is shown at an angle, which the result cannot be: turn it first')
+    return pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]

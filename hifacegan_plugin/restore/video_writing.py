@@ -1,0 +1,255 @@
+"""Writing videos with PyAV: segments of restored frames, and their union with all else that the source holds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from heapq import merge
+from itertools import chain, pairwise, zip_longest
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.restore.pictures import PictureError
+from hifacegan_plugin.restore.video_reading import EXACT, Look, main_stream, open_video
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+os.environ.setdefault('SVT_LOG', '1')  # the encoder of AV1 writes its settings to stderr otherwise; errors are raised
+
+MAX_RATE = 240  # frames a second that encoders are told, for their control of the bit rate; times stay what they are
+FORMATS = {'.mp4': 'mp4', '.mov': 'mov', '.mkv': 'matroska'}  # FFmpeg's names
+ABOUT_THE_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')  # tags that a result has of its own
+ABOUT_A_VIDEO = ('language', 'title', 'handler_name', 'creation_time')  # of a stream; others speak of how it was coded
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What belongs to a segment beside its frames.
+
+    Attributes:
+        times: when its frames are shown, in units of the video's time base.
+        last_duration: how long the last of them is shown; the others are until the next.
+        depth: by how many places, at most, a frame is decoded later than it is shown.
+        problems: what is wrong with single frames, in words.
+    """
+
+    times: list[int]
+    last_duration: int
+    depth: int
+    problems: list[str] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        with whole_file(path) as part:
+            part.write_text(json.dumps(asdict(self)), encoding='utf-8')
+
+    @classmethod
+    def read(cls, path: Path) -> Segment:
+        """Read what :meth:`write` wrote."""
+        return cls(**json.loads(path.read_text(encoding='utf-8')))
+
+
+def encode_segment(
+    file: BinaryIO, look: Look, encoder: str, options: dict[str, str], frames: Iterable[tuple[np.ndarray, int, int]]
+) -> Segment:
+    """Encode frames so that they can be decoded without those before, as MP4 whose times begin with 0.
+
+    Args:
+        file: open for writing.
+        look: of the video.
+        encoder: FFmpeg's name.
+        options: of the encoder.
+        frames: RGB ``(H, W, 3)``, uint8 or uint16, when they are shown, and for how long.
+
+    Raises:
+        PictureError: if PyAV was built without the encoder.
+    """
+    times, packets = [], []
+    with av.open(file, 'w', format='mp4') as container:
+        stream = _encoding_stream(container, look, encoder, options)
+        for rgb, time, duration in frames:
+            frame, last_duration = to_yuv(rgb, look, stream.pix_fmt), duration
+            times.append(time)
+            frame.pts, frame.time_base = time - times[0], look.time_base
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        ranks = {time - times[0]: rank for rank, time in enumerate(times)}
+        depth = max(place - ranks[packet.pts] for place, packet in enumerate(packets))
+        # Those of x265 are not always times: with fewer frames than it looks ahead they are left to chance.
+        for packet, time in zip(packets, _decoding_times([time - times[0] for time in times], depth)):
+            packet.dts = time
+            container.mux(packet)
+    return Segment(times, last_duration, depth)
+
+
+def _decoding_times(times: list[int], depth: int) -> Iterator[int]:
+    """Yield when packets are to be decoded, one by one, whose frames are shown at ``times``.
+
+    Each is decoded when the frame that many places before it is shown: never after it is shown itself.
+    """
+    depth = min(depth, len(times) - 1)
+    lead = times[depth] - times[0]
+    return chain((time - lead for time in times[:depth]), times)
+
+
+def _encoding_stream(container: OutputContainer, look: Look, encoder: str, options: dict[str, str]) -> VideoStream:
+    try:
+        stream = container.add_stream(encoder, rate=min(look.rate, Fraction(MAX_RATE)), options=options)
+    except av.codec.codec.UnknownCodecError as error:
+        raise PictureError(f'cannot be written: PyAV has no encoder {encoder} here; choose another --codec') from error
+    context = stream.codec_context
+    context.width, context.height = look.width, look.height
+    # Halved colour takes even sizes in these encoders; at others it is kept whole.
+    odd = encoder != 'libsvtav1' and (look.width % 2 or look.height % 2)
+    context.pix_fmt = ('yuv444p' if odd else 'yuv420p') + ('10le' if look.deep else '')
+    context.time_base = stream.time_base = look.time_base
+    context.color_primaries, context.color_trc = look.primaries, look.transfer
+    context.colorspace, context.color_range = look.matrix, look.colour_range
+    if look.aspect:
+        context.sample_aspect_ratio = look.aspect
+    return stream
+
+
+def to_yuv(rgb: np.ndarray, look: Look, pixel_format: str) -> av.VideoFrame:
+    """Convert RGB ``(H, W, 3)``, uint8 or uint16, to a frame with the matrix and the range of a video."""
+    frame = av.VideoFrame.from_ndarray(rgb, 'rgb48le' if rgb.dtype == np.uint16 else 'rgb24')
+    frame.colorspace = look.matrix
+    frame = frame.reformat(format=pixel_format, dst_color_range=look.colour_range, interpolation=EXACT)
+    frame.color_primaries, frame.color_trc = look.primaries, look.transfer
+    return frame
+
+
+def join(source: Path, segments: list[tuple[Path, Segment]], aspect: Fraction | None, target: Path) -> None:
+    """Write the frames of segments, with what ``source`` holds beside its video, packet by packet as it is.
+
+    Args:
+        source: the video that was restored.
+        segments: their files, and what belongs to them.
+        aspect: of the pixels, as in :class:`Look`.
+        target: ``.mp4``, ``.mov`` or ``.mkv``.
+
+    Raises:
+        PictureError: if a file with the suffix of ``target`` cannot hold it.
+    """
+    with open_video(source) as original, open_video(segments[0][0]) as first, target.open('wb') as file:
+        video = main_stream(original)
+        options = {'movie_timescale': str(_timescale(original))} if target.suffix != '.mkv' else {}
+        with av.open(
+            file, 'w', format=FORMATS[target.suffix], container_options=options, metadata_errors='surrogateescape'
+        ) as container:
+            _copy_metadata(container.metadata, original.metadata, ABOUT_THE_FILE)
+            container.set_chapters(original.chapters())
+            restored, copies = _add_streams(container, original, first.streams.video[0])
+            if aspect:
+                _set_aspect(restored, aspect, target.suffix)
+            try:
+                container.start_encoding()
+            except (av.FFmpegError, ValueError) as error:
+                raise _unfit(target.suffix, 'one of its streams') from error
+            packets = [_restored_packets(segments, video.time_base, restored), _copied_packets(original, copies)]
+            for packet in merge(*packets, key=_decoding_time):
+                container.mux(packet)
+
+
+def _timescale(original: InputContainer) -> int:
+    """Return units a second in which all streams can begin at exactly their times, as far as a file can say."""
+    units = [stream.time_base.denominator for stream in original.streams if stream.time_base]
+    common = math.lcm(*units)
+    return common if common < 2**31 else max(units)
+
+
+def _add_streams(
+    container: OutputContainer, original: InputContainer, encoded: VideoStream
+) -> tuple[Stream, dict[int, Stream]]:
+    """Add streams like those of ``original``; return that of the restored video, and the others by their old index."""
+    suffix = f'.{container.format.name}'.replace('matroska', 'mkv')
+    video, copies = main_stream(original), {}
+    for stream in original.streams:
+        if stream is video:
+            restored = container.add_stream_from_template(encoded, opaque=True, time_base=stream.time_base)
+            if encoded.codec_context.name == 'hevc' and suffix != '.mkv':
+                restored.codec_context.codec_tag = 'hvc1'  # the form that Apple's players take
+            restored.metadata.update({tag: stream.metadata[tag] for tag in ABOUT_A_VIDEO if tag in stream.metadata})
+            restored.disposition = stream.disposition
+        elif stream.type in ('audio', 'subtitle', 'video', 'attachment'):
+            try:
+                copy = container.add_stream_from_template(stream, opaque=True)
+            except (av.FFmpegError, ValueError) as error:
+                raise _unfit(suffix, f'its {stream.type} ({stream.name or "unknown codec"})') from error
+            _copy_metadata(copy.metadata, stream.metadata, ABOUT_THE_FILE)
+            copy.disposition = stream.disposition
+            copies[stream.index] = copy
+        elif stream.name != 'bin_data':  # as which chapters, which are copied, are seen
+            logger.warning(f'{original.name}: data that is no sound, subtitle or image is not kept ({stream.name})')
+    return restored, copies
+
+
+def _unfit(suffix: str, what: str) -> PictureError:
+    return PictureError(f'cannot be written: {suffix} cannot hold {what}; choose another --format, such as mkv')
+
+
+def _copy_metadata(target: dict[str, str], source: dict[str, str], leave_out: Iterable[str]) -> None:
+    target.update({tag: text for tag, text in source.items() if tag not in leave_out})
+
+
+def _set_aspect(restored: Stream, aspect: Fraction, suffix: str) -> None:
+    """Set the shape of the pixels; refuse what PyAV cannot write: AV1 says nothing of it, and .mkv is not told."""
+    if suffix == '.mkv' and restored.codec_context.codec.canonical_name == 'av1' and aspect != 1:
+        raise PictureError('cannot be written: av1 in .mkv has square pixels; choose another --codec or --format')
+    restored.codec_context.sample_aspect_ratio = aspect
+
+
+def _restored_packets(
+    segments: list[tuple[Path, Segment]], time_base: Fraction, stream: Stream
+) -> Iterator[av.Packet]:
+    """Yield the packets of all segments, in the order of decoding, at their times."""
+    times = [time for _, segment in segments for time in segment.times]
+    decoding_times = _decoding_times(times, max(segment.depth for _, segment in segments))
+    for (path, segment), after in zip_longest(segments, segments[1:]):
+        end = after[1].times[0] if after else segment.times[-1] + segment.last_duration
+        durations = {time: until - time for time, until in pairwise([*segment.times, end])}
+        with open_video(path) as container:
+            (encoded,) = container.streams.video
+            for packet in container.demux(encoded):
+                if not packet.size:
+                    continue
+                packet.pts = int(packet.pts * packet.time_base / time_base) + segment.times[0]
+                packet.dts = next(decoding_times)
+                packet.duration = durations[packet.pts]
+                packet.time_base = time_base
+                packet.stream = stream
+                yield packet
+
+
+def _copied_packets(original: InputContainer, copies: dict[int, Stream]) -> Iterator[av.Packet]:
+    """Yield the packets of other streams, as far as a damaged file goes: that it is damaged was noticed before."""
+    packets = original.demux([original.streams[index] for index in copies]) if copies else iter(())
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            return
+        if packet is None:
+            return
+        gap = packet.stream.name == 'mov_text' and packet.size == 2  # between texts, which is written anew
+        if packet.size and not gap:
+            packet.stream = copies[packet.stream.index]
+            yield packet
+
+
+def _decoding_time(packet: av.Packet) -> float:
+    """Return it in seconds; where it is not said, that of showing."""
+    time = packet.pts if packet.dts is None else packet.dts
+    return float((time or 0) * packet.time_base)
