@@ -87,7 +87,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('gt_size: 64', 'gt_size: 48', 'gt_size: 48 is too small: the network takes pictures from 64 x 64'),
     ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
     ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator gives pictures of the size that it takes'),
-    ('degradation: noise', 'degradation: nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
+    ('&degradation noise', '&degradation nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
     ('dataroot_gt: ', 'dataroot_gtt: ', "datasets: val: .*unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?"),
     ('dataroot_gt: ', 'dataroot_gt: /missing', 'datasets: train: dataroot_gt: /missing.* does not exist'),
     ('pretrain_network_g: ~', 'pretrain_network_g: gone.pth', 'path: pretrain_network_g: gone.pth does not exist'),
