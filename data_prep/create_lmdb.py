@@ -3,9 +3,9 @@
     python data_prep/create_lmdb.py -i datasets/ffhq/images1024x1024 -o datasets/ffhq_512.lmdb --size 512
 
 PNG, JPEG and WebP files that need no change are copied byte for byte; everything else (another size or format, an
-Exif rotation) is decoded and stored as PNG, with all cores. The database appears under its name when it is whole; until
-then it lies beside it as .NAME.lmdb.partial, and --resume goes on after a kill, a power cut or a full disk. Pictures
-that cannot be taken are listed with the reason in NAME.lmdb.rejected.tsv.
+Exif rotation, CMYK) is decoded and stored as PNG, with all cores. The database appears under its name when it is whole;
+until then it lies beside it as .NAME.lmdb.partial, and --resume goes on after a kill, a power cut or a full disk.
+Pictures that cannot be taken are listed with the reason in NAME.lmdb.rejected.tsv.
 
 Sub-folders are read too. Keys: 00001.png has the key 00001, a/b 1.png the key a%2Fb%201 (see lmdb_keys.py).
 
@@ -128,9 +128,9 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
     header = inspect(data, options.max_pixels)
     if header.copyable and fits(header.shape, options) and not options.reencode:
         if verify:
-            decode(data)
+            decode(data, options.max_pixels)
         return [Entry(crop_key(key, 1) if options.crop_size else key, data, header.shape, COPIED)]
-    picture = decode(data)
+    picture = decode(data, options.max_pixels)
     if options.size:
         picture = resize_shorter_side(picture, options.size, options.max_pixels)
     if options.crop_size is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from build_command import not_negative, positive
-from pictures import PictureError, decode, encode_png, inspect, read_bytes, resize_shorter_side
+from pictures import PictureError, decode_8_bit_bgr, encode_png, inspect, read_bytes, resize_shorter_side
 
 MARGIN, TITLE = 8, 24
 
@@ -85,7 +85,7 @@ def main() -> int:
     try:
         data = read_bytes(arguments.input)
         inspect(data)
-        picture = resize_shorter_side(decode(data, cv2.IMREAD_COLOR), arguments.size)
+        picture = resize_shorter_side(decode_8_bit_bgr(data), arguments.size)
     except PictureError as error:
         print(f'inspect_degradations.py: {arguments.input}: {error}', file=sys.stderr)
         return 2

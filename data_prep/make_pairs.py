@@ -44,7 +44,7 @@ from basicsr_lmdb import (
 )
 from build_command import add_build_arguments, not_negative, positive, read_names, run_build
 from lmdb_keys import lmdb_keys
-from pictures import MAX_PIXELS, PictureError, decode, inspect, read_bytes, resize_shorter_side
+from pictures import MAX_PIXELS, PictureError, decode_8_bit_bgr, inspect, read_bytes, resize_shorter_side
 from plain_folder import PlainFolder
 from resumable_build import BuildError, Outcome, Summary, build
 from worker_pool import ordered_map, process_pool
@@ -183,7 +183,7 @@ def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: An
     from hifacegan_plugin.data.degradations import fit, make_generator
 
     header = inspect(data, options.max_pixels)
-    bgr = decode(data, cv2.IMREAD_COLOR)
+    bgr = decode_8_bit_bgr(data, options.max_pixels)
     if options.size:
         bgr = resize_shorter_side(bgr, options.size, options.max_pixels)
     height, width = (length // options.scale for length in bgr.shape[:2])

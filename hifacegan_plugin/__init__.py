@@ -12,8 +12,8 @@ __version__ = '0.1.0'
 
 
 # Programs that do without the host, or register it themselves when they need it.
-_COMMANDS = ('hifacegan', 'hifacegan.exe', 'create_lmdb.py', 'inspect_degradations.py', 'make_pairs.py', 'split.py',
-             'verify_lmdb.py')
+_COMMANDS = ('hifacegan', 'hifacegan.exe', 'create_lmdb.py', 'inspect_degradations.py', 'make_demo_pictures.py',
+             'make_pairs.py', 'split.py', 'verify_lmdb.py')
 
 
 def _started_as_command() -> bool:

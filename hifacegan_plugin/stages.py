@@ -26,6 +26,7 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
 from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.image_decoding import ImageError, as_8_bit_bgr, decode, open_image
 from hifacegan_plugin.weights import WeightsError, add_untraced_options, given_options, load_generator
 
 LABEL_HEIGHT = 24  # pixels above each picture of a panel
@@ -183,9 +184,10 @@ def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
 
 
 def _read(path: Path) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if image is None:
-        raise ValueError(f'{path} cannot be decoded: it is damaged or no picture')
+    try:
+        image = as_8_bit_bgr(decode(open_image(path.read_bytes())))
+    except ImageError as error:
+        raise ValueError(f'{path} cannot be decoded: it {error}') from error
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

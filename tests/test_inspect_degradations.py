@@ -54,7 +54,7 @@ def test_rows_hold_the_clean_picture_and_its_degradations():
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['-i', 'gone.png', '-o', 'x.png'], 'gone.png: cannot be read: No such file'),
-    (['-i', __file__, '-o', 'x.png'], 'not a picture'),
+    (['-i', __file__, '-o', 'x.png'], 'is not an image'),
     (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
     (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
     (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, resized above the limit of 100,000,000'),

@@ -178,7 +178,8 @@ class TestPairs:
         assert '2 pictures rejected' in errors
         _, *rejected = (tmp_path / 'pairs.rejected.tsv').read_bytes().splitlines()
         assert rejected == [
-            b'a.png\ttruncated PNG', b'\xff.png\tits name, on which the draws depend, is not UTF-8: rename it',
+            b'a.png\tis damaged or truncated (a PNG without end)',
+            b'\xff.png\tits name, on which the draws depend, is not UTF-8: rename it',
         ]
         assert values(tmp_path / 'pairs/lq.lmdb').keys() == values(tmp_path / 'pairs/gt.lmdb').keys()
 

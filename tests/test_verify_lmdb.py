@@ -83,7 +83,8 @@ def test_without_checksums_a_flipped_bit_in_a_png_is_found(database):
     value = read(database, '07')
     value[len(value) // 2] ^= 4
     change(database, '07', bytes(value))
-    assert problems(run('verify_lmdb.py', database, status=1)) == {'07': 'damaged PNG: wrong checksum in chunk IDAT'}
+    reason = 'is damaged (wrong checksum in the PNG chunk IDAT)'
+    assert problems(run('verify_lmdb.py', database, status=1)) == {'07': reason}
 
 
 def test_flipped_bytes_in_the_file_are_found(sound, tmp_path):
@@ -112,7 +113,7 @@ def test_missing_extra_garbage_and_wrong_shapes_are_named(database):
     assert problems(run('verify_lmdb.py', database, '--jobs', 2, status=1)) == {
         'stray': 'in the database, but not in meta_info.txt',
         '01': 'not in the database',
-        '02': 'not a picture: header of no known format',
+        '02': 'is not an image, or of no known format',
         '03': 'has shape (512, 512, 3), meta_info.txt says (64, 64, 3)',
     }
 

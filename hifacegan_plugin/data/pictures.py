@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from hifacegan_plugin.data.databases import read_value
+from hifacegan_plugin.image_decoding import ImageError, as_8_bit_bgr, decode, open_image, without_alpha
 from hifacegan_plugin.image_files import SUFFIXES, is_image_name, list_files
 
 _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
@@ -162,9 +163,9 @@ def _choose(pictures: list[Picture], list_file: Path) -> list[Picture]:
 
 
 def read_picture(picture: Picture) -> np.ndarray:
-    """Read and decode a picture.
+    """Read and decode a picture, as :mod:`hifacegan_plugin.image_decoding` says.
 
-    Grey pictures become three equal channels, an alpha channel is dropped, 16 bits are scaled to 8, and an EXIF
+    Grey pictures become three equal channels, an alpha channel is dropped, of 16 bits the upper 8 are taken, and an
     orientation is applied: what the host's own data sets do.
 
     Returns:
@@ -174,7 +175,7 @@ def read_picture(picture: Picture) -> np.ndarray:
         ValueError: the picture is missing from the database, or cannot be decoded; the message names it.
         OSError: the file cannot be read.
     """
-    return _read(picture, cv2.IMREAD_COLOR)
+    return as_8_bit_bgr(_read(picture))
 
 
 def read_depth(depth_map: Picture) -> np.ndarray:
@@ -186,11 +187,12 @@ def read_depth(depth_map: Picture) -> np.ndarray:
     Raises:
         ValueError, OSError: as :func:`read_picture`.
     """
-    grey = _read(depth_map, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    depth = without_alpha(_read(depth_map))
+    grey = depth if depth.ndim == 2 else cv2.cvtColor(depth, cv2.COLOR_BGR2GRAY)
     return grey.astype(np.float32) / np.iinfo(grey.dtype).max
 
 
-def _read(picture: Picture, flags: int) -> np.ndarray:
+def _read(picture: Picture) -> np.ndarray:
     if picture.root.endswith('.lmdb'):
         encoded = read_value(picture.root, picture.name)
     else:
@@ -198,9 +200,6 @@ def _read(picture: Picture, flags: int) -> np.ndarray:
     if encoded is None:
         raise ValueError(f'{picture} does not exist, although meta_info.txt lists it: make the database anew')
     try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(f'{picture} cannot be decoded ({error.err})') from error
-    if image is None:
-        raise ValueError(f'{picture} cannot be decoded: it is damaged, cut short or no picture ({len(encoded)} bytes)')
-    return image
+        return decode(open_image(encoded))
+    except ImageError as error:
+        raise ValueError(f'{picture} cannot be decoded: it {error}') from error

@@ -6,14 +6,24 @@ import io
 import logging
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image
 
 from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.image_decoding import (
+    TRANSPOSED,
+    EncodedImage,
+    ImageError,
+    TooLargeError,
+    decode,
+    open_image,
+    png_chunks,
+    read_exif,
+)
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -32,10 +42,11 @@ DESCRIPTIVE_TAGS = frozenset({
     ExifTags.Base.XPKeywords, ExifTags.Base.XPSubject, ExifTags.Base.ExifOffset, ExifTags.Base.GPSInfo,
 })  # fmt: skip
 
-# EXIF orientation (1 to 8) as a transposition of the axes followed by flips (vertical, horizontal).
-_TRANSPOSED = (5, 6, 7, 8)
-_FLIPPED_VERTICALLY = (3, 4, 7, 8)
-_FLIPPED_HORIZONTALLY = (2, 3, 6, 7)
+# What a PNG says of its colours (PNG specification, third edition, section 11.3.2), besides an ICC profile.
+COLOUR_CHUNKS = (b'cICP', b'mDCV', b'cLLI', b'sRGB', b'gAMA', b'cHRM')
+_SRGB_CICP = bytes([1, 13, 0, 1])  # ITU-T H.273: primaries of BT.709, transfer of sRGB, RGB, full range
+_SRGB_GAMMA = 45455  # 1 / 2.2, times 100,000
+_SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # white, red, green, blue; x 100,000
 
 
 class PictureError(ValueError):
@@ -52,16 +63,18 @@ class Picture:
         icc_profile: of the colours, as it stands in the file; None: sRGB.
         exif: what they say about the photograph, as bytes; its orientation is already applied.
         dpi: pixels an inch, across and down; None: not known.
+        colour_chunks: contents by name of the chunks of a PNG that say what its colours are (:data:`COLOUR_CHUNKS`).
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    colour_chunks: dict[bytes, bytes] = field(default_factory=dict)
 
 
 def read_picture(path: Path, max_pixels: int) -> Picture:
-    """Read a picture file: upright, palettes and CMYK turned into RGB.
+    """Read a picture file as :mod:`hifacegan_plugin.image_decoding` says.
 
     EXIF data that are damaged are left out, with a line in the log.
 
@@ -70,35 +83,23 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
             ``max_pixels``.
     """
     try:
-        data = path.read_bytes()
+        image = open_image(path.read_bytes(), max_pixels)
+        dpi = _read_dpi(image)
+        pixels = decode(image)
     except OSError as error:
         raise PictureError(f'cannot be read ({error.strerror})') from error
-    if not data:
-        raise PictureError('is empty (0 bytes)')
-    try:
-        image = _open(data, max_pixels)
-        # As they stand in the file: load() changes the tags of a TIFF. To read those of a PNG may be to decode it all.
-        tagged = _open(data, max_pixels) if image.format == 'TIFF' else image
-        image.load()
-        pixels, profile = _decode_16_bits(data, image) if _has_16_bits(data, image) else _decode_8_bits(image)
-    except PictureError:
-        raise
-    except Image.UnidentifiedImageError as error:
-        raise PictureError('is not a picture, or of no known format') from error
-    except Exception as error:  # damaged files fail in any way
-        raise PictureError(f'is damaged or truncated ({error})') from error
-    orientation, exif = _read_exif(tagged, path)
-    dpi = _read_dpi(tagged)
-    if dpi and orientation in _TRANSPOSED:
-        dpi = dpi[::-1]
-    if image.format != 'TIFF':  # which Pillow and OpenCV turn unasked
-        pixels = _upright(pixels, orientation)
-    return Picture(np.ascontiguousarray(pixels), profile, exif, dpi)
+    except TooLargeError as error:
+        raise PictureError(f'{error} (raise --max-megapixels)') from error
+    except ImageError as error:
+        raise PictureError(str(error)) from error
+    if pixels.ndim == 3 and pixels.shape[2] > 2:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    return Picture(pixels, image.icc_profile, _read_exif(image, path), dpi, _read_colour_chunks(image))
 
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Write a picture whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: colour profile
-    and EXIF; TIFF of 16 bits: EXIF; WebP: resolution).
+    and EXIF; TIFF of 16 bits: EXIF; WebP: resolution). Colour chunks are for PNG; the log says where others are lost.
 
     Raises:
         PictureError: if the format is unknown or cannot hold such a picture, or the file cannot be written.
@@ -111,8 +112,15 @@ def write_picture(path: Path, picture: Picture) -> None:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     if pixels.dtype == np.uint16 and suffix not in HOLDS_16_BITS:
         pixels = np.round(pixels / 257).astype(np.uint8)
+    if suffix != '.png' and not picture.icc_profile and not _says_srgb(picture.colour_chunks):
+        names = ', '.join(name.decode() for name in picture.colour_chunks)
+        logger.warning(f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
+                       'sRGB; choose PNG.')
     try:
         data = _encode(suffix, pixels, picture)
+        if suffix == '.png':
+            for name, content in picture.colour_chunks.items():
+                data = _add_png_chunk(data, name, content)
     except Exception as error:  # of the encoders' own kinds
         raise PictureError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
     try:
@@ -123,116 +131,48 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise PictureError(f'cannot be written ({error.strerror or error})') from error
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """Read the header."""
-    pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # there is a limit of our own
+def _read_exif(image: EncodedImage, path: Path) -> bytes | None:
+    """Return what EXIF data say about the photograph, without its orientation."""
     try:
-        image = Image.open(io.BytesIO(data))
-    finally:
-        Image.MAX_IMAGE_PIXELS = pillows_limit
-    if image.width * image.height > max_pixels:
-        raise PictureError(
-            f'has {image.width} x {image.height} pixels, more than the limit of {max_pixels / 1e6:.0f} megapixels '
-            '(raise --max-megapixels)'
-        )
-    # What follows the first picture of an MPO, which phones and cameras call JPEG, is a preview or the like.
-    if (pages := getattr(image, 'n_frames', 1)) > 1 and image.format != 'MPO':
-        raise PictureError(f'is animated or has several pages ({pages}): split it into single pictures')
-    return image
-
-
-def _decode_8_bits(image: Image.Image) -> tuple[np.ndarray, bytes | None]:
-    profile = image.info.get('icc_profile')
-    if image.mode == 'CMYK':
-        image, profile = _cmyk_to_rgb(image, profile), None
-    elif image.mode[0] in 'IF':
-        raise PictureError('holds 12 or 32 bits a channel: convert it to 16 or 8')
-    elif image.mode not in ('L', 'LA', 'RGB', 'RGBA'):
-        transparent = 'transparency' in image.info or image.mode.endswith(('a', 'A'))
-        if image.mode == 'P' and not transparent:
-            image = image.convert('RGB')
-        elif image.mode == '1':
-            image = image.convert('L')
-        else:
-            if image.mode == 'LAB':
-                profile = None  # it is one of Lab
-            image = image.convert('RGBA' if transparent else 'RGB')
-    elif image.mode in ('L', 'RGB') and 'transparency' in image.info:
-        image = image.convert(image.mode + 'A')
-    return np.asarray(image), profile
-
-
-def _cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if profile is None:
-        return image.convert('RGB')
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile('sRGB'), outputMode='RGB')
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise PictureError(f'has a damaged CMYK profile ({error}): convert it to RGB') from error
-
-
-def _has_16_bits(data: bytes, image: Image.Image) -> bool:
-    if image.format == 'PNG':
-        return data[24] == 16  # bit depth in the header
-    if image.format == 'TIFF':
-        return set(image.tag_v2.get(258, ())) == {16}  # BitsPerSample
-    return image.mode.startswith('I;16') or (image.format, image.mode) == ('PPM', 'I')
-
-
-def _decode_16_bits(data: bytes, image: Image.Image) -> tuple[np.ndarray, bytes | None]:
-    """Decode with OpenCV, because Pillow cuts colours of 16 bits down to 8."""
-    if image.format == 'PPM':  # grey; Pillow, unlike OpenCV, knows the value that is white
-        return np.asarray(image).astype(np.uint16), None
-    # OpenCV passes over these tags of a TIFF (TIFF 6.0, sections 3, 8 and 18).
-    tags = image.tag_v2 if image.format == 'TIFF' else {}
-    if tags.get(ExifTags.Base.PlanarConfiguration) == 2 and tags.get(ExifTags.Base.SamplesPerPixel, 1) > 1:
-        raise PictureError('holds 16 bits a channel in separate planes: save it interleaved, or as PNG')
-    if 1 in tags.get(ExifTags.Base.ExtraSamples, ()):
-        raise PictureError('holds 16 bits a channel, premultiplied by alpha: save it with straight alpha, or as PNG')
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None or pixels.dtype != np.uint16:
-        raise PictureError('holds 16 bits a channel in a way that cannot be read: convert it to PNG')
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-        if image.mode == 'LA':
-            pixels = pixels[..., [0, 3]]
-    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # zero is white
-        pixels = ~pixels
-    return pixels, image.info.get('icc_profile')
-
-
-def _read_exif(image: Image.Image, path: Path) -> tuple[int, bytes | None]:
-    """Give the orientation (1 to 8) and the rest of what EXIF data say about the photograph."""
-    try:
-        exif = image.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        exif = read_exif(image)
         for tag in set(exif) - DESCRIPTIVE_TAGS:
             del exif[tag]
         exif.bigtiff = False  # whatever the file is
-        return orientation, exif.tobytes() if exif else None
+        return exif.tobytes() if exif else None
     except Exception as error:  # damaged EXIF fails in any way, and is no reason to do without the picture
         logger.warning(f'{path}: EXIF data are damaged and left out ({error}).')
-        return 1, None
+        return None
 
 
-def _read_dpi(image: Image.Image) -> tuple[float, float] | None:
+def _read_dpi(image: EncodedImage) -> tuple[float, float] | None:
     try:
-        across, down = map(float, image.info.get('dpi', (0, 0)))
+        across, down = map(float, image.header.info.get('dpi', (0, 0)))
     except (TypeError, ValueError):  # damaged, and no reason to do without the picture
         return None
     # Pillow gives 1 where a TIFF tells nothing; a JPEG holds up to 65535.
-    return (across, down) if all(1 < side <= 65535 for side in (across, down)) else None
+    if not all(1 < side <= 65535 for side in (across, down)):
+        return None
+    return (down, across) if image.orientation in TRANSPOSED else (across, down)
 
 
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in _TRANSPOSED:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in _FLIPPED_VERTICALLY:
-        pixels = pixels[::-1]
-    if orientation in _FLIPPED_HORIZONTALLY:
-        pixels = pixels[:, ::-1]
-    return pixels
+def _read_colour_chunks(image: EncodedImage) -> dict[bytes, bytes]:
+    if image.format != 'PNG':
+        return {}
+    chunks = ((chunk.kind, chunk.content(image.data)) for chunk in png_chunks(image.data))
+    return {kind: content for kind, content in chunks if kind in COLOUR_CHUNKS}
+
+
+def _says_srgb(chunks: dict[bytes, bytes]) -> bool:
+    """Tell whether colours are those that readers take where nothing is said; cICP rules sRGB, sRGB rules the rest."""
+    if b'cICP' in chunks:
+        return chunks[b'cICP'] == _SRGB_CICP
+    if b'sRGB' in chunks:
+        return True
+    gamma = int.from_bytes(chunks.get(b'gAMA', _SRGB_GAMMA.to_bytes(4, 'big')), 'big')
+    chromaticities = struct.unpack('>8I', chunks[b'cHRM']) if b'cHRM' in chunks else _SRGB_CHROMATICITIES
+    return abs(gamma - _SRGB_GAMMA) < 1000 and all(
+        abs(one - other) < 500 for one, other in zip(chromaticities, _SRGB_CHROMATICITIES)
+    )
 
 
 def _encode(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
