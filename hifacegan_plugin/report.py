@@ -93,22 +93,31 @@ def _report(dataset: Any, folder: Path, opt: dict[str, Any]) -> tuple[str, list[
     for item in tqdm(dataset, desc='measure', unit='picture', total=len(dataset)):
         name = name_to_save(item)
         truth, degraded = tensor2img(item['gt']) if 'gt' in item else None, tensor2img(item['lq'])
-        restored = cv2.imread(str(folder / f'{name}_{suffix}.png'))
+        restored = cv2.imread(str(folder / f'{name}_{suffix}.png'), cv2.IMREAD_UNCHANGED)
         if restored is None:
             raise ValueError(
                 f'{folder}/{name}_{suffix}.png is missing: run `python -m basicsr.test -opt ...` with this options '
                 'file first, with val: save_img: true.'
             )
+        truth, degraded = (_with_channels_of(restored, image) for image in (truth, degraded))
         if degraded.shape != restored.shape:
             degraded = cv2.resize(degraded, restored.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         measurements['degraded'].append(meter.measure(name, degraded, truth))
         measurements['restored'].append(meter.measure(name, restored, truth))
         if len(rows) < SHEET_PICTURES:
-            rows.append([degraded, restored] if truth is None else [degraded, restored, truth])
+            images = [degraded, restored] if truth is None else [degraded, restored, truth]
+            rows.append([cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image for image in images])
     if not rows:
         raise ValueError(f'{dataset.opt["name"]}: no pictures in this test set; correct its dataroot')
     summaries = {side: meter.summarise(measured) for side, measured in measurements.items()}
     return _table(f'{dataset.opt["name"]}, {len(dataset)} pictures', summaries), rows
+
+
+def _with_channels_of(restored: np.ndarray, image: np.ndarray | None) -> np.ndarray | None:
+    """Turn an image, BGR ``(H, W, 3)`` or grey ``(H, W)``, into what the network gave, as its training did."""
+    if image is None or image.ndim == restored.ndim:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if restored.ndim == 2 else cv2.COLOR_GRAY2BGR)
 
 
 def _table(title: str, summaries: dict[str, dict[str, float]]) -> str:

@@ -162,6 +162,22 @@ def test_nan_and_a_crash_are_reported_and_the_rest_goes_on(tmp_path, small_lmdb)
     assert rows['huge']['error'] and rows['NaN']['parameters'] > 0
 
 
+def test_networks_for_grey_images_restore_grey_images_and_refuse_colours(tmp_path, small_lmdb):
+    torch.manual_seed(0)
+    generator = CSRGenerator(num_in_ch=1, num_feat=4, norm='rms', global_residual=True)  # untrained: its input, nearly
+    described = {'type': 'CSRGenerator', 'num_in_ch': 1, 'num_feat': 4, 'norm': 'rms', 'global_residual': True}
+    torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'grey.pth')
+    colours = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
+    file = write_options(tmp_path, {'grey': {**colours, 'color': 'grey'}, 'colours': colours},
+                         {'input': {'type': 'input'}, 'net': {'pretrain_network_g': str(tmp_path / 'grey.pth')}})
+    assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 1
+    (of_grey, problems), (of_colours, _) = (rows_of(tmp_path / 'out', number) for number in (0, 1))
+    assert of_grey['net']['restored'] == 6 and of_colours['net']['restored'] == 0
+    figures = [of_grey[label]['figures']['PSNR']['mean'] for label in ('input', 'net')]
+    assert figures[0] == pytest.approx(figures[1], abs=0.01)
+    assert len(problems) == 6 and all('takes grey images, and this one has colours' in line for line in problems)
+
+
 def test_a_metric_without_its_weights_is_left_out_and_nothing_is_wrong(tmp_path, small_lmdb, monkeypatch, capsys):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     metrics = {'PSNR': PSNR, 'LPIPS': {'type': 'calculate_lpips'}}
@@ -520,7 +536,9 @@ def test_classical_restorers_are_opencvs():
 ])
 def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, expected):
     picture = np.full((*shape, 3), 51, np.uint8)
-    x = restorers._network_input(picture, (50, 70), scale, multiple, torch.device('cpu'))
+    arguments = {'scale': scale, 'multiple': multiple, 'device': torch.device('cpu')}
+    x = restorers._network_input(picture, (50, 70), channels=3, **arguments)
+    assert torch.equal(restorers._network_input(picture, (50, 70), channels=1, **arguments), x[:, :1])
     assert tuple(x.shape) == (1, 3, *expected)
     assert torch.allclose(x, torch.tensor(0.2))
 

@@ -101,6 +101,21 @@ def test_scale_fixes_the_size_of_the_degraded_picture(folder, recipe, scale):
         assert item['lq'].min() >= 0 and item['lq'].max() <= 1
 
 
+@pytest.mark.parametrize('scale', [1, 2])
+def test_grey_images_are_the_degraded_luma(folder, scale):
+    items = build(folder, degradation='full', color='grey', scale=scale, phase='val')
+    for name, item in zip(NAMES, items, strict=True):
+        luma = cv2.cvtColor(picture(name), cv2.COLOR_RGB2GRAY)[..., None]
+        degraded = build_degradation('full')(luma, make_generator(0, name))
+        height, width = (side // scale for side in luma.shape[:2])
+        assert torch.equal(item['gt'], torch.from_numpy(luma).permute(2, 0, 1) / 255)
+        assert item['lq'].shape == (1, height, width)
+        if degraded.shape == (height, width, 1):
+            assert torch.equal(item['lq'], torch.from_numpy(degraded).permute(2, 0, 1) / 255)
+    crop = build(folder, degradation='noise', color='grey', gt_size=64, use_rot=True, deliver='uint8')[0]
+    assert crop['lq'].shape == crop['gt'].shape == (1, 64, 64) and crop['lq'].dtype == torch.uint8
+
+
 def test_sr4x_at_scale_4_is_the_area_mean_itself(folder):
     item = build(folder, degradation='sr4x', scale=4, phase='val')[0]
     mean = item['gt'].reshape(3, 24, 4, 24, 4).mean(dim=(2, 4))
@@ -444,6 +459,7 @@ def test_index_errors(folder):
     ({'resize': [3]}, 'resize takes'),
     ({'phase': 'val', 'gt_size': 64}, 'gt_size is for training; phase val'),
     ({'phase': 'test', 'deliver': 'uint8'}, 'deliver is for training; phase test takes whole pictures, as float'),
+    ({'color': 'y'}, "color takes rgb or grey, not 'y'"),
     ({'io_backend': {'type': 'lmbd'}}, "io_backend: type takes disk or lmdb, not 'lmbd'"),
     ({'io_backend': {'type': 'lmdb'}}, r"does not end in '\.lmdb'"),
 ])

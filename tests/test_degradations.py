@@ -90,6 +90,25 @@ def test_step_leaves_its_input_alone_and_returns_a_picture(name, shape):
 
 
 @pytest.mark.parametrize('name', LEAF_STEPS)
+def test_grey_is_degraded_as_it_is_in_colour(name, astronaut):
+    """Of a grey image, one channel of the result in colour; of noise, which is drawn for each channel, its spread."""
+    grey = astronaut[:256, :256, 1:2]
+    degraded, in_colour = (degrade(image, {'type': name}) for image in (grey, grey.repeat(3, axis=2)))
+    assert degraded.shape == (*in_colour.shape[:2], 1) and degraded.dtype == np.uint8
+    if name.endswith('Noise'):
+        assert np.std(degraded - grey.astype(int)) == pytest.approx(np.std(in_colour - grey.astype(int)), rel=0.02)
+    else:
+        assert np.array_equal(degraded, in_colour[..., :1])
+
+
+@pytest.mark.parametrize('step', ['GaussianNoise', 'ShotNoise'])
+def test_noise_that_is_alike_in_all_channels_is_so_in_one(step):
+    grey = np.full((64, 64, 1), 100, np.uint8)
+    noise = {'type': step, 'grey': 1}
+    assert np.array_equal(degrade(grey, noise), degrade(grey.repeat(3, axis=2), noise)[..., :1])
+
+
+@pytest.mark.parametrize('name', LEAF_STEPS)
 def test_step_draws_from_its_generator_alone(name, astronaut):
     step = build_degradation({'type': name})
     image = astronaut[:128, :128]

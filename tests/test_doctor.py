@@ -246,6 +246,19 @@ def test_data_sets_that_lack_an_option_are_not_taken_for_damaged_ones(doctor, tm
     assert 'PairedImageDataset needs gt_size.' in output and 'verify_lmdb' not in output
 
 
+def test_a_network_for_grey_images(doctor):
+    grey = [('type: CSRGenerator', 'type: CSRGenerator\n  num_in_ch: 1')]
+    status, output = doctor(*grey)
+    assert status == 1 and 'network_d: num_in_ch: 1 and num_out_ch: 1' in output
+    grey.append(('num_d: 2', 'num_d: 2\n  num_in_ch: 1\n  num_out_ch: 1'))
+    status, output = doctor(*grey, iterate=True)
+    wrong, doubts = findings(output)
+    assert (status, wrong) == (0, []) and len(doubts) == 2
+    assert all('noise is weaker there than the recipe says' in doubt for doubt in doubts)
+    status, output = doctor(*grey, ('DegradationDataset', 'DegradationDataset\n    color: grey'), iterate=True)
+    assert (status, findings(output)) == (0, ([], []))
+
+
 def test_validation_on_images_that_are_trained_on_is_told(doctor, tmp_path):
     same = ('heldout.lmdb', 'train.lmdb')
     _, doubts = findings(doctor(same)[1])

@@ -58,6 +58,34 @@ def test_one_pass_of_each_network_gives_the_plain_update(options):
             torch.testing.assert_close(parameter.grad, expected.grad, atol=1e-6, rtol=1e-3, msg=lambda m, n=name: n + m)
 
 
+def test_a_network_for_grey_images_is_trained_on_the_luma_of_colours(options):
+    options['network_g']['num_in_ch'] = 1
+    options['network_d'] |= {'num_in_ch': 1, 'num_out_ch': 1}
+    models = [built(copy.deepcopy(options)) for _ in range(2)]
+    of_colours = batch(1)
+    of_luma = {side: (0.299 * rgb[:, 0] + 0.587 * rgb[:, 1] + 0.114 * rgb[:, 2])[:, None]
+               for side, rgb in of_colours.items()}
+    for model, images in zip(models, (of_colours, of_luma)):
+        model.feed_data(images)
+        model.optimize_parameters(1)
+    assert models[0].output.shape == (2, 1, 64, 64)
+    assert models[0].log_dict == pytest.approx(models[1].log_dict, rel=1e-4)
+
+
+def test_a_network_for_colours_is_trained_on_grey_images_in_three_equal_channels(options):
+    model = built(options)
+    grey = {side: images[:, :1] for side, images in batch(1).items()}
+    model.feed_data(grey)
+    assert torch.equal(model.lq, grey['lq'].repeat(1, 3, 1, 1)) and torch.equal(model.gt, grey['gt'].repeat(1, 3, 1, 1))
+    model.optimize_parameters(1)
+
+
+def test_a_discriminator_of_other_channels_is_refused(options):
+    options['network_g']['num_in_ch'] = 1
+    with pytest.raises(ValueError, match='network_d: num_in_ch: 1 and num_out_ch: 1'):
+        built(options)
+
+
 def test_each_network_runs_once_an_iteration(options):
     model = built(options)
     calls = {'g': 0, 'd': 0}

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from basicsr.utils import bgr2ycbcr
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -43,6 +44,22 @@ def test_measures_pairs_and_lays_them_out(pictures, tmp_path, capsys):
     assert figures == pytest.approx([peak_signal_noise_ratio(truth, side) for side in (degraded, restored)], abs=1e-4)
     sheet = cv2.imread('results/trial/set_degraded_restored_truth.png')
     assert np.array_equal(sheet[:96], np.hstack(pictures))
+
+
+@pytest.mark.parametrize('color', ['y', 'rgb'])
+def test_what_a_network_for_grey_images_restored_is_measured_in_grey(pictures, tmp_path, capsys, color):
+    restored = cv2.cvtColor(pictures[1], cv2.COLOR_BGR2GRAY)
+    cv2.imwrite('results/trial/visualization/set/a_trial.png', restored)
+    dataset = {'type': 'PairedImageDataset', 'dataroot_gt': 'gt', 'color': color}
+    assert report(tmp_path, dataset, {'metrics': METRICS}) == 0
+    figure = float(capsys.readouterr().out.split('psnr')[1].split('|')[2])
+    if color == 'y':
+        truth = (bgr2ycbcr(pictures[2] / np.float32(255), y_only=True) * 255).round()
+    else:
+        truth = cv2.cvtColor(pictures[2], cv2.COLOR_BGR2GRAY)
+    assert figure == pytest.approx(peak_signal_noise_ratio(truth.astype(np.uint8), restored), abs=1e-3)
+    sheet = cv2.imread('results/trial/set_degraded_restored_truth.png')
+    assert np.array_equal(sheet[:96, 80:160], restored[..., None].repeat(3, axis=2))
 
 
 @pytest.mark.parametrize('val', [{}, {'metrics': None}])

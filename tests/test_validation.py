@@ -104,6 +104,25 @@ def test_the_rest_goes_on(model, caplog, tmp_path):
         'even', 'good', 'other', 'small']
 
 
+def test_grey_images_are_restored_measured_saved_and_shown(options, tmp_path):
+    options['network_g']['num_in_ch'] = 1
+    del options['network_d'], options['train']['gan_opt'], options['train']['feature_matching_opt']
+    options['val'] = {'metrics': {'psnr': dict(PSNR), 'niqe': {'type': 'calculate_niqe', 'crop_border': 0}}}
+    options['path']['visualization'] = str(tmp_path)
+    grey = picture(0)[:1]
+    items = {'grey': grey, 'colours': grey.expand(3, -1, -1)}
+    model = build_model(options)
+    model.test = lambda: vars(model).update(output=model.lq * 0.9 + 0.1)
+    recorder = validate(model, items, save_img=True)
+    expected = tensor2img(grey * 0.9 + 0.1)
+    assert model.metric_results['psnr'] == pytest.approx(calculate_psnr(expected, tensor2img(grey), 0), abs=0.02)
+    assert math.isfinite(model.metric_results['niqe'])
+    for name in items:
+        assert recorder.images[f'set/{name}'].shape == (192, 3 * 192, 3)
+        restored = cv2.imread(str(tmp_path / name / f'{name}_1.png'), cv2.IMREAD_UNCHANGED)
+        assert restored.shape == (192, 192) and np.abs(restored.astype(int) - expected).max() <= 1
+
+
 def test_pictures_of_the_same_name_and_of_several_sets_are_saved_apart(model, tmp_path):
     for name in ('a/1', 'b/1'):
         (tmp_path / name).parent.mkdir()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.channels import with_channels
 from hifacegan_plugin.data.degradations.resample import fit, resize
 from hifacegan_plugin.weights import build_generator, read_weights
 
@@ -46,7 +47,8 @@ def build_restorer(options: dict[str, Any]) -> Restorer:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     network = _build_network(options).to(device).eval().requires_grad_(False)
     scale, multiple = options.get('scale', 1), options.get('multiple', 1)
-    network_input = partial(_network_input, scale=scale, multiple=multiple, device=device)
+    channels = getattr(network, 'num_in_ch', (options.get('network_g') or {}).get('num_in_ch', 3))
+    network_input = partial(_network_input, scale=scale, multiple=multiple, channels=channels, device=device)
 
     def restore(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         with torch.inference_mode():
@@ -116,9 +118,18 @@ def _build_network(options: dict[str, Any]) -> nn.Module:
 
 
 def _network_input(
-    degraded: np.ndarray, size: tuple[int, int], scale: int, multiple: int, device: torch.device
+    degraded: np.ndarray, size: tuple[int, int], *, scale: int, multiple: int, channels: int, device: torch.device
 ) -> Tensor:
-    """Bring a degraded picture to 1/scale of the size it is to be restored to, padded; ``(1, 3, h, w)`` in [0, 1]."""
+    """Bring a degraded image to 1/scale of the size it is to be restored to, padded; ``(1, C, h, w)`` in [0, 1].
+
+    Raises:
+        ValueError: the network takes grey images, and this one has colours.
+    """
+    if channels == 1:
+        if (degraded != degraded[..., :1]).any():
+            raise ValueError('the network takes grey images, and this one has colours: take a grey test set (of a '
+                             'DegradationDataset, color: grey makes one)')
+        degraded = degraded[..., :1]
     if (degraded.shape[0] * scale, degraded.shape[1] * scale) == size:
         picture = _pad(degraded, multiple)
     else:
@@ -133,8 +144,8 @@ def _pad(picture: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def _to_picture(output: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Turn ``(1, 3, >= H, >= W)`` around [0, 1] into a picture of the size that is asked for."""
-    output = output[0, :, :size[0], :size[1]]
+    """Turn ``(1, 1 or 3, >= H, >= W)`` around [0, 1] into a picture of the size that is asked for, RGB."""
+    output = with_channels(output, 3)[0, :, :size[0], :size[1]]
     if not output.isfinite().all():
         raise NotFiniteError(f'the network gives NaN or infinite values in {int((~output.isfinite()).sum())} places')
     return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -16,6 +16,7 @@ from basicsr.utils import tensor2img
 from basicsr.utils.registry import DATASET_REGISTRY
 from tqdm import tqdm
 
+from hifacegan_plugin.channels import with_channels
 from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.compare.folder import Folder, read_json, remove_pictures, write_json, write_rgb
 from hifacegan_plugin.data.degradations.registry import did_you_mean
@@ -173,7 +174,8 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
         item = dataset[index]
         if 'gt' not in item:
             raise ValueError(f'{options["type"]} gives no true pictures (gt) to compare with')
-        return item['lq_path'], tensor2img(item['lq'], rgb2bgr=False), tensor2img(item['gt'], rgb2bgr=False)
+        degraded, truth = (tensor2img(with_channels(item[side][None], 3), rgb2bgr=False) for side in ('lq', 'gt'))
+        return item['lq_path'], degraded, truth
 
     return [lambda index=index: read(index) for index in range(len(dataset))], []
 

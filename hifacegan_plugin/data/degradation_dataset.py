@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, get_worker_info
 from hifacegan_plugin import data
 from hifacegan_plugin.data.pictures import Picture, find_pictures, names_to_save, read_depth, read_picture
 
-_OPTIONS = ('dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
+_OPTIONS = ('color', 'dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
             'return_parameters', 'seed')
 _TRAINING_OPTIONS = ('deliver', 'gt_size', 'use_hflip', 'use_rot')
 _HOST_OPTIONS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio',
@@ -34,6 +34,8 @@ class DegradationDataset(Dataset):
             - ``dataroot_gt``: a folder or an LMDB, a pattern (``ffhq-*.lmdb``), or a list of these.
             - ``io_backend``: ``{type: disk}`` (default) or ``{type: lmdb}``.
             - ``degradation``: name of a recipe, or a list of steps; see :func:`build_degradation`.
+            - ``color``: ``rgb`` (default), or ``grey`` for a network with ``num_in_ch: 1``: the luma is degraded, so
+              that noise is as strong as the recipe says, and delivered in one channel.
             - ``meta_info_file``: a text file that names the pictures to take. Default: all.
             - ``dataroot_depth``: folders or LMDBs (of the same backend) with a depth map, grey, 0 near, for every
               picture, under the picture's name; for weather. Default: depth is drawn.
@@ -48,9 +50,9 @@ class DegradationDataset(Dataset):
             - ``use_hflip``, ``use_rot`` (training): flip left to right; flip upside down and transpose, each with
               probability 1/2. Default false.
 
-    Items are dictionaries: ``lq`` RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), float32 in [0, 1] (or uint8);
-    ``lq_path`` and ``gt_path`` the file or LMDB key; in any phase but training ``name``, which no other picture has, to
-    save what is made of it; where asked for, ``degradation`` the drawn steps as JSON.
+    Items are dictionaries: ``lq`` RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), or grey (1, ...), float32 in [0,
+    1] (or uint8); ``lq_path`` and ``gt_path`` the file or LMDB key; in any phase but training ``name``, which no other
+    picture has, to save what is made of it; where asked for, ``degradation`` the drawn steps as JSON.
 
     Raises:
         ValueError: options that are unknown, missing or out of range; a picture that cannot be used.
@@ -66,6 +68,7 @@ class DegradationDataset(Dataset):
         self.depth_maps = _match(self.pictures, opt.get('dataroot_depth'), backend.get('type'))
         self.training = opt['phase'] == 'train'
         self.names = None if self.training else names_to_save(self.pictures)
+        self.grey = opt.get('color', 'rgb') == 'grey'
         self.gt_size = opt.get('gt_size')
         self.resize = opt.get('resize')
         self.use_hflip = opt.get('use_hflip', False)
@@ -75,6 +78,8 @@ class DegradationDataset(Dataset):
         self.deliver = opt.get('deliver', 'float')
         self.return_parameters = opt.get('return_parameters', False)
         _check_sizes(self.gt_size, self.resize, self.scale)
+        if opt.get('color', 'rgb') not in ('rgb', 'grey'):
+            raise ValueError(f'color takes rgb or grey, not {opt["color"]!r}')
         if self.deliver not in ('float', 'uint8'):
             raise ValueError(f'deliver takes float or uint8, not {self.deliver!r}')
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers have to see it change
@@ -101,7 +106,7 @@ class DegradationDataset(Dataset):
 
         image, depth = read_picture(picture), None
         prepare = self._draw_preparation(image.shape[:2], rng, picture)
-        gt = cv2.cvtColor(prepare(image), cv2.COLOR_BGR2RGB)
+        gt = np.atleast_3d(cv2.cvtColor(prepare(image), cv2.COLOR_BGR2GRAY if self.grey else cv2.COLOR_BGR2RGB))
         if self.depth_maps is not None:
             depth_map = read_depth(self.depth_maps[index % len(self)])
             depth = prepare(cv2.resize(depth_map, image.shape[1::-1]))
@@ -165,8 +170,8 @@ def _resized(size: tuple[int, int], resize: int | list[int] | None) -> tuple[int
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    """Turn (H, W, 3) into (3, H, W), both uint8."""
-    planes = np.empty((3, *image.shape[:2]), np.uint8)
+    """Turn (H, W, C) into (C, H, W), both uint8."""
+    planes = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
     cv2.split(image, list(planes))
     return torch.from_numpy(planes)
 

@@ -16,6 +16,7 @@ from basicsr.utils import tensor2img
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
+from hifacegan_plugin.channels import channels_of
 from hifacegan_plugin.data.databases import open_database
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
@@ -185,6 +186,7 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
     except Exception as error:  # a data set of the host or of the user may fail in any way; that is the finding
         yield Finding(f'{where}: {in_words(error)}', mend)
         return
+    yield from check_channels(where, options, items[0], opt)
     if options['phase'] == 'train':
         draws = len(dataset) * options.get('dataset_enlarge_ratio', 1)
         if draws < options['batch_size_per_gpu']:
@@ -197,6 +199,16 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
         truth = tensor2img(items[0]['gt']) if 'gt' in items[0] else None
         degraded = tensor2img(items[0]['lq'])
         yield from check_metrics('val: metrics', (opt.get('val') or {}).get('metrics') or {}, degraded, truth)
+
+
+def check_channels(
+    where: str, options: dict[str, Any], item: dict[str, Any], opt: dict[str, Any]
+) -> Iterator[Finding]:
+    """Find degradations that are drawn in colour for a network that sees grey."""
+    is_ours = options['type'] == DegradationDataset.__name__
+    if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
+        yield Finding(f'{where}: degrades colours, of which network_g (num_in_ch: 1) is given the luma: noise is '
+                      'weaker there than the recipe says.', 'color: grey degrades the luma itself', stops=False)
 
 
 def check_metrics(

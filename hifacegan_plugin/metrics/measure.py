@@ -82,7 +82,7 @@ class Meter:
         self.unavailable: dict[str, str] = {}
 
     def measure(self, name: str, restored: np.ndarray, truth: np.ndarray | None) -> Measurement:
-        """Measure one picture; both are uint8 BGR ``(H, W, 3)``.
+        """Measure one picture; both are uint8, BGR ``(H, W, 3)`` or grey ``(H, W)``.
 
         Raises:
             ValueError: a metric needs the true picture, and there is none.

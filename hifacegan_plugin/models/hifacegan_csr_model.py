@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from hifacegan_plugin.channels import channels_of, with_channels
 from hifacegan_plugin.malloc import keep_freed_memory
 from hifacegan_plugin.metrics.measure import check_metric
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
@@ -29,7 +30,7 @@ from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, fa
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.lr_scheduler import build_scheduler
 from hifacegan_plugin.models.moving_average import move_average
-from hifacegan_plugin.models.option_checks import check_keep_best, check_network_options, choose, number
+from hifacegan_plugin.models.option_checks import check_channels, check_keep_best, check_network_options, choose, number
 from hifacegan_plugin.models.progress import Progress
 from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
 from hifacegan_plugin.models.sent_losses import SentLosses
@@ -115,6 +116,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         if self.cri_gan:
             if not self.opt.get('network_d'):
                 raise ValueError('train: gan_opt needs a discriminator: add network_d to the options file.')
+            check_channels(self.opt)
             self.net_d = self.model_to_device(build_network(self.opt['network_d']))
             self.print_network(self.net_d)
             self._load_pretrained(self.net_d, 'network_d')
@@ -176,11 +178,16 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         ]
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)``, in [0, 1] or uint8, which is scaled."""
+        """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)``, in [0, 1] or uint8, which is scaled.
+
+        Where the network takes grey images and the batch is RGB, it is given their luma; the other way round, three
+        equal channels.
+        """
         super().feed_data({key: self._on_device(value) for key, value in data.items()})
-        self.lq = _in_unit_range(self.lq)
+        channels = channels_of(self.opt['network_g'])
+        self.lq = with_channels(_in_unit_range(self.lq), channels)
         if 'gt' in data:
-            self.gt = _in_unit_range(self.gt)
+            self.gt = with_channels(_in_unit_range(self.gt), channels)
         self.paths = data.get('lq_path', [])
         if self.is_train and self.opt['train'].get('channels_last', False):
             self.lq = self.lq.to(memory_format=torch.channels_last)
@@ -373,7 +380,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         if self.cri_pix:
             losses_g['pixel_opt'] = {'l_g_pix': self.cri_pix(restored, gt)}
         if self.cri_perceptual:
-            perceptual, style = self.cri_perceptual(restored, gt)
+            perceptual, style = self.cri_perceptual(with_channels(restored, 3), with_channels(gt, 3))
             losses_g['perceptual_opt'] = {'l_g_percep': perceptual, 'l_g_style': style}
         if self.cri_gan:
             # One batch of fake and real pairs, so that both meet the same statistics.

@@ -8,6 +8,8 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
+from hifacegan_plugin.channels import channels_of
 from hifacegan_plugin.data.degradations.registry import is_number
 
 # All that stands under ``train`` for HiFaceGANCSRModel; docs/training.md says what each does.
@@ -62,6 +64,23 @@ def check_keep_best(opt: dict[str, Any]) -> None:
         raise ValueError(
             f'train: keep_best: a checkpoint is kept for its figures if it is saved where they are measured: make val: '
             f'val_freq ({measured:g}) a multiple of logger: save_checkpoint_freq ({saved:g}).'
+        )
+
+
+def check_channels(opt: dict[str, Any]) -> None:
+    """Refuse a discriminator for images of other channels than those of the generator.
+
+    Raises:
+        ValueError: names the options of ``network_d`` to set.
+    """
+    channels, network_d = channels_of(opt['network_g']), opt['network_d']
+    if channels is None or network_d['type'] != MultiscalePatchDiscriminator.__name__:
+        return
+    taken = [network_d.get(key, 3) for key in ('num_in_ch', 'num_out_ch')]
+    if sum(taken) != 2 * channels:
+        raise ValueError(
+            f'network_d judges pairs of {taken[0]} and {taken[1]} channels, but network_g takes and gives {channels}: '
+            f'set network_d: num_in_ch: {channels} and num_out_ch: {channels}.'
         )
 
 

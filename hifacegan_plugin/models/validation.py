@@ -89,7 +89,7 @@ class Validation(SRModel):
             self._log_figures(dataset.opt['name'], meter.summarise(chain(*shares)), current_iter, tb_logger)
 
     def _restore(self, data: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Restore a batch of one picture; give ``lq``, ``result`` and, if there is one, ``gt``, uint8 BGR.
+        """Restore a batch of one picture; give ``lq``, ``result`` and, if there is one, ``gt``, uint8 BGR or grey.
 
         Raises:
             ValueError: the network gives NaN or infinite values.
@@ -163,8 +163,9 @@ class Validation(SRModel):
 
 
 def _side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
-    """Lay degraded, restored and, where there is one, true picture side by side; BGR in, RGB ``(H, W, 3)`` out."""
+    """Lay degraded, restored and, if there is one, true image side by side; BGR or grey in, RGB ``(H, W, 3)`` out."""
     size = pictures['result'].shape[1::-1]
     shown = [cv2.resize(pictures[name], size, interpolation=cv2.INTER_NEAREST)
              for name in ('lq', 'result', 'gt') if name in pictures]
-    return cv2.cvtColor(np.hstack(shown), cv2.COLOR_BGR2RGB)
+    row = np.hstack(shown)
+    return cv2.cvtColor(row, cv2.COLOR_GRAY2RGB if row.ndim == 2 else cv2.COLOR_BGR2RGB)

@@ -19,6 +19,9 @@ class JPEG(Step):
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, quality: int) -> np.ndarray:
         """See :class:`Step`."""
+        if image.shape[2] == 1:
+            encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+            return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

@@ -130,6 +130,7 @@ class ShotNoise(Step):
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, scale: float, grey: bool) -> np.ndarray:
         """See :class:`Step`."""
+        grey = grey and image.shape[2] == 3
         level = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if grey else image
         cell = _random_words(rng, level.size).reshape(level.shape) >> 4
         noise = _shot_noise_table().take(level.astype(np.int32) * _SHOT_LEVELS + cell)

@@ -157,12 +157,12 @@ class Step:
         """Degrade ``image`` with the given parameters; ``rng`` serves what is drawn per pixel.
 
         Args:
-            image: uint8 RGB, (H, W, 3). It is not written to.
+            image: uint8, (H, W, 3) RGB or (H, W, 1) grey. It is not written to.
             rng: the only source of randomness.
             **parameters: as returned by :meth:`draw`.
 
         Returns:
-            uint8 RGB; of another size only where the step resizes.
+            uint8, with as many channels ((H, W) will do for grey); of another size only where the step resizes.
         """
         raise NotImplementedError
 
@@ -171,15 +171,16 @@ class Step:
         """Draw the parameters and apply them.
 
         Args:
-            image: uint8 RGB, (H, W, 3). It is not written to.
+            image: uint8, (H, W, 3) RGB or (H, W, 1) grey. It is not written to.
             rng: the only source of randomness.
             log: where given, ``{'type': name of the step, parameter: drawn value, ...}`` is appended to it.
             depth: where known, how far the scene is: float (H, W), from 0 (near) to 1. Only weather asks for it.
 
         Returns:
-            uint8 RGB; of another size only where the step resizes.
+            uint8, with as many channels; of another size only where the step resizes.
         """
-        return self.apply(image, rng, **self._draw_and_log(rng, log))
+        degraded = self.apply(image, rng, **self._draw_and_log(rng, log))
+        return np.atleast_3d(degraded)  # OpenCV drops a single channel
 
     def _draw_and_log(self, rng: np.random.Generator, log: list[dict] | None) -> dict[str, Any]:
         parameters = self.draw(rng)

@@ -20,17 +20,18 @@ _INTERPOLATIONS = {
 
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
-    """Resize ``image`` (uint8, (H, W, 3)) to ``(height, width, 3)``; only ``area`` averages before it shrinks."""
+    """Resize ``image`` (uint8, (H, W) or (H, W, C)); only ``area`` averages before it shrinks."""
     used_ipp = cv2.ipp.useIPP()
     cv2.ipp.setUseIPP(False)  # for this thread: Intel's resize rounds otherwise than OpenCV's, which is everywhere
     try:
-        return cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
+        resized = cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
+        return resized.reshape(height, width, *image.shape[2:])  # OpenCV drops a single channel
     finally:
         cv2.ipp.setUseIPP(used_ipp)
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bring ``image`` to ``(height, width, 3)``: area means where it shrinks, bicubic where it grows."""
+    """Bring ``image``, (H, W, C), to ``(height, width)``: area means where it shrinks, bicubic where it grows."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = height <= image.shape[0] and width <= image.shape[1]
