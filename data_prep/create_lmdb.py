@@ -39,6 +39,8 @@ from pictures import (
 from resumable_build import BuildError, Outcome, Summary, build
 from worker_pool import ordered_map
 
+from hifacegan_plugin.quiet_end import end_quietly
+
 
 @dataclass(frozen=True)
 class Options:
@@ -242,4 +244,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(end_quietly(main))

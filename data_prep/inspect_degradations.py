@@ -19,6 +19,8 @@ import numpy as np
 from build_command import not_negative, positive
 from pictures import PictureError, decode_8_bit_bgr, encode_png, inspect, read_bytes, resize_shorter_side
 
+from hifacegan_plugin.quiet_end import end_quietly
+
 MARGIN, TITLE = 8, 24
 
 
@@ -109,4 +111,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(end_quietly(main))

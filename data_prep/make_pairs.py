@@ -49,6 +49,8 @@ from plain_folder import PlainFolder
 from resumable_build import BuildError, Outcome, Summary, build
 from worker_pool import ordered_map, process_pool
 
+from hifacegan_plugin.quiet_end import end_quietly
+
 
 @dataclass(frozen=True)
 class Options:
@@ -249,4 +251,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(end_quietly(main))

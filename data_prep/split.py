@@ -28,6 +28,8 @@ from pathlib import Path, PurePosixPath
 from build_command import read_names
 from resumable_build import BuildError
 
+from hifacegan_plugin.quiet_end import end_quietly
+
 FFHQ_PARTS = {'train': range(10_000), 'test': range(65_000, 70_000)}
 
 
@@ -137,4 +139,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(end_quietly(main))

@@ -27,6 +27,8 @@ from pictures import PictureError, decode, inspect
 from tqdm import tqdm
 from worker_pool import ordered_map, process_pool
 
+from hifacegan_plugin.quiet_end import end_quietly
+
 CHUNK = 64
 
 Shape = tuple[int, int, int]
@@ -116,4 +118,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(end_quietly(main))

@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 
 import hifacegan_plugin
+from hifacegan_plugin.quiet_end import end_quietly
 
 # name: (module, one line of help)
 COMMANDS = {
@@ -24,11 +25,14 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and give its exit status (0: all went well)."""
+    """Run one command and return its exit status (0: all went well)."""
+    return end_quietly(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog='hifacegan', description='What HiFaceGAN does outside the training host.')
     parser.add_argument('--version', action='version', version=hifacegan_plugin.__version__)
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    arguments = sys.argv[1:] if arguments is None else arguments
     for name, (module, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         if name in arguments[:1]:  # only the command that runs pays for its imports

@@ -73,7 +73,7 @@ def accommodate() -> None:
     tell_datasets_the_draw()
     resume_within_the_epoch()
     train_to_the_last_iteration()
-    leave_sigterm_to_the_training()
+    leave_signals_to_the_training()
     keep_only_workers_that_there_are()
     prefetch_in_one_thread()
     keep_tensorboard_out_of_site_packages()
@@ -272,23 +272,39 @@ def train_to_the_last_iteration() -> None:
         _replace(train, 'create_train_val_dataloader', and_count_epochs)
 
 
-def leave_sigterm_to_the_training() -> None:
-    """Let data workers end on SIGTERM only if the training process sends it.
+def leave_signals_to_the_training() -> None:
+    """Let data workers end on SIGTERM only if the training process sends it, and on SIGINT and SIGHUP not at all.
 
-    Cluster managers send it to all processes of a job at once. Without its workers the training could not come to the
-    end of the iteration after which it saves and leaves.
+    Terminals and cluster managers send them to all processes of a job at once. Without its workers the training could
+    not come to the end of the iteration after which it saves and leaves.
     """
     from basicsr import data as host_data
+    from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+
+    from hifacegan_plugin.models.stop_signal import STOPPING
 
     def and_obey_the_parent(worker_init_fn: Callable) -> Callable:
         def call(*arguments: Any, **options: Any) -> None:
             worker_init_fn(*arguments, **options)
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
             threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
 
         return call
 
+    def out_of_reach(start_workers: Callable) -> Callable:
+        def call(*arguments: Any) -> None:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # workers inherit it, while they start, too
+            try:
+                start_workers(*arguments)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+        return call
+
     _replace(host_data, 'worker_init_fn', and_obey_the_parent)
+    for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
+        _replace(prefetcher, '__init__', out_of_reach)
+        _replace(prefetcher, 'reset', out_of_reach)
 
 
 def _end_when_the_parent_says_so() -> None:

@@ -17,6 +17,7 @@ from small_training import OPTIONS
 from torch.nn.utils.parametrize import is_parametrized
 
 from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.models.stop_signal import signals_left_alone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HANGS = 900  # seconds, far beyond what the slowest machine takes: whatever is waited for will not come
@@ -51,6 +52,13 @@ def without_tf32() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
+
+
+@pytest.fixture(autouse=True)
+def stoppable() -> Iterator[None]:
+    """A model that is built for training takes the signals, Ctrl-C among them: give them back to pytest."""
+    with signals_left_alone():
+        yield
 
 
 @pytest.fixture(scope='session')

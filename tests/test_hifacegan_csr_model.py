@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import signal
 from pathlib import Path
 from urllib.error import URLError
 
@@ -395,6 +396,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, m
     assert files == ['1.state', 'net_d_1.pth', 'net_g_1.pth']
     with pytest.raises(OSError, match='The last weights cannot be written'):  # there is no training left to go on
         model.save(-1, -1)
+    model.stop_signal.number = signal.SIGTERM
     with pytest.raises(SystemExit, match='1'):
         model.leave(3)
     monkeypatch.undo()

@@ -77,16 +77,20 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iter
     assert not list((killed / NAME).glob('*/.*'))  # no temporary file is left
 
 
-@pytest.mark.parametrize('to', ['process', 'group'])
-def test_sigterm_saves_and_leaves_and_the_rest_can_go_on(to, small_lmdb, tmp_path):
+@pytest.mark.parametrize(('number', 'to', 'status'), [
+    (signal.SIGTERM, 'group', 0),  # slurm sends it to data workers, too
+    (signal.SIGINT, 'group', 130),  # and so does a terminal
+    (signal.SIGHUP, 'process', 129),
+])
+def test_a_signal_saves_and_leaves_and_the_rest_can_go_on(number, to, status, small_lmdb, tmp_path):
     options = {'logger__save_checkpoint_freq': 1900, 'val__val_freq': 1900, 'datasets__train__num_worker_per_gpu': 1}
     output = tmp_path / 'output'
     process = start([*TRAIN, *small(small_lmdb, 2000, **options)], tmp_path, output)
     wait_for_iterations(process, output, 1)
-    {'process': os.kill, 'group': os.killpg}[to](process.pid, signal.SIGTERM)  # slurm sends it to data workers, too
-    assert process.wait(timeout=HANGS) == 0, output.read_text()
+    {'process': os.kill, 'group': os.killpg}[to](process.pid, number)
+    assert process.wait(timeout=HANGS) == status, output.read_text()
     stopped_at = check_checkpoints(tmp_path / NAME)
-    assert f'SIGTERM at iteration {stopped_at}: saving' in output.read_text()
+    assert f'{number.name} at iteration {stopped_at}: saving' in output.read_text()
     resumed = run([*TRAIN, '--auto_resume', *small(small_lmdb, stopped_at + 1)], tmp_path)
     assert list(logged(resumed)) == [stopped_at + 1]
 

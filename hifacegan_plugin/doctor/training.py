@@ -32,6 +32,7 @@ from hifacegan_plugin.doctor.options_file import is_path_of_file
 from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.progress import peak_memory
+from hifacegan_plugin.models.stop_signal import signals_left_alone
 
 FREE_FOR = 2  # checkpoints: the one that is written and the one before it
 
@@ -151,11 +152,11 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Findin
 
 @contextmanager
 def _quiet_model(opt: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give options whose model logs nothing below warnings and writes into a folder that vanishes."""
+    """Give options whose model logs nothing below warnings takes no signals and writes into a folder that vanishes."""
     opt = copy.deepcopy(opt)
     logging.disable(logging.INFO)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, signals_left_alone():
             for name in ('models', 'training_states'):
                 opt['path'][name] = str(Path(folder) / name)
             yield opt

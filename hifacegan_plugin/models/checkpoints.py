@@ -26,6 +26,7 @@ from hifacegan_plugin.models.checkpoint_files import (
 from hifacegan_plugin.models.fine_tuning import fitting_weights, read_lr_factors
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
+from hifacegan_plugin.models.stop_signal import exit_status
 from hifacegan_plugin.random_state import random_state
 from hifacegan_plugin.weights import read_weights
 
@@ -85,15 +86,18 @@ class Checkpoints(SRModel):
             )
 
     def leave(self, current_iter: int) -> NoReturn:
-        """Answer SIGTERM, in all processes together: write a checkpoint, then end.
+        """Answer a signal that some process got, in all processes together: write a checkpoint, then end.
 
         Raises:
             SystemExit: always; with status 1 where the checkpoint could not be written.
         """
-        logger.info(f'SIGTERM at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.')
+        number = next(filter(None, self.of_all_processes(self.stop_signal.number)))
+        logger.info(
+            f'{number.name} at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.'
+        )
         self.save(host.current_epoch(), current_iter)
         saved = self.of_all_processes(self.written_at == current_iter)[0]  # the first one writes
-        raise SystemExit(0 if saved else 1)
+        raise SystemExit(exit_status(number) if saved else 1)
 
     def _checkpoint_folders(self) -> tuple[Path, Path]:
         return Path(self.opt['path']['models']), Path(self.opt['path']['training_states'])

@@ -207,7 +207,7 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
 
         Raises:
             FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``, or many in a row were not.
-            SystemExit: SIGTERM came; a checkpoint was written.
+            SystemExit: a signal asked to stop; a checkpoint was written.
         """
         self.iteration = current_iter
         update = (current_iter - 1) // self.accumulate_iters + 1

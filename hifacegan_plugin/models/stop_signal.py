@@ -1,18 +1,64 @@
-"""SIGTERM, with which cluster managers announce that they will end a process."""
+"""The signals that ask a training to stop: Ctrl-C, a terminal that closes, a cluster manager's announcement."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ONE_REQUEST = 1  # seconds in which a signal that comes again is the same request: a closing terminal sends it twice
+
+
+@contextmanager
+def signals_left_alone() -> Iterator[None]:
+    """Let a model be built without a change of what this process does on a signal."""
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class StopSignal:
-    """Remembers that SIGTERM came, so that the training can end where a checkpoint makes sense."""
+    """Remembers the first signal, so that the training can end where a checkpoint makes sense.
+
+    A later SIGINT or SIGHUP ends the process at once; a later SIGTERM does not, because those who send it kill what
+    does not end in time. Signals that this process was started to ignore, as ``nohup`` does, stay ignored.
+    """
 
     def __init__(self) -> None:
-        self.came = False
+        self.number: signal.Signals | None = None  # of the signal that came
+        self.came_at = 0.0
         if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no signals
-            signal.signal(signal.SIGTERM, self._remember)
+            for number in STOPPING:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._remember)
 
-    def _remember(self, *_: object) -> None:
-        self.came = True
+    @property
+    def came(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self.number is not None
+
+    def _remember(self, number: int, _: object) -> None:
+        if not self.came:
+            self.number, self.came_at = signal.Signals(number), time.monotonic()
+            if number == signal.SIGINT:
+                with suppress(OSError, ValueError):  # nobody reads it: no reason not to save
+                    os.write(sys.stderr.fileno(), b'\nSaving after this iteration; once more ends at once.\n')
+        elif number != signal.SIGTERM and time.monotonic() - self.came_at > ONE_REQUEST:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def exit_status(number: signal.Signals) -> int:
+    """Return the exit status of a training that a signal stopped and that has saved.
+
+    It is 0 for SIGTERM, with which a cluster manager ends a job as planned, and else what shells show: 128 + number.
+    """
+    return 0 if number == signal.SIGTERM else 128 + number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import chain
 from math import inf
 from pathlib import Path
@@ -22,6 +23,8 @@ from hifacegan_plugin.metrics.measure import NAMED_AT_MOST, Meter, logger
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.random_state import undisturbed_random_state
 
+SHORT = 5  # seconds in which a validation needs no progress bar
+MINUTE = 60  # seconds between two lines of progress in a file
 PICTURES_TO_WATCH = 4  # of each validation set, drawn into TensorBoard: degraded, restored, true
 
 
@@ -53,15 +56,16 @@ class Validation(SRModel):
         Raises:
             ValueError: a metric needs true pictures that the data set does not give.
             RuntimeError: in testing, no picture could be restored.
-            SystemExit: SIGTERM came during training; a checkpoint was written.
+            SystemExit: a signal asked the training to stop; a checkpoint was written.
         """
         if self.is_train:  # the host counts on before it validates for the last time
             current_iter = min(current_iter, int(self.opt['train'].get('total_iter', current_iter)))
         dataset, val_opt = dataloader.dataset, self.opt['val']
         rank, world_size = get_dist_info()
         meter, measurements, failures = Meter(val_opt.get('metrics') or {}), [], []
-        share = tqdm(range(rank, len(dataset), world_size), unit='image',
-                     disable=rank > 0 or not val_opt.get('pbar', False))
+        share = tqdm(range(rank, len(dataset), world_size), f'Validating {dataset.opt["name"]}', unit='image',
+                     delay=SHORT, mininterval=1 if sys.stderr.isatty() else MINUTE,
+                     disable=rank > 0 or not val_opt.get('pbar', True))
         for number, index in enumerate(share):
             if self.is_train and self.stop_signal.came:
                 break
