@@ -6,11 +6,14 @@ defect it answers, and is applied only where that defect bites; the README lists
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import functools
 import math
 import os
 import queue
+import re
+import secrets
 import signal
 import sys
 import threading
@@ -28,8 +31,22 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
+from hifacegan_plugin import experiment
 from hifacegan_plugin.patient_writer import PatientWriter
 from hifacegan_plugin.random_state import restore_random_state
+
+
+def check_options_file() -> None:
+    """End with a message where ``-opt`` on the command line names no file; the host takes its name for the options.
+
+    Raises:
+        SystemExit: there is no such file.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('-opt')
+    file = parser.parse_known_args()[0].opt
+    if file and not Path(file).is_file():
+        raise SystemExit(f'-opt {file}: there is no such file.')
 
 
 def register() -> None:
@@ -76,12 +93,18 @@ def accommodate() -> None:
     leave_signals_to_the_training()
     keep_only_workers_that_there_are()
     prefetch_in_one_thread()
+    put_back_the_experiment_of_a_start_that_fails()
     keep_tensorboard_out_of_site_packages()
     outlive_tensorboard()
+    read_numbers_of_the_command_line()
+    debug_without_validation()
+    begin_with_any_wandb()
+    spare_workers_a_warning()
     if not torch.cuda.is_available():
         launch_processes_without_gpu()
         wrap_networks_without_gpu()
         resume_without_gpu()
+    refuse_to_start()
 
 
 def current_epoch() -> int:
@@ -212,7 +235,7 @@ def resume_within_the_epoch() -> None:
 
         return call
 
-    for train in _host_train_modules():
+    for train in _host_modules('train_pipeline'):
         _replace(train, 'load_resume_state', and_remember)
     for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
         _replace(prefetcher, 'reset', and_go_on_drawing)
@@ -268,7 +291,7 @@ def train_to_the_last_iteration() -> None:
 
         return call
 
-    for train in _host_train_modules():
+    for train in _host_modules('train_pipeline'):
         _replace(train, 'create_train_val_dataloader', and_count_epochs)
 
 
@@ -325,7 +348,7 @@ def keep_only_workers_that_there_are() -> None:
 
         return call
 
-    for module in (host_data, *_host_train_modules()):
+    for module in (host_data, *_host_modules('train_pipeline')):
         _replace(module, 'build_dataloader', without_workers)
 
 
@@ -382,7 +405,7 @@ def keep_tensorboard_out_of_site_packages() -> None:
 
     The host takes the folder above its package as its root, which then is site-packages.
     """
-    for train in _host_train_modules():
+    for train in _host_modules('train_pipeline'):
         root = Path(train.__file__).resolve().parents[1]
         if root.name not in ('site-packages', 'dist-packages'):
             continue
@@ -408,8 +431,164 @@ def outlive_tensorboard() -> None:
 
         return call
 
-    for train in _host_train_modules():
+    for train in _host_modules('train_pipeline'):
         _replace(train, 'init_tb_logger', patient)
+
+
+def read_numbers_of_the_command_line() -> None:
+    """Read numbers such as ``1e-5`` and ``-1`` after ``--force_yml`` as numbers; the host takes them for text."""
+    from basicsr.utils import options
+
+    def and_all_numbers(postprocess: Callable) -> Callable:
+        def call(value: str) -> Any:
+            if not NUMBER.fullmatch(value):
+                return postprocess(value)
+            return float(value) if set('.eE') & set(value) else int(value)
+
+        return call
+
+    _replace(options, '_postprocess_yml_value', and_all_numbers)
+
+
+NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
+
+
+def debug_without_validation() -> None:
+    """Allow ``--debug`` with ``val: ~``, which the host takes for a section; it is left out, which means the same.
+
+    Where the host's own command reads the options file, this comes too late: its reading is what imports the plugin.
+    """
+    from basicsr.utils import options
+
+    def without_empty_val(yaml_load: Callable) -> Callable:
+        def call(file: str) -> Any:
+            opt = yaml_load(file)
+            if isinstance(opt, dict) and 'val' in opt and opt['val'] is None:
+                del opt['val']
+            return opt
+
+        return call
+
+    _replace(options, 'yaml_load', without_empty_val)
+
+
+def begin_with_any_wandb() -> None:
+    """Draw the id of a run for releases of wandb that do not do so for others any more (0.31)."""
+
+    def with_an_id(init_wandb_logger: Callable) -> Callable:
+        def call(opt: dict[str, Any]) -> None:
+            if opt['rank'] > 0:
+                return
+            import wandb
+
+            with mock.patch.object(wandb.util, 'generate_id', lambda: secrets.token_hex(4), create=True):
+                init_wandb_logger(opt)
+
+        return call
+
+    for train in _host_modules('train_pipeline'):
+        _replace(train, 'init_wandb_logger', with_an_id)
+
+
+def spare_workers_a_warning() -> None:
+    """Keep Python from warning in every data worker that the host imports its own train module.
+
+    With ``--launcher`` each worker is a Python of its own, which runs the module that ``python -m`` named once more.
+    """
+    before = os.environ.get('PYTHONWARNINGS', '')
+    if RUN_TWICE not in before and hasattr(sys.modules['__main__'], 'train_pipeline'):
+        os.environ['PYTHONWARNINGS'] = f'{before},{RUN_TWICE}'.lstrip(',')
+
+
+RUN_TWICE = 'ignore::RuntimeWarning:runpy'
+
+
+def put_back_the_experiment_of_a_start_that_fails() -> None:
+    """Give an experiment's folder its name back where the training ends before its first iteration does.
+
+    The host renames it before it reads data and weights and builds the networks.
+    """
+    from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+
+    def and_remember(make_exp_dirs: Callable) -> Callable:
+        def call(opt: dict[str, Any]) -> None:
+            if opt['rank'] == 0:
+                with experiment.renaming_for_a_start(Path(opt['path']['experiments_root'])):
+                    make_exp_dirs(opt)
+
+        return call
+
+    def and_remember_too(mkdir_and_rename: Callable) -> Callable:
+        def call(path: str) -> None:
+            with experiment.renaming_for_a_start(Path(path)):
+                mkdir_and_rename(path)
+
+        return call
+
+    def until_it_is_asked_again(next_batch: Callable) -> Callable:
+        def call(self: CPUPrefetcher | CUDAPrefetcher) -> dict[str, Any] | None:
+            if getattr(self, 'was_asked', False):
+                experiment.training_began()
+            self.was_asked = True
+            return next_batch(self)
+
+        return call
+
+    for train in _host_modules('train_pipeline'):
+        _replace(train, 'make_exp_dirs', and_remember)
+        _replace(train, 'mkdir_and_rename', and_remember_too)
+    for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
+        _replace(prefetcher, 'next', until_it_is_asked_again)
+
+
+def refuse_to_start() -> None:
+    """End before anything is renamed where the options cannot work or another process trains in the folder.
+
+    ``--auto_resume`` looks in that folder, wherever it is; the host looks in ``experiments``.
+    """
+
+    def and_refuse(load_resume_state: Callable) -> Callable:
+        def call(opt: dict[str, Any]) -> dict[str, Any] | None:
+            _end_if_refused(opt, experiment.check_name)
+            _end_if_refused(opt, _lock)
+            if opt['auto_resume']:
+                opt['path']['resume_state'] = str(experiment.newest_state(opt) or '') or opt['path'].get('resume_state')
+            _end_if_refused(opt, experiment.check_start)
+            with mock.patch.dict(opt, auto_resume=False):
+                return load_resume_state(opt)
+
+        return call
+
+    def unless_it_is_nameless(make_exp_dirs: Callable) -> Callable:
+        def call(opt: dict[str, Any]) -> None:
+            _end_if_refused(opt, experiment.check_name)
+            make_exp_dirs(opt)
+
+        return call
+
+    for train in _host_modules('train_pipeline'):
+        _replace(train, 'load_resume_state', and_refuse)
+    for test in _host_modules('test_pipeline'):
+        _replace(test, 'make_exp_dirs', unless_it_is_nameless)
+
+
+def _lock(opt: dict[str, Any]) -> None:
+    if opt['rank'] == 0:
+        experiment.lock(Path(opt['path']['experiments_root']))
+
+
+def _end_if_refused(opt: dict[str, Any], check: Callable[[dict[str, Any]], None]) -> None:
+    """End all processes together, with the message of the first one, where a check refuses the options in any."""
+    try:
+        check(opt)
+        refusals = ['']
+    except (ValueError, RuntimeError, OSError) as error:
+        refusals = [str(error)]
+    if opt['dist']:
+        (refusal,), refusals = refusals, [''] * opt['world_size']
+        torch.distributed.all_gather_object(refusals, refusal)
+    if any(refusals):
+        raise SystemExit(next(filter(None, refusals)) if opt['rank'] == 0 else 1)
 
 
 def launch_processes_without_gpu() -> None:
@@ -470,14 +649,14 @@ def resume_without_gpu() -> None:
 
         return call
 
-    for train in _host_train_modules():
+    for train in _host_modules('train_pipeline'):
         _replace(train, 'load_resume_state', onto_cpu)
 
 
-def _host_train_modules() -> list[ModuleType]:
-    """The host's train module under the names it may have: it is ``__main__`` where it is run as a script."""
-    modules = [sys.modules.get('__main__'), sys.modules.get('basicsr.train')]
-    return [module for module in modules if hasattr(module, 'train_pipeline') and hasattr(module, 'load_resume_state')]
+def _host_modules(pipeline: str) -> list[ModuleType]:
+    """Return the host's module that has a pipeline under the names it may have: run as a script, it is ``__main__``."""
+    modules = [sys.modules.get(name) for name in ('__main__', 'basicsr.train', 'basicsr.test')]
+    return [module for module in modules if hasattr(module, pipeline) and hasattr(module, 'make_exp_dirs')]
 
 
 def _replace(owner: Any, name: str, accommodate: Callable[[Callable], Callable]) -> None:

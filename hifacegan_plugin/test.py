@@ -7,9 +7,13 @@ from pathlib import Path
 
 import basicsr.test
 
+from hifacegan_plugin import host
+
 
 def main() -> None:
     """Call the host's testing with the current folder as its root."""
+    host.check_options_file()
+    host.accommodate()  # once more, now that the host's test module is there
     basicsr.test.test_pipeline(str(Path.cwd()))
 
 

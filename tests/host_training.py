@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -64,12 +65,18 @@ def logged(output: str) -> dict[int, str]:
     return {int(n): rate for n, rate in re.findall(r'iter: +(\d+), lr:\(([\d.e+-]+),', output)}
 
 
+def hear_signals() -> None:
+    """Take no part in what the tests were started to ignore, as shells make it of what runs in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(command: list, folder: Path, output: Path) -> subprocess.Popen:
     """Start a command in ``folder``, in a process group of its own, that writes what it prints to ``output``."""
     with output.open('w') as file:
         return subprocess.Popen(
             list(map(str, command)), cwd=folder, env=environment(folder), stdout=file, stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=hear_signals,
         )
 
 

@@ -102,6 +102,10 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 pictures an epoch do not fill a batch of 8'),
     ('prefetch_mode: ~', 'prefetch_mode: gpu', "prefetch_mode: 'gpu' is unknown"),
     ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
+    ('use_tb_logger: true\n  wandb:\n    project: ~', 'use_tb_logger: false\n  wandb:\n    project: mine',
+     'logger: wandb shows what TensorBoard is given: set use_tb_logger: true'),
+    ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: 'face/v1' cannot be the name of a folder"),
+    ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),
     ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'The model stops: train: feature_matching_opt needs gan_opt'),
     ('ema_decay: 0.99', 'keep_best: lpips', 'The model stops: train: keep_best: lpips is not measured'),
     ('ema_decay: 0.99', 'amp: half', "The model stops: train: amp: 'half' is not one of none, bf16, fp16"),
@@ -142,7 +146,6 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     ('  ema_decay: 0.99', '  accumulate_iters: 3', 'save_checkpoint_freq is no multiple of train: accumulate_iters'),
     ('calculate_ssim\n      crop_border: 0', 'calculate_lpips',
      r'metrics: ssim is left out: (cannot import lpips|no weights)'),
-    ('root: experiments', 'root: elsewhere', '--auto_resume looks in ./experiments, not in elsewhere'),
 ], ids=lambda value: value.strip()[:40])
 def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, message, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # has no weights

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from host_training import hear_signals
 
 from hifacegan_plugin.models.stop_signal import ONE_REQUEST
 
@@ -28,7 +29,7 @@ def listening():
 
     def start(*before: str) -> subprocess.Popen:
         process = subprocess.Popen([*before, sys.executable, '-c', LISTENING], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True)
+                                   stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals)
         processes.append(process)
         assert process.stdout.readline() == 'listening\n'
         return process

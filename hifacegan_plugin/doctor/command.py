@@ -57,7 +57,7 @@ def _examine(file: Path, iterate: bool) -> list[Finding]:
         opt, more = training.as_the_host_reads(file, is_train='train' in opt)
         findings += more
     if not any(finding.stops for finding in findings):
-        checks = [training.check_devices, training.check_paths, training.check_perceptual_weights,
+        checks = [training.check_start, training.check_devices, training.check_paths, training.check_perceptual_weights,
                   data_sets.check_data_sets]
         if opt['is_train']:
             checks += [training.check_course, training.check_logging]

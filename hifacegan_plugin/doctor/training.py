@@ -27,6 +27,7 @@ from basicsr.utils.options import parse_options
 from torch.utils.data import default_collate
 from torchvision.models import get_model_weights
 
+from hifacegan_plugin import experiment
 from hifacegan_plugin.doctor.finding import Finding, in_words
 from hifacegan_plugin.doctor.options_file import is_path_of_file
 from hifacegan_plugin.metrics.measure import Meter
@@ -91,23 +92,28 @@ def check_logging(opt: dict[str, Any]) -> Iterator[Finding]:
                               f'pip install {package}, or do without it in the options')
 
 
+def check_start(opt: dict[str, Any]) -> Iterator[Finding]:
+    """Find what a training or test would refuse to start with: its name, its state, its loggers."""
+    try:
+        (experiment.check_start if opt['is_train'] else experiment.check_name)(opt)
+    except ValueError as error:
+        yield Finding(f'{error}', 'docs/training.md says more under Resuming')
+
+
 def check_paths(opt: dict[str, Any]) -> Iterator[Finding]:
     """Find weights and states that are missing, and a folder that an earlier training left."""
     path = opt['path']
     for key, value in path.items():
-        if value and is_path_of_file(key) and not Path(value).is_file():
+        if value and is_path_of_file(key) and key != 'resume_state' and not Path(value).is_file():
             yield Finding(f'path: {key}: {value} does not exist.', 'correct the path, or write ~ to do without')
     if not opt['is_train']:
         if not path.get('pretrain_network_g'):
             yield Finding('path: pretrain_network_g is not set: an untrained network would be tested.', 'set it')
         return
-    experiment = Path(path['experiments_root'])
-    if experiment.exists() and not path.get('resume_state'):
-        yield Finding(f'{experiment} is there already.', '--auto_resume goes on with it; without, it is renamed and '
+    folder = Path(path['experiments_root'])
+    if folder.exists() and not path.get('resume_state'):
+        yield Finding(f'{folder} is there already.', '--auto_resume goes on with it; without, it is renamed and '
                       'training starts afresh', stops=False)
-    if experiment.parent.resolve() != Path('experiments').resolve():
-        yield Finding(f'path: experiments_root: --auto_resume looks in ./experiments, not in {experiment.parent}.',
-                      'experiments_root: experiments', stops=False)
 
 
 def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Finding]:
