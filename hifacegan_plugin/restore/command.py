@@ -93,7 +93,9 @@ def whole(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
     parser.add_argument('-i', '--input', required=True, help='picture, video, folder (searched through) or glob')
-    parser.add_argument('-o', '--output', required=True, type=Path, help='folder for the results')
+    parser.add_argument(
+        '-o', '--output', required=True, type=Path, help='folder for the results, or the file for the result of one'
+    )
     parser.add_argument(
         '-w', '--weights', type=Path, default=PRETRAINED, metavar='FILE',
         help='generator weights, .pth or .safetensors (default: a small network that comes with the plugin, for mild '
@@ -130,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Restore everything; 0 if nothing failed, 1 if something did, 2 if there was nothing to start with."""
+    """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
@@ -142,13 +144,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
     try:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(f'hifacegan restore: {arguments.output} cannot be the output folder ({error.strerror})', file=sys.stderr)
-        return 2
-    try:
         found = find_files(arguments.input, arguments.output)
-        tasks, failures = plan(found, arguments.output, arguments.format, arguments.sheet)
+        if names_a_file(arguments.output):
+            tasks, failures = [plan_one(arguments.input, found, arguments.output, arguments.format)], []
+            make_folder(arguments.output.parent)
+        else:
+            tasks, failures = plan(found, arguments.output, arguments.format, arguments.sheet)
+            make_folder(arguments.output)
         generator = load_generator(arguments.weights, **given_options(arguments))
         restorer = Restorer(generator, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
     except (WeightsError, EngineError, PictureError, OSError) as error:
@@ -166,7 +168,8 @@ def run(arguments: argparse.Namespace) -> int:
         for failure in failures:
             source = str(failure.source)
             print(f'failed: {source if source.isprintable() else ascii(source)} {failure.reason}', file=sys.stderr)
-    return 1 if failures else 0
+    # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.
+    return 1 if failures and not dist.is_torchelastic_launched() else 0
 
 
 def work_through(
@@ -229,6 +232,42 @@ def plan(found: Found, output: Path, file_format: str | None, sheet: bool) -> tu
             tasks.append(task)
             taken |= dict.fromkeys(results, source)
     return sorted(tasks), failures
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for the results, unless it is there.
+
+    Raises:
+        PictureError: if there can be no such folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(f'{folder} cannot be the output folder ({error.strerror})') from error
+
+
+def names_a_file(output: Path) -> bool:
+    """Tell whether results are to go into one file of this name instead of a folder."""
+    return output.suffix.lower() in SUFFIXES + VIDEOS and not output.is_dir()
+
+
+def plan_one(given: str, found: Found, output: Path, file_format: str | None) -> Task:
+    """Plan to restore one file into ``output``.
+
+    Raises:
+        PictureError: if ``given`` is a folder or a glob, or the result cannot be written under that name.
+    """
+    source = Path(given)
+    if found.files != [source]:
+        raise PictureError(f'{output} is the name of a file, but {given} may be many: give a folder for the results.')
+    kind, suffixes = ('video', VIDEO_FORMATS) if source.suffix.lower() in VIDEOS else ('image', WRITABLE)
+    if output.suffix.lower() not in suffixes:
+        raise PictureError(f'{output}: the result of one {kind} is written as {", ".join(suffixes)}. Rename it.')
+    if file_format and output.suffix.lower() != f'.{file_format}':
+        raise PictureError(f'{output} and --format {file_format} contradict each other: leave --format out.')
+    if output.exists() and output.samefile(source):
+        raise PictureError(f'{output} would be overwritten by its own result: give another name.')
+    return Task(source, output)
 
 
 def find_files(pattern: str, output: Path) -> Found:
