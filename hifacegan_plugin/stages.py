@@ -26,6 +26,7 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
 from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.channels import with_channels
 from hifacegan_plugin.image_decoding import ImageError, as_8_bit_bgr, decode, open_image
 from hifacegan_plugin.weights import WeightsError, add_untraced_options, given_options, load_generator
 
@@ -79,7 +80,7 @@ def draw_panels(generator: CSRGenerator, picture: np.ndarray, other: np.ndarray 
         ``spade``, which has none; in ``lip_spade`` they only shape the start, not the guidance).
 
     Raises:
-        ValueError: the picture is too small, or the network is for grey pictures.
+        ValueError: the picture is too small, or the network is for images that are neither RGB nor grey.
     """
     x = _to_tensor(generator, picture)
     with torch.inference_mode():
@@ -135,18 +136,18 @@ def importance_maps(generator: CSRGenerator, x: Tensor) -> list[np.ndarray]:
 
 
 def _to_tensor(generator: CSRGenerator, picture: np.ndarray) -> Tensor:
-    """Turn a picture into ``(1, 3, H, W)`` in [0, 1], padded as the generator does."""
+    """Turn an image into ``(1, 3, H, W)`` in [0, 1], or its luma ``(1, 1, H, W)``, padded as the generator does."""
     height, width = picture.shape[:2]
-    if generator.num_in_ch != 3:
-        raise ValueError(f'these weights are for pictures of {generator.num_in_ch} channels; stages draws RGB only')
+    if generator.num_in_ch not in (1, 3):
+        raise ValueError(f'these weights are for images of {generator.num_in_ch} channels; stages draws RGB and grey')
     if min(height, width) < MIN_SIZE:
         raise ValueError(f'the picture is {width}x{height}; enlarge it to {MIN_SIZE} pixels a side or more')
     x = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].float() / 255
-    return F.pad(x, (0, -width % DOWNSCALE, 0, -height % DOWNSCALE), mode='reflect')
+    return F.pad(with_channels(x, generator.num_in_ch), (0, -width % DOWNSCALE, 0, -height % DOWNSCALE), mode='reflect')
 
 
 def _to_picture(x: Tensor) -> np.ndarray:
-    return x[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+    return with_channels(x, 3)[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
 
 
 def _changes(full: np.ndarray, without: list[np.ndarray]) -> list[np.ndarray]:

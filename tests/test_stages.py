@@ -32,6 +32,15 @@ def restored(generator, picture):
         return (generator(x)[0].clamp(0, 1) * 255).round().byte().numpy().transpose(1, 2, 0)
 
 
+def test_a_network_for_grey_images_is_drawn_for_the_luma(picture, lively_generator):
+    generator = lively_generator(num_in_ch=1).eval()
+    luma = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    with torch.no_grad():
+        expected = (generator(torch.from_numpy(luma)[None, None] / 255)[0, 0].clamp(0, 1) * 255).round().numpy()
+    panel = cut(stages.draw_panels(generator, picture)['progressive'], 0, 8)
+    assert np.abs(panel - expected[..., None]).max() <= 1 and expected.std() > 1
+
+
 @pytest.mark.parametrize(('options', 'units'), [
     ({}, 7), ({'variant': 'lip_spade'}, 7), ({'variant': 'spade', 'global_residual': True}, 7), ({'preset': 'fast'}, 3),
 ], ids=['csr', 'lip_spade', 'spade', 'fast'])

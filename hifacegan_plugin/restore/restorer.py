@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE, fast_reach
+from hifacegan_plugin.channels import LUMA
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.pictures import PictureError, read_picture
 from hifacegan_plugin.restore.tiles import restore_in_tiles
@@ -25,7 +26,6 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 GIB = 1 << 30
 MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
 OVERLAP = 96  # pixels that tiles share
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 # Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured for
 # torch; an upper estimate for the others.
@@ -159,7 +159,7 @@ class Restorer:
         y.clip(0, 1, out=y)
         if np.isnan(y.sum()):
             raise ValueError(f'the network gives no numbers (NaN) in {self.dtype}: take float32, or other weights')
-        return np.einsum('nchw,c->nhw', y, LUMA)[:, None] if colours < y.shape[1] else y
+        return np.einsum('nchw,c->nhw', y, np.array(LUMA, y.dtype))[:, None] if colours < y.shape[1] else y
 
     def restore(self, pictures: np.ndarray) -> np.ndarray:
         """Restore float32 images ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1].
