@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hifacegan_plugin.data import DegradationDataset
 from hifacegan_plugin.metrics.catalogue import METRICS
+from hifacegan_plugin.models import validation
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
 
@@ -175,6 +176,16 @@ def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, cap
     model.is_train = False
     with pytest.raises(RuntimeError, match='set: 2 of 2 pictures could not be restored: nan'):
         validate(model, items)
+
+
+@pytest.mark.parametrize(('seconds', 'chosen', 'shown'), [
+    (0, {}, True), (0, {'pbar': False}, False), (3600, {}, False),
+], ids=['long', 'not wanted', 'short'])
+def test_a_validation_that_takes_long_shows_how_far_it_is(seconds, chosen, shown, model, monkeypatch, capsys):
+    monkeypatch.setattr(validation, 'SHORT', seconds)
+    model.opt['val'] = {'metrics': {}, **chosen}
+    validate(model, {'a': picture(0), 'b': picture(1)})
+    assert ('Validating set: 100%' in capsys.readouterr().err) == shown
 
 
 def test_pictures_without_truth_are_not_compared_with_the_last_batch(model):
