@@ -6,6 +6,7 @@ The host renames the folder that is there, begins its log in a new one, and only
 from __future__ import annotations
 
 import atexit
+import errno
 import fcntl
 import os
 import pickle
@@ -89,7 +90,8 @@ def newest_state(opt: dict[str, Any]) -> Path | None:
 def lock(folder: Path) -> None:
     """Take an experiment's folder for this process until it ends, however it ends.
 
-    The lock is held on ``.NAME.lock`` beside the folder, which others may rename. Children do not inherit it.
+    The lock is held on ``.NAME.lock`` beside the folder, which others may rename. Children do not inherit it. Where the
+    file system has no locks, that is said, and nothing is locked.
 
     Raises:
         RuntimeError: another process trains in the folder; names its machine and its id.
@@ -102,10 +104,14 @@ def lock(folder: Path) -> None:
     file = path.open('a+')
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:  # the two that POSIX allows for a lock that is taken
+    except OSError as error:
         file.seek(0)
         owner = file.read().strip() or 'another process'
         file.close()
+        if error.errno not in (errno.EACCES, errno.EAGAIN):  # the two that POSIX allows for a lock that is taken
+            print(f'{path} cannot be locked ({error.strerror}): mind that two trainings of one name harm each other.',
+                  file=sys.stderr)
+            return
         raise RuntimeError(f'{folder} is in use: {owner} trains in it. Wait for it, stop it, or give this training '
                            'another name.') from error
     file.truncate(0)

@@ -1,5 +1,6 @@
 """The folder of an experiment: who may start in it, from what, and what a start that fails leaves of it."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,15 @@ def test_a_folder_is_taken_until_its_process_dies(tmp_path):
         owner.kill()
         owner.wait()
     experiment.lock(folder)
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys):
+    def has_none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr('fcntl.lockf', has_none)
+    experiment.lock(tmp_path / 'experiments/one')
+    assert '.one.lock cannot be locked (No locks available)' in capsys.readouterr().err
 
 
 @pytest.fixture
