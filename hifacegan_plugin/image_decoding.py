@@ -112,9 +112,10 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
     """
     if not data:
         raise ImageError('is empty (0 bytes)')
-    chunks = list(png_chunks(data)) if data.startswith(_PNG_SIGNATURE) else []
-    animated = _has_frames(data, chunks)
-    if chunks:
+    chunks, animated = [], False
+    if data.startswith(_PNG_SIGNATURE):
+        chunks = list(png_chunks(data))
+        animated = _has_frames(data, chunks)
         data = _still_png(data, chunks)
     header = _read_header(data)
     if header.width * header.height > max_pixels:
@@ -195,9 +196,15 @@ def png_chunks(data: bytes) -> Iterator[PngChunk]:
 
 
 def _has_frames(data: bytes, chunks: list[PngChunk]) -> bool:
-    """Tell whether a PNG is animated (PNG specification, section 4.9)."""
+    """Tell whether a PNG is animated (PNG specification, section 4.9).
+
+    Raises:
+        ImageError: it has no pixels.
+    """
     kinds = [chunk.kind for chunk in chunks]
-    if b'acTL' not in kinds or b'IDAT' not in kinds:
+    if b'IDAT' not in kinds:
+        raise ImageError('is damaged or truncated (a PNG without pixels)')
+    if b'acTL' not in kinds:
         return False
     # A single frame that is the still image is no animation.
     still_is_a_frame = b'fcTL' in kinds[: kinds.index(b'IDAT')]
@@ -216,7 +223,9 @@ def _still_png(data: bytes, chunks: list[PngChunk]) -> bytes:
             return _STILL_CHUNKS[chunk.kind] in (None, chunk.end - chunk.start - 12)
         return data.startswith(_TEXTS_WITH_ORIENTATION, chunk.start + 8)
 
-    kept = sorted(filter(belongs, chunks), key=lambda chunk: chunk.kind in (b'IDAT', b'IEND'))
+    *others, end = (chunk for chunk in chunks if chunk.kind != b'IDAT')
+    pixels = [chunk for chunk in chunks if chunk.kind == b'IDAT']
+    kept = [*filter(belongs, others), *pixels, end]
     if kept == chunks:
         return data
     return _PNG_SIGNATURE + b''.join(data[chunk.start : chunk.end] for chunk in kept)

@@ -220,6 +220,7 @@ UNREADABLE = {
     'text.png': (b'no image', 'is not an image'),
     'PostScript.png': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'is not an image'),
     'without end.png': (png_with()[:-12], 'is damaged or truncated'),
+    'without pixels.png': (png_with()[:33] + chunk(b'IEND'), 'is damaged or truncated'),
     'cut short.png': (png_with()[:900], 'is damaged or truncated'),
     'pixels cut short.png': (png_with()[:900] + chunk(b'IEND'), 'is damaged or truncated'),
 }
@@ -232,7 +233,7 @@ def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
     with pytest.raises(ValueError, match=f'{name} cannot be decoded: it {reason}'):
         read_picture(Picture(str(tmp_path), name))
     with pytest.raises(create_lmdb.PictureError, match=reason):
-        create_lmdb.make_entries(create_lmdb.read_bytes(tmp_path / name), 'key', create_lmdb.Options(reencode=True))
+        create_lmdb.make_entries(create_lmdb.read_bytes(tmp_path / name), 'key', create_lmdb.Options())
     with pytest.raises(restore_pictures.PictureError, match=reason):
         restore_pictures.read_picture(tmp_path / name, 10**6)
 
