@@ -39,7 +39,7 @@ setup(
         'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
         'openvino': ['openvino>=2024.4'],
         'spandrel': ['spandrel>=0.4'],
-        'video': ['av>=16.0'],
+        'video': ['av>=18.0'],
         'test': [
             'matplotlib>=3.6', 'pytest>=8.0', 'pytest-xdist>=3.5', 'pytorch-msssim>=1.0', 'ruff>=0.6',
             'scikit-image>=0.22', 'scikit-learn>=1.3', 'scipy>=1.11', 'torchmetrics>=1.4',

@@ -309,6 +309,34 @@ def test_kinds_and_names(tmp_path, monkeypatch, name, result):
     assert times_of(f'file:out/{result}') == times_of('file:' + name)
 
 
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv'])
+def test_a_cover_stays_one(tmp_path, suffix):
+    cover = cv2.imencode('.png', photos(1)[0])[1].tobytes()
+    still = write_video(tmp_path / 'still.mp4', photos(1), codec='png', pixel_format='rgb24')
+    with av.open(str(write_video(tmp_path / 'plain.mp4', photos(3)))) as plain, av.open(str(still)) as image, \
+            av.open(str(tmp_path / f'a.{suffix}'), 'w') as container:  # fmt: skip
+        streams = [(plain, container.add_stream_from_template(plain.streams.video[0], opaque=True))]
+        if suffix == 'mkv':
+            container.add_attachment('cover.png', 'image/png', cover)
+        else:
+            streams.append((image, container.add_stream_from_template(image.streams.video[0], opaque=True)))
+            streams[1][1].disposition = av.stream.Disposition.attached_pic
+        for source, stream in streams:
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    container.mux(packet)
+    assert restore_video(identity, tmp_path / f'a.{suffix}', tmp_path / f'b.{suffix}') == 3
+    covers = []
+    for name in 'ab':
+        with av.open(str(tmp_path / f'{name}.{suffix}')) as container:
+            assert len(container.streams) == 2
+            stream = container.streams.video[1]
+            assert stream.disposition & av.stream.Disposition.attached_pic
+            covers.append(bytes(next(container.demux(stream))))
+    assert covers[0] == covers[1]
+
+
 def test_what_does_not_fit_the_format_is_refused(tmp_path, capsys):
     source = write_video(tmp_path / 'a.mkv', photos(2), subtitles='subrip')
     assert main(['restore', '-i', str(source), '-o', str(tmp_path / 'out'), '--format', 'mp4']) == 1

@@ -109,6 +109,8 @@ def restore_video(
     """
     if find_spec('av') is None:
         raise PictureError('is a video, which takes PyAV. Run: pip install "hifacegan-plugin[video]"')
+    from av import FFmpegError
+
     from hifacegan_plugin.restore.video_writing import join
 
     folder = target.with_name(f'.{target.name}.segments')
@@ -122,12 +124,12 @@ def restore_video(
     except PictureError:  # going on would not help
         rmtree(folder, ignore_errors=True)
         raise
-    except OSError as error:
+    except (OSError, FFmpegError) as error:
         raise PictureError(f'cannot be written ({error.strerror or error})') from error
     finally:
         if not any(folder.glob('*.mp4')):  # nothing to go on from
             rmtree(folder, ignore_errors=True)
-    rmtree(folder)
+    rmtree(folder, ignore_errors=True)
     _report(work, result)
     return sum(len(segment.times) for _, segment in work.segments)
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from hifacegan_plugin.atomic import whole_file
@@ -30,6 +30,7 @@ os.environ.setdefault('SVT_LOG', '1')  # the encoder of AV1 writes its settings 
 
 MAX_RATE = 240  # frames a second that encoders are told, for their control of the bit rate; times stay what they are
 FORMATS = {'.mp4': 'mp4', '.mov': 'mov', '.mkv': 'matroska'}  # FFmpeg's names
+COVER_KINDS = {'mjpeg': 'jpeg'}  # codecs of images that are not called like their kind of file
 ABOUT_THE_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')  # tags that a result has of its own
 ABOUT_A_VIDEO = ('language', 'title', 'handler_name', 'creation_time')  # of a stream; others speak of how it was coded
 
@@ -183,17 +184,28 @@ def _add_streams(
                 restored.codec_context.codec_tag = 'hvc1'  # the form that Apple's players take
             restored.metadata.update({tag: stream.metadata[tag] for tag in ABOUT_A_VIDEO if tag in stream.metadata})
             restored.disposition = stream.disposition
-        elif stream.type in ('audio', 'subtitle', 'video', 'attachment'):
+        elif stream.disposition & Disposition.attached_pic and suffix == '.mkv':
+            _attach(container, original, stream)
+        elif stream.codec_context or stream.type == 'attachment':
             try:
                 copy = container.add_stream_from_template(stream, opaque=True)
             except (av.FFmpegError, ValueError) as error:
-                raise _unfit(suffix, f'its {stream.type} ({stream.name or "unknown codec"})') from error
+                raise _unfit(suffix, f'its {stream.type} ({stream.name})') from error
             _copy_metadata(copy.metadata, stream.metadata, ABOUT_THE_FILE)
             copy.disposition = stream.disposition
             copies[stream.index] = copy
         elif stream.name != 'bin_data':  # as which chapters, which are copied, are seen
-            logger.warning(f'{original.name}: data that is no sound, subtitle or image is not kept ({stream.name})')
+            logger.warning(f'{original.name}: a stream of {stream.type} in a form that is not known is not kept')
     return restored, copies
+
+
+def _attach(container: OutputContainer, original: InputContainer, cover: Stream) -> None:
+    """Attach a cover image, which .mkv holds as a file."""
+    with open_video(Path(original.name)) as source:
+        data = bytes(next(source.demux(source.streams[cover.index])))
+    kind = COVER_KINDS.get(cover.name, cover.name)
+    name = cover.metadata.get('filename', f'cover.{kind}')
+    container.add_attachment(name, cover.metadata.get('mimetype', f'image/{kind}'), data)
 
 
 def _unfit(suffix: str, what: str) -> PictureError:
