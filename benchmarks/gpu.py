@@ -310,7 +310,7 @@ def synchronisations(step: Callable[[], Any]) -> int:
             step()
         finally:
             torch.cuda.set_sync_debug_mode('default')
-    return sum('synchroniz' in str(warning.message) for warning in caught)
+    return sum('called a synchronizing CUDA operation' in str(warning.message) for warning in caught)
 
 
 def kernels_of(step: Callable[[], Any], device: torch.device) -> dict[str, Any]:

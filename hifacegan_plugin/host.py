@@ -407,7 +407,7 @@ def keep_tensorboard_out_of_site_packages() -> None:
     """
     for train in _host_modules('train_pipeline'):
         root = Path(train.__file__).resolve().parents[1]
-        if root.name not in ('site-packages', 'dist-packages'):
+        if root.name not in ('site-packages', 'dist-packages') and not any(root.glob('basicsr*.dist-info')):
             continue
 
         def below_current_folder(function: Callable, root: Path = root) -> Callable:

@@ -32,16 +32,20 @@ def relative_error(actual, expected):
 def test_generator_agrees_with_the_cpu(options, mode, lively_generator, device, record_property):
     generator = lively_generator(**options)
     generator.train(mode == 'train')
-    on_card = copy.deepcopy(generator).to(device)
+    exact, on_card = copy.deepcopy(generator).double(), copy.deepcopy(generator).to(device)
     x = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
     with without_tf32():
-        expected, actual = generator(x), on_card(x.to(device))
-        record_property('error', (actual.cpu() - expected).abs().max().item())
-        torch.testing.assert_close(actual.cpu(), expected, atol=1e-4, rtol=0)
-        expected, actual = gradients_of(generator, expected), gradients_of(on_card, actual)
-    errors = {name: relative_error(actual[name], expected[name]) for name in expected if expected[name].norm() > 1e-7}
+        outputs = exact(x.double()), generator(x), on_card(x.to(device))
+        record_property('error', (outputs[2].cpu() - outputs[1]).abs().max().item())
+        torch.testing.assert_close(outputs[2].cpu(), outputs[1], atol=1e-4, rtol=0)
+        networks = exact, generator, on_card
+        expected, on_cpu, actual = (gradients_of(*pair) for pair in zip(networks, outputs, strict=True))
+    names = [name for name, gradient in expected.items() if gradient.norm() > 1e-7]
+    errors = {name: relative_error(actual[name], expected[name]) for name in names}
     record_property('error_of_gradients', max(errors.values()))
-    assert max(errors.values()) < 1e-2, max(errors, key=errors.get)
+    # Some gradients are small differences of large numbers, of which float32 loses as many digits on a CPU.
+    rounding = {name: relative_error(on_cpu[name], expected[name]) for name in names}
+    assert not {name: errors[name] for name in names if errors[name] > max(1e-3, 10 * rounding[name])}
 
 
 @pytest.mark.parametrize('options', FORMS, ids=str)

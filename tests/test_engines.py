@@ -135,6 +135,12 @@ def test_export_of_the_fast_form(tmp_path, lively_generator, to):
     assert export(lively_generator(preset='fast'), to, tmp_path / f'a{engines.EXPORTED[to][0]}') < 1e-3
 
 
+def test_a_network_in_training_is_exported_as_it_restores(tmp_path, lively_generator):
+    generator = lively_generator().train()
+    assert export(generator, 'onnx', tmp_path / 'a.onnx') < 1e-3
+    assert generator.training
+
+
 def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
     suffix, write, _ = engines.EXPORTED['onnx']
     monkeypatch.setitem(engines.EXPORTED, 'onnx', (suffix, write, lambda path, dtype: lambda pictures: pictures))

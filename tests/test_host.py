@@ -329,3 +329,18 @@ assert dist.get_backend() == 'gloo'
     failed = 'on purpose' in result.stderr
     assert failed == (result.returncode != 0) == ('ValueError' in ending), result.stderr
     assert f'group left: {not failed}' in result.stdout
+
+
+@pytest.mark.parametrize('installed', [True, False])
+def test_tensorboard_files_stay_out_of_the_folder_that_the_host_is_installed_in(installed, tmp_path, monkeypatch):
+    """As by ``pip install --target``; a clone of the host is the root that the host takes it for."""
+    root = tmp_path / 'packages'
+    (root / ('basicsr_fixed-1.4.2.dist-info' if installed else 'options')).mkdir(parents=True)
+    train = types.SimpleNamespace(
+        __file__=str(root / 'basicsr/train.py'), init_tb_logger=lambda log_dir: log_dir,
+        mkdir_and_rename=lambda path: path,
+    )
+    monkeypatch.setattr(host, '_host_modules', lambda pipeline: [train])
+    monkeypatch.chdir(tmp_path)
+    host.keep_tensorboard_out_of_site_packages()
+    assert train.mkdir_and_rename(f'{root}/tb_logger/mine') == str((tmp_path if installed else root) / 'tb_logger/mine')
