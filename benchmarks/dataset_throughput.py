@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import hifacegan_plugin  # noqa: F401  registers the data set
-from hifacegan_plugin.data import DegradationDataset, degradation_dataset, degradations, pictures
+from hifacegan_plugin.data import DegradationDataset, degradation_dataset, degradations
+from hifacegan_plugin.images import sources as pictures
 
 
 class PartsAlone(Dataset):

@@ -43,7 +43,6 @@ Timer = Callable[[str, int, int], float]
 
 def our_timer() -> Timer:
     """Return a function of (case, first seed, number of pictures) that gives the seconds taken."""
-    sys.argv[0] = 'hifacegan'  # spares the seconds that registering with the host takes
     sys.path.insert(0, str(REPOSITORY))
     from hifacegan_plugin.data.degradations import build_degradation, make_generator
 

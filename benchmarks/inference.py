@@ -38,6 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.archs.csr_arch import PRESETS, CSRGenerator  # noqa: E402
+from hifacegan_plugin.images.photographs import Picture, write_picture  # noqa: E402
 from hifacegan_plugin.restore.engines import (  # noqa: E402
     ENGINES,
     Engine,
@@ -46,7 +47,6 @@ from hifacegan_plugin.restore.engines import (  # noqa: E402
     network_for,
     open_engine,
 )
-from hifacegan_plugin.restore.pictures import Picture, write_picture  # noqa: E402
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans  # noqa: E402
 from hifacegan_plugin.weights import generator_options, load_generator, write_weights  # noqa: E402
 

@@ -25,10 +25,11 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'data_prep'))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
-from create_lmdb import Options, create_lmdb
+
+from hifacegan_plugin.prepare.create_lmdb import Options, create_lmdb
 
 JOBS = 2
 

@@ -45,11 +45,11 @@ from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
 import hifacegan_plugin  # noqa: F401  registers its names
-from hifacegan_plugin.atomic import whole_file
 from hifacegan_plugin.compare.tables import markdown_table
 from hifacegan_plugin.compare.worker import count_operations
 from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.models.moving_average import move_average
+from hifacegan_plugin.system.files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PEERS = sorted((REPOSITORY / 'options/peers').glob('*.yml'))

@@ -14,12 +14,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from dead_leaves import draw_dead_leaves
 from matplotlib.cbook import get_sample_data
-from pictures import resize_shorter_side
 from skimage import color, data, io
 from sklearn.datasets import load_sample_image
 from tqdm import tqdm
+
+from hifacegan_plugin.prepare.dead_leaves import draw_dead_leaves
+from hifacegan_plugin.prepare.images import resize_shorter_side
 
 TRAIN = (
     'brick', 'camera', 'chelsea', 'china', 'coins', 'flower', 'grace_hopper', 'grass', 'gravel', 'hubble_deep_field',

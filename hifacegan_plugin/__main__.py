@@ -10,17 +10,17 @@ import sys
 from importlib import import_module
 
 import hifacegan_plugin
-from hifacegan_plugin.quiet_end import end_quietly
+from hifacegan_plugin.system.quiet_end import end_quietly
 
 # name: (module, one line of help)
 COMMANDS = {
-    'compare': ('hifacegan_plugin.compare.command', 'table and page of several restorers on the same pictures'),
-    'convert': ('hifacegan_plugin.restore.convert', 'write weights of any kind as safetensors, with their options'),
-    'doctor': ('hifacegan_plugin.doctor.command', 'say what is wrong with this machine or an options file'),
-    'export': ('hifacegan_plugin.restore.export', 'write the network for ONNX Runtime or OpenVINO'),
-    'report': ('hifacegan_plugin.report', 'table and picture sheet of what basicsr.test restored'),
-    'restore': ('hifacegan_plugin.restore.command', 'restore pictures, folders or videos with trained weights'),
-    'stages': ('hifacegan_plugin.stages', 'panels of what each unit of the network restores'),
+    'compare': ('hifacegan_plugin.commands.compare', 'table and page of several restorers on the same pictures'),
+    'convert': ('hifacegan_plugin.commands.convert', 'write weights of any kind as safetensors, with their options'),
+    'doctor': ('hifacegan_plugin.commands.doctor', 'say what is wrong with this machine or an options file'),
+    'export': ('hifacegan_plugin.commands.export', 'write the network for ONNX Runtime or OpenVINO'),
+    'report': ('hifacegan_plugin.commands.report', 'table and picture sheet of what basicsr.test restored'),
+    'restore': ('hifacegan_plugin.commands.restore', 'restore pictures, folders or videos with trained weights'),
+    'stages': ('hifacegan_plugin.commands.stages', 'panels of what each unit of the network restores'),
 }
 
 

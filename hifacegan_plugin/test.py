@@ -13,7 +13,7 @@ from hifacegan_plugin import host
 def main() -> None:
     """Call the host's testing with the current folder as its root."""
     host.check_options_file()
-    host.accommodate()  # once more, now that the host's test module is there
+    host.register()
     basicsr.test.test_pipeline(str(Path.cwd()))
 
 

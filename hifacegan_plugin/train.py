@@ -13,7 +13,7 @@ from hifacegan_plugin import host
 def main() -> None:
     """Call the host's training with the current folder as its root."""
     host.check_options_file()
-    host.accommodate()  # once more, now that the host's train module is there
+    host.register()
     basicsr.train.train_pipeline(str(Path.cwd()))
 
 

@@ -25,7 +25,7 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import PAPER_FORM, fast_form
 from hifacegan_plugin.archs.published_layouts import read_generator_options
 from hifacegan_plugin.archs.replenishment import NORMS
-from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 

@@ -18,7 +18,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
 from hifacegan_plugin.archs.published_layouts import without_markers
-from hifacegan_plugin.restore.pictures import Picture, write_picture
+from hifacegan_plugin.images.photographs import Picture, write_picture
 from hifacegan_plugin.weights import (
     WeightsError,
     build_generator,

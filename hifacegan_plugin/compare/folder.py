@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.system.files import whole_file
 
 
 class Folder:

@@ -16,13 +16,13 @@ from basicsr.utils import tensor2img
 from basicsr.utils.registry import DATASET_REGISTRY
 from tqdm import tqdm
 
-from hifacegan_plugin.channels import with_channels
 from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.compare.folder import Folder, read_json, remove_pictures, write_json, write_rgb
 from hifacegan_plugin.data.degradations.registry import did_you_mean
-from hifacegan_plugin.data.pictures import Picture, find_pictures, read_picture
 from hifacegan_plugin.doctor.finding import in_words
-from hifacegan_plugin.image_files import list_files
+from hifacegan_plugin.images.channels import with_channels
+from hifacegan_plugin.images.files import list_files
+from hifacegan_plugin.images.sources import Picture, find_pictures, read_picture
 
 _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
                  'meta_info_file')

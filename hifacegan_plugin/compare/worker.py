@@ -35,7 +35,7 @@ from hifacegan_plugin.compare.folder import (
     write_rgb,
 )
 from hifacegan_plugin.compare.restorers import Restorer, build_restorer
-from hifacegan_plugin.malloc import keep_freed_memory
+from hifacegan_plugin.system.memory import keep_freed_memory
 
 WARM_UPS = 2  # restorations before the first that is timed
 MIB = 1 << 20

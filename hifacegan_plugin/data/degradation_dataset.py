@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from hifacegan_plugin import data
-from hifacegan_plugin.data.pictures import Picture, find_pictures, names_to_save, read_depth, read_picture
+from hifacegan_plugin.images.sources import Picture, find_pictures, names_to_save, read_depth, read_picture
 
 _OPTIONS = ('color', 'dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
             'return_parameters', 'seed')

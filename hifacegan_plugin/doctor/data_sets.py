@@ -16,12 +16,12 @@ from basicsr.utils import tensor2img
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
-from hifacegan_plugin.channels import channels_of
-from hifacegan_plugin.data.databases import open_database
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
-from hifacegan_plugin.data.pictures import find_pictures
 from hifacegan_plugin.doctor.finding import Finding, in_words
+from hifacegan_plugin.images.channels import channels_of
+from hifacegan_plugin.images.databases import open_database
+from hifacegan_plugin.images.sources import find_pictures
 from hifacegan_plugin.metrics.measure import Meter
 
 MAKE_ANEW = 'make it anew with data_prep/create_lmdb.py; data_prep/verify_lmdb.py checks every picture'

@@ -27,9 +27,9 @@ from basicsr.utils.options import parse_options
 from torch.utils.data import default_collate
 from torchvision.models import get_model_weights
 
-from hifacegan_plugin import experiment
 from hifacegan_plugin.doctor.finding import Finding, in_words
 from hifacegan_plugin.doctor.options_file import is_path_of_file
+from hifacegan_plugin.host import experiment
 from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.progress import peak_memory

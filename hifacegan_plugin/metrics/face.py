@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hifacegan_plugin.metrics.pictures import bgr_to_rgb, check_pair
+from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, require_package
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from hifacegan_plugin.metrics.pictures import bgr_to_rgb, check_picture
+from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_picture
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights
 
 

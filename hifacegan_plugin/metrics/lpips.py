@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hifacegan_plugin.metrics.pictures import bgr_to_rgb, check_pair
+from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights, require_package
 
 SMALLEST_PICTURE = {'alex': 31, 'vgg': 16}  # below, the backbone's last pooling has nothing left to pool

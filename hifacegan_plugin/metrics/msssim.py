@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from basicsr.metrics.metric_util import to_y_channel
 
-from hifacegan_plugin.metrics.pictures import check_pair
+from hifacegan_plugin.metrics.inputs import check_pair
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hifacegan_plugin.atomic import whole_file
+from hifacegan_plugin.system.files import whole_file
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:

@@ -17,7 +17,6 @@ from torch import nn
 
 import hifacegan_plugin
 from hifacegan_plugin import host
-from hifacegan_plugin.atomic import whole_file
 from hifacegan_plugin.models.checkpoint_files import (
     delete_checkpoint,
     prune_checkpoints,
@@ -27,7 +26,8 @@ from hifacegan_plugin.models.fine_tuning import fitting_weights, read_lr_factors
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
 from hifacegan_plugin.models.stop_signal import exit_status
-from hifacegan_plugin.random_state import random_state
+from hifacegan_plugin.system.files import whole_file
+from hifacegan_plugin.system.random_state import random_state
 from hifacegan_plugin.weights import read_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from hifacegan_plugin.channels import channels_of, with_channels
-from hifacegan_plugin.malloc import keep_freed_memory
+from hifacegan_plugin.images.channels import channels_of, with_channels
 from hifacegan_plugin.metrics.measure import check_metric
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
 from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
@@ -36,6 +35,7 @@ from hifacegan_plugin.models.progressive import check_progressive, halvings_at, 
 from hifacegan_plugin.models.sent_losses import SentLosses
 from hifacegan_plugin.models.stop_signal import StopSignal
 from hifacegan_plugin.models.validation import Validation
+from hifacegan_plugin.system.memory import keep_freed_memory
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 

@@ -9,8 +9,8 @@ from typing import Any
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
-from hifacegan_plugin.channels import channels_of
 from hifacegan_plugin.data.degradations.registry import is_number
+from hifacegan_plugin.images.channels import channels_of
 
 # All that stands under ``train`` for HiFaceGANCSRModel; docs/training.md says what each does.
 TRAIN_OPTIONS = (

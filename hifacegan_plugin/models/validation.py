@@ -17,11 +17,11 @@ from basicsr.utils.dist_util import get_dist_info
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from hifacegan_plugin.data.pictures import name_to_save
+from hifacegan_plugin.images.sources import name_to_save
 from hifacegan_plugin.metrics.catalogue import direction
 from hifacegan_plugin.metrics.measure import NAMED_AT_MOST, Meter, logger
 from hifacegan_plugin.models.lost_process import explain_lost_process
-from hifacegan_plugin.random_state import undisturbed_random_state
+from hifacegan_plugin.system.random_state import undisturbed_random_state
 
 SHORT = 5  # seconds in which a validation needs no progress bar
 MINUTE = 60  # seconds between two lines of progress in a file

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import MIN_SIZE
 from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk, reflect
-from hifacegan_plugin.malloc import keep_freed_memory
+from hifacegan_plugin.system.memory import keep_freed_memory
 
 Engine = Callable[[np.ndarray], np.ndarray]
 

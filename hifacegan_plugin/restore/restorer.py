@@ -15,9 +15,9 @@ from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE, fast_reach
-from hifacegan_plugin.channels import LUMA
+from hifacegan_plugin.images.channels import LUMA
+from hifacegan_plugin.images.photographs import PictureError, read_picture
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
-from hifacegan_plugin.restore.pictures import PictureError, read_picture
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PRETRAINED, load_generator
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from hifacegan_plugin.atomic import whole_file
-from hifacegan_plugin.restore.pictures import PictureError
+from hifacegan_plugin.images.photographs import PictureError
 from hifacegan_plugin.restore.temporal import Smoother
+from hifacegan_plugin.system.files import whole_file
 
 if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
     import av

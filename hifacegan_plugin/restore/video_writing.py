@@ -20,9 +20,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from hifacegan_plugin.atomic import whole_file
-from hifacegan_plugin.restore.pictures import PictureError
+from hifacegan_plugin.images.photographs import PictureError
 from hifacegan_plugin.restore.video_reading import EXACT, Look, main_stream, open_video
+from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 

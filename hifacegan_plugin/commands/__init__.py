@@ -1,0 +1,1 @@
+"""The commands of ``hifacegan``: arguments in, exit status out."""

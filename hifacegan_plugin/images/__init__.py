@@ -1,0 +1,1 @@
+"""Images: found, read, decoded and written."""

@@ -1,0 +1,205 @@
+"""Finding, reading and decoding the images of a folder or an LMDB."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+
+import cv2
+import numpy as np
+
+from hifacegan_plugin.images.databases import read_value
+from hifacegan_plugin.images.decoding import ImageError, as_8_bit_bgr, decode, open_image, without_alpha
+from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
+
+_SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
+
+
+class Picture(NamedTuple):
+    """Where a picture is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``."""
+
+    root: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """What identifies the picture to its user: the LMDB key, or the path of the file."""
+        return self.name if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix, which is the same in a folder and in an LMDB that create_lmdb.py made of it."""
+        return unquote(self.name) if self.root.endswith('.lmdb') else _without_suffix(self.name)
+
+    def __str__(self) -> str:
+        return f"key '{self.name}' of {self.root}" if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
+
+
+# ------------------------------------------------------------------------------------------------------- finding
+
+
+def find_pictures(dataroot: str | Sequence[str], backend: str, *, option: str = 'dataroot_gt',
+                  list_file: str | None = None) -> list[Picture]:
+    """List the pictures of one or more folders or LMDBs, sorted by name within each.
+
+    Args:
+        dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded.
+            Folders are searched as :func:`~hifacegan_plugin.images.files.list_files` says.
+        backend: ``disk`` or ``lmdb``.
+        option: the option that ``dataroot`` comes from, for error messages.
+        list_file: a text file that names the pictures to take, one a line, as paths below the root (the suffix may be
+            left out) or as keys. The lines of a ``meta_info.txt``, with shape and level after the name, will do.
+
+    Raises:
+        ValueError: an unknown backend, a root that does not fit it, no picture at all, a name that no root has.
+        FileNotFoundError: a root, a part of an LMDB, or the list does not exist.
+    """
+    find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
+    if find is None:
+        raise ValueError(f'io_backend: type takes disk or lmdb, not {backend!r}')
+    pictures = [Picture(str(root), name) for root in _roots(dataroot, option) for name in find(root, option)]
+    return pictures if list_file is None else _choose(pictures, Path(list_file).expanduser())
+
+
+def names_to_save(pictures: Sequence[Picture]) -> list[str]:
+    """Give every picture a name by which what is made of it can be saved, no two the same.
+
+    That is its file name or key without the suffix. Where two pictures share it, all names have the folders below the
+    one that all roots lie in, ``/`` being escaped as in the keys that create_lmdb.py makes: ``a%2F1`` for ``a/1.png``;
+    where files differ in the suffix alone, that too.
+    """
+    above = os.path.commonpath([Path(root).absolute() for root in {picture.root for picture in pictures}])
+
+    def below(picture: Picture, name: str) -> str:
+        return quote(os.fsencode((Path(picture.root).absolute() / name).relative_to(above)), safe='')
+
+    names = [Path(picture.path).stem for picture in pictures]
+    if len(set(names)) < len(names):
+        names = [below(picture, picture.stem) for picture in pictures]
+    if len(set(names)) < len(names):
+        names = [below(picture, picture.name) for picture in pictures]
+    return names
+
+
+def name_to_save(item: dict[str, Any]) -> str:
+    """Give the name by which what is made of an item of any data set can be saved; the host's have no ``name``."""
+    return item.get('name') or Path(item['lq_path']).stem
+
+
+def _roots(dataroot: str | Sequence[str], option: str) -> list[Path]:
+    roots = []
+    for entry in [dataroot] if isinstance(dataroot, (str, os.PathLike)) else dataroot:
+        path = Path(entry).expanduser()
+        matches = [path] if path.exists() else sorted(path.parent.glob(path.name))
+        if not matches:
+            raise FileNotFoundError(f'{option}: {entry} does not exist')
+        roots += matches
+    if not roots:
+        raise ValueError(f'{option} is an empty list')
+    return roots
+
+
+def _names_in_folder(folder: Path, option: str) -> list[str]:
+    if folder.suffix == '.lmdb':
+        raise ValueError(f'{option}: {folder} is an LMDB; set io_backend: {{type: lmdb}}')
+    if not folder.is_dir():
+        raise ValueError(f'{option}: {folder} is no folder')
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(f'{option}: {error.filename} cannot be read ({error.strerror})') from error
+
+    names = [name for name in list_files(folder, refuse) if is_image_name(name)]
+    if not names:
+        raise ValueError(f'{option}: no images in {folder}; looked for {", ".join(SUFFIXES)}, in sub-folders too')
+    return names
+
+
+def _keys_of_lmdb(database: Path, option: str) -> list[str]:
+    if database.suffix != '.lmdb':
+        raise ValueError(f"{option}: {database} does not end in '.lmdb'; for a folder, io_backend: {{type: disk}}")
+    for part in ('data.mdb', 'meta_info.txt'):
+        if not (database / part).is_file():
+            raise FileNotFoundError(f'{option}: {database} has no {part}: it is no BasicSR database, or a half-made '
+                                    'one; make it anew with data_prep/create_lmdb.py')
+    lines = (database / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
+    keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
+    if not keys:
+        raise ValueError(f'{option}: {database}/meta_info.txt lists no pictures')
+    return sorted(keys)
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, _ = name.rpartition('.')
+    return stem if dot else name
+
+
+def _choose(pictures: list[Picture], list_file: Path) -> list[Picture]:
+    if not list_file.is_file():
+        raise FileNotFoundError(f'meta_info_file: {list_file} does not exist')
+    by_name: dict[str, Picture] = {}
+    for picture in pictures:
+        by_name.setdefault(picture.name, picture)
+        if is_image_name(picture.name):
+            by_name.setdefault(_without_suffix(picture.name), picture)
+    chosen = []
+    for line in list_file.read_text(encoding='utf-8').splitlines():
+        name = _SHAPE_AND_LEVEL.sub('', line.strip())
+        if not name:
+            continue
+        found = by_name.get(name) or by_name.get(_without_suffix(name))
+        if found is None:
+            raise ValueError(f'meta_info_file: {list_file} names {name!r}, which no dataroot_gt has')
+        chosen.append(found)
+    if not chosen:
+        raise ValueError(f'meta_info_file: {list_file} names no pictures')
+    return chosen
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+def read_picture(picture: Picture) -> np.ndarray:
+    """Read and decode a picture, as :mod:`hifacegan_plugin.images.decoding` says.
+
+    Grey pictures become three equal channels, an alpha channel is dropped, of 16 bits the upper 8 are taken, and an
+    orientation is applied: what the host's own data sets do.
+
+    Returns:
+        uint8 BGR, (H, W, 3).
+
+    Raises:
+        ValueError: the picture is missing from the database, or cannot be decoded; the message names it.
+        OSError: the file cannot be read.
+    """
+    return as_8_bit_bgr(_read(picture))
+
+
+def read_depth(depth_map: Picture) -> np.ndarray:
+    """Read and decode a depth map, grey with 8 or 16 bits.
+
+    Returns:
+        float32 (H, W), from 0 (black, near) to 1.
+
+    Raises:
+        ValueError, OSError: as :func:`read_picture`.
+    """
+    depth = without_alpha(_read(depth_map))
+    grey = depth if depth.ndim == 2 else cv2.cvtColor(depth, cv2.COLOR_BGR2GRAY)
+    return grey.astype(np.float32) / np.iinfo(grey.dtype).max
+
+
+def _read(picture: Picture) -> np.ndarray:
+    if picture.root.endswith('.lmdb'):
+        encoded = read_value(picture.root, picture.name)
+    else:
+        encoded = Path(picture.path).read_bytes()
+    if encoded is None:
+        raise ValueError(f'{picture} does not exist, although meta_info.txt lists it: make the database anew')
+    try:
+        return decode(open_image(encoded))
+    except ImageError as error:
+        raise ValueError(f'{picture} cannot be decoded: it {error}') from error

@@ -1,0 +1,1 @@
+"""Data sets made ready: databases, pairs, splits, checks."""

@@ -1,0 +1,1 @@
+"""The machine: files, memory, random numbers, how a command ends."""

@@ -1,0 +1,129 @@
+"""The panels of `hifacegan stages`, against the generator's own forward pass."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.archs.csr_form import PAPER_FORM
+from hifacegan_plugin.commands import stages
+from hifacegan_plugin.weights import generator_options, write_weights
+
+HEIGHT, WIDTH = 72, 100  # neither is a multiple of 32
+
+
+@pytest.fixture
+def picture():
+    return np.ascontiguousarray(data.astronaut()[50:50 + HEIGHT, 180:180 + WIDTH])
+
+
+def cut(panel, row, column):
+    """The picture at a place of a panel, without its label."""
+    top = row * (HEIGHT + stages.LABEL_HEIGHT + stages.MARGIN) + stages.LABEL_HEIGHT
+    left = column * (WIDTH + stages.MARGIN)
+    return panel[top:top + HEIGHT, left:left + WIDTH]
+
+
+def restored(generator, picture):
+    x = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None] / 255
+    with torch.no_grad():
+        return (generator(x)[0].clamp(0, 1) * 255).round().byte().numpy().transpose(1, 2, 0)
+
+
+def test_a_network_for_grey_images_is_drawn_for_the_luma(picture, lively_generator):
+    generator = lively_generator(num_in_ch=1).eval()
+    luma = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    with torch.no_grad():
+        expected = (generator(torch.from_numpy(luma)[None, None] / 255)[0, 0].clamp(0, 1) * 255).round().numpy()
+    panel = cut(stages.draw_panels(generator, picture)['progressive'], 0, 8)
+    assert np.abs(panel - expected[..., None]).max() <= 1 and expected.std() > 1
+
+
+@pytest.mark.parametrize(('options', 'units'), [
+    ({}, 7), ({'variant': 'lip_spade'}, 7), ({'variant': 'spade', 'global_residual': True}, 7), ({'preset': 'fast'}, 3),
+], ids=['csr', 'lip_spade', 'spade', 'fast'])
+def test_panels_end_with_what_the_generator_gives(options, units, picture, lively_generator):
+    generator = lively_generator(**options).eval()
+    panels = stages.draw_panels(generator, picture)
+    assert set(panels) == {'progressive', 'left_out'} | ({'suppression'} if generator.variant != 'spade' else set())
+    full = restored(generator, picture)
+    assert np.array_equal(cut(panels['progressive'], 0, 0), picture)
+    assert np.abs(cut(panels['progressive'], 0, units + 1).astype(int) - full).max() <= 1
+    assert np.abs(cut(panels['left_out'], 0, 0).astype(int) - full).max() <= 1
+    shown = [cut(panels[name], 0, column) for name in ('progressive', 'left_out') for column in range(1, units + 1)]
+    assert len({image.tobytes() for image in shown}) == 2 * units - 1  # n = 6 of 7 is the same as without unit 7
+
+
+def test_each_panel_steers_the_units_that_it_names(picture, lively_generator):
+    generator = lively_generator().eval()
+    steered = []
+    for unit, block in enumerate(generator.blocks):
+        block.register_forward_hook(
+            lambda block, given, result, unit=unit: steered.append((unit, given[1].std((2, 3)).max().item() > 1e-4)))
+    stages.draw_panels(generator, picture)
+    passes = [steered[i:i + 7] for i in range(0, len(steered), 7)]
+    assert [[unit for unit, is_steered in run if is_steered] for run in passes] == [
+        *(list(range(n)) for n in range(8)), *([u for u in range(7) if u != left_out] for left_out in range(7))]
+
+
+def test_another_picture_takes_the_place_of_the_neutral(picture, lively_generator):
+    generator = lively_generator(variant='spade').eval()
+    other = np.ascontiguousarray(picture[::-1])
+    panels = stages.draw_panels(generator, picture, other)
+    # With itself as the other picture nothing changes.
+    same = stages.draw_panels(generator, picture, picture)
+    first, last = (cut(same['progressive'], 0, column) for column in (1, 8))
+    assert np.abs(first.astype(int) - last).max() <= 1
+    assert not np.array_equal(cut(panels['progressive'], 0, 1), first)
+
+
+def test_importance_is_what_the_pooling_uses(picture, lively_generator):
+    generator = lively_generator().eval()
+    x = stages._to_tensor(generator, picture)
+    logits = []
+    for level in generator.suppression.levels:
+        level.pool.logit_norm.register_forward_hook(lambda module, given, result: logits.append(result))
+    with torch.no_grad():
+        generator(x)
+        maps = stages.importance_maps(generator, x)
+    modules = len(PAPER_FORM.level_widths) - 1
+    assert [m.shape for m in maps] == [(x.shape[2] >> i, x.shape[3] >> i) for i in range(modules)]
+    for shown, logit in zip(maps, logits):
+        expected = (12 / (1 + np.exp(-logit[0].double().numpy())) - 6).mean(0)
+        assert np.allclose(shown, expected, atol=1e-4)
+
+
+def test_the_command_writes_the_panels(picture, lively_generator, tmp_path, capsys):
+    generator = lively_generator(norm='rms')
+    write_weights(tmp_path / 'w.safetensors', generator.state_dict(), generator_options(generator))
+    cv2.imwrite(str(tmp_path / 'face.png'), picture[..., ::-1])
+    command = ['stages', '-i', str(tmp_path / 'face.png'), '-w', str(tmp_path / 'w.safetensors')]
+    assert main([*command, '-o', str(tmp_path / 'out')]) == 0
+    expected = stages.draw_panels(generator.eval(), picture)
+    printed = capsys.readouterr().out
+    for name, panel in expected.items():
+        file = tmp_path / f'out/face_{name}.png'
+        assert str(file) in printed
+        assert np.array_equal(cv2.imread(str(file))[..., ::-1], panel)
+    assert main([*command, '-o', str(tmp_path / 'mixed'), '--mix', str(tmp_path / 'face.png')]) == 0
+
+
+@pytest.mark.parametrize(('broken', 'message'), [
+    ('missing', 'face.png'), ('empty', 'face.png'), ('garbage', 'face.png'), ('small', '40x30'), ('weights', 'w.safe'),
+])
+def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys):
+    generator = lively_generator()
+    weights, face = tmp_path / 'w.safetensors', tmp_path / 'face.png'
+    write_weights(weights, generator.state_dict(), generator_options(generator))
+    cv2.imwrite(str(face), np.zeros((30, 40, 3), np.uint8))
+    if broken == 'missing':
+        face.unlink()
+    elif broken in ('empty', 'garbage'):
+        face.write_bytes(b'' if broken == 'empty' else b'garbage')
+    elif broken == 'weights':
+        weights.write_bytes(b'garbage')
+    assert main(['stages', '-i', str(face), '-w', str(weights), '-o', str(tmp_path / 'out')]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

@@ -1,0 +1,339 @@
+"""What ``hifacegan doctor`` says of options files and machines with one thing wrong each."""
+
+import argparse
+import os
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+from urllib.error import URLError
+
+import lmdb
+import pytest
+import torch
+from conftest import REPOSITORY
+from host_training import DEMO
+
+from hifacegan_plugin import host
+from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.commands import doctor as command
+from hifacegan_plugin.doctor import environment, training
+from hifacegan_plugin.models.option_checks import TRAIN_OPTIONS
+
+DATABASES = ('train.lmdb', 'heldout.lmdb')
+
+
+@pytest.fixture
+def doctor(small_lmdb, tmp_path, monkeypatch, capsys):
+    """Run the doctor on the demo's options, made small and then changed; give exit status and output."""
+    monkeypatch.chdir(tmp_path)
+    good = DEMO.read_text().replace('num_feat: 16', 'num_feat: 4').replace('datasets/demo/', f'{tmp_path}/')
+    for name in DATABASES:
+        shutil.copytree(small_lmdb, tmp_path / name)
+
+    def examine(*changes: tuple[str, str], iterate: bool = False, text: str = good) -> tuple[int, str]:
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        file = tmp_path / 'options.yml'
+        file.write_text(text)
+        status = command.run(argparse.Namespace(opt=file, iterate=iterate))
+        return status, capsys.readouterr().out
+
+    return examine
+
+
+def findings(output: str) -> tuple[list[str], list[str]]:
+    """What the doctor found wrong and doubtful about the options file."""
+    of_file = output.partition('\noptions.yml')[2] or output.partition('options.yml\n')[2]
+    return tuple(re.findall(rf'^  {kind}: (.*)\n    -> .+', of_file, re.M) for kind in ('WRONG', 'doubtful'))
+
+
+def test_nothing_is_wrong_with_good_options_and_nothing_is_left_behind(doctor, tmp_path):
+    status, output = doctor(iterate=True)
+    assert (status, findings(output)) == (0, ([], []))
+    assert re.search(r'a checkpoint takes about 0\.0\d GB', output)
+    assert re.search(r'an iteration takes [\d.]+ s .* and [\d.]+ GiB of memory', output.replace('\n    ', ' '))
+    assert re.search(r'a validation takes [\d:]+, all 5 of them [\d:]+: with the iterations [\d:]+', output)
+    assert 'l_g_pix' in output
+    for package in ('torch', 'torchvision', 'numpy', 'opencv-python', 'mmengine'):
+        assert f'{package} {metadata.version(package)}' in output.replace('\n    ', ' ')
+    assert {path.name for path in tmp_path.iterdir()} == {'options.yml', *DATABASES}
+
+
+@pytest.mark.parametrize('section', ['val', 'network_d'])
+def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
+    changes = [(f'\n{section}:\n', f'\n{section}: ~\nunused:\n')]
+    if section == 'network_d':  # the losses that take it, too
+        changes += [('  gan_opt:', '  unused:'), ('  feature_matching_opt:', '  unused_too:')]
+    status, output = doctor(*changes)
+    assert (status, findings(output)[0]) == (0, [])
+
+
+@pytest.mark.parametrize(('old', 'new', 'message'), [
+    ('plugin: !!python/name:hifacegan_plugin.__version__', '', 'Nothing in the file imports the plugin'),
+    ('hifacegan_plugin.__version__', 'hifacegan_plagin.__version__', "(?s)cannot be read as YAML.*'hifacegan_plagin'"),
+    ('  val_freq: 100', ' val_freq: 100\n   x: 1', 'cannot be read as YAML'),
+    ('HiFaceGANCSRModel', 'HiFaceGANCSRModle', "there is no 'HiFaceGANCSRModle'. Did you mean 'HiFaceGANCSRModel'?"),
+    ('CSRGenerator', 'CSRGenerater', "network_g: there is no 'CSRGenerater'. Did you mean 'CSRGenerator'?"),
+    ('num_d: 2', 'num_b: 2', "network_d: .*has no option 'num_b'. Did you mean 'num_d'?"),
+    ('DegradationDataset', 'DegradedDataset', "datasets: val: there is no 'DegradedDataset'. Did you mean 'Degrad"),
+    ('L1Loss', 'L1', "train: pixel_opt: there is no 'L1'"),
+    ('gan_type: lsgan', 'kind: lsgan', 'train: gan_opt: MultiScaleGANLoss needs gan_type'),
+    ('calculate_ssim', 'calculate_sim', "metrics: ssim: there is no 'calculate_sim'. Did you mean 'calculate_ssim'?"),
+    ('calculate_psnr\n      crop_border: 0', 'calculate_psnr', 'val: metrics: psnr: calculate_psnr needs crop_border'),
+    ('type: Adam\n', 'type: Adan\n', "train: optim_g: there is no 'Adan'. Did you mean 'Adam'?"),
+    ('betas: [', 'beta: [', "train: optim_d: Adam has no option 'beta'. Did you mean 'betas'?"),
+    ('type: LinearDecayLR', 'type: LinearLR', "scheduler: there is no 'LinearLR'. Did you mean 'LinearDecayLR'?"),
+    ('gt_size: 64', 'gt_size: 48', 'gt_size: 48 is too small: the network takes pictures from 64 x 64'),
+    ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
+    ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator gives pictures of the size that it takes'),
+    ('&degradation noise', '&degradation nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
+    ('dataroot_gt: ', 'dataroot_gtt: ', "datasets: val: .*unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?"),
+    ('dataroot_gt: ', 'dataroot_gt: /missing', 'datasets: train: dataroot_gt: /missing.* does not exist'),
+    ('pretrain_network_g: ~', 'pretrain_network_g: gone.pth', 'path: pretrain_network_g: gone.pth does not exist'),
+    ('  total_iter: 400\n', '', 'train: total_iter is missing'),
+    ('    batch_size_per_gpu: 8\n', '', 'datasets: train: batch_size_per_gpu is missing'),
+    ('name: HiFaceGAN_demo\n', '', 'name is missing'),
+    ('  ema_decay: 0.99', '  ema_decay: 0.99\n  ema_decay: 0.9', 'train: ema_decay stands twice, in lines 52 and 53'),
+    ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: 1e-3 is text to YAML'),
+    ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
+    ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),
+    ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 0', 'save_checkpoint_freq: 0 is no whole number from 1 up'),
+    ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 pictures an epoch do not fill a batch of 8'),
+    ('prefetch_mode: ~', 'prefetch_mode: gpu', "prefetch_mode: 'gpu' is unknown"),
+    ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
+    ('use_tb_logger: true\n  wandb:\n    project: ~', 'use_tb_logger: false\n  wandb:\n    project: mine',
+     'logger: wandb shows what TensorBoard is given: set use_tb_logger: true'),
+    ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: 'face/v1' cannot be the name of a folder"),
+    ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),
+    ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'The model stops: train: feature_matching_opt needs gan_opt'),
+    ('ema_decay: 0.99', 'keep_best: lpips', 'The model stops: train: keep_best: lpips is not measured'),
+    ('ema_decay: 0.99', 'amp: half', "The model stops: train: amp: 'half' is not one of none, bf16, fp16"),
+    ('total_iter: 400', 'total_iter: 100,000', "train: total_iter: '100,000' is no whole number from 1 up"),
+    ('print_freq: 10', 'print_freq: often', "logger: print_freq: 'often' is no whole number"),
+    ('val_freq: 100', 'val_freq: 12.5', 'val: val_freq: 12.5 is no whole number'),
+    ('end_iter: 400', 'end_iter: last', "train: scheduler: end_iter: 'last' is no whole number"),
+    ('enlarge_ratio: 40', 'enlarge_ratio: many', "datasets: train: dataset_enlarge_ratio: 'many' is no number from 0"),
+    ('gt_size: 64', 'gt_size: [64, 64]', r'datasets: train: gt_size: \[64, 64\] is no whole number'),
+    ('batch_size_per_gpu: 8', 'batch_size_per_gpu: auto', "batch_size_per_gpu: 'auto' is no whole number"),
+    ('num_worker_per_gpu: 1', 'num_worker_per_gpu: all', "num_worker_per_gpu: 'all' is no whole number from 0 up"),
+    ('  ema_decay: 0.99', '  accumulate_iters: two', "train: accumulate_iters: 'two' is no whole number from 1 up"),
+    ('  ema_decay: 0.99', '  keep_last: true', 'train: keep_last: True is no whole number from 0 up'),
+    ('  ema_decay: 0.99', '  keep_best: [psnr]', r"train: keep_best takes one name, not \['psnr'\]"),
+    ('pretrain_network_g: ~', 'pretrain_network_g: [a]', r"path: pretrain_network_g takes one name, not \['a'\]"),
+    ('io_backend:\n      type: lmdb', 'io_backend: lmdb', "datasets: val: io_backend is no section .*, but 'lmdb'"),
+    ('calculate_ssim\n      crop_border: 0', 'calculate_ssim\n      crop_border: 0\n    mine:',
+     'val: metrics: mine is no section with options of its own, but None'),
+    ('  metrics:\n', '  metrics: [psnr]\n  others:\n', r"val: metrics is no section .*, but \['psnr'\]"),
+    ('root: experiments', 'root: 5', 'The host cannot work with the options: TypeError: '),
+    ('wandb:\n', 'wandb: mine\n  others:\n', 'AttributeError: .*looked at: Check that the packages of the loggers'),
+], ids=lambda value: value.strip()[:40])
+def test_what_would_stop_a_training_is_told(doctor, old, new, message):
+    if 'wandb' in message and environment.version('wandb'):
+        pytest.skip('wandb is installed')
+    status, output = doctor((old, new))
+    wrong, _ = findings(output)
+    assert status == 1
+    assert re.search(message, '\n'.join(wrong) or output), output
+
+
+@pytest.mark.parametrize(('old', 'new', 'message'), [
+    ('  ema_decay:', '  ema_decya:', "train: ema_decya is no option .*Did you mean 'ema_decay'?"),
+    ('network_d:\n', 'manual_sede: 1\nnetwork_d:\n', "manual_sede .*Did you mean 'manual_seed'?"),
+    ('gt_size: 64', 'gt_size: 72', 'gt_size: 72 is no multiple of 32: the network pads every crop to 96'),
+    ('end_iter: 400', 'end_iter: 300', r'end_iter: 300 is not total_iter \(400\): the learning rate is zero before'),
+    ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 500', 'save_checkpoint_freq: 500 is more than the 400'),
+    ('  ema_decay: 0.99', '  accumulate_iters: 3', 'save_checkpoint_freq is no multiple of train: accumulate_iters'),
+    ('calculate_ssim\n      crop_border: 0', 'calculate_lpips',
+     r'metrics: ssim is left out: (cannot import lpips|no weights)'),
+], ids=lambda value: value.strip()[:40])
+def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # has no weights
+    status, output = doctor((old, new))
+    wrong, doubtful = findings(output)
+    assert (status, wrong) == (0, [])
+    assert [finding for finding in doubtful if re.search(message, finding)] == doubtful != []
+
+
+def lose_a_key(database: Path) -> None:
+    with lmdb.open(str(database)) as env, env.begin(write=True) as transaction:
+        assert transaction.delete(b'00003')
+
+
+def spoil_a_picture(database: Path) -> None:
+    with lmdb.open(str(database)) as env, env.begin(write=True) as transaction:
+        transaction.put(b'00003', b'no picture')
+
+
+def cut_short(database: Path) -> None:
+    os.truncate(database / 'data.mdb', 65536)
+
+
+def lose_the_list(database: Path) -> None:
+    (database / 'meta_info.txt').unlink()
+
+
+def overwrite(database: Path) -> None:
+    (database / 'data.mdb').write_bytes(b'no database' * 10_000)
+
+
+@pytest.mark.parametrize(('damage', 'message'), [
+    (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 pictures .* such as 00003'),
+    (spoil_a_picture, "key '00003' of .* cannot be decoded"),
+    (cut_short, r'data\.mdb is cut short: 65,536 of [\d,]+ bytes'),
+    (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),
+    (overwrite, r'(train|heldout)\.lmdb cannot be read'),
+], ids=lambda value: getattr(value, '__name__', ''))
+def test_damaged_databases_are_told(doctor, damage, message, tmp_path):
+    for name in DATABASES:
+        damage(tmp_path / name)
+    status, output = doctor()
+    wrong, _ = findings(output)
+    assert status == 1
+    assert [phase for phase in ('train', 'val') for finding in wrong
+            if finding.startswith(f'datasets: {phase}: ') and re.search(message, finding)] == ['train', 'val']
+
+
+PERCEPTUAL = ('  gan_opt:', '  perceptual_opt:\n    type: PerceptualLoss\n    layer_weights: {relu1_1: 1.0}\n'
+              '    vgg_type: vgg19\n  gan_opt:')
+
+
+def test_weights_of_the_perceptual_loss_that_cannot_be_had_are_told(doctor, monkeypatch, tmp_path):
+    def no_network(*_, **__):
+        raise URLError('no network')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(training, 'urlopen', no_network)
+    status, output = doctor(PERCEPTUAL)
+    assert status == 1
+    assert 'vgg19-dcbb9e9d.pth is not on this machine and cannot be downloaded (no network)' in output
+    assert f'into {tmp_path}/hub/checkpoints' in output
+
+
+def test_weights_of_another_network_are_told_with_the_right_width(doctor, tmp_path):
+    torch.save({'params_ema': CSRGenerator(num_feat=8).state_dict()}, tmp_path / 'wider.pth')
+    status, output = doctor(('pretrain_network_g: ~', f'pretrain_network_g: {tmp_path}/wider.pth'))
+    assert status == 1
+    assert re.search(r'(?s)The model stops: .*wider\.pth.*num_feat: 8', output)
+
+
+@pytest.mark.parametrize(('free', 'status', 'message'), [
+    (2e5, 1, 'WRONG: .* 2 checkpoints take'), (2e6, 0, 'doubtful: .*; 400 checkpoints .*\n.*keep_last: [1-3] '),
+])
+def test_a_disk_without_room_for_the_checkpoints_is_told(doctor, monkeypatch, free, status, message):
+    usage = shutil.disk_usage('/')._replace(free=free)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
+    found, output = doctor(('save_checkpoint_freq: 100', 'save_checkpoint_freq: 1'))
+    assert found == status
+    assert re.search(message, output)
+
+
+@pytest.mark.parametrize('trained', [True, False])
+def test_options_of_a_test_are_checked_for_a_test(doctor, tmp_path, trained):
+    weights = tmp_path / 'net_g.pth'
+    if trained:
+        torch.save({'params_ema': CSRGenerator(num_feat=4, preset='fast').state_dict()}, weights)
+    text = (REPOSITORY / 'options/test_hifacegan_demo.yml').read_text().replace('num_feat: 16', 'num_feat: 4')
+    text = text.replace('datasets/demo/', f'{tmp_path}/')
+    status, output = doctor(text=re.sub('pretrain_network_g: .*', f'pretrain_network_g: {weights}', text))
+    missing = [] if trained else [f'path: pretrain_network_g: {weights} does not exist.']
+    assert (status, findings(output)[0]) == (len(missing), missing)
+
+
+def test_data_sets_that_lack_an_option_are_not_taken_for_damaged_ones(doctor, tmp_path):
+    """An option that has another name is missing, in ours and in those of the host, which look it up as they read."""
+    _, output = doctor(('gt_size: 64', 'gt_sise: 64'))
+    assert "unknown option 'gt_sise'" in output and 'verify_lmdb' not in output
+    of_host = ('type: DegradationDataset', 'type: PairedImageDataset\n    dataroot_lq: ' + str(tmp_path / DATABASES[0]))
+    _, output = doctor(of_host, ('gt_size: 64', 'gt_sise: 64'))
+    assert 'PairedImageDataset needs gt_size.' in output and 'verify_lmdb' not in output
+
+
+def test_a_network_for_grey_images(doctor):
+    grey = [('type: CSRGenerator', 'type: CSRGenerator\n  num_in_ch: 1')]
+    status, output = doctor(*grey)
+    assert status == 1 and 'network_d: num_in_ch: 1 and num_out_ch: 1' in output
+    grey.append(('num_d: 2', 'num_d: 2\n  num_in_ch: 1\n  num_out_ch: 1'))
+    status, output = doctor(*grey, iterate=True)
+    wrong, doubts = findings(output)
+    assert (status, wrong) == (0, []) and len(doubts) == 2
+    assert all('noise is weaker there than the recipe says' in doubt for doubt in doubts)
+    status, output = doctor(*grey, ('DegradationDataset', 'DegradationDataset\n    color: grey'), iterate=True)
+    assert (status, findings(output)) == (0, ([], []))
+
+
+def test_validation_on_images_that_are_trained_on_is_told(doctor, tmp_path):
+    same = ('heldout.lmdb', 'train.lmdb')
+    _, doubts = findings(doctor(same)[1])
+    assert [doubt for doubt in doubts if doubt.startswith('datasets: val: 6 of 6 images are trained on')]
+    for name, keys in (('train', '012'), ('overlap', '25'), ('others', '345')):
+        (tmp_path / f'{name}.txt').write_text(''.join(f'0000{key}\n' for key in keys))
+    listed = ('    gt_size: 64', f'    meta_info_file: {tmp_path}/train.txt\n    gt_size: 64')
+    for name, shared in (('overlap', '1 of 2'), ('others', None)):
+        of_validation = ('  val:\n', f'  val:\n    meta_info_file: {tmp_path}/{name}.txt\n')
+        _, doubts = findings(doctor(same, listed, of_validation)[1])
+        told = [doubt for doubt in doubts if 'are trained on' in doubt]
+        assert len(told) == bool(shared) and all(f'datasets: val: {shared} images' in line for line in told)
+
+
+@pytest.mark.parametrize('wrong', [None, 'net_g.pth', 'heldout.lmdb', 'calculate_psnr', 'restorers:'])
+def test_options_of_a_comparison_are_checked_as_such(doctor, tmp_path, monkeypatch, wrong):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    torch.save({'params_ema': CSRGenerator(num_feat=4, preset='fast').state_dict()}, tmp_path / 'net_g.pth')
+    text = (REPOSITORY / 'options/compare_demo.yml').read_text().replace('datasets/demo/', f'{tmp_path}/')
+    text = re.sub('pretrain_network_g: .*', f'pretrain_network_g: {tmp_path}/net_g.pth', text)
+    status, output = doctor(text=text if wrong is None else text.replace(wrong, f'not_{wrong}'))
+    told, doubts = findings(output)
+    assert (status, len(told)) == ((0, 0) if wrong is None else (1, 1)), output
+    if wrong in (None, 'net_g.pth'):
+        assert [doubt.split(':')[:2] for doubt in doubts] == [['metrics', ' LPIPS is left out']]
+    assert all(wrong.strip(':') in line for line in told)
+
+
+@pytest.mark.parametrize('text', ['', '- a\n- b', None])
+def test_files_that_hold_no_options_are_told(tmp_path, capsys, text):
+    if text is not None:
+        (tmp_path / 'options.yml').write_text(text)
+    assert command.run(argparse.Namespace(opt=tmp_path / 'options.yml', iterate=False)) == 1
+    assert ('holds no options' if text is not None else 'does not exist') in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('versions', 'message'), [
+    ({'numpy': '1.20.0'}, 'hifacegan-plugin needs numpy>=1.24; 1.20.0 is installed'),
+    ({'lmdb': None}, 'hifacegan-plugin needs lmdb>=1.4, which is not installed'),
+    ({'torch': '2.4.0'}, r'torchvision needs torch.*; 2\.4\.0 is installed'),
+    ({'basicsr': '1.4.2'}, 'Both basicsr and basicsr-fixed are installed'),
+    ({'opencv-python': None, 'opencv-python-headless': '4.10'}, ''),
+], ids=str)
+def test_versions_that_do_not_work_are_told(monkeypatch, versions, message):
+    true_version = environment.version
+    monkeypatch.setattr(environment, 'version', lambda name: versions.get(name, true_version(name)))
+    monkeypatch.setattr(metadata, 'requires', {
+        'hifacegan-plugin': ['numpy>=1.24', 'lmdb>=1.4', 'torch>=2.4', 'opencv-python>=4.8', "ruff>=99; extra == 'x'"],
+        'torchvision': ['torch==2.14.1'],
+    }.__getitem__)
+    monkeypatch.setattr(environment, 'check_gpu', lambda: ())
+    found = '\n'.join(finding.what for finding in environment.check_environment())
+    assert re.fullmatch(f'{message}.*' if message else '', found), found
+
+
+def test_a_host_that_cannot_be_imported_is_told_and_ends_it(monkeypatch, tmp_path, capsys):
+    def register():
+        raise ImportError('The host BasicSR cannot be imported: pip install basicsr-fixed.')
+
+    monkeypatch.setattr(host, 'register', register)
+    assert command.run(argparse.Namespace(opt=tmp_path / 'any.yml', iterate=False)) == 1
+    output = capsys.readouterr().out
+    assert 'WRONG: The host BasicSR cannot be imported: pip install basicsr-fixed.' in output
+    assert 'is not looked at' in output
+
+
+def test_the_options_known_under_train_are_those_read_and_documented():
+    source = '\n'.join(file.read_text() for file in (REPOSITORY / 'hifacegan_plugin/models').glob('*.py'))
+    read = set(re.findall(r"(?:train_opt|opt\['train'\])(?:\.get\(|\[)'([a-z_]+)'", source))
+    read |= set(re.findall(r"_build_loss\('([a-z_]+)'\)", source))
+    by_the_host = {'warmup_iter', 'optim_g', 'optim_d'}  # as is total_iter; optimisers are read by their label here
+    assert set(TRAIN_OPTIONS) == read | by_the_host
+    documented = (REPOSITORY / 'docs/training.md').read_text()
+    assert [name for name in TRAIN_OPTIONS if f'`{name}' not in documented] == []

@@ -1,0 +1,170 @@
+"""The folder of an experiment: who may start in it, from what, and what a start that fails leaves of it."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import HANGS
+from host_training import NAME, TRAIN, run, small
+
+from hifacegan_plugin.host import experiment
+
+HOLDS_THE_LOCK = """
+import os, sys, time
+from pathlib import Path
+from hifacegan_plugin.host import experiment
+experiment.lock(Path(sys.argv[1]))
+if os.fork() == 0:  # as a data worker
+    time.sleep({seconds})
+    os._exit(0)
+print(os.getpid(), flush=True)
+time.sleep({seconds})
+"""
+
+
+def test_a_folder_is_taken_until_its_process_dies(tmp_path):
+    folder = tmp_path / 'experiments/one'
+    owner = subprocess.Popen([sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), folder],
+                             stdout=subprocess.PIPE, text=True)
+    try:
+        number = owner.stdout.readline().strip()
+        with pytest.raises(RuntimeError, match=rf'one is in use: process {number} on .+ trains in it'):
+            experiment.lock(folder)
+        experiment.lock(tmp_path / 'experiments/another')
+    finally:
+        owner.kill()
+        owner.wait()
+    experiment.lock(folder)
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys):
+    def has_none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr('fcntl.lockf', has_none)
+    experiment.lock(tmp_path / 'experiments/one')
+    assert '.one.lock cannot be locked (No locks available)' in capsys.readouterr().err
+
+
+@pytest.fixture
+def opt(tmp_path) -> dict:
+    folder = tmp_path / 'experiments/mine'
+    return {'name': 'mine', 'train': {'gan_opt': {'type': 'GANLoss'}}, 'logger': {'use_tb_logger': False},
+            'path': {'models': str(folder / 'models'), 'training_states': str(folder / 'training_states')}}
+
+
+def write_checkpoint(folder: Path, iteration: int) -> Path:
+    for name in ('models', 'training_states'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for network in 'gd':
+        torch.save({'params': {}}, folder / f'models/net_{network}_{iteration}.pth')
+    state = folder / f'training_states/{iteration}.state'
+    torch.save({'iter': iteration, 'epoch': 0, 'optimizers': [], 'schedulers': []}, state)
+    return state
+
+
+@pytest.mark.parametrize('name', ['face/v1', '/face', '..', ''])
+def test_a_name_is_that_of_a_folder(name, opt):
+    with pytest.raises(ValueError, match=r'^name: .* cannot be the name of a folder'):
+        experiment.check_start({**opt, 'name': name})
+
+
+def test_wandb_needs_tensorboard(opt):
+    opt['logger']['wandb'] = {'project': 'mine'}
+    with pytest.raises(ValueError, match=r'^logger: wandb .* set use_tb_logger: true'):
+        experiment.check_start(opt)
+    opt['logger']['use_tb_logger'] = True
+    experiment.check_start(opt)
+
+
+def test_a_state_of_the_experiment_is_taken(opt, tmp_path):
+    for iteration in (9, 10):
+        write_checkpoint(tmp_path / 'experiments/mine', iteration)
+    (tmp_path / 'experiments/mine/training_states/latest.state').touch()
+    assert experiment.newest_state(opt).name == '10.state'
+    opt['path']['resume_state'] = str(experiment.newest_state(opt))
+    experiment.check_start(opt)
+
+
+def test_states_that_do_not_fit_are_named(opt, tmp_path):
+    mine, other = (tmp_path / 'experiments' / name for name in ('mine', 'other'))
+    assert experiment.newest_state(opt) is None
+    damaged = tmp_path / 'damaged.state'
+    damaged.write_bytes(b'half')
+    state = write_checkpoint(mine, 4)
+    refused = {
+        write_checkpoint(other, 5): r'5\.state goes on with .*mine/models/net_g_5\.pth and .*net_d_5\.pth, which',
+        mine / 'models/net_g_4.pth': r'net_g_4\.pth is no training state: name a \.state file',
+        damaged: r'damaged\.state is damaged or no training state',
+        mine / 'training_states/7.state': r'7\.state does not exist',
+    }
+    for file, message in refused.items():
+        opt['path']['resume_state'] = str(file)
+        with pytest.raises(ValueError, match=f'^path: resume_state: .*{message}'):
+            experiment.check_start(opt)
+    (mine / 'models/net_d_4.pth').unlink()
+    opt['path']['resume_state'] = str(state)
+    with pytest.raises(ValueError, match=r'net_d_4\.pth, which is not there'):
+        experiment.check_start(opt)
+    del opt['train']['gan_opt']
+    experiment.check_start(opt)
+
+
+STARTS = """
+import sys
+from pathlib import Path
+from hifacegan_plugin.host import experiment
+folder = Path('mine')
+with experiment.renaming_for_a_start(folder):
+    folder.rename('mine_archived_1')
+    folder.mkdir()
+(folder / 'train.log').touch()
+print(sorted(path.name for path in Path().iterdir()), flush=True)
+"""
+
+
+@pytest.mark.parametrize(('then', 'stays'), [
+    ('raise ValueError("on purpose")', False),
+    ('import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)', False),
+    ('(folder / "models").mkdir(); (folder / "models/net_g_1.pth").touch(); raise ValueError', True),
+    ('experiment.training_began(); raise ValueError', True),
+])
+def test_a_start_that_fails_gives_the_folder_its_name_back(then, stays, tmp_path):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/before').touch()
+    code = [sys.executable, '-c', STARTS + then]
+    result = subprocess.run(code, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert result.returncode != 0
+    assert result.stdout.strip() == "['mine', 'mine_archived_1']"
+    folders = {path.name: (path / 'before').exists() for path in tmp_path.iterdir()}
+    assert folders == ({'mine': False, 'mine_archived_1': True} if stays else {'mine': True})
+    assert ('Training did not begin' in result.stderr) != stays
+
+
+def test_no_start_takes_the_folder_from_a_training_or_loses_it(small_lmdb, tmp_path):
+    run([*TRAIN, *small(small_lmdb, 2)], tmp_path)
+    files = sorted((tmp_path / NAME).rglob('*'))
+
+    def refused(*overrides: object) -> str:
+        result = subprocess.run(list(map(str, [*TRAIN, *small(small_lmdb, 2), *overrides])), cwd=tmp_path, text=True,
+                                capture_output=True, check=False)
+        assert result.returncode == 1
+        name = Path(NAME).name
+        assert {path.name for path in (tmp_path / 'experiments').iterdir()} == {name, f'.{name}.lock'}
+        assert sorted((tmp_path / NAME).rglob('*')) == files
+        return result.stderr
+
+    assert 'train: keep_best: lpips is not measured' in refused('train:ema_decay=1e-1', 'train:keep_best=lpips')
+    owner = subprocess.Popen([sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), tmp_path / NAME],
+                             stdout=subprocess.PIPE, text=True)
+    try:
+        number = owner.stdout.readline().strip()
+        message = refused()
+        assert f'is in use: process {number} on ' in message
+        assert 'Traceback' not in message
+    finally:
+        owner.kill()
+        owner.wait()

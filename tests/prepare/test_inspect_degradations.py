@@ -1,0 +1,71 @@
+"""data_prep/inspect_degradations.py: the sheet."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from PIL import Image
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio
+
+from hifacegan_plugin.data.degradations import RECIPES
+from hifacegan_plugin.prepare import inspect_degradations
+
+DATA_PREP = REPOSITORY / 'data_prep'
+
+
+@pytest.fixture(scope='module')
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp('inspect') / 'cat.png'
+    Image.fromarray(data.chelsea()[:256, :256]).save(path)
+    return path
+
+
+def test_the_command_makes_a_sheet_of_all_recipes(picture, tmp_path):
+    script = DATA_PREP / 'inspect_degradations.py'
+    done = subprocess.run(
+        [sys.executable, script, '-i', picture, '-o', tmp_path / 'x.png', '--size', '64', '--draws', '3'],
+        capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in RECIPES)
+    sheet = np.asarray(Image.open(tmp_path / 'x.png'))
+    height, width = 64 + inspect_degradations.TITLE + inspect_degradations.MARGIN, 64 + 2 * inspect_degradations.MARGIN
+    assert sheet.shape == (len(RECIPES) * height, 4 * width, 3)
+    assert (sheet[0] == 255).all(), 'the ground is white'
+    assert (sheet[:inspect_degradations.TITLE] < 100).any(), 'the titles are black'
+
+
+def test_rows_hold_the_clean_picture_and_its_degradations():
+    picture = data.chelsea()[:64, :64]
+    rows = inspect_degradations.degraded_rows(picture, list(RECIPES), draws=2, seed=0)
+    for name, ((clean_title, clean), *draws) in zip(RECIPES, rows, strict=True):
+        assert clean_title == 'clean'
+        np.testing.assert_array_equal(clean, picture)
+        for title, degraded in draws:
+            assert title == f'{name}  {peak_signal_noise_ratio(picture, degraded):.1f} dB'
+    (_, first), (_, second) = rows[list(RECIPES).index('noise')][1:]
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['-i', 'gone.png', '-o', 'x.png'], 'gone.png: cannot be read: No such file'),
+    (['-i', __file__, '-o', 'x.png'], 'is not an image'),
+    (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
+    (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
+    (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, resized above the limit of 100,000,000'),
+    (['-i', '{picture}', '-o', 'gone/x.png'], 'cannot write gone/x.png: No such file or directory'),
+    (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
+])
+def test_bad_input_is_named(picture, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['inspect_degradations.py', *(a.format(picture=picture) for a in arguments)])
+    try:
+        status = inspect_degradations.main()
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

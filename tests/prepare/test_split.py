@@ -1,0 +1,99 @@
+"""data_prep/split.py, run as a user runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+DATA_PREP = REPOSITORY / 'data_prep'
+
+
+def split(*arguments, status=0):
+    command = [sys.executable, DATA_PREP / 'split.py', *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def touch(folder, names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def read(path):
+    return path.read_text().splitlines()
+
+
+def test_ffhq_takes_the_papers_pictures(tmp_path):
+    numbers = [*range(9_990, 10_010), *range(64_995, 65_003), 69_999]
+    folder = touch(tmp_path / 'ffhq', [f'{n // 1000 * 1000:05d}/{n:05d}.png' for n in numbers])
+    done = split('-i', folder, '-o', tmp_path / 'lists', '--ffhq', status=1)
+    assert read(tmp_path / 'lists/train.txt') == [f'09000/{n:05d}.png' for n in range(9_990, 10_000)]
+    assert [int(Path(name).stem) for name in read(tmp_path / 'lists/test.txt')] == [65_000, 65_001, 65_002, 69_999]
+    assert 'lacks 9990 of the 10000 FFHQ pictures of train' in done.stderr
+
+
+def test_parts_have_their_shares_and_share_nothing(tmp_path):
+    names = [f'face{i}.png' for i in range(3000)]
+    folder = touch(tmp_path / 'faces', names)
+    split('-i', folder, '-o', tmp_path / 'lists', '--parts', 'train=0.8', 'val=0.1', 'test=0.1')
+    parts = {part: read(tmp_path / f'lists/{part}.txt') for part in ('train', 'val', 'test')}
+    assert sorted(name for names in parts.values() for name in names) == sorted(names)
+    # Four standard deviations of a binomial draw: 3000 pictures, share 0.8 and 0.1.
+    assert abs(len(parts['train']) - 2400) < 88
+    assert abs(len(parts['val']) - 300) < 66
+
+
+def test_a_name_keeps_its_part_whatever_else_is_there(tmp_path):
+    few = touch(tmp_path / 'few', [f'{i}.png' for i in range(0, 200, 2)])
+    more = touch(tmp_path / 'more', [f'{i}.jpg' for i in range(200)])
+    for folder in (few, more):
+        split('-i', folder, '-o', tmp_path / f'{folder.name}_lists', '--parts', 'train=0.7', 'test=0.3')
+    stems = {
+        folder: {Path(name).stem for name in read(tmp_path / f'{folder}_lists/train.txt')} for folder in ('few', 'more')
+    }
+    assert stems['few'] == {stem for stem in stems['more'] if int(stem) % 2 == 0}
+
+
+def test_the_seed_changes_the_split(tmp_path):
+    folder = touch(tmp_path / 'faces', [f'{i}.png' for i in range(100)])
+    for seed in (0, 1):
+        split('-i', folder, '-o', tmp_path / str(seed), '--parts', 'a=0.5', 'b=0.5', '--seed', seed)
+    assert read(tmp_path / '0/a.txt') != read(tmp_path / '1/a.txt')
+
+
+def test_lists_are_not_overwritten_unasked(tmp_path):
+    folder = touch(tmp_path / 'faces', [f'{i}.png' for i in range(40)])
+    arguments = ('-i', folder, '-o', tmp_path / 'lists', '--parts', 'a=0.5', 'b=0.5')
+    split(*arguments)
+    (tmp_path / 'lists/a.txt').write_text('mine\n')
+    assert '--overwrite' in split(*arguments, status=2).stderr
+    assert read(tmp_path / 'lists/a.txt') == ['mine']
+    split(*arguments, '--overwrite')
+    assert read(tmp_path / 'lists/a.txt') != ['mine']
+
+
+@pytest.mark.parametrize(('names', 'arguments', 'message'), [
+    ([], ['--ffhq'], 'has no pictures'),
+    (['portrait.png'], ['--ffhq'], 'portrait.png is no name of an FFHQ picture'),
+    (['00001.png', 'a/00001.jpg'], ['--ffhq'], 'the same FFHQ picture'),
+    (['00001.png'], ['--ffhq'], 'no picture for the part test'),
+    (['00001.png'], ['--parts', 'a=0.5', 'b=0.4'], 'add up to 0.9'),
+    (['a.png', 'b\nc.png'], ['--parts', 'a=1'], r"'b\nc.png' has a line break in its name"),
+    (['00001.png'], ['--parts', 'a'], 'name=share is wanted'),
+])
+def test_bad_input_is_named(tmp_path, names, arguments, message):
+    folder = tmp_path / 'faces'
+    folder.mkdir()
+    touch(folder, names)
+    assert message in split('-i', folder, '-o', tmp_path / 'lists', *arguments, status=2).stderr
+    assert not (tmp_path / 'lists').exists()
+
+
+def test_missing_folder_is_named(tmp_path):
+    assert 'no such folder' in split('-i', tmp_path / 'nowhere', '-o', tmp_path, '--ffhq', status=2).stderr

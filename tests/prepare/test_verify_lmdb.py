@@ -1,0 +1,166 @@
+"""data_prep/verify_lmdb.py, run as a user runs it, on databases that were damaged in every way."""
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from PIL import Image
+from skimage import data
+
+DATA_PREP = REPOSITORY / 'data_prep'
+KEYS = ['photo', *(f'{i:02d}' for i in range(20))]
+
+
+def run(script, *arguments, status=0):
+    command = [sys.executable, DATA_PREP / script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope='module')
+def sound(tmp_path_factory):
+    place, picture = tmp_path_factory.mktemp('sound'), data.astronaut()
+    (place / 'in').mkdir()
+    for i in range(20):
+        Image.fromarray(picture[20 * i:20 * i + 64, 20 * i:20 * i + 64]).save(place / f'in/{i:02d}.png')
+    Image.fromarray(picture).save(place / 'in/photo.jpg', quality=95)
+    run('create_lmdb.py', '-i', place / 'in', '-o', place / 'x.lmdb')
+    return place / 'x.lmdb'
+
+
+@pytest.fixture
+def database(sound, tmp_path):
+    return Path(shutil.copytree(sound, tmp_path / 'x.lmdb'))
+
+
+def change(database, key, value):
+    with lmdb.open(str(database), map_size=1 << 30) as env, env.begin(write=True) as transaction:
+        if value is None:
+            transaction.delete(key.encode())
+        else:
+            transaction.put(key.encode(), value)
+
+
+def read(database, key):
+    with lmdb.open(str(database), readonly=True, lock=False) as env, env.begin() as transaction:
+        return bytearray(transaction.get(key.encode()))
+
+
+def problems(done):
+    lines = [line.split(': ', 2) for line in done.stdout.splitlines()]
+    return {key: problem for _, key, problem in (line for line in lines if len(line) == 3)}
+
+
+def test_a_sound_database_passes(sound):
+    assert 'all is well' in run('verify_lmdb.py', sound).stdout
+
+
+def test_the_hosts_own_database_passes(sound, tmp_path):
+    from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+    cv2.imwrite(str(tmp_path / 'grey.png'), data.camera())
+    cv2.imwrite(str(tmp_path / 'alpha.png'), np.dstack([data.astronaut(), data.camera()]))
+    make_lmdb_from_imgs(str(tmp_path), str(tmp_path / 'x.lmdb'), ['grey.png', 'alpha.png'], ['a grey', 'b/alpha'])
+    run('verify_lmdb.py', tmp_path / 'x.lmdb')
+
+
+@pytest.mark.parametrize('key', ['07', 'photo'])
+def test_one_flipped_bit_is_found(database, key):
+    value = read(database, key)
+    value[len(value) // 2] ^= 4
+    change(database, key, bytes(value))
+    assert problems(run('verify_lmdb.py', database, status=1)) == {key: 'damaged: not the checksum that was recorded'}
+
+
+def test_without_checksums_a_flipped_bit_in_a_png_is_found(database):
+    (database / 'checksums.txt').unlink()
+    value = read(database, '07')
+    value[len(value) // 2] ^= 4
+    change(database, '07', bytes(value))
+    reason = 'is damaged (wrong checksum in the PNG chunk IDAT)'
+    assert problems(run('verify_lmdb.py', database, status=1)) == {'07': reason}
+
+
+def test_flipped_bytes_in_the_file_are_found(sound, tmp_path):
+    """Bytes of data.mdb itself, the tree's included, flipped at random: never passed over, never a traceback."""
+    rng = random.Random(0)
+    content = (sound / 'data.mdb').read_bytes()
+    used = [i for i in range(0, len(content), 4096) if any(content[i:i + 4096])]
+    for trial in range(6):
+        damaged = bytearray(content)
+        for page in used[2:]:  # the first two hold the file's head, of which LMDB reads the younger
+            position = page + rng.randrange(64)
+            damaged[position] ^= 0xff
+        database = Path(shutil.copytree(sound, tmp_path / f'{trial}.lmdb'))
+        (database / 'data.mdb').write_bytes(damaged)
+        done = subprocess.run([sys.executable, DATA_PREP / 'verify_lmdb.py', database], capture_output=True, text=True)
+        assert done.returncode in (1, 2), trial
+        assert 'Traceback' not in done.stderr
+
+
+def test_missing_extra_garbage_and_wrong_shapes_are_named(database):
+    change(database, '01', None)
+    change(database, 'stray', b'x')
+    change(database, '02', b'garbage')
+    change(database, '03', bytes(read(database, 'photo')))
+    (database / 'checksums.txt').unlink()
+    assert problems(run('verify_lmdb.py', database, '--jobs', 2, status=1)) == {
+        'stray': 'in the database, but not in meta_info.txt',
+        '01': 'not in the database',
+        '02': 'is not an image, or of no known format',
+        '03': 'has shape (512, 512, 3), meta_info.txt says (64, 64, 3)',
+    }
+
+
+def test_every_database_named_is_checked(sound, database):
+    change(database, '01', None)
+    done = run('verify_lmdb.py', database, sound, status=1)
+    assert f'{database}: 01: not in the database' in done.stdout
+    assert f'{sound}: all is well' in done.stdout
+
+
+@pytest.mark.parametrize(('damage', 'message'), [
+    (lambda x: (x / 'meta_info.txt').unlink(), 'meta_info.txt cannot be read'),
+    (lambda x: (x / 'meta_info.txt').write_text('00.png 64 64\n'), 'line 1: no "key.png (h,w,c) level"'),
+    (lambda x: (x / 'meta_info.txt').write_text('00.png (64,64,3) 1\n' * 2), 'line 2: 00 is there twice'),
+    (lambda x: (x / 'data.mdb').unlink(), 'is no database'),
+    (lambda x: (x / 'data.mdb').write_bytes(bytes(100_000)), 'is no database'),
+    (lambda x: (x / 'data.mdb').write_bytes((x / 'data.mdb').read_bytes()[:-90_000]), 'is truncated'),
+    (lambda x: (x / 'checksums.txt').write_text('00 zz\n'), 'checksums.txt, line 1'),
+], ids=['no list', 'bad line', 'repeated line', 'no data', 'zeros', 'truncated', 'bad checksum'])
+def test_an_unreadable_database_is_named(database, damage, message):
+    damage(database)
+    done = run('verify_lmdb.py', database, status=2)
+    assert message in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_no_jobs_are_refused(sound):
+    done = run('verify_lmdb.py', sound, '--jobs', 0, status=2)
+    assert "argument --jobs: '0': a whole number from 1 up is wanted" in done.stderr
+
+
+def test_create_lmdb_verifies_when_asked(sound, tmp_path, monkeypatch, capsys):
+    """A database damaged between writing and verifying does not get its name."""
+    monkeypatch.syspath_prepend(str(DATA_PREP))
+    from hifacegan_plugin.prepare import create_lmdb
+    from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter
+
+    class Careless(LmdbWriter):
+        def write(self, entries):
+            super().write([entry._replace(value=entry.value[:-1] + b'?') for entry in entries])
+
+    monkeypatch.setattr(create_lmdb, 'LmdbWriter', Careless)
+    monkeypatch.setattr(sys, 'argv', [
+        'create_lmdb.py', '-i', str(sound.parent / 'in'), '-o', str(tmp_path / 'x.lmdb'), '--verify',
+    ])
+    assert create_lmdb.main() == 2
+    assert 'photo: damaged: not the checksum' in capsys.readouterr().err
+    assert not (tmp_path / 'x.lmdb').exists()
