@@ -104,9 +104,10 @@ class BorderConv2d(nn.Conv2d):
 
 def continue_border(x: Tensor) -> Tensor:
     """Repeat the border of ``(N, C, H, W)`` once on every side: ``(N, C, H + 2, W + 2)``, in the same memory layout."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() and torch.is_grad_enabled():
         # torch's compiler takes the gradient of the padding below to be contiguous where it is channels-last, and
         # fails. It fuses these into their neighbours; run as they are, their gradient takes eight times as long.
+        # Without a gradient, torch 2.11 fails on these for a card ("... is not comparable"), not on the padding.
         x = torch.cat([x[..., :1], x, x[..., -1:]], 3)
         return torch.cat([x[..., :1, :], x, x[..., -1:, :]], 2)
     return F.pad(x, (1, 1, 1, 1), mode='replicate')
