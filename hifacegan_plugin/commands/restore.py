@@ -108,8 +108,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
     )
     parser.add_argument(
-        '--memory', type=positive, default=3, metavar='GIB',
-        help='what one picture may take; larger ones are restored more slowly from less (default: 3)',
+        '--memory', type=positive, metavar='GIB',
+        help='what one picture may take; larger ones are restored more slowly from less (default: 3; on a CUDA device, '
+        'most of what is free there)',
     )  # fmt: skip
     parser.add_argument(
         '--max-megapixels', type=positive, default=MAX_PIXELS / 1e6, metavar='MP',
@@ -152,7 +153,8 @@ def run(arguments: argparse.Namespace) -> int:
             tasks, failures = plan(found, arguments.output, arguments.format, arguments.sheet)
             make_folder(arguments.output)
         generator = load_generator(arguments.weights, **given_options(arguments))
-        restorer = Restorer(generator, arguments.engine, arguments.dtype, int(arguments.memory * GIB))
+        memory = int(arguments.memory * GIB) if arguments.memory else None
+        restorer = Restorer(generator, arguments.engine, arguments.dtype, memory)
     except (WeightsError, EngineError, PictureError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2

@@ -17,13 +17,15 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE, fast_reach
 from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.photographs import PictureError, read_picture
-from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
+from hifacegan_plugin.restore.engines import DTYPES, EXPORTED, Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PRETRAINED, load_generator
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 GIB = 1 << 30
+MEMORY = 3 * GIB  # that an image may take on a CPU, unless another limit is given
+SHARE_OF_A_CARD = 0.85  # of what is free on a card, the rest being lost between blocks and in workspaces of cuDNN
 MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
 OVERLAP = 96  # pixels that tiles share
 
@@ -31,6 +33,10 @@ OVERLAP = 96  # pixels that tiles share
 # torch; an upper estimate for the others.
 NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (0.8, 6)}
 FAST_NUMBERS_PER_PIXEL = (29, 6)  # of the fast form, in any engine
+# On a card, which works in no strips, unless frugally; the first of the two is of numbers in the precision computed in.
+# Measured on an NVIDIA H200 in TF32 and float16 (docs/gpu.md), but for `frugal`, which is the figure of a CPU.
+NUMBERS_ON_A_CARD = {'torch': (10.5, 3), 'compiled': (10.5, 3), 'frugal': (0.8, 6)}
+FAST_NUMBERS_ON_A_CARD = (17, 6)  # of float32 in any precision: float16 takes more than half of it
 
 
 class Restorer:
@@ -42,11 +48,13 @@ class Restorer:
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
             :func:`~hifacegan_plugin.restore.engines.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
-        memory: bytes that a picture may take while it is restored, besides the program and its weights. Pictures that
-            would take more are restored by torch from less memory, with the same result; those that still do not fit,
-            in overlapping tiles, with a warning, because tiles are normalised apart. The fast form normalises nothing:
-            it works in tiles at once, and these give the same result. Two float32 copies of the picture, and a tile
-            of the least size, are taken in any case.
+        memory: bytes that a picture may take while it is restored, besides the program and its weights. Default: 3 GiB;
+            on a CUDA device, 85 % of what is free there when the picture comes. Pictures that would take more are
+            restored by torch from less memory, with the same result; those that still do not fit, in overlapping
+            tiles, with a warning, because tiles are normalised apart. The fast form normalises nothing: it works in
+            tiles at once, and these give the same result. Two float32 copies of the picture, and a tile of the least
+            size, are taken in any case. A CUDA device that runs out of memory all the same is given less to do at a
+            time, with a warning.
 
     Raises:
         WeightsError: if the weights cannot be used.
@@ -58,7 +66,7 @@ class Restorer:
         weights: str | Path | CSRGenerator = PRETRAINED,
         engine: str = 'auto',
         dtype: str = 'float32',
-        memory: int = 3 * GIB,
+        memory: int | None = None,
     ) -> None:
         generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
         self.engine = choose_engine(engine, dtype)
@@ -189,23 +197,59 @@ class Restorer:
         """Restore pictures from 64 x 64 up in the fastest way that their size leaves."""
         names = (self.engine,) if self.local else (self.engine, 'torch', 'frugal')
         for name in names:
-            if pictures[:, 0].size * self._bytes_per_pixel(name) <= self.memory:
-                return self._way(name)(pictures)
+            if pictures[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
+                restored = unless_out_of_memory(self._way(name), pictures)
+                if restored is not None:
+                    return restored
+        return self._restore_in_tiles(names[-1], pictures)
+
+    def _restore_in_tiles(self, name: str, pictures: np.ndarray) -> np.ndarray:
+        """Restore pictures in the largest tiles that fit, and in smaller ones where a card has no room for these."""
         overlap, margin = (2 * self._margin + DOWNSCALE, self._margin) if self.local else (OVERLAP, 0)
-        left = max(self.memory - 2 * pictures.nbytes, 0)  # beside the whole pictures before and after
-        pixels = left // self._bytes_per_pixel(names[-1]) // len(pictures)
-        size = max(int(pixels**0.5) // DOWNSCALE * DOWNSCALE, 2 * overlap)
-        if not self.local:
-            height, width = pictures.shape[-2:]
-            logger.warning(
-                f'{width} x {height} pixels do not fit into {self.memory / GIB:.2g} GiB: restoring tiles of {size} x '
-                f'{size}, whose contrast may differ a little. More memory gives the exact result.'
-            )
-        return restore_in_tiles(self._way(names[-1]), pictures, size, overlap, margin)
+        least = 2 * overlap
+        memory = self._memory_for(name)
+        # Before and after, the whole pictures lie beside the tiles, though not on a card.
+        left = memory if self._on_card(name) else max(memory - 2 * pictures.nbytes, 0)
+        pixels = left // self._bytes_per_pixel(name) // len(pictures)
+        height, width = pictures.shape[-2:]
+        size = min(int(pixels**0.5), max(height, width) - 1)  # a card may have no room for what should fit
+        size = max(size // DOWNSCALE * DOWNSCALE, least)
+        while True:
+            if not self.local:
+                logger.warning(
+                    f'{width} x {height} pixels do not fit into {memory / GIB:.2g} GiB: restoring tiles of {size} x '
+                    f'{size}, whose contrast may differ a little. More memory gives the exact result.'
+                )
+            restore = partial(restore_in_tiles, self._way(name), size=size, overlap=overlap, margin=margin)
+            if size == least:
+                return restore(pictures)
+            restored = unless_out_of_memory(restore, pictures)
+            if restored is not None:
+                return restored
+            size = max(size // 2 // DOWNSCALE * DOWNSCALE, least)
+
+    def _memory_for(self, name: str) -> int:
+        """Return the bytes that a picture may take in an engine, or ``frugal``."""
+        if self.memory is not None:
+            return self.memory
+        if not self._on_card(name):
+            return MEMORY
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, which has it already
+        return int(SHARE_OF_A_CARD * (torch.cuda.mem_get_info()[0] + unused))
 
     def _bytes_per_pixel(self, name: str) -> int:
-        features, pictures = FAST_NUMBERS_PER_PIXEL if self.local else NUMBERS_PER_PIXEL[name]
-        return int(4 * (features * self.num_feat + pictures * self.num_in_ch))
+        width = 4
+        if self._on_card(name):
+            features, pictures = FAST_NUMBERS_ON_A_CARD if self.local else NUMBERS_ON_A_CARD[name]
+            if not self.local and name != 'frugal':
+                width = DTYPES[self.dtype].itemsize
+        else:
+            features, pictures = FAST_NUMBERS_PER_PIXEL if self.local else NUMBERS_PER_PIXEL[name]
+        return int(width * features * self.num_feat + 4 * pictures * self.num_in_ch)
+
+    @staticmethod
+    def _on_card(name: str) -> bool:
+        return name not in EXPORTED and torch.cuda.is_available()
 
     def _way(self, name: str) -> Engine:
         """Give an engine, or ``frugal``: the torch engine told to save memory."""
@@ -221,3 +265,14 @@ class Restorer:
 def colour_channels(channels: int) -> int:
     """Return how many of 1 to 4 channels are no alpha."""
     return channels - (channels % 2 == 0)
+
+
+def unless_out_of_memory(restore: Engine, pictures: np.ndarray) -> np.ndarray | None:
+    """Return ``restore(pictures)``; None, with a warning, if a card has no memory left for it."""
+    try:
+        return restore(pictures)
+    except torch.OutOfMemoryError:
+        height, width = pictures.shape[-2:]
+        logger.warning(f'{width} x {height} pixels: the card ran out of memory, trying with less.')
+    torch.cuda.empty_cache()  # after the error is gone, whose traceback holds what was stored
+    return None

@@ -16,7 +16,7 @@ from host_training import DEMO, run
 from skimage import data
 
 from hifacegan_plugin.restore.engines import export, open_engine
-from hifacegan_plugin.restore.restorer import GIB, OVERLAP, Restorer
+from hifacegan_plugin.restore.restorer import OVERLAP, Restorer
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import generator_options, write_weights
 
@@ -92,24 +92,25 @@ def test_what_does_not_fit_is_restored_in_tiles(form, lively_generator, device, 
     assert np.abs(actual - expected).max() < 1.5  # levels, of which one side is rounded
 
 
-@pytest.mark.parametrize(('engine', 'form', 'dtype'), [
-    ('compiled', 'paper', 'float16'),
+@pytest.mark.parametrize(('way', 'form', 'dtype'), [
+    ('frugal', 'paper', 'float32'), ('frugal', 'paper', 'float16'), ('compiled', 'paper', 'float16'),
     *(('torch', form, dtype) for form in FORMS for dtype in ('float32', 'float16')),
 ])
-def test_memory_is_what_the_restorer_reckons_with(form, dtype, engine, lively_generator, device, record_property):
+def test_memory_is_what_the_restorer_reckons_with(form, dtype, way, lively_generator, device, record_property):
     """The measured peak stays below the estimate, and is no small part of it."""
     if device.type == 'cpu':
         pytest.skip('counts the memory of a card')
     generator = lively_generator(num_feat=16, **{'preset': form} if form == 'fast' else {})
-    restorer = Restorer(generator, engine, dtype, memory=40 * GIB)
+    restorer = Restorer(generator, 'compiled' if way == 'compiled' else 'torch', dtype)
+    restore = restorer._way(way)
     pictures = np.random.default_rng(0).random((1, 3, 1024, 1024), np.float32)
-    restorer.restore(pictures)
+    restore(pictures)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    restorer.restore(pictures)
+    restore(pictures)
     measured = torch.cuda.max_memory_allocated() - before
-    estimate = pictures[:, 0].size * restorer._bytes_per_pixel(engine)
+    estimate = pictures[:, 0].size * restorer._bytes_per_pixel(way)
     record_property('measured_bytes_per_pixel', measured / pictures[:, 0].size)
     record_property('estimated_bytes_per_pixel', estimate / pictures[:, 0].size)
     assert 0.2 * estimate < measured < 1.1 * estimate

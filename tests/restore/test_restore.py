@@ -22,6 +22,7 @@ from hifacegan_plugin.archs.published_layouts import without_markers
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.photographs import Picture, read_picture, write_picture
 from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.restore.restorer import OVERLAP
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, write_weights
@@ -203,6 +204,68 @@ def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
         tiled = restorer(image)
     assert 'restoring tiles of 192 x 192' in caplog.text
     assert np.abs(tiled.astype(int) - Restorer(generator)(image)).mean() < 8
+
+
+@pytest.mark.parametrize('preset', ['paper', 'fast'])
+def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, monkeypatch, caplog, preset):
+    """The engine runs out of memory above 256 x 256 pixels, as a card does that others use."""
+    generator = lively_generator(preset=preset)
+    image = np.ascontiguousarray(data.astronaut()[:, :420])
+    restorer, sizes = Restorer(generator), []
+    engine = restorer._ways['torch']
+
+    def small_card(pictures, **options):
+        sizes.append(pictures.shape[-2:])
+        if pictures[0, 0].size > 256**2:
+            raise torch.OutOfMemoryError('CUDA out of memory.')
+        return engine(pictures, **options)
+
+    monkeypatch.setitem(restorer._ways, 'torch', small_card)
+    restored = restorer(image)
+    assert sizes[0] == image.shape[:2]
+    assert '420 x 512 pixels: the card ran out of memory, trying with less.' in caplog.text
+    pictures = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    if preset == 'fast':
+        expected = engine(pictures)
+    else:
+        assert 'restoring tiles of 224 x 224' in caplog.text
+        expected = restore_in_tiles(engine, pictures, 224, OVERLAP)
+    assert np.abs(restored - expected[0].transpose(1, 2, 0).clip(0, 1) * 255).max() <= 1
+
+
+def test_a_card_that_holds_no_tile_of_the_least_size_is_an_error(generator, monkeypatch):
+    def full_card(pictures, **options):
+        raise torch.OutOfMemoryError('CUDA out of memory.')
+
+    restorer = Restorer(generator)
+    monkeypatch.setitem(restorer._ways, 'torch', full_card)
+    with pytest.raises(torch.OutOfMemoryError):
+        restorer(np.zeros((64, 64, 3), np.uint8))
+
+
+# Bytes that restoring 1024 x 1024 pixels (512 x 512 at width 64) took on an NVIDIA H200, a pixel.
+@pytest.mark.parametrize(('num_feat', 'preset', 'dtype', 'measured'), [
+    (16, 'paper', 'float32', 697), (16, 'paper', 'float16', 360.5), (64, 'paper', 'float32', 2707),
+    (64, 'paper', 'float16', 1358), (16, 'fast', 'float32', 1065), (16, 'fast', 'float16', 673),
+])
+def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat, preset, dtype, measured, monkeypatch):
+    restorer = Restorer(CSRGenerator(num_feat=num_feat, preset=preset))
+    restorer.dtype = dtype
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert measured <= restorer._bytes_per_pixel('torch') <= 1.75 * measured
+
+
+def test_on_a_card_an_image_may_take_most_of_what_is_free(generator, monkeypatch):
+    restorer = Restorer(generator)
+    assert restorer._memory_for('torch') == 3 << 30
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda: (10 << 30, 80 << 30))
+    monkeypatch.setattr(torch.cuda, 'memory_reserved', lambda: 2 << 30)
+    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda: 1 << 30)
+    assert restorer._memory_for('torch') == pytest.approx(0.85 * (11 << 30), abs=1)
+    assert restorer._memory_for('onnx') == 3 << 30
+    restorer.memory = 1 << 30
+    assert restorer._memory_for('torch') == 1 << 30
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
