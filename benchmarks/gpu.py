@@ -10,7 +10,8 @@ Each part has a time limit and writes ``gpu-PART.json`` and ``gpu-PART.md`` anew
 that is cut off keeps what it has. A measurement that fails is recorded with its traceback, and the next one begins.
 
 Weights are random and there is no perceptual loss, on any side: VGG19's weights are no part of the repository. Batches
-lie on the card already. Times are medians of wall-clock time between two synchronisations, after a warm-up.
+lie on the card already. Times are medians of wall-clock time between two synchronisations, after a warm-up. What
+matters most comes first in each part; plain float32, for which cuDNN searches long, last.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ from torch.utils.flop_counter import flop_registry
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / 'benchmarks')]
 
-LIMITS = {'check': 150, 'train': 120, 'infer': 90}  # seconds
+LIMITS = {'check': 160, 'train': 170, 'infer': 130}  # seconds
 REHEARSAL = 10  # times as long on a CPU, which compiles slowly
 GRACE = 20  # seconds that a measurement in progress may take beyond its limit before the process ends
 PEAK_SHAPES = ((128, 128, 512), (512, 512, 128), (1024, 1024, 32))  # channels in, out, side
 TF32, STRICT = True, False  # whether float32 convolutions may round their operands to 10 bits, as torch does by default
-WARMED = ('train paper', 'train fast', 'infer paper', 'infer packaged')  # what --check compiles in the background
+WARMED = ('train paper', 'infer paper', 'train fast', 'infer packaged')  # what --check compiles in the background
 
 
 class Results:
@@ -134,8 +135,6 @@ def synchronize(device: torch.device) -> None:
 
 def timed(call: Callable[[], Any], device: torch.device, seconds: float = 0.6, rounds: int = 3) -> dict[str, float]:
     """Give the median time of a call: of rounds of as many calls as fill ``seconds`` together, and of the first one."""
-    if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats()
 
     def run(calls: int) -> float:
         synchronize(device)
@@ -145,7 +144,10 @@ def timed(call: Callable[[], Any], device: torch.device, seconds: float = 0.6, r
         synchronize(device)
         return (time.perf_counter() - start) / calls
 
-    first, once = run(1), run(1)
+    first = run(1)
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats()  # cuDNN's search for algorithms is over, which takes what there is
+    once = run(1)
     if once > 1:
         rounds = 1
     calls = max(1, min(200, round(seconds / rounds / once)))
@@ -188,19 +190,12 @@ def copy_bandwidth(device: torch.device, quick: bool) -> dict[str, float]:
     return {'GB/s': 2 * source.nbytes / timed(lambda: target.copy_(source), device, 0.1)['ms'] / 1e6}
 
 
-def measure_ceilings(results: Results, quick: bool) -> dict[str, float]:
-    """Measure what the device can do at best; give TFLOP/s by kind of number."""
-    kinds = {'bf16': (torch.bfloat16, TF32), 'TF32': (torch.float32, TF32), 'fp32': (torch.float32, STRICT),
-             'fp16': (torch.float16, TF32)}
-    if results.device.type == 'cpu':
-        del kinds['fp16']  # emulated
-    peaks = {}
-    for name, (dtype, tf32) in kinds.items():
-        row = results.measure('Ceilings', f'convolution, {name}',
-                              lambda d=dtype, t=tf32: convolution_peak(results.device, d, t, quick))
-        peaks[name] = row.get('TFLOP/s', float('nan'))
-    results.measure('Ceilings', 'copy', lambda: copy_bandwidth(results.device, quick))
-    return peaks
+def measure_ceiling(results: Results, kind: str, quick: bool) -> float:
+    """Measure what the device can do at best in numbers of a kind, in TFLOP/s."""
+    dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16}.get(kind, torch.float32)
+    row = results.measure('Ceilings', f'convolution, {kind}',
+                          lambda: convolution_peak(results.device, dtype, kind != 'fp32', quick))
+    return row.get('TFLOP/s', float('nan'))
 
 
 # --------------------------------------------------------------------------------------------------------- training
@@ -333,17 +328,24 @@ def kernels_of(step: Callable[[], Any], device: torch.device) -> dict[str, Any]:
 
 
 def measure_training(results: Results, quick: bool) -> None:
-    """Measure images a second in training: the paper's setting, the form for small budgets, and the data."""
-    peaks = measure_ceilings(results, quick)
-    measure_paper_training(results, quick, peaks)
+    """Measure images a second in training: the form for small budgets, the paper's setting, the data."""
+    on_card = results.device.type == 'cuda'
+    peaks = {kind: measure_ceiling(results, kind, quick) for kind in ('bf16', 'TF32')}
     measure_fast_training(results, quick, peaks)
-    measure_kernels(results, quick)
+    measure_paper_training(results, quick, peaks)
     measure_data(results, quick)
     measure_large_batch(results, quick)
+    measure_kernels(results, quick)
+    results.measure('Ceilings', 'copy', lambda: copy_bandwidth(results.device, quick))
+    if on_card:  # on a CPU, float16 is emulated, and TF32 is float32
+        peaks |= {kind: measure_ceiling(results, kind, quick) for kind in ('fp16', 'fp32')}
+        measure_paper_training(results, quick, peaks, in_plain_float32=True)
 
 
-def measure_paper_training(results: Results, quick: bool, peaks: dict[str, float]) -> None:
-    """Time the paper's setting: CSR of width 64, batch 2, 512x512."""
+def measure_paper_training(
+    results: Results, quick: bool, peaks: dict[str, float], in_plain_float32: bool = False
+) -> None:
+    """Time the paper's setting: CSR of width 64, batch 2, 512x512; all ways but plain float32, or that alone."""
     from training import reference_step
 
     device = results.device
@@ -359,9 +361,9 @@ def measure_paper_training(results: Results, quick: bool, peaks: dict[str, float
         with float32_as(tf32):
             return rates(timed(lambda: step(batch), device), count)
 
-    def host(tf32: bool) -> dict[str, Any]:
+    def host() -> dict[str, Any]:
         trained = built('HiFaceGANModel', paper_networks('host', quick, size), device)
-        with float32_as(tf32):
+        with float32_as(TF32):
             return rates(timed(stepper(trained, batch), device), count)
 
     def own(kind: str, with_graph: bool = False, **train: Any) -> dict[str, Any]:
@@ -371,7 +373,7 @@ def measure_paper_training(results: Results, quick: bool, peaks: dict[str, float
                 trained = graphed(trained, batch)
             step = stepper(trained, batch)
             figures = rates(timed(step, device), count)
-            if not train and not flops:
+            if not (flops or with_graph or train.get('compile')):
                 flops['iteration'] = flops_of(step)
             if device.type == 'cuda':
                 figures['waits'] = synchronisations(step)
@@ -379,18 +381,19 @@ def measure_paper_training(results: Results, quick: bool, peaks: dict[str, float
             figures['of_peak'] = flops['iteration'] / figures['ms'] / 1e9 / peaks[kind]
         return figures
 
-    bf16 = {'amp': 'bf16', 'channels_last': True}
-    results.measure(group, 'plain update, TF32', lambda: plain(TF32))
-    results.measure(group, 'ours, TF32', lambda: own('TF32'))
-    results.measure(group, "host's HiFaceGANModel on its own networks, TF32", lambda: host(TF32))
-    results.measure(group, 'ours, bf16', lambda: own('bf16', amp='bf16'))
-    results.measure(group, 'ours, bf16, channels last', lambda: own('bf16', **bf16))
-    if device.type == 'cuda':
-        results.measure(group, 'ours, bf16, channels last, CUDA graph', lambda: own('bf16', True, **bf16))
-    results.measure(group, 'ours, bf16, channels last, compiled', lambda: own('bf16', **bf16, compile=True))
-    if device.type == 'cuda':
+    if in_plain_float32:
         results.measure(group, 'ours, fp32', lambda: own('fp32'))
         results.measure(group, 'plain update, fp32', lambda: plain(STRICT))
+        return
+    bf16 = {'amp': 'bf16', 'channels_last': True}
+    results.measure(group, 'ours, bf16, channels last', lambda: own('bf16', **bf16))
+    results.measure(group, 'ours, bf16, channels last, compiled', lambda: own('bf16', **bf16, compile=True))
+    if device.type == 'cuda':
+        results.measure(group, 'ours, bf16, channels last, CUDA graph', lambda: own('bf16', True, **bf16))
+    results.measure(group, 'plain update, TF32', lambda: plain(TF32))
+    results.measure(group, 'ours, TF32', lambda: own('TF32'))
+    results.measure(group, "host's HiFaceGANModel on its own networks, TF32", host)
+    results.measure(group, 'ours, bf16', lambda: own('bf16', amp='bf16'))
     results.add(group=group, name='work of an iteration of ours', TFLOP=flops.get('iteration', float('nan')) / 1e12)
 
 
@@ -406,6 +409,7 @@ def measure_fast_training(results: Results, quick: bool, peaks: dict[str, float]
     batch = batch_of(count, size, device)
     group = f'Training, preset fast: width {4 if quick else 16}, {count} x {size}x{size}'
     networks = fast_networks(quick)
+    flops = {}
 
     def plain() -> dict[str, Any]:
         network = built('HiFaceGANCSRModel', networks, device, **PIXEL_ALONE).net_g
@@ -419,16 +423,19 @@ def measure_fast_training(results: Results, quick: bool, peaks: dict[str, float]
                 trained = graphed(trained, batch)
             step = stepper(trained, batch)
             figures = rates(timed(step, device), count)
-            figures['of_peak'] = flops_of(step) / figures['ms'] / 1e9 / peaks[kind] if not train else ''
+            if not (flops or with_graph or train.get('compile')):
+                flops['iteration'] = flops_of(step)
+        if flops:
+            figures['of_peak'] = flops['iteration'] / figures['ms'] / 1e9 / peaks[kind]
         return figures
 
     bf16 = {'amp': 'bf16', 'channels_last': True}
-    results.measure(group, 'plain update, TF32', plain)
-    results.measure(group, 'ours, TF32', lambda: own('TF32'))
     results.measure(group, 'ours, bf16, channels last', lambda: own('bf16', **bf16))
     results.measure(group, 'ours, bf16, channels last, compiled', lambda: own('bf16', **bf16, compile=True))
+    results.measure(group, 'plain update, TF32', plain)
     if device.type == 'cuda':
         results.measure(group, 'ours, bf16, channels last, CUDA graph', lambda: own('bf16', True, **bf16))
+    results.measure(group, 'ours, TF32', lambda: own('TF32'))
 
 
 def measure_data(results: Results, quick: bool) -> None:
@@ -544,24 +551,26 @@ def measure_inference(results: Results, quick: bool) -> None:
     packaged = {path.stem: load_generator(path).to(device)
                 for path in sorted((REPOSITORY / 'hifacegan_plugin/pretrained').glob('*.safetensors'))}
     small, large = (64, 128) if quick else (512, 2048)
-    everything = ('host TF32', 'unfolded fp32', 'unfolded TF32', 'folded fp32', 'folded TF32', 'folded fp16',
-                  'folded bf16', 'graph fp16', 'compiled fp16', 'compiled graph fp16', 'benchmark fp16')
-    some = ('unfolded fp32', 'unfolded TF32', 'folded fp16', 'compiled fp16')
-    measure_networks(results, 'CSR', paper, 1, small, everything)
-    measure_networks(results, 'CSR', paper, 16, small, some)
-    measure_networks(results, 'CSR', paper, 1, large, some)
+    measure_networks(results, 'CSR', paper, 1, small, (
+        'compiled fp16', 'unfolded TF32', 'unfolded fp32', 'folded fp16', 'folded bf16', 'graph fp16', 'host TF32',
+        'folded TF32'))
     for name, generator in packaged.items():
-        for count, size in ((1, small), (16, small), (1, large)):
-            measure_networks(results, name, generator, count, size,
-                             ('unfolded fp32', 'folded fp16', 'graph fp16', 'compiled fp16'))
-    results.measure('Engines', 'ONNX Runtime on the card', onnx_on_the_card)
+        measure_networks(results, name, generator, 1, small, (
+            'compiled fp16', 'unfolded TF32', 'unfolded fp32', 'folded fp16', 'graph fp16'))
     for name, generator in {'CSR': paper, **packaged}.items():
-        for dtype in ('float32', 'float16') if device.type == 'cuda' else ('float32',):
+        for dtype in ('float16', 'float32') if device.type == 'cuda' else ('float32',):
             results.measure('Restorer, from bytes to bytes', f'{name}, {small}x{small}, {dtype}',
                             lambda g=generator, d=dtype: restored(g, d, small, device))
-    measure_networks(results, 'CSR', paper, 16, large, ('folded fp16', 'unfolded fp32'))
-    for name, generator in packaged.items():
-        measure_networks(results, name, generator, 16, large, ('folded fp16', 'unfolded fp32'))
+    for name, generator in {'CSR': paper, **packaged}.items():
+        for count, size in ((1, large), (16, small)):
+            measure_networks(results, name, generator, count, size, ('folded fp16', 'compiled fp16', 'unfolded TF32'))
+    for name, generator in {'CSR': paper, **packaged}.items():
+        measure_networks(results, name, generator, 16, large, ('folded fp16',))
+    results.measure('Engines', 'ONNX Runtime on the card', onnx_on_the_card)
+    measure_networks(results, 'CSR', paper, 1, small, ('compiled graph fp16', 'benchmark fp16', 'folded fp32'))
+    for name, generator in {'CSR': paper, **packaged}.items():
+        for count, size in ((16, small), (1, large)):
+            measure_networks(results, name, generator, count, size, ('unfolded fp32',))
 
 
 def contestant(name: str, generator: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], bool, bool]:
@@ -593,10 +602,11 @@ def measure_networks(
     device = results.device
     group = f'Inference, {name} width {generator.num_feat}: {count} x {size}x{size}'
     x = batch_of(count, size, device)['lq']
+    is_small = size <= 512
     expected = []
 
     def run(one: str) -> dict[str, Any]:
-        if not expected:
+        if is_small and not expected:  # of large pictures, plain float32 takes most of the time that there is
             with float32_as(STRICT), torch.inference_mode():
                 expected.append(generator.eval()(x[:1]).cpu())
         network, tf32, benchmark = contestant(one, generator, x)
@@ -604,7 +614,7 @@ def measure_networks(
         with float32_as(tf32, benchmark), torch.inference_mode():
             figures = timed(lambda: network(x), device, 0.4)
             figures = {'ms/image': figures['ms'] / count, 'images/s': 1000 * count / figures['ms'], **figures}
-            if not one.startswith('host'):
+            if expected and not one.startswith('host'):
                 error = network(x)[:1].float().cpu() - expected[0]
                 figures |= {'mean_error': error.abs().mean().item(), 'largest_error': error.abs().max().item()}
         if device.type == 'cuda':
@@ -638,14 +648,26 @@ def restored(generator: nn.Module, dtype: str, size: int, device: torch.device) 
 
 def check(results: Results, quick: bool) -> None:
     """Run the tests marked cuda, several at a time; meanwhile compile what the other parts will time."""
-    warming = start_compiling(results, quick)
-    try:
-        run_tests(results)
-        for name, (process, start) in warming.items():
-            wait_for(results, name, process, start)
-    finally:
-        for process, _ in warming.values():
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder, 'rows')
+        rows.touch()
+        command = [sys.executable, __file__, '--compile', str(rows), '--device', results.device.type]
+        environment = {**os.environ, 'TORCHINDUCTOR_COMPILE_THREADS': '4'}
+        start = time.monotonic()
+        process = subprocess.Popen(command + ['--quick'] * quick, cwd=REPOSITORY, env=environment,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            run_tests(results)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, results.deadline - time.monotonic()))
+        finally:
             process.kill()
+        done = [json.loads(line) for line in rows.read_text().splitlines()]
+    for row in done:
+        results.add(group='Compiled beforehand', **row)
+    if len(done) < len(WARMED):
+        results.add(group='Compiled beforehand', name=WARMED[len(done)], outcome='cut off',
+                    took=time.monotonic() - start - sum(row['took'] for row in done))
 
 
 def run_tests(results: Results) -> None:
@@ -703,42 +725,34 @@ def pytest_runtest_logreport(report):
 '''
 
 
-def start_compiling(results: Results, quick: bool) -> dict[str, tuple[subprocess.Popen, float]]:
-    """Compile in processes of their own what the other parts time, so that they find it in torch's cache."""
-    started = {}
+def compile_beforehand(rows: Path, quick: bool, device: torch.device) -> None:
+    """Compile what the other parts time, so that they find it in torch's cache; add a row to a file for each."""
+    os.nice(10)  # the tests go first
     for name in WARMED:
-        command = [sys.executable, __file__, '--compile', name, '--device', results.device.type]
-        environment = {**os.environ, 'TORCHINDUCTOR_COMPILE_THREADS': '4'}
-        process = subprocess.Popen(command + ['--quick'] * quick, cwd=REPOSITORY, env=environment,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        started[name] = process, time.monotonic()
-    return started
+        start = time.monotonic()
+        row = {'name': name, 'outcome': 'compiled'}
+        try:
+            if name.startswith('train'):
+                compile_training(name, quick, device)
+            else:
+                compile_inference(name, quick, device)
+        except Exception:  # whatever it is, the next one may be compiled
+            row |= {'outcome': 'failed', 'traceback': traceback.format_exc()[-6000:]}
+        gc.collect()
+        torch._dynamo.reset()
+        with rows.open('a') as file:
+            file.write(json.dumps({**row, 'took': time.monotonic() - start}) + '\n')
 
 
-def wait_for(results: Results, name: str, process: subprocess.Popen, start: float) -> None:
-    """Wait for a process that compiles."""
-    try:
-        _, errors = process.communicate(timeout=max(0.1, results.deadline - time.monotonic()))
-        row = {'outcome': 'compiled' if process.returncode == 0 else 'failed'}
-        row |= {'traceback': errors[-6000:]} if process.returncode else {}
-    except subprocess.TimeoutExpired:
-        row = {'outcome': 'cut off'}
-    results.add(group='Compiled beforehand', name=name, **row, took=time.monotonic() - start)
-
-
-def compile_beforehand(name: str, quick: bool, device: torch.device) -> None:
-    """Compile what a later part times."""
+def compile_training(name: str, quick: bool, device: torch.device) -> None:
+    """Compile what the part --train times, of the paper's form or of that for small budgets."""
     bf16 = {'amp': 'bf16', 'channels_last': True, 'compile': True}
+    if name == 'train paper':
+        networks, losses, shape = paper_networks('ours', quick, 0), {}, (2, 64) if quick else (2, 512)
+    else:
+        networks, losses, shape = fast_networks(quick), PIXEL_ALONE, (2, 64) if quick else (64, 128)
     with float32_as(TF32, benchmark=False):
-        if name == 'train paper':
-            shape = (2, 64) if quick else (2, 512)
-            trained = built('HiFaceGANCSRModel', paper_networks('ours', quick, shape[1]), device, **bf16)
-            stepper(trained, batch_of(*shape, device))()
-        elif name == 'train fast':
-            trained = built('HiFaceGANCSRModel', fast_networks(quick), device, **PIXEL_ALONE, **bf16)
-            stepper(trained, batch_of(*((2, 64) if quick else (64, 128)), device))()
-        else:
-            compile_inference(name, quick, device)
+        stepper(built('HiFaceGANCSRModel', networks, device, **losses, **bf16), batch_of(*shape, device))()
 
 
 def compile_inference(name: str, quick: bool, device: torch.device) -> None:
@@ -752,7 +766,7 @@ def compile_inference(name: str, quick: bool, device: torch.device) -> None:
     generator = generator.to(device)
     small, large = (64, 128) if quick else (512, 2048)
     form = 'compiled fp16' if device.type == 'cuda' else 'compiled fp32'
-    for count, size in ((1, small), (1, large), (16, small)):
+    for count, size in ((1, small), (16, small), (1, large)):
         x = batch_of(count, size, device)['lq']
         with torch.inference_mode():
             contestant(form, generator, x)[0](x)
@@ -770,7 +784,7 @@ def main() -> int:
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')
     parser.add_argument('--quick', action='store_true', help='tiny networks and images, to rehearse')
     parser.add_argument('-o', '--output', type=Path, default=Path('benchmarks/on_gpu'), help='folder of the results')
-    parser.add_argument('--compile', choices=WARMED, help=argparse.SUPPRESS)
+    parser.add_argument('--compile', type=Path, help=argparse.SUPPRESS)  # the file that --check reads
     arguments = parser.parse_args()
     if arguments.device == 'cuda' and not torch.cuda.is_available():
         print('gpu.py: torch sees no CUDA device. Rehearse with --device cpu --quick.', file=sys.stderr)

@@ -1,6 +1,8 @@
 """Training on a card, through the host's own command, beside training on the CPU."""
 
 import copy
+import fcntl
+import os
 import re
 import sys
 import warnings
@@ -42,15 +44,20 @@ def figures(output, loss):
     return [float(value) for value in re.findall(rf'{loss}: ([\d.e+-]+|nan|inf)', output)]
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def trained_on_the_cpu(small_lmdb, tmp_path_factory):
-    """A training of five iterations on the CPU: options, what it printed, its folder."""
-    folder = tmp_path_factory.mktemp('cpu')
-    options = write_sgd_options(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('CUDA_VISIBLE_DEVICES', '')
-        command = [*TRAIN[:-1], options, *overrides(small_lmdb, 5, torch.device('cpu'))]
-        return options, run(command, folder), folder / NAME
+    """Options, output and folder of five iterations on the CPU; one training for all processes of pytest."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if 'PYTEST_XDIST_WORKER' in os.environ else folder) / 'trained_on_the_cpu'
+    folder.mkdir(exist_ok=True)
+    options, output = folder / 'sgd.yml', folder / 'output'
+    with (folder / 'lock').open('w') as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output.exists():
+            patch.setenv('CUDA_VISIBLE_DEVICES', '')
+            write_sgd_options(folder)
+            output.write_text(run([*TRAIN[:-1], options, *overrides(small_lmdb, 5, torch.device('cpu'))], folder))
+    return options, output.read_text(), folder / NAME
 
 
 @pytest.mark.parametrize('way', WAYS)
