@@ -108,16 +108,17 @@ def normalise(x: Tensor, norm: str, training: bool) -> Tensor:
         return F.instance_norm(x)
     if norm == 'syncbatch' and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         mean, variance = _statistics_of_all_processes(x)
-        return (x - mean) * torch.rsqrt(variance + 1e-5)
+        return ((x - mean) * torch.rsqrt(variance + 1e-5)).to(x.dtype)
     return F.batch_norm(x, None, None, training=True)
 
 
 def _statistics_of_all_processes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance ``(1, C, 1, 1)`` over the batches of all processes, which hold equally many pictures.
+    """Mean and variance ``(1, C, 1, 1)``, float32, over the batches of all processes, which hold equally many pictures.
 
     torch's SyncBatchNorm runs on GPUs only; this runs on every backend. Each process fills its own row of a table
     that is summed, so that one exchange is enough and no variance is taken as a difference of large numbers.
     """
+    x = x.float()  # whose digits a mean that is large beside the spread needs, with train: amp as without
     local = torch.stack([x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)])
     table = x.new_zeros(dist.get_world_size(), *local.shape)
     table[dist.get_rank()] = local
