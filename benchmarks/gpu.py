@@ -673,7 +673,7 @@ def check(results: Results, quick: bool) -> None:
 def run_tests(results: Results) -> None:
     """Run pytest in a process of its own; a row for each test as it ends."""
     workers = min(8, (os.cpu_count() or 2) // 2)
-    files = sorted((REPOSITORY / 'tests').glob('test_cuda_*.py'))  # others import what may not be there
+    files = sorted((REPOSITORY / 'tests').rglob('test_cuda_*.py'))  # others import what may not be there
     command = [sys.executable, '-m', 'pytest', '-m', 'cuda', '-p', 'gpu_rows', '-n', str(workers), '-q',
                '-o', 'addopts=', '--device', results.device.type, *map(str, files)]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,97 @@
+"""What the processes of a training tell each other in an iteration: how often, how many bytes (docs/many_cards.md)."""
+
+import copy
+import json
+import sys
+from unittest import mock
+
+import pytest
+import torch
+import torch.distributed as dist
+from conftest import REPOSITORY
+from host_training import run
+from small_training import OPTIONS, batch, built
+
+from hifacegan_plugin.archs import CSRGenerator, MultiscalePatchDiscriminator
+
+NORMALISATIONS = 14  # of an iteration of the paper's generator: two in each of seven blocks
+WIDTH_NORMALISED = 141  # channels of all of them, in units of num_feat
+PAGE = REPOSITORY / 'docs/many_cards.md'
+
+
+def count_exchanges(norm: str, checkpointing: bool, amp: str, folder: str) -> dict[str, list[int]]:
+    """Train two iterations in this process, one of several; return the bytes of each exchange of the second."""
+    opt = copy.deepcopy(OPTIONS)
+    opt |= {'dist': True, 'rank': dist.get_rank(), 'world_size': dist.get_world_size()}
+    opt['path'] = {'models': folder, 'training_states': folder}
+    opt['network_g']['norm'] = norm
+    opt['train'] |= {'gradient_checkpointing': checkpointing, 'amp': amp}
+    model = built(opt)
+    sent = {'all_reduce': [], 'g': [], 'd': []}
+    all_reduce = dist.all_reduce
+
+    def counted(x, *args, **kwargs):
+        sent['all_reduce'].append(x.nbytes)
+        return all_reduce(x, *args, **kwargs)
+
+    def counting(network):
+        def hook(_, bucket):
+            sent[network].append(bucket.buffer().nbytes)
+            exchange = all_reduce(bucket.buffer().div_(dist.get_world_size()), async_op=True)
+            return exchange.get_future().then(lambda done: done.value()[0])
+
+        return hook
+
+    model.net_g.register_comm_hook(None, counting('g'))
+    model.net_d.register_comm_hook(None, counting('d'))
+    with mock.patch.object(dist, 'all_reduce', counted):
+        for iteration in (1, 2):
+            for counts in sent.values():
+                counts.clear()
+            model.feed_data(batch(iteration))
+            model.optimize_parameters(iteration)
+    return sent
+
+
+@pytest.mark.parametrize(('norm', 'checkpointing', 'amp', 'passes'), [
+    ('batch', False, 'none', 0), ('syncbatch', False, 'bf16', 2), ('syncbatch', True, 'none', 3),
+])
+def test_two_processes_exchange_what_the_page_says(norm, checkpointing, amp, passes, tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(REPOSITORY / 'tests'))
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    run([*torchrun, __file__, norm, int(checkpointing), amp, tmp_path], tmp_path)
+    counts = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)]
+    assert counts[0] == counts[1]
+    *statistics, losses = counts[0]['all_reduce']
+    assert len(statistics) == passes * NORMALISATIONS
+    assert sum(statistics) == passes * 2 * 2 * 4 * WIDTH_NORMALISED * OPTIONS['network_g']['num_feat']
+    assert losses == 4 * 6  # five losses, and whether a process was asked to stop
+    networks = {'g': CSRGenerator(num_feat=4), 'd': MultiscalePatchDiscriminator(num_feat=4, n_layers_d=3)}
+    for name, network in networks.items():
+        assert sum(counts[0][name]) == bytes_of(network.parameters())
+
+
+def bytes_of(tensors):
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+@pytest.mark.parametrize(('network', 'options'), [
+    (CSRGenerator, {'num_feat': 64}), (CSRGenerator, {'num_feat': 48}),
+    (CSRGenerator, {'num_feat': 64, 'variant': 'lip_spade'}), (CSRGenerator, {'num_feat': 16, 'preset': 'fast'}),
+    (MultiscalePatchDiscriminator, {'num_feat': 64}),
+    (MultiscalePatchDiscriminator, {'num_feat': 48}),
+])
+def test_the_page_gives_the_bytes_of_the_networks(network, options):
+    with torch.device('meta'):
+        built_network = network(**options)
+    gradients, buffers = bytes_of(built_network.parameters()), bytes_of(built_network.buffers())
+    assert f'| {gradients / 1e6:.1f} MB | {buffers / 1e6:.2f} MB |' in PAGE.read_text()
+
+
+if __name__ == '__main__':
+    norm, checkpointing, amp, folder = sys.argv[1:]
+    dist.init_process_group('gloo')
+    counts = count_exchanges(norm, checkpointing == '1', amp, folder)
+    with open(f'{folder}/{dist.get_rank()}.json', 'w') as file:
+        json.dump(counts, file)
+    dist.destroy_process_group()
