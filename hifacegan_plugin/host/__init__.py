@@ -107,14 +107,6 @@ def accommodate() -> None:
     refuse_to_start()
 
 
-def current_epoch() -> int:
-    """Give the epoch that the host's training loop is in, which it tells to nobody but the sampler."""
-    return _progress['epoch']
-
-
-_progress = {'epoch': 0}
-
-
 def _import_host() -> None:
     try:
         import basicsr  # noqa: F401
@@ -177,10 +169,12 @@ def tell_datasets_the_draw() -> None:
     """
     from basicsr.data.data_sampler import EnlargedSampler
 
+    from hifacegan_plugin.models.epoch import begin_epoch
+
     def and_tell(set_epoch: Callable) -> Callable:
         def set_epoch_and_tell(self: EnlargedSampler, epoch: int) -> None:
             set_epoch(self, epoch)
-            _progress['epoch'] = epoch
+            begin_epoch(epoch)
             if hasattr(self.dataset, 'set_epoch'):
                 self.dataset.set_epoch(epoch)
 

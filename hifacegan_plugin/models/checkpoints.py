@@ -16,12 +16,12 @@ from basicsr.utils.dist_util import master_only
 from torch import nn
 
 import hifacegan_plugin
-from hifacegan_plugin import host
 from hifacegan_plugin.models.checkpoint_files import (
     delete_checkpoint,
     prune_checkpoints,
     write_checkpoint,
 )
+from hifacegan_plugin.models.epoch import current_epoch
 from hifacegan_plugin.models.fine_tuning import fitting_weights, read_lr_factors
 from hifacegan_plugin.models.lost_process import explain_lost_process
 from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
@@ -51,7 +51,7 @@ class Checkpoints(SRModel):
             OSError: the last weights of the training cannot be written.
         """
         if current_iter == -1 and self.iteration is not None:
-            self.save(host.current_epoch(), self.iteration)
+            self.save(current_epoch(), self.iteration)
         self.random_states = self.of_all_processes(random_state())
         if self.opt['rank'] > 0 or current_iter == self.written_at:
             return
@@ -95,7 +95,7 @@ class Checkpoints(SRModel):
         logger.info(
             f'{number.name} at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.'
         )
-        self.save(host.current_epoch(), current_iter)
+        self.save(current_epoch(), current_iter)
         saved = self.of_all_processes(self.written_at == current_iter)[0]  # the first one writes
         raise SystemExit(exit_status(number) if saved else 1)
 

@@ -1,0 +1,20 @@
+"""The epoch that the training loop is in.
+
+The host's loop tells it to its sampler alone, but a checkpoint that is written at a signal or at the end of a training
+holds it, too. The accommodation of the sampler records it here.
+"""
+
+from __future__ import annotations
+
+_current = 0
+
+
+def begin_epoch(epoch: int) -> None:
+    """Record that the training loop begins an epoch, counted from 0."""
+    global _current
+    _current = epoch
+
+
+def current_epoch() -> int:
+    """Return the epoch that the training loop is in; 0 before the first."""
+    return _current
