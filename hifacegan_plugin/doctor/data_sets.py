@@ -111,7 +111,7 @@ def check_database(where: str, database: Path) -> Iterator[Finding]:
     data = database / 'data.mdb'
     try:
         listed = {picture.name for picture in find_pictures(str(database), 'lmdb')}
-        env = open_database(database)
+        env = open_database(database).environment
         needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
         if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training
             yield Finding(f'{where}: {data} is cut short: {data.stat().st_size:,} of {needed:,} bytes.', MAKE_ANEW)

@@ -147,13 +147,13 @@ def share_databases() -> None:
     """
     from basicsr.utils.file_client import LmdbBackend
 
-    from hifacegan_plugin.images.databases import Database
+    from hifacegan_plugin.images.databases import open_database
 
     def through_one_handle(init: Callable) -> Callable:
         def call(self: LmdbBackend, db_paths: str | list[str], client_keys: str | list[str] = 'default',
                  **options: Any) -> None:
             paths, keys = ([value] if isinstance(value, str) else value for value in (db_paths, client_keys))
-            self._client = {key: Database(path, **options) for key, path in zip(keys, paths, strict=True)}
+            self._client = {key: open_database(path, **options) for key, path in zip(keys, paths, strict=True)}
 
         return call
 

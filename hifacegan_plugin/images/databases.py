@@ -1,57 +1,86 @@
-"""LMDB databases, which a process may open only once each: one handle for all the data sets that read them."""
+"""LMDB databases, each of which a process may open only once: one handle for everything that reads it."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import lmdb
 
-# A handle must not be used across a fork: a forked process starts without any (dropping an inherited one closes it).
-_handles: dict[Path, lmdb.Environment] = {}
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_handles.clear)
-
-
-def open_database(path: str | Path, **options: Any) -> lmdb.Environment:
-    """Return this process's handle of the database ``NAME.lmdb``; use it at once, and do not close it.
-
-    Args:
-        path: of the folder.
-        **options: as ``lmdb.open`` takes them, for the first to open it; read-only and without a lock by default.
-
-    Raises:
-        lmdb.Error: it does not exist or cannot be opened.
-    """
-    place = Path(path).resolve()
-    if place not in _handles:
-        defaults = {'create': False, 'readonly': True, 'lock': False, 'readahead': False}
-        _handles[place] = lmdb.open(str(place), **{**defaults, **options})
-    return _handles[place]
-
-
-def read_value(path: str | Path, key: str) -> bytes | None:
-    """Read the value of a key; None if there is none.
-
-    Raises:
-        lmdb.Error: the database does not exist or cannot be opened.
-    """
-    with open_database(path).begin() as transaction:
-        return transaction.get(key.encode())
-
 
 class Database:
-    """Stands for an ``lmdb.Environment`` in the host's reader; holds no handle, so that it outlives a fork.
+    """A database ``NAME.lmdb``, opened when it is first read and closed when nobody holds this object any longer.
+
+    Make it with :func:`open_database`, so that all its readers share it. It can be pickled. A handle must not be used
+    across a fork, so a forked process opens the database anew.
 
     Args:
         path: of the folder.
-        **options: see :func:`open_database`.
+        **options: as ``lmdb.open`` takes them; read-only and without a lock by default.
     """
 
-    def __init__(self, path: str, **options: Any) -> None:
-        self.path, self.options = path, options
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.path = path
+        self._options = options
+        self._environment: lmdb.Environment | None = None
+
+    @property
+    def environment(self) -> lmdb.Environment:
+        """The handle of this process; use it at once, and do not close it.
+
+        Raises:
+            lmdb.Error: the database does not exist or cannot be opened.
+        """
+        if self._environment is None:
+            defaults = {'create': False, 'readonly': True, 'lock': False, 'readahead': False}
+            self._environment = lmdb.open(str(self.path), **{**defaults, **self._options})
+        return self._environment
 
     def begin(self, **options: Any) -> lmdb.Transaction:
         """Begin a transaction, as ``lmdb.Environment.begin``."""
-        return open_database(self.path, **self.options).begin(**options)
+        return self.environment.begin(**options)
+
+    def read(self, key: str) -> bytes | None:
+        """Read the value of a key; None if there is none.
+
+        Raises:
+            lmdb.Error: the database does not exist or cannot be opened.
+        """
+        with self.begin() as transaction:
+            return transaction.get(key.encode())
+
+    def forget_handle(self) -> None:
+        """Drop a handle that a fork has copied."""
+        self._environment = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(open_database, **self._options), (self.path,)
+
+
+_databases: WeakValueDictionary[Path, Database] = WeakValueDictionary()
+
+
+def open_database(path: str | Path, **options: Any) -> Database:
+    """Return the database of this process at ``path``, which all its readers share; the first one's options stand.
+
+    Args:
+        path: of the folder.
+        **options: see :class:`Database`.
+    """
+    place = Path(path).resolve()
+    database = _databases.get(place)
+    if database is None:
+        database = _databases[place] = Database(place, **options)
+    return database
+
+
+def _forget_handles() -> None:
+    for database in list(_databases.values()):
+        database.forget_handle()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_handles)

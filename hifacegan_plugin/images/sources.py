@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 import cv2
 import numpy as np
 
-from hifacegan_plugin.images.databases import read_value
+from hifacegan_plugin.images.databases import Database, open_database
 from hifacegan_plugin.images.decoding import ImageError, as_8_bit_bgr, decode, open_image, without_alpha
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
 
@@ -20,10 +20,14 @@ _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 
 
 class Picture(NamedTuple):
-    """Where a picture is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``."""
+    """Where a picture is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``.
+
+    ``database`` keeps that LMDB open for as long as anyone may read from it.
+    """
 
     root: str
     name: str
+    database: Database | None = None
 
     @property
     def path(self) -> str:
@@ -61,7 +65,10 @@ def find_pictures(dataroot: str | Sequence[str], backend: str, *, option: str = 
     find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
     if find is None:
         raise ValueError(f'io_backend: type takes disk or lmdb, not {backend!r}')
-    pictures = [Picture(str(root), name) for root in _roots(dataroot, option) for name in find(root, option)]
+    pictures = []
+    for root in _roots(dataroot, option):
+        database = open_database(root) if backend == 'lmdb' else None
+        pictures += [Picture(str(root), name, database) for name in find(root, option)]
     return pictures if list_file is None else _choose(pictures, Path(list_file).expanduser())
 
 
@@ -194,7 +201,7 @@ def read_depth(depth_map: Picture) -> np.ndarray:
 
 def _read(picture: Picture) -> np.ndarray:
     if picture.root.endswith('.lmdb'):
-        encoded = read_value(picture.root, picture.name)
+        encoded = (picture.database or open_database(picture.root)).read(picture.name)
     else:
         encoded = Path(picture.path).read_bytes()
     if encoded is None:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import zlib
 
@@ -20,7 +21,6 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 import hifacegan_plugin  # noqa: F401  registers the data set
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
-from hifacegan_plugin.images import databases
 from hifacegan_plugin.images import sources as pictures
 
 NAMES = ('astronaut', 'chelsea', 'coffee')
@@ -282,7 +282,6 @@ def test_a_database_is_opened_once_in_each_process_and_never_shared_across_a_for
     def read(queue):
         queue.put(([crc(item) for item in val], opened_in))
 
-    databases._handles.clear()
     monkeypatch.setattr(lmdb, 'open', open_and_tell)
     train, val = build(database, gt_size=32), build(database, phase='val')
     expected = [crc(item) for item in val]
@@ -295,6 +294,22 @@ def test_a_database_is_opened_once_in_each_process_and_never_shared_across_a_for
     assert process.exitcode == 0
     assert queue.get() == (expected, [os.getpid(), process.pid])
     assert expected == [crc(item) for item in val] and opened_in == [os.getpid()]
+
+
+def test_a_database_is_closed_when_no_data_set_uses_it_any_longer(database):
+    val, other = build(database, phase='val'), build(database, phase='val')
+    val[0], other[0]
+    del val
+    with pytest.raises(lmdb.Error, match='already open'):
+        lmdb.open(str(database), readonly=True, lock=False)
+    del other
+    lmdb.open(str(database), readonly=True, lock=False).close()
+
+
+def test_a_data_set_of_a_database_can_be_pickled(database):
+    val = build(database, phase='val')
+    expected = crc(val[0])
+    assert crc(pickle.loads(pickle.dumps(val))[0]) == expected
 
 
 @pytest.mark.parametrize('first', ['PairedImageDataset', 'DegradationDataset'])
