@@ -40,7 +40,7 @@ class PartsAlone(Dataset):
     def __getitem__(self, index: int) -> int:
         """See :class:`PartsAlone`."""
         cv2.setNumThreads(0)
-        image = pictures.read_picture(self.whole.pictures[index])
+        image = pictures.read_image(self.whole.pictures[index])
         self.whole.degrade(image, degradations.make_generator(0, index))
         return index
 
@@ -68,7 +68,7 @@ def profile(dataset: DegradationDataset, count: int) -> dict[str, float]:
     for index in range(count):
         clock = [time.perf_counter()]
         picture = dataset.pictures[index % len(dataset)]
-        image = pictures.read_picture(picture)
+        image = pictures.read_image(picture)
         clock.append(time.perf_counter())
         rng = degradations.make_generator(0, index)
         prepare = dataset._draw_preparation(image.shape[:2], rng, picture)

@@ -38,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.archs.csr_arch import PRESETS, CSRGenerator  # noqa: E402
-from hifacegan_plugin.images.photographs import Picture, write_picture  # noqa: E402
+from hifacegan_plugin.images.photographs import Photograph, write_photograph  # noqa: E402
 from hifacegan_plugin.restore.engines import (  # noqa: E402
     ENGINES,
     Engine,
@@ -257,7 +257,7 @@ def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> No
     with tempfile.TemporaryDirectory() as folder:
         weights, picture = Path(folder, 'net_g.safetensors'), Path(folder, 'large.png')
         write_weights(weights, generator.state_dict(), generator_options(generator))
-        write_picture(picture, Picture(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)))
+        write_photograph(picture, Photograph(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)))
         options = {'-i': picture, '-o': Path(folder, 'out'), '-w': weights}
         options |= {'--memory': arguments.limit, '--threads': arguments.threads}
         words = [str(word) for option in options.items() for word in option]

@@ -18,7 +18,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
 from hifacegan_plugin.archs.published_layouts import without_markers
-from hifacegan_plugin.images.photographs import Picture, write_picture
+from hifacegan_plugin.images.photographs import Photograph, write_photograph
 from hifacegan_plugin.weights import (
     WeightsError,
     build_generator,
@@ -237,7 +237,7 @@ def test_bad_files_are_refused_by_name(tmp_path, name, write, message):
 def test_every_command_refuses_them_alike(tmp_path, capsys, name, write, message):
     weights, picture, output = tmp_path / name, tmp_path / 'in/a.png', tmp_path / 'out'
     write(weights)
-    write_picture(picture, Picture(np.zeros((64, 64, 3), np.uint8)))
+    write_photograph(picture, Photograph(np.zeros((64, 64, 3), np.uint8)))
     commands = {
         'restore': ['-i', picture, '-o', output, '-w', weights],
         'stages': ['-i', picture, '-o', output, '-w', weights],

@@ -26,12 +26,17 @@ import torch.distributed as dist
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from hifacegan_plugin.images.decoding import ImageError
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
-from hifacegan_plugin.images.photographs import WRITABLE, PictureError, read_picture, write_picture
+from hifacegan_plugin.images.photographs import WRITABLE, read_photograph, write_photograph
 from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
 from hifacegan_plugin.restore.restorer import GIB, MAX_PIXELS, Restorer
 from hifacegan_plugin.restore.video import CODECS, RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS, VideoOptions, restore_video
 from hifacegan_plugin.weights import PRETRAINED, WeightsError, add_untraced_options, given_options, load_generator
+
+
+class InputError(ValueError):
+    """Paths or options that name nothing that could be restored; the message is for the user."""
 
 
 class Task(NamedTuple):
@@ -155,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
         generator = load_generator(arguments.weights, **given_options(arguments))
         memory = int(arguments.memory * GIB) if arguments.memory else None
         restorer = Restorer(generator, arguments.engine, arguments.dtype, memory)
-    except (WeightsError, EngineError, PictureError, OSError) as error:
+    except (WeightsError, EngineError, InputError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
     tally = work_through(restorer, tasks[rank::processes], arguments, video_options)
@@ -240,12 +245,12 @@ def make_folder(folder: Path) -> None:
     """Make the folder for the results, unless it is there.
 
     Raises:
-        PictureError: if there can be no such folder.
+        InputError: if there can be no such folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PictureError(f'{folder} cannot be the output folder ({error.strerror})') from error
+        raise InputError(f'{folder} cannot be the output folder ({error.strerror})') from error
 
 
 def names_a_file(output: Path) -> bool:
@@ -257,18 +262,18 @@ def plan_one(given: str, found: Found, output: Path, file_format: str | None) ->
     """Plan to restore one file into ``output``.
 
     Raises:
-        PictureError: if ``given`` is a folder or a glob, or the result cannot be written under that name.
+        InputError: if ``given`` is a folder or a glob, or the result cannot be written under that name.
     """
     source = Path(given)
     if found.files != [source]:
-        raise PictureError(f'{output} is the name of a file, but {given} may be many: give a folder for the results.')
+        raise InputError(f'{output} is the name of a file, but {given} may be many: give a folder for the results.')
     kind, suffixes = ('video', VIDEO_FORMATS) if source.suffix.lower() in VIDEOS else ('image', WRITABLE)
     if output.suffix.lower() not in suffixes:
-        raise PictureError(f'{output}: the result of one {kind} is written as {", ".join(suffixes)}. Rename it.')
+        raise InputError(f'{output}: the result of one {kind} is written as {", ".join(suffixes)}. Rename it.')
     if file_format and output.suffix.lower() != f'.{file_format}':
-        raise PictureError(f'{output} and --format {file_format} contradict each other: leave --format out.')
+        raise InputError(f'{output} and --format {file_format} contradict each other: leave --format out.')
     if output.exists() and output.samefile(source):
-        raise PictureError(f'{output} would be overwritten by its own result: give another name.')
+        raise InputError(f'{output} would be overwritten by its own result: give another name.')
     return Task(source, output)
 
 
@@ -276,7 +281,7 @@ def find_files(pattern: str, output: Path) -> Found:
     """Find what is to be restored.
 
     Raises:
-        PictureError: if nothing is found.
+        InputError: if nothing is found.
     """
     given = Path(pattern)
     if given.is_dir():
@@ -285,7 +290,7 @@ def find_files(pattern: str, output: Path) -> Found:
         files = [path for path in ([given] if given.exists() else _glob(given)) if not path.is_dir()]
         found = Found(Path(os.path.commonpath([path.parent for path in files])) if files else given, files, [], [])
     if not (found.files or found.failures):
-        raise PictureError(f'{pattern}: no picture or video there. Read are {", ".join(SUFFIXES + VIDEOS)}.')
+        raise InputError(f'{pattern}: no picture or video there. Read are {", ".join(SUFFIXES + VIDEOS)}.')
     return found
 
 
@@ -313,7 +318,7 @@ def _glob(pattern: Path) -> list[Path]:
         paths = Path(*fixed).glob(str(Path(*changing))) if changing else ()
         return [path for path in paths if not any(part[0] == '.' for part in path.parts[len(fixed):])]
     except ValueError as error:
-        raise PictureError(f'{pattern}: {error}') from error
+        raise InputError(f'{pattern}: {error}') from error
 
 
 def _target_suffix(source: Path, file_format: str | None) -> str:
@@ -337,16 +342,16 @@ def restore_file(
     """Restore one picture, or one video by ``to_video``.
 
     Raises:
-        PictureError: if it cannot be read or the result cannot be written.
+        ImageError: if it cannot be read or the result cannot be written.
     """
     if not task.source.is_file() and task.source.exists():  # a pipe, a device: reading it may never end
-        raise PictureError('is no regular file')
+        raise ImageError('is no regular file')
     if task.source.suffix.lower() in VIDEOS:
         to_video(restorer, task.source, task.target)
         return
-    picture = read_picture(task.source, max_pixels)
+    picture = read_photograph(task.source, max_pixels)
     restored = replace(picture, pixels=restorer(picture.pixels))
     if sheet:
         side_by_side = replace(picture, pixels=np.concatenate([picture.pixels, restored.pixels], axis=1))
-        write_picture(sheet_of(task.target), side_by_side)
-    write_picture(task.target, restored)
+        write_photograph(sheet_of(task.target), side_by_side)
+    write_photograph(task.target, restored)

@@ -22,7 +22,7 @@ from hifacegan_plugin.data.degradations.registry import did_you_mean
 from hifacegan_plugin.doctor.finding import in_words
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.files import list_files
-from hifacegan_plugin.images.sources import Picture, find_pictures, read_picture
+from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 
 _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
                  'meta_info_file')
@@ -187,8 +187,8 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
                          f'pictures. It takes: {", ".join(_PAIR_OPTIONS)}.')
     backend = (options.get('io_backend') or {'type': 'disk'})['type']
     template = options.get('filename_tmpl', '{}')
-    degraded = {_key(image): image for image in find_pictures(options['dataroot_lq'], backend, option='dataroot_lq')}
-    truth = find_pictures(options['dataroot_gt'], backend, list_file=options.get('meta_info_file'))
+    degraded = {_key(image): image for image in find_images(options['dataroot_lq'], backend, option='dataroot_lq')}
+    truth = find_images(options['dataroot_gt'], backend, list_file=options.get('meta_info_file'))
     partners = {template.format(_key(picture)): picture for picture in truth}
     pairs = [(degraded[key], picture) for key, picture in partners.items() if key in degraded]
     problems = [f'{picture} has no degraded picture' for key, picture in partners.items() if key not in degraded]
@@ -198,8 +198,8 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
         problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true pictures; {len(pairs)} are compared')
     scale = options['scale']
 
-    def read(lq: Picture, gt: Picture) -> tuple[str, np.ndarray, np.ndarray]:
-        low, high = (cv2.cvtColor(read_picture(picture), cv2.COLOR_BGR2RGB) for picture in (lq, gt))
+    def read(lq: ImageSource, gt: ImageSource) -> tuple[str, np.ndarray, np.ndarray]:
+        low, high = (cv2.cvtColor(read_image(picture), cv2.COLOR_BGR2RGB) for picture in (lq, gt))
         # The border that scale does not divide, as the host cuts it off; anything more is a mistake.
         if all(0 <= side - scale * small < scale for side, small in zip(high.shape[:2], low.shape[:2])):
             high = high[:low.shape[0] * scale, :low.shape[1] * scale]
@@ -212,7 +212,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     return [lambda pair=pair: read(*pair) for pair in pairs], problems
 
 
-def _key(picture: Picture) -> str:
+def _key(picture: ImageSource) -> str:
     """Name that both pictures of a pair share: below their roots, without suffix."""
     if picture.root.endswith('.lmdb'):
         return picture.name

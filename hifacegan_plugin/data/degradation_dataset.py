@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from hifacegan_plugin import data
-from hifacegan_plugin.images.sources import Picture, find_pictures, names_to_save, read_depth, read_picture
+from hifacegan_plugin.images.sources import ImageSource, find_images, names_to_save, read_depth, read_image
 
 _OPTIONS = ('color', 'dataroot_gt', 'dataroot_depth', 'degradation', 'io_backend', 'meta_info_file', 'resize',
             'return_parameters', 'seed')
@@ -64,7 +64,7 @@ class DegradationDataset(Dataset):
         self.opt = opt  # the host's validation asks for the name of the data set here
         self.degrade = data.degradations.build_degradation(opt['degradation'])
         backend = opt.get('io_backend') or {'type': 'disk'}
-        self.pictures = find_pictures(opt['dataroot_gt'], backend.get('type'), list_file=opt.get('meta_info_file'))
+        self.pictures = find_images(opt['dataroot_gt'], backend.get('type'), list_file=opt.get('meta_info_file'))
         self.depth_maps = _match(self.pictures, opt.get('dataroot_depth'), backend.get('type'))
         self.training = opt['phase'] == 'train'
         self.names = None if self.training else names_to_save(self.pictures)
@@ -104,7 +104,7 @@ class DegradationDataset(Dataset):
         key = (int(self._epoch), index) if self.training else (picture.stem,)
         rng = data.degradations.make_generator(self.seed, *key)
 
-        image, depth = read_picture(picture), None
+        image, depth = read_image(picture), None
         prepare = self._draw_preparation(image.shape[:2], rng, picture)
         gt = np.atleast_3d(cv2.cvtColor(prepare(image), cv2.COLOR_BGR2GRAY if self.grey else cv2.COLOR_BGR2RGB))
         if self.depth_maps is not None:
@@ -124,7 +124,7 @@ class DegradationDataset(Dataset):
         return item
 
     def _draw_preparation(self, size: tuple[int, int], rng: np.random.Generator,
-                          picture: Picture) -> Callable[[np.ndarray], np.ndarray]:
+                          picture: ImageSource) -> Callable[[np.ndarray], np.ndarray]:
         """Draw how a picture of this size is resized, cropped and flipped; ``scale`` divides the sides that result."""
         resized = height, width = _resized(size, self.resize)
         if self.gt_size is None:
@@ -149,11 +149,11 @@ class DegradationDataset(Dataset):
         return prepare
 
 
-def _match(pictures: list[Picture], dataroot: str | list[str] | None, backend: str) -> list[Picture] | None:
+def _match(pictures: list[ImageSource], dataroot: str | list[str] | None, backend: str) -> list[ImageSource] | None:
     """Find the depth map of every picture by its name."""
     if dataroot is None:
         return None
-    by_name = {depth_map.stem: depth_map for depth_map in find_pictures(dataroot, backend, option='dataroot_depth')}
+    by_name = {depth_map.stem: depth_map for depth_map in find_images(dataroot, backend, option='dataroot_depth')}
     for picture in pictures:
         if picture.stem not in by_name:
             raise ValueError(f'dataroot_depth has no depth map for {picture}')

@@ -21,7 +21,7 @@ from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.doctor.finding import Finding, in_words
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.images.databases import open_database
-from hifacegan_plugin.images.sources import find_pictures
+from hifacegan_plugin.images.sources import find_images
 from hifacegan_plugin.metrics.measure import Meter
 
 MAKE_ANEW = 'make it anew with data_prep/create_lmdb.py; data_prep/verify_lmdb.py checks every picture'
@@ -65,7 +65,7 @@ def _clean_images(options: dict[str, Any]) -> set[Path]:
     backend = (options.get('io_backend') or {}).get('type', 'disk')
     # The host's class reads no lists for databases, and no sub-folders.
     list_file = options.get('meta_info_file') if is_ours or backend == 'disk' else None
-    images = find_pictures(options['dataroot_gt'], backend, list_file=list_file)
+    images = find_images(options['dataroot_gt'], backend, list_file=list_file)
     roots = {image.root: Path(image.root).resolve() for image in images}
     return {roots[image.root] / image.name for image in images if is_ours or list_file or '/' not in image.name}
 
@@ -98,7 +98,7 @@ def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
     """Give the databases that an option names; raise where what it names is not there."""
     if options['type'] == DegradationDataset.__name__:  # which takes lists and patterns
         list_file = options.get('meta_info_file') if key == 'dataroot_gt' else None
-        roots = {picture.root for picture in find_pictures(options[key], backend, option=key, list_file=list_file)}
+        roots = {picture.root for picture in find_images(options[key], backend, option=key, list_file=list_file)}
     elif Path(options[key]).exists():
         roots = {str(options[key])}
     else:
@@ -110,7 +110,7 @@ def check_database(where: str, database: Path) -> Iterator[Finding]:
     """Check that a database is whole and holds every picture that its ``meta_info.txt`` lists."""
     data = database / 'data.mdb'
     try:
-        listed = {picture.name for picture in find_pictures(str(database), 'lmdb')}
+        listed = {picture.name for picture in find_images(str(database), 'lmdb')}
         env = open_database(database).environment
         needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
         if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training

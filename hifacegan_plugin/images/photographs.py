@@ -1,4 +1,4 @@
-"""Picture files as arrays and back, with what belongs to them: orientation, profile, resolution, alpha, 16 bits."""
+"""Photograph files as arrays and back, with what belongs to them: orientation, profile, resolution, alpha, 16 bits."""
 
 from __future__ import annotations
 
@@ -49,12 +49,8 @@ _SRGB_GAMMA = 45455  # 1 / 2.2, times 100,000
 _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # white, red, green, blue; x 100,000
 
 
-class PictureError(ValueError):
-    """A file that cannot be read or written as a picture; the message says why, not which."""
-
-
 @dataclass
-class Picture:
+class Photograph:
     """A picture and what belongs to it.
 
     Attributes:
@@ -73,13 +69,13 @@ class Picture:
     colour_chunks: dict[bytes, bytes] = field(default_factory=dict)
 
 
-def read_picture(path: Path, max_pixels: int) -> Picture:
+def read_photograph(path: Path, max_pixels: int) -> Photograph:
     """Read a picture file as :mod:`hifacegan_plugin.images.decoding` says.
 
     EXIF data that are damaged are left out, with a line in the log.
 
     Raises:
-        PictureError: if it is no picture, damaged, animated, unreadable, of more than 16 bits a channel or larger than
+        ImageError: if it is no picture, damaged, animated, unreadable, of more than 16 bits a channel or larger than
             ``max_pixels``.
     """
     try:
@@ -87,26 +83,24 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
         dpi = _read_dpi(image)
         pixels = decode(image)
     except OSError as error:
-        raise PictureError(f'cannot be read ({error.strerror})') from error
+        raise ImageError(f'cannot be read ({error.strerror})') from error
     except TooLargeError as error:
-        raise PictureError(f'{error} (raise --max-megapixels)') from error
-    except ImageError as error:
-        raise PictureError(str(error)) from error
+        raise ImageError(f'{error} (raise --max-megapixels)') from error
     if pixels.ndim == 3 and pixels.shape[2] > 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    return Picture(pixels, image.icc_profile, _read_exif(image, path), dpi, _read_colour_chunks(image))
+    return Photograph(pixels, image.icc_profile, _read_exif(image, path), dpi, _read_colour_chunks(image))
 
 
-def write_picture(path: Path, picture: Picture) -> None:
+def write_photograph(path: Path, picture: Photograph) -> None:
     """Write a picture whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: colour profile
     and EXIF; TIFF of 16 bits: EXIF; WebP: resolution). Colour chunks are for PNG; the log says where others are lost.
 
     Raises:
-        PictureError: if the format is unknown or cannot hold such a picture, or the file cannot be written.
+        ImageError: if the format is unknown or cannot hold such a picture, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
-        raise PictureError(f'cannot be written as {path.name}: the suffix must be one of {", ".join(WRITABLE)}')
+        raise ImageError(f'cannot be written as {path.name}: the suffix must be one of {", ".join(WRITABLE)}')
     pixels = picture.pixels
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and suffix not in HOLDS_ALPHA:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
@@ -122,13 +116,13 @@ def write_picture(path: Path, picture: Picture) -> None:
             for name, content in picture.colour_chunks.items():
                 data = _add_png_chunk(data, name, content)
     except Exception as error:  # of the encoders' own kinds
-        raise PictureError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
+        raise ImageError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:
             part.write_bytes(data)
     except OSError as error:
-        raise PictureError(f'cannot be written ({error.strerror or error})') from error
+        raise ImageError(f'cannot be written ({error.strerror or error})') from error
 
 
 def _read_exif(image: EncodedImage, path: Path) -> bytes | None:
@@ -175,7 +169,7 @@ def _says_srgb(chunks: dict[bytes, bytes]) -> bool:
     )
 
 
-def _encode(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
+def _encode(suffix: str, pixels: np.ndarray, picture: Photograph) -> bytes:
     if pixels.dtype == np.uint16:
         return _encode_16_bits(suffix, pixels, picture)
     options = {'icc_profile': picture.icc_profile} if picture.icc_profile else {}
@@ -195,7 +189,7 @@ def _encode(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def _encode_16_bits(suffix: str, pixels: np.ndarray, picture: Picture) -> bytes:
+def _encode_16_bits(suffix: str, pixels: np.ndarray, picture: Photograph) -> bytes:
     """Encode with OpenCV, because Pillow cannot, and add what OpenCV leaves out."""
     if pixels.ndim == 3:
         if pixels.shape[2] == 2:

@@ -19,7 +19,7 @@ from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
 _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 
 
-class Picture(NamedTuple):
+class ImageSource(NamedTuple):
     """Where a picture is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``.
 
     ``database`` keeps that LMDB open for as long as anyone may read from it.
@@ -46,8 +46,8 @@ class Picture(NamedTuple):
 # ------------------------------------------------------------------------------------------------------- finding
 
 
-def find_pictures(dataroot: str | Sequence[str], backend: str, *, option: str = 'dataroot_gt',
-                  list_file: str | None = None) -> list[Picture]:
+def find_images(dataroot: str | Sequence[str], backend: str, *, option: str = 'dataroot_gt',
+                  list_file: str | None = None) -> list[ImageSource]:
     """List the pictures of one or more folders or LMDBs, sorted by name within each.
 
     Args:
@@ -68,11 +68,11 @@ def find_pictures(dataroot: str | Sequence[str], backend: str, *, option: str = 
     pictures = []
     for root in _roots(dataroot, option):
         database = open_database(root) if backend == 'lmdb' else None
-        pictures += [Picture(str(root), name, database) for name in find(root, option)]
+        pictures += [ImageSource(str(root), name, database) for name in find(root, option)]
     return pictures if list_file is None else _choose(pictures, Path(list_file).expanduser())
 
 
-def names_to_save(pictures: Sequence[Picture]) -> list[str]:
+def names_to_save(pictures: Sequence[ImageSource]) -> list[str]:
     """Give every picture a name by which what is made of it can be saved, no two the same.
 
     That is its file name or key without the suffix. Where two pictures share it, all names have the folders below the
@@ -81,7 +81,7 @@ def names_to_save(pictures: Sequence[Picture]) -> list[str]:
     """
     above = os.path.commonpath([Path(root).absolute() for root in {picture.root for picture in pictures}])
 
-    def below(picture: Picture, name: str) -> str:
+    def below(picture: ImageSource, name: str) -> str:
         return quote(os.fsencode((Path(picture.root).absolute() / name).relative_to(above)), safe='')
 
     names = [Path(picture.path).stem for picture in pictures]
@@ -144,10 +144,10 @@ def _without_suffix(name: str) -> str:
     return stem if dot else name
 
 
-def _choose(pictures: list[Picture], list_file: Path) -> list[Picture]:
+def _choose(pictures: list[ImageSource], list_file: Path) -> list[ImageSource]:
     if not list_file.is_file():
         raise FileNotFoundError(f'meta_info_file: {list_file} does not exist')
-    by_name: dict[str, Picture] = {}
+    by_name: dict[str, ImageSource] = {}
     for picture in pictures:
         by_name.setdefault(picture.name, picture)
         if is_image_name(picture.name):
@@ -169,7 +169,7 @@ def _choose(pictures: list[Picture], list_file: Path) -> list[Picture]:
 # ------------------------------------------------------------------------------------------------------- reading
 
 
-def read_picture(picture: Picture) -> np.ndarray:
+def read_image(picture: ImageSource) -> np.ndarray:
     """Read and decode a picture, as :mod:`hifacegan_plugin.images.decoding` says.
 
     Grey pictures become three equal channels, an alpha channel is dropped, of 16 bits the upper 8 are taken, and an
@@ -185,21 +185,21 @@ def read_picture(picture: Picture) -> np.ndarray:
     return as_8_bit_bgr(_read(picture))
 
 
-def read_depth(depth_map: Picture) -> np.ndarray:
+def read_depth(depth_map: ImageSource) -> np.ndarray:
     """Read and decode a depth map, grey with 8 or 16 bits.
 
     Returns:
         float32 (H, W), from 0 (black, near) to 1.
 
     Raises:
-        ValueError, OSError: as :func:`read_picture`.
+        ValueError, OSError: as :func:`read_image`.
     """
     depth = without_alpha(_read(depth_map))
     grey = depth if depth.ndim == 2 else cv2.cvtColor(depth, cv2.COLOR_BGR2GRAY)
     return grey.astype(np.float32) / np.iinfo(grey.dtype).max
 
 
-def _read(picture: Picture) -> np.ndarray:
+def _read(picture: ImageSource) -> np.ndarray:
     if picture.root.endswith('.lmdb'):
         encoded = (picture.database or open_database(picture.root)).read(picture.name)
     else:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import lmdb
 import numpy as np
 
-from hifacegan_plugin.prepare.images import encode_png
+from hifacegan_plugin.images.writing import encode_png
 
 META_INFO, CHECKSUMS = 'meta_info.txt', 'checksums.txt'
 COPIED = 0

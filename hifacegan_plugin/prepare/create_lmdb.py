@@ -29,7 +29,7 @@ from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png
 from hifacegan_plugin.prepare.build_command import add_build_arguments, positive, read_names, run_build
 from hifacegan_plugin.prepare.images import (
     MAX_PIXELS,
-    PictureError,
+    ImageError,
     decode,
     inspect,
     read_bytes,
@@ -115,7 +115,7 @@ def prepare(folder: Path, keys: Mapping[str, str], options: Options, verify: boo
     """Turn one picture file into entries of the database, or into the reason why not."""
     try:
         return Outcome({'.': make_entries(read_bytes(folder / name, options.max_pixels), keys[name], options, verify)})
-    except PictureError as error:
+    except ImageError as error:
         return Outcome({}, rejected=str(error))
 
 
@@ -123,7 +123,7 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
     """Make the entries of one encoded picture: itself, or its sub-pictures.
 
     Raises:
-        PictureError: The picture is damaged, too large, or too small to be cropped.
+        ImageError: The picture is damaged, too large, or too small to be cropped.
     """
     header = inspect(data, options.max_pixels)
     if header.copyable and fits(header.shape, options) and not options.reencode:
@@ -152,11 +152,11 @@ def crops(picture: np.ndarray, size: int, step: int) -> Iterator[np.ndarray]:
     """Cut squares of `size`, `step` apart, row by row; the last row and column end at the border.
 
     Raises:
-        PictureError: The picture is smaller than one square.
+        ImageError: The picture is smaller than one square.
     """
     height, width = picture.shape[:2]
     if min(height, width) < size:
-        raise PictureError(f'{width}x{height} pixels, smaller than the crop of {size}')
+        raise ImageError(f'{width}x{height} pixels, smaller than the crop of {size}')
 
     def starts(length: int) -> list[int]:
         last = length - size

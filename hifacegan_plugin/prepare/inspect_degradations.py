@@ -17,17 +17,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from hifacegan_plugin.images.sheets import draw_sheet
+from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.prepare.build_command import not_negative, positive
 from hifacegan_plugin.prepare.images import (
-    PictureError,
+    ImageError,
     decode_8_bit_bgr,
-    encode_png,
     inspect,
     read_bytes,
     resize_shorter_side,
 )
-
-MARGIN, TITLE = 8, 24
 
 
 def degraded_rows(
@@ -59,18 +58,6 @@ def degraded_rows(
     return rows
 
 
-def sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
-    """Set rows of equally large titled pictures on white; uint8 RGB `(H, W, 3)`."""
-    return np.vstack([np.hstack([_tile(title, picture) for title, picture in row]) for row in rows])
-
-
-def _tile(title: str, picture: np.ndarray) -> np.ndarray:
-    from mmcv import impad
-
-    tile = impad(picture, padding=(MARGIN, TITLE, MARGIN, MARGIN), pad_val=(255, 255, 255))
-    return cv2.putText(tile, title, (MARGIN, TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-
-
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,23 +81,18 @@ def main() -> int:
         data = read_bytes(arguments.input)
         inspect(data)
         picture = resize_shorter_side(decode_8_bit_bgr(data), arguments.size)
-    except PictureError as error:
+    except ImageError as error:
         print(f'inspect_degradations.py: {arguments.input}: {error}', file=sys.stderr)
         return 2
 
     from hifacegan_plugin.data.degradations import RECIPES
-    from hifacegan_plugin.system.files import whole_file
 
     recipes = arguments.recipes or list(RECIPES)
     try:
         rows = degraded_rows(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), recipes, arguments.draws, arguments.seed)
-        with whole_file(arguments.output) as part:
-            part.write_bytes(encode_png(cv2.cvtColor(sheet(rows), cv2.COLOR_RGB2BGR)))
-    except ValueError as error:
+        write_png(arguments.output, draw_sheet(rows))
+    except (ValueError, OSError) as error:
         print(f'inspect_degradations.py: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'inspect_degradations.py: cannot write {arguments.output}: {error.strerror}', file=sys.stderr)
         return 2
     print(f'{arguments.output}: {", ".join(recipes)}')
     return 0

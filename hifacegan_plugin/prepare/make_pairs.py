@@ -45,7 +45,7 @@ from hifacegan_plugin.prepare.basicsr_lmdb import (
 from hifacegan_plugin.prepare.build_command import add_build_arguments, not_negative, positive, read_names, run_build
 from hifacegan_plugin.prepare.images import (
     MAX_PIXELS,
-    PictureError,
+    ImageError,
     decode_8_bit_bgr,
     inspect,
     read_bytes,
@@ -140,13 +140,13 @@ def list_sources(source: Path, list_file: Path | None) -> list[str]:
 
 def prepare(source: Path, options: Options, degrade: Any, picture: tuple[str, str]) -> Outcome:
     """Turn one picture, (name, key), into its degraded and its clean entry, or into the reason why not."""
-    from hifacegan_plugin.images.sources import Picture
+    from hifacegan_plugin.images.sources import ImageSource
 
     name, key = picture
-    stem = Picture(str(source), name).stem
+    stem = ImageSource(str(source), name).stem
     try:
         lq, gt = make_entries(read_source(source, name, options.max_pixels), stem, key, options, degrade)
-    except PictureError as error:
+    except ImageError as error:
         return Outcome({}, rejected=str(error))
     except UnicodeEncodeError:
         return Outcome({}, rejected='its name, on which the draws depend, is not UTF-8: rename it')
@@ -158,16 +158,16 @@ def read_source(source: Path, name: str, max_pixels: int) -> bytes:
     """Read an encoded picture from a folder or a database.
 
     Raises:
-        PictureError: It is not there or cannot be read.
+        ImageError: It is not there or cannot be read.
     """
     if source.suffix != '.lmdb':
         return read_bytes(source / name, max_pixels)
     try:
         value = read_value(source, name)
     except lmdb.Error as error:
-        raise PictureError(f'cannot be read: {error}') from error
+        raise ImageError(f'cannot be read: {error}') from error
     if value is None:
-        raise PictureError('no such key in the database')
+        raise ImageError('no such key in the database')
     return value
 
 
@@ -185,7 +185,7 @@ def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: An
         degrade: The recipe, built.
 
     Raises:
-        PictureError: Damaged, too large, smaller than one pixel at `scale`, or not to be degraded.
+        ImageError: Damaged, too large, smaller than one pixel at `scale`, or not to be degraded.
     """
     from hifacegan_plugin.data.degradations import fit, make_generator
 
@@ -195,13 +195,13 @@ def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: An
         bgr = resize_shorter_side(bgr, options.size, options.max_pixels)
     height, width = (length // options.scale for length in bgr.shape[:2])
     if min(height, width) == 0:
-        raise PictureError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, smaller than --scale')
+        raise ImageError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, smaller than --scale')
     bgr = bgr[:height * options.scale, :width * options.scale]
 
     try:
         degraded = degrade(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), make_generator(options.seed, stem))
     except cv2.error as error:  # such as a side that is too long for a JPEG
-        raise PictureError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, cannot be degraded: {error.err}') from error
+        raise ImageError(f'{bgr.shape[1]}x{bgr.shape[0]} pixels, cannot be degraded: {error.err}') from error
     degraded = fit(degraded, height, width)
     lq = png_entry(key, cv2.cvtColor(degraded, cv2.COLOR_RGB2BGR), options.compression_level)
     if header.copyable and header.shape[:2] == bgr.shape[:2] and (header.format == 'PNG' or not options.folders):

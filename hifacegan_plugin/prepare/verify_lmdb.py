@@ -31,7 +31,7 @@ from hifacegan_plugin.prepare.basicsr_lmdb import (
     read_meta_info,
 )
 from hifacegan_plugin.prepare.build_command import positive
-from hifacegan_plugin.prepare.images import PictureError, decode, inspect
+from hifacegan_plugin.prepare.images import ImageError, decode, inspect
 from hifacegan_plugin.prepare.worker_pool import ordered_map, process_pool
 
 CHUNK = 64
@@ -95,7 +95,7 @@ def check_value(value: bytes, shape: Shape, crc32: int | None) -> str | None:
     try:
         found = inspect(value).shape
         decode(value)
-    except PictureError as error:
+    except ImageError as error:
         return str(error)
     return None if found == shape else f'has shape {found}, meta_info.txt says {shape}'
 

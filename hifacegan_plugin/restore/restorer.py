@@ -16,7 +16,8 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE, fast_reach
 from hifacegan_plugin.images.channels import LUMA
-from hifacegan_plugin.images.photographs import PictureError, read_picture
+from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.photographs import read_photograph
 from hifacegan_plugin.restore.engines import DTYPES, EXPORTED, Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PRETRAINED, load_generator
@@ -109,9 +110,9 @@ class Restorer:
         """
         if isinstance(image, str | os.PathLike):
             try:
-                return self._restore_array(read_picture(Path(image), MAX_PIXELS).pixels)
-            except PictureError as error:
-                raise PictureError(f'{os.fspath(image)}: {error}') from error
+                return self._restore_array(read_photograph(Path(image), MAX_PIXELS).pixels)
+            except ImageError as error:
+                raise ImageError(f'{os.fspath(image)}: {error}') from error
         if isinstance(image, Tensor):
             return self._restore_tensor(image)
         if isinstance(image, np.ndarray):

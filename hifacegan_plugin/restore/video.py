@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from hifacegan_plugin.images.photographs import PictureError
 from hifacegan_plugin.restore.temporal import Smoother
+from hifacegan_plugin.restore.video_error import VideoError
 from hifacegan_plugin.system.files import whole_file
 
 if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
@@ -102,13 +102,13 @@ def restore_video(
         The number of frames.
 
     Raises:
-        PictureError: if PyAV is not installed, nothing can be read or written. Also, once the result is written, if it
+        VideoError: if PyAV is not installed, nothing can be read or written. Also, once the result is written, if it
             lacks anything: frames that could not be restored are those of the input; frames that could not be decoded
             are missing, and the one before stays; if the video ends early, the result is called ``.incomplete``, lest
             it pass for the whole.
     """
     if find_spec('av') is None:
-        raise PictureError('is a video, which takes PyAV. Run: pip install "hifacegan-plugin[video]"')
+        raise VideoError('is a video, which takes PyAV. Run: pip install "hifacegan-plugin[video]"')
     from av import FFmpegError
 
     from hifacegan_plugin.restore.video_writing import join
@@ -121,11 +121,11 @@ def restore_video(
         join(source, work.segments, work.aspect, joined)
         result = target.with_stem(f'{target.stem}.incomplete') if work.missing else target
         joined.replace(result)
-    except PictureError:  # going on would not help
+    except VideoError:  # going on would not help
         rmtree(folder, ignore_errors=True)
         raise
     except (OSError, FFmpegError) as error:
-        raise PictureError(f'cannot be written ({error.strerror or error})') from error
+        raise VideoError(f'cannot be written ({error.strerror or error})') from error
     finally:
         if not any(folder.glob('*.mp4')):  # nothing to go on from
             rmtree(folder, ignore_errors=True)
@@ -241,7 +241,7 @@ def _restored(
     """Yield restored frames ``(H, W, 3)``, their times and durations; add what is wrong with any to ``problems``.
 
     Raises:
-        PictureError: if no frame can be restored.
+        VideoError: if no frame can be restored.
     """
     from hifacegan_plugin.restore.video_reading import to_rgb
 
@@ -255,7 +255,7 @@ def _restored(
             continue
         rgb = to_rgb(frame, look)
         if rgb.shape != (look.height, look.width, 3):
-            raise PictureError(f'changes its size, which the result cannot: {when} has another than the first')
+            raise VideoError(f'changes its size, which the result cannot: {when} has another than the first')
         try:
             result = restore(rgb)
             result = smoother(rgb, result) if smoother else result
@@ -267,7 +267,7 @@ def _restored(
                 break
         yield result, time, frame.duration
     if not restored:
-        raise PictureError(reason)
+        raise VideoError(reason)
 
 
 def _report(work: _Work, result: Path) -> None:
@@ -277,6 +277,6 @@ def _report(work: _Work, result: Path) -> None:
     if len(problems) > NAMED_PROBLEMS:
         shown += f'; and {len(problems) - NAMED_PROBLEMS} more'
     if work.missing:
-        raise PictureError(f'is damaged: {work.missing}; that is in {result}' + (f'; {shown}' if shown else ''))
+        raise VideoError(f'is damaged: {work.missing}; that is in {result}' + (f'; {shown}' if shown else ''))
     if problems:
-        raise PictureError(f'is not restored in all frames: {shown}; the others are in {result}')
+        raise VideoError(f'is not restored in all frames: {shown}; the others are in {result}')

@@ -17,7 +17,7 @@ from av.stream import Disposition
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from hifacegan_plugin.images.photographs import PictureError
+from hifacegan_plugin.restore.video_error import VideoError
 
 FORMATS = 'mov,matroska,avi'  # FFmpeg's names; others, such as playlists, which lead to other files, are not opened
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -76,7 +76,7 @@ def open_video(path: Path) -> Iterator[InputContainer]:
     """Open a video for reading.
 
     Raises:
-        PictureError: if it is none that is read here.
+        VideoError: if it is none that is read here.
     """
     # A file, not a name: FFmpeg takes what stands before a colon for a protocol.
     with path.open('rb') as file:
@@ -84,7 +84,7 @@ def open_video(path: Path) -> Iterator[InputContainer]:
             # Tags in other encodings than UTF-8 pass through as they are.
             container = av.open(file, options={'format_whitelist': FORMATS}, metadata_errors='surrogateescape')
         except av.FFmpegError as error:
-            raise PictureError(f'is not a video that can be read ({error.strerror})') from error
+            raise VideoError(f'is not a video that can be read ({error.strerror})') from error
         with container:
             yield container
 
@@ -93,13 +93,13 @@ def main_stream(container: InputContainer) -> VideoStream:
     """Return the video stream that is restored: the first that is not a cover image.
 
     Raises:
-        PictureError: if there is none.
+        VideoError: if there is none.
     """
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
-        raise PictureError('is not a video that can be read (no video stream)')
+        raise VideoError('is not a video that can be read (no video stream)')
     if streams[0].codec_context is None:
-        raise PictureError('is a video in a codec that PyAV does not decode')
+        raise VideoError('is a video in a codec that PyAV does not decode')
     return streams[0]
 
 
@@ -182,14 +182,14 @@ def read_look(path: Path) -> Look:
     """Return what the first frame of a video tells of all.
 
     Raises:
-        PictureError: if there is no frame, or one that cannot be converted to upright RGB.
+        VideoError: if there is no frame, or one that cannot be converted to upright RGB.
     """
     with open_video(path) as container:
         stream = main_stream(container)
         frames = (decoded.frame for decoded in FrameReader(container, stream) if decoded.frame)
         first = next(frames, None)
         if first is None:
-            raise PictureError('is damaged: no frame could be read')
+            raise VideoError('is damaged: no frame could be read')
         return _look_of(first, stream)
 
 
@@ -201,7 +201,7 @@ def _look_of(frame: av.VideoFrame, stream: VideoStream) -> Look:
         hd = width >= 1280 or height > 576
         matrix = BT709 if hd else BT470BG if height == 576 else SMPTE170M
     elif matrix not in MATRICES:
-        raise PictureError(f'has colours that cannot be converted (matrix {matrix} of ITU-T H.273)')
+        raise VideoError(f'has colours that cannot be converted (matrix {matrix} of ITU-T H.273)')
     return Look(
         width, height,
         deep=any(component.bits > 8 for component in frame.format.components),
@@ -225,7 +225,7 @@ def upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """Turn and mirror ``pixels (H, W, ...)`` of a frame as its display matrix asks players to.
 
     Raises:
-        PictureError: if it asks for other angles than right ones.
+        VideoError: if it asks for other angles than right ones.
     """
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
@@ -237,5 +237,5 @@ def upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     elif b == c == 0 and a and d:
         right, down = a, d
     else:
-        raise PictureError('is shown at an angle, which the result cannot be: turn it first')
+        raise VideoError('is shown at an angle, which the result cannot be: turn it first')
     return pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]

@@ -20,7 +20,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from hifacegan_plugin.images.photographs import PictureError
+from hifacegan_plugin.restore.video_error import VideoError
 from hifacegan_plugin.restore.video_reading import EXACT, Look, main_stream, open_video
 from hifacegan_plugin.system.files import whole_file
 
@@ -75,7 +75,7 @@ def encode_segment(
         frames: RGB ``(H, W, 3)``, uint8 or uint16, when they are shown, and for how long.
 
     Raises:
-        PictureError: if PyAV was built without the encoder.
+        VideoError: if PyAV was built without the encoder.
     """
     times, packets = [], []
     with av.open(file, 'w', format='mp4') as container:
@@ -109,7 +109,7 @@ def _encoding_stream(container: OutputContainer, look: Look, encoder: str, optio
     try:
         stream = container.add_stream(encoder, rate=min(look.rate, Fraction(MAX_RATE)), options=options)
     except av.codec.codec.UnknownCodecError as error:
-        raise PictureError(f'cannot be written: PyAV has no encoder {encoder} here; choose another --codec') from error
+        raise VideoError(f'cannot be written: PyAV has no encoder {encoder} here; choose another --codec') from error
     context = stream.codec_context
     context.width, context.height = look.width, look.height
     # Halved colour takes even sizes in these encoders; at others it is kept whole.
@@ -142,7 +142,7 @@ def join(source: Path, segments: list[tuple[Path, Segment]], aspect: Fraction | 
         target: ``.mp4``, ``.mov`` or ``.mkv``.
 
     Raises:
-        PictureError: if a file with the suffix of ``target`` cannot hold it.
+        VideoError: if a file with the suffix of ``target`` cannot hold it.
     """
     with open_video(source) as original, open_video(segments[0][0]) as first, target.open('wb') as file:
         video = main_stream(original)
@@ -208,8 +208,8 @@ def _attach(container: OutputContainer, original: InputContainer, cover: Stream)
     container.add_attachment(name, cover.metadata.get('mimetype', f'image/{kind}'), data)
 
 
-def _unfit(suffix: str, what: str) -> PictureError:
-    return PictureError(f'cannot be written: {suffix} cannot hold {what}; choose another --format, such as mkv')
+def _unfit(suffix: str, what: str) -> VideoError:
+    return VideoError(f'cannot be written: {suffix} cannot hold {what}; choose another --format, such as mkv')
 
 
 def _copy_metadata(target: dict[str, str], source: dict[str, str], leave_out: Iterable[str]) -> None:
@@ -219,7 +219,7 @@ def _copy_metadata(target: dict[str, str], source: dict[str, str], leave_out: It
 def _set_aspect(restored: Stream, aspect: Fraction, suffix: str) -> None:
     """Set the shape of the pixels; refuse what PyAV cannot write: AV1 says nothing of it, and .mkv is not told."""
     if suffix == '.mkv' and restored.codec_context.codec.canonical_name == 'av1' and aspect != 1:
-        raise PictureError('cannot be written: av1 in .mkv has square pixels; choose another --codec or --format')
+        raise VideoError('cannot be written: av1 in .mkv has square pixels; choose another --codec or --format')
     restored.codec_context.sample_aspect_ratio = aspect
 
 

@@ -379,7 +379,7 @@ def test_a_percent_encoded_key_is_the_same_picture_as_its_file(folder, tmp_path)
     ([('/d/x.lmdb', 'a%2F1'), ('/d/y.lmdb', 'a%2F1')], ['x.lmdb%2Fa%2F1', 'y.lmdb%2Fa%2F1']),
 ], ids=['files', 'folders', 'roots', 'suffixes', 'keys', 'databases'])
 def test_names_to_save_are_short_where_that_keeps_them_apart(found, names):
-    assert pictures.names_to_save([pictures.Picture(*where) for where in found]) == names
+    assert pictures.names_to_save([pictures.ImageSource(*where) for where in found]) == names
 
 
 def test_home_is_expanded(folder, monkeypatch):

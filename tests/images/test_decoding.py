@@ -12,9 +12,9 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps, features
 from skimage import data
 
-from hifacegan_plugin.images import photographs as restore_pictures
+from hifacegan_plugin.images import photographs
 from hifacegan_plugin.images.decoding import ImageError, decode, open_image
-from hifacegan_plugin.images.sources import Picture, read_picture
+from hifacegan_plugin.images.sources import ImageSource, read_image
 from hifacegan_plugin.prepare import create_lmdb
 from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter
 
@@ -161,7 +161,7 @@ def test_a_folder_a_database_and_restoring_see_the_same(tmp_path, name):
     folder = tmp_path / 'folder'
     folder.mkdir()
     write(folder / name)
-    in_folder = read_picture(Picture(str(folder), name))
+    in_folder = read_image(ImageSource(str(folder), name))
 
     if expected is None:
         expected = np.asarray(Image.open(folder / name).convert('RGB'))
@@ -177,12 +177,12 @@ def test_a_folder_a_database_and_restoring_see_the_same(tmp_path, name):
         writer.write([entry])
         writer.finish([entry.describe()])
         writer.close()
-        assert np.array_equal(read_picture(Picture(str(database), 'key')), in_folder)
+        assert np.array_equal(read_image(ImageSource(str(database), 'key')), in_folder)
         by_the_host = cv2.imdecode(np.frombuffer(entry.value, np.uint8), cv2.IMREAD_COLOR)
         assert np.array_equal(by_the_host, in_folder)
         assert entry.shape[:2] == in_folder.shape[:2]
 
-    restored = restore_pictures.read_picture(folder / name, 10**6).pixels
+    restored = photographs.read_photograph(folder / name, 10**6).pixels
     if restored.dtype == np.uint16:
         restored = (restored >> 8).astype(np.uint8)
     colours = np.atleast_3d(restored)
@@ -226,11 +226,11 @@ def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
     content, reason = UNREADABLE[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f'{name} cannot be decoded: it {reason}'):
-        read_picture(Picture(str(tmp_path), name))
-    with pytest.raises(create_lmdb.PictureError, match=reason):
+        read_image(ImageSource(str(tmp_path), name))
+    with pytest.raises(ImageError, match=reason):
         create_lmdb.make_entries(create_lmdb.read_bytes(tmp_path / name), 'key', create_lmdb.Options())
-    with pytest.raises(restore_pictures.PictureError, match=reason):
-        restore_pictures.read_picture(tmp_path / name, 10**6)
+    with pytest.raises(ImageError, match=reason):
+        photographs.read_photograph(tmp_path / name, 10**6)
 
 
 @pytest.mark.parametrize('added', [

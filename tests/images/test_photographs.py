@@ -1,4 +1,4 @@
-"""Picture files: what belongs to them stays, what cannot be read is named."""
+"""Photograph files: what belongs to them stays, what cannot be read is named."""
 
 import io
 import logging
@@ -12,7 +12,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from skimage import data
 
-from hifacegan_plugin.images.photographs import Picture, PictureError, read_picture, write_picture
+from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
 
 MAX_PIXELS = 1_000_000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
@@ -26,9 +27,9 @@ def colours():
 @pytest.mark.parametrize('suffix', ['.png', '.webp', '.tif', '.bmp', '.jpg'])
 def test_round_trip(tmp_path, colours, suffix):
     path = tmp_path / f'a{suffix}'
-    write_picture(path, Picture(colours, icc_profile=None))
+    write_photograph(path, Photograph(colours, icc_profile=None))
     lossy = 12 if suffix in ('.jpg', '.webp') else 0
-    assert np.abs(read_picture(path, MAX_PIXELS).pixels.astype(int) - colours).mean() <= lossy
+    assert np.abs(read_photograph(path, MAX_PIXELS).pixels.astype(int) - colours).mean() <= lossy
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
@@ -40,8 +41,8 @@ def test_lossless_round_trip_of_every_kind(tmp_path, channels, dtype, suffix):
         channels = 4  # OpenCV writes it so
     shape = (9, 14) if channels == 1 else (9, 14, channels)
     pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-    write_picture(tmp_path / f'a{suffix}', Picture(pixels))
-    read = read_picture(tmp_path / f'a{suffix}', MAX_PIXELS).pixels
+    write_photograph(tmp_path / f'a{suffix}', Photograph(pixels))
+    read = read_photograph(tmp_path / f'a{suffix}', MAX_PIXELS).pixels
     if dtype == np.uint16 and channels == 2:  # grey as RGB
         read = read[..., [0, 3]]
     assert read.dtype == dtype
@@ -87,8 +88,8 @@ FOREIGN_TIFFS = {
 def test_what_other_programs_store_in_their_way_comes_out_in_ours(tmp_path, colours, kind, suffix):
     image = Image.fromarray(colours)
     FOREIGN_TIFFS[kind](image, tmp_path / 'a.tif')
-    picture = read_picture(tmp_path / 'a.tif', MAX_PIXELS)
-    write_picture(tmp_path / f'b{suffix}', picture)
+    picture = read_photograph(tmp_path / 'a.tif', MAX_PIXELS)
+    write_photograph(tmp_path / f'b{suffix}', picture)
     result = Image.open(tmp_path / f'b{suffix}')
     if kind == 'Lab':
         assert 'icc_profile' not in result.info
@@ -102,7 +103,7 @@ def test_what_other_programs_store_in_their_way_comes_out_in_ours(tmp_path, colo
 def test_a_tiff_of_many_strips_becomes_a_jpeg(tmp_path):
     """A list of the strips would be longer than EXIF data may be."""
     tifffile.imwrite(tmp_path / 'a.tif', np.zeros((9000, 8, 3), np.uint8), photometric='rgb', rowsperstrip=1)
-    write_picture(tmp_path / 'a.jpg', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    write_photograph(tmp_path / 'a.jpg', read_photograph(tmp_path / 'a.tif', MAX_PIXELS))
     assert Image.open(tmp_path / 'a.jpg').size == (8, 9000)
 
 
@@ -113,7 +114,7 @@ def test_what_exif_says_about_the_photograph_is_kept(tmp_path, colours, suffix):
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] = 400
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = 'S'
     Image.fromarray(colours).save(tmp_path / 'a.tif', exif=exif.tobytes())
-    write_picture(tmp_path / f'b{suffix}', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    write_photograph(tmp_path / f'b{suffix}', read_photograph(tmp_path / 'a.tif', MAX_PIXELS))
     kept = Image.open(tmp_path / f'b{suffix}').getexif()
     assert kept[ExifTags.Base.Artist] == 'somebody'
     assert kept.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] == 400
@@ -122,16 +123,16 @@ def test_what_exif_says_about_the_photograph_is_kept(tmp_path, colours, suffix):
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.webp', '.tif'])
 def test_colour_profile_is_kept(tmp_path, colours, suffix):
-    write_picture(tmp_path / f'a{suffix}', Picture(colours, SRGB))
-    assert read_picture(tmp_path / f'a{suffix}', MAX_PIXELS).icc_profile == SRGB
+    write_photograph(tmp_path / f'a{suffix}', Photograph(colours, SRGB))
+    assert read_photograph(tmp_path / f'a{suffix}', MAX_PIXELS).icc_profile == SRGB
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif'])
 @pytest.mark.parametrize('odd', [SRGB, SRGB + b'\0'])
 def test_colour_profile_of_16_bits_is_kept(tmp_path, colours, suffix, odd):
     pixels = colours.astype(np.uint16) * 257
-    write_picture(tmp_path / f'a{suffix}', Picture(pixels, odd))
-    read = read_picture(tmp_path / f'a{suffix}', MAX_PIXELS)
+    write_photograph(tmp_path / f'a{suffix}', Photograph(pixels, odd))
+    read = read_photograph(tmp_path / f'a{suffix}', MAX_PIXELS)
     assert read.icc_profile == odd
     assert np.array_equal(read.pixels, pixels)
     assert Image.open(tmp_path / f'a{suffix}').info['icc_profile'] == odd
@@ -140,7 +141,7 @@ def test_colour_profile_of_16_bits_is_kept(tmp_path, colours, suffix, odd):
 def test_exif_of_16_bits_is_kept(tmp_path, colours):
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = 'camera'
-    write_picture(tmp_path / 'a.png', Picture(colours.astype(np.uint16), exif=exif.tobytes()))
+    write_photograph(tmp_path / 'a.png', Photograph(colours.astype(np.uint16), exif=exif.tobytes()))
     assert Image.open(tmp_path / 'a.png').getexif()[ExifTags.Base.Make] == 'camera'
 
 
@@ -181,7 +182,7 @@ SAYS_SRGB = {
 @pytest.mark.parametrize('chunks', [LINEAR, PQ, DISPLAY_P3, SAYS_SRGB], ids=['linear', 'PQ', 'Display P3', 'sRGB'])
 def test_colour_chunks_of_a_png_are_kept(tmp_path, chunks, bits, caplog):
     (tmp_path / 'a.png').write_bytes(_with_chunks(chunks, bits))
-    write_picture(tmp_path / 'b.png', read_picture(tmp_path / 'a.png', MAX_PIXELS))
+    write_photograph(tmp_path / 'b.png', read_photograph(tmp_path / 'a.png', MAX_PIXELS))
     written = (tmp_path / 'b.png').read_bytes()
     kept = _chunks_of(written)
     assert chunks.items() <= kept.items()
@@ -199,7 +200,7 @@ def test_colour_chunks_of_a_png_are_kept(tmp_path, chunks, bits, caplog):
 def test_colour_chunks_that_a_format_cannot_hold_are_named(tmp_path, chunks, lost, caplog):
     (tmp_path / 'a.png').write_bytes(_with_chunks(chunks))
     with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
-        write_picture(tmp_path / 'b.jpg', read_picture(tmp_path / 'a.png', MAX_PIXELS))
+        write_photograph(tmp_path / 'b.jpg', read_photograph(tmp_path / 'a.png', MAX_PIXELS))
     assert ('cannot hold the colour tags' in caplog.text) == (lost is not None)
     assert f'colour tags {lost or ""}' in caplog.text or not lost
 
@@ -211,13 +212,13 @@ def test_resolution_is_kept(tmp_path, colours, suffix, bits):
     write = _write_16_bits if bits == 16 else tifffile.imwrite
     turned = [(ExifTags.Base.Orientation, 'H', 1, 6, True)]
     write(tmp_path / 'a.tif', colours, resolution=(300, 150), resolutionunit='inch', extratags=turned)
-    write_picture(tmp_path / f'b{suffix}', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    write_photograph(tmp_path / f'b{suffix}', read_photograph(tmp_path / 'a.tif', MAX_PIXELS))
     assert Image.open(tmp_path / f'b{suffix}').info['dpi'] == pytest.approx((150, 300), abs=0.1)
 
 
 def test_no_resolution_is_made_up(tmp_path, colours):
     cv2.imwrite(str(tmp_path / 'a.tif'), colours)
-    write_picture(tmp_path / 'b.png', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    write_photograph(tmp_path / 'b.png', read_photograph(tmp_path / 'a.tif', MAX_PIXELS))
     assert 'dpi' not in Image.open(tmp_path / 'b.png').info
 
 
@@ -225,7 +226,7 @@ def test_no_resolution_is_made_up(tmp_path, colours):
 def test_grey_of_16_bits_in_pgm(tmp_path, white):
     ramp = np.linspace(0, white, 80).round().astype('>u2')
     (tmp_path / 'a.pgm').write_bytes(b'P5\n80 1\n%d\n' % white + ramp.tobytes())
-    pixels = read_picture(tmp_path / 'a.pgm', MAX_PIXELS).pixels
+    pixels = read_photograph(tmp_path / 'a.pgm', MAX_PIXELS).pixels
     assert pixels.dtype == np.uint16
     np.testing.assert_allclose(pixels[0], np.linspace(0, 65535, 80), atol=9)
 
@@ -236,15 +237,15 @@ def test_damaged_exif_is_left_out_and_named(tmp_path, colours, caplog):
     path = tmp_path / 'a.webp'
     Image.fromarray(colours).save(path, exif=exif.tobytes().replace(b'MM\0*', b'MM\0?').replace(b'II*\0', b'II?\0'))
     with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
-        picture = read_picture(path, MAX_PIXELS)
+        picture = read_photograph(path, MAX_PIXELS)
     assert picture.pixels.shape == colours.shape
     assert picture.exif is None
     assert f'{path}: EXIF data are damaged' in caplog.text
 
 
 def test_what_a_format_cannot_hold(tmp_path):
-    with pytest.raises(PictureError, match=r'cannot be encoded as \.webp .*16383'):
-        write_picture(tmp_path / 'a.webp', Picture(np.zeros((17000, 2, 3), np.uint8)))
+    with pytest.raises(ImageError, match=r'cannot be encoded as \.webp .*16383'):
+        write_photograph(tmp_path / 'a.webp', Photograph(np.zeros((17000, 2, 3), np.uint8)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -257,7 +258,7 @@ def test_orientation_of_a_tiff_is_applied_once(tmp_path, colours, orientation, b
     exif[ExifTags.Base.Orientation] = orientation
     image = Image.fromarray(colours)
     image.info['exif'] = exif.tobytes()
-    write_picture(tmp_path / 'b.tif', read_picture(tmp_path / 'a.tif', MAX_PIXELS))
+    write_photograph(tmp_path / 'b.tif', read_photograph(tmp_path / 'a.tif', MAX_PIXELS))
     result = Image.open(tmp_path / 'b.tif')
     assert result.getexif().get(ExifTags.Base.Orientation, 1) == 1
     assert np.array_equal(np.asarray(result), np.asarray(ImageOps.exif_transpose(image)))
@@ -280,9 +281,9 @@ def test_orientation_is_applied(tmp_path, colours, orientation, bits):
         file = io.BytesIO(encoded[:33] + written[start : start + length] + encoded[33:])
         expected = expected.astype(np.uint16) * 257
     (tmp_path / 'a.png').write_bytes(file.getvalue())
-    picture = read_picture(tmp_path / 'a.png', MAX_PIXELS)
+    picture = read_photograph(tmp_path / 'a.png', MAX_PIXELS)
     assert np.array_equal(picture.pixels, expected)
-    write_picture(tmp_path / 'b.jpg', picture)
+    write_photograph(tmp_path / 'b.jpg', picture)
     kept = Image.open(tmp_path / 'b.jpg').getexif()
     assert kept.get(ExifTags.Base.Orientation, 1) == 1
     assert kept[ExifTags.Base.Make] == 'camera'
@@ -296,7 +297,7 @@ def test_other_modes_become_colours_or_grey(tmp_path, colours, mode, shape):
     path = tmp_path / ('a.jpg' if mode == 'CMYK' else 'a.png')
     image = Image.fromarray(colours).convert(mode)
     image.save(path)
-    read = read_picture(path, MAX_PIXELS).pixels
+    read = read_photograph(path, MAX_PIXELS).pixels
     assert read.shape == shape
     if mode in ('P', 'CMYK'):
         assert np.abs(read.astype(int) - colours).mean() < 25  # of dithering
@@ -305,23 +306,23 @@ def test_other_modes_become_colours_or_grey(tmp_path, colours, mode, shape):
 def test_of_a_jpeg_with_preview_the_first_picture_counts(tmp_path, colours):
     image = Image.fromarray(colours)
     image.save(tmp_path / 'a.jpg', 'MPO', save_all=True, append_images=[image.reduce(4)], quality=95)
-    read = read_picture(tmp_path / 'a.jpg', MAX_PIXELS)
+    read = read_photograph(tmp_path / 'a.jpg', MAX_PIXELS)
     assert np.abs(read.pixels.astype(int) - colours).mean() < 5
-    write_picture(tmp_path / 'b.jpg', read)
+    write_photograph(tmp_path / 'b.jpg', read)
     assert Image.open(tmp_path / 'b.jpg').format == 'JPEG'
 
 
 def test_transparent_palette_becomes_alpha(tmp_path, colours):
     image = Image.fromarray(colours).quantize(16)
     image.save(tmp_path / 'a.png', transparency=3)
-    read = read_picture(tmp_path / 'a.png', MAX_PIXELS).pixels
+    read = read_photograph(tmp_path / 'a.png', MAX_PIXELS).pixels
     assert np.array_equal(read[..., 3] == 0, np.asarray(image) == 3)
 
 
 def test_alpha_and_16_bits_are_dropped_where_the_format_has_none(tmp_path, colours):
     pixels = np.dstack([colours, colours[..., 0]]).astype(np.uint16) * 257
-    write_picture(tmp_path / 'a.bmp', Picture(pixels))
-    assert np.array_equal(read_picture(tmp_path / 'a.bmp', MAX_PIXELS).pixels, colours)
+    write_photograph(tmp_path / 'a.bmp', Photograph(pixels))
+    assert np.array_equal(read_photograph(tmp_path / 'a.bmp', MAX_PIXELS).pixels, colours)
 
 
 def _encoded(path):
@@ -382,15 +383,15 @@ def _twelve_bits(path):
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, write, message):
     write(tmp_path / name)
-    with pytest.raises(PictureError, match=message):
-        read_picture(tmp_path / name, MAX_PIXELS)
+    with pytest.raises(ImageError, match=message):
+        read_photograph(tmp_path / name, MAX_PIXELS)
 
 
 def test_limit_on_pixels(tmp_path, colours):
-    write_picture(tmp_path / 'a.png', Picture(colours))
-    read_picture(tmp_path / 'a.png', 60 * 80)
-    with pytest.raises(PictureError, match='80 x 60 pixels'):
-        read_picture(tmp_path / 'a.png', 60 * 80 - 1)
+    write_photograph(tmp_path / 'a.png', Photograph(colours))
+    read_photograph(tmp_path / 'a.png', 60 * 80)
+    with pytest.raises(ImageError, match='80 x 60 pixels'):
+        read_photograph(tmp_path / 'a.png', 60 * 80 - 1)
 
 
 def test_full_disk_leaves_nothing(tmp_path, colours, monkeypatch):
@@ -399,11 +400,11 @@ def test_full_disk_leaves_nothing(tmp_path, colours, monkeypatch):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr('pathlib.Path.write_bytes', fail)
-    with pytest.raises(PictureError, match='cannot be written \\(No space left on device\\)'):
-        write_picture(tmp_path / 'a.png', Picture(colours))
+    with pytest.raises(ImageError, match='cannot be written \\(No space left on device\\)'):
+        write_photograph(tmp_path / 'a.png', Photograph(colours))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_suffix(tmp_path, colours):
-    with pytest.raises(PictureError, match=r'a\.xyz: the suffix must be one of \.png'):
-        write_picture(tmp_path / 'a.xyz', Picture(colours))
+    with pytest.raises(ImageError, match=r'a\.xyz: the suffix must be one of \.png'):
+        write_photograph(tmp_path / 'a.xyz', Photograph(colours))

@@ -379,7 +379,7 @@ class TestRejected:
         for _ in range(300):
             damaged = bytearray(original)
             damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
-            with pytest.raises(pictures.PictureError):
+            with pytest.raises(pictures.ImageError):
                 pictures.inspect(bytes(damaged))
 
     @pytest.mark.filterwarnings('ignore::UserWarning')
@@ -391,7 +391,7 @@ class TestRejected:
             damaged = bytearray(file.getvalue())
             for _ in range(rng.choice((1, 3, 20))):
                 damaged[rng.randrange(min(len(damaged), rng.choice((40, 300, 10_000))))] = rng.randrange(256)
-            with contextlib.suppress(pictures.PictureError):
+            with contextlib.suppress(pictures.ImageError):
                 pictures.inspect(bytes(damaged), 10**6)
                 pictures.decode(bytes(damaged))
 

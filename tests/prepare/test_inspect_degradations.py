@@ -11,6 +11,7 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from hifacegan_plugin.data.degradations import RECIPES
+from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN
 from hifacegan_plugin.prepare import inspect_degradations
 
 DATA_PREP = REPOSITORY / 'data_prep'
@@ -32,10 +33,7 @@ def test_the_command_makes_a_sheet_of_all_recipes(picture, tmp_path):
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in RECIPES)
     sheet = np.asarray(Image.open(tmp_path / 'x.png'))
-    height, width = 64 + inspect_degradations.TITLE + inspect_degradations.MARGIN, 64 + 2 * inspect_degradations.MARGIN
-    assert sheet.shape == (len(RECIPES) * height, 4 * width, 3)
-    assert (sheet[0] == 255).all(), 'the ground is white'
-    assert (sheet[:inspect_degradations.TITLE] < 100).any(), 'the titles are black'
+    assert sheet.shape == (len(RECIPES) * (LABEL_HEIGHT + 64 + MARGIN), 4 * (64 + MARGIN), 3)
 
 
 def test_rows_hold_the_clean_picture_and_its_degradations():
@@ -56,7 +54,7 @@ def test_rows_hold_the_clean_picture_and_its_degradations():
     (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
     (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
     (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, resized above the limit of 100,000,000'),
-    (['-i', '{picture}', '-o', 'gone/x.png'], 'cannot write gone/x.png: No such file or directory'),
+    (['-i', '{picture}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
     (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
 ])
 def test_bad_input_is_named(picture, tmp_path, monkeypatch, capsys, arguments, message):

@@ -315,7 +315,7 @@ def test_what_a_database_lacks_or_cannot_give_is_rejected(database, tmp_path):
     make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt', status=1)
     assert (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:] == ['c.png\tno such key in the database']
     (database / 'data.mdb').unlink()
-    with pytest.raises(command.PictureError, match=r'cannot be read: .*No such file'):
+    with pytest.raises(command.ImageError, match=r'cannot be read: .*No such file'):
         command.read_source(database, 'a', max_pixels=1)
 
 

@@ -20,7 +20,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.published_layouts import without_markers
 from hifacegan_plugin.data.degradations import build_degradation
-from hifacegan_plugin.images.photographs import Picture, read_picture, write_picture
+from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.restorer import OVERLAP
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
@@ -127,7 +127,7 @@ def test_a_tensor_is_restored_as_the_array_of_its_pixels(generator, photo, chann
 
 def test_a_file_is_restored_by_its_path(generator, photo, tmp_path):
     path = tmp_path / 'a.png'
-    write_picture(path, Picture(photo))
+    write_photograph(path, Photograph(photo))
     restorer = Restorer(generator)
     assert np.array_equal(restorer(path), restorer(photo))
     assert np.array_equal(restorer(str(path)), restorer(photo))
@@ -330,7 +330,7 @@ def restore(*arguments):
 def folder(tmp_path, photo):
     """Three pictures, one of them in a subfolder, and files that are no pictures or hidden."""
     for name in ('a.png', 'b.jpg', 'deep/c.png', '.thumbnails/a.png'):
-        write_picture(tmp_path / 'in' / name, Picture(photo))
+        write_photograph(tmp_path / 'in' / name, Photograph(photo))
     (tmp_path / 'in/notes.txt').write_text('no picture')
     (tmp_path / 'in/.hidden.png').write_text('half-written')
     return tmp_path / 'in'
@@ -343,7 +343,7 @@ def results(folder):
 def test_folder(folder, weights, generator, photo, tmp_path, capsys):
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 0
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
-    restored = read_picture(tmp_path / 'out/a.png', 10**6).pixels
+    restored = read_photograph(tmp_path / 'out/a.png', 10**6).pixels
     assert np.array_equal(restored, Restorer(generator)(photo))
     assert capsys.readouterr().out.splitlines() == [
         'left out, by their names neither pictures nor videos: 1 (.txt)',
@@ -363,7 +363,7 @@ def test_every_suffix_of_a_picture_is_found(weights, tmp_path, photo):
 def test_a_linked_folder_is_searched_and_one_that_cannot_be_is_named(
     folder, weights, tmp_path, photo, capsys, monkeypatch
 ):
-    write_picture(tmp_path / 'elsewhere/d.png', Picture(photo))
+    write_photograph(tmp_path / 'elsewhere/d.png', Photograph(photo))
     (folder / 'link').symlink_to(tmp_path / 'elsewhere')
 
     def scan(path, scandir=os.scandir):
@@ -389,7 +389,7 @@ def test_glob_format_and_sheet(folder, weights, tmp_path, photo):
     out = tmp_path / 'out'
     assert restore('-i', folder / '**/*.png', '-o', out, '-w', weights, '--format', 'webp', '--sheet') == 0
     assert results(out) == ['a.webp', 'a_sheet.webp', 'deep/c.webp', 'deep/c_sheet.webp']
-    sheet = read_picture(out / 'a_sheet.webp', 10**6).pixels
+    sheet = read_photograph(out / 'a_sheet.webp', 10**6).pixels
     assert sheet.shape == (photo.shape[0], 2 * photo.shape[1], 3)
     assert np.abs(sheet[:, : photo.shape[1]].astype(int) - photo).mean() < 12
 
@@ -441,15 +441,15 @@ def test_output_inside_the_input_by_another_path(folder, weights, monkeypatch):
 
 
 def test_two_pictures_with_one_result_keep_their_suffixes(folder, weights, tmp_path, capsys, photo):
-    write_picture(folder / 'a.webp', Picture(photo[:64, :64]))
+    write_photograph(folder / 'a.webp', Photograph(photo[:64, :64]))
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--format', 'png') == 0
     assert '4 restored, 0 done before, 0 failed' in capsys.readouterr().out
     assert results(tmp_path / 'out') == ['a.png', 'a.webp.png', 'b.png', 'deep/c.png']
-    assert read_picture(tmp_path / 'out/a.webp.png', 10**6).pixels.shape == (64, 64, 3)
+    assert read_photograph(tmp_path / 'out/a.webp.png', 10**6).pixels.shape == (64, 64, 3)
 
 
 def test_a_sheet_does_not_take_the_place_of_a_result(folder, weights, tmp_path, capsys, photo):
-    write_picture(folder / 'a_sheet.png', Picture(photo))
+    write_photograph(folder / 'a_sheet.png', Photograph(photo))
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--sheet') == 1
     captured = capsys.readouterr()
     assert '3 restored, 0 done before, 1 failed' in captured.out
@@ -459,7 +459,7 @@ def test_a_sheet_does_not_take_the_place_of_a_result(folder, weights, tmp_path, 
 def test_names_of_every_kind(tmp_path, weights, photo, capsys):
     names = ['two words.png', 'ünïcode 写真.png', '-dash.png', '[a]*.png', 'a\nb.png', f'{"x" * 251}.png']
     for name in names:
-        write_picture(tmp_path / 'in' / 'a.png', Picture(photo))
+        write_photograph(tmp_path / 'in' / 'a.png', Photograph(photo))
         (tmp_path / 'in/a.png').rename(tmp_path / 'in' / name)
     (tmp_path / 'in' / 'c\nd.png').touch()
     assert restore('-i', tmp_path / 'in', '-o', tmp_path / 'out', '-w', weights) == 1
@@ -488,7 +488,7 @@ def test_what_is_no_regular_file(folder, weights, tmp_path, capsys):
 
 def test_full_disk(folder, weights, tmp_path, capsys, full_disk, photo):
     write_video(tmp_path / 'in/v.mp4', photo, frames=20)
-    write_picture(folder / 'small.png', Picture(np.zeros((64, 64, 3), np.uint8)))
+    write_photograph(folder / 'small.png', Photograph(np.zeros((64, 64, 3), np.uint8)))
     full_disk()
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
     captured = capsys.readouterr()
@@ -533,7 +533,7 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
 )
 def test_what_cannot_start_says_why(weights, tmp_path, photo, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
-    write_picture(tmp_path / 'a.png', Picture(photo))
+    write_photograph(tmp_path / 'a.png', Photograph(photo))
     (tmp_path / 'link.png').symlink_to('a.png')
     for name in ('a.mp4', 'text'):
         (tmp_path / name).touch()
@@ -546,7 +546,7 @@ def test_what_cannot_start_says_why(weights, tmp_path, photo, monkeypatch, capsy
 @pytest.mark.parametrize('name', ['b.png', 'new/b.JPEG'])
 def test_one_file_into_a_file(weights, generator, tmp_path, photo, name):
     source, target = tmp_path / 'a.png', tmp_path / name
-    write_picture(source, Picture(photo))
+    write_photograph(source, Photograph(photo))
     for _ in range(2):  # an older result is replaced
         assert restore('-i', source, '-o', target, '-w', weights, '--sheet') == 0
     with Image.open(target) as image:
@@ -590,8 +590,8 @@ def test_weights_that_do_not_tell_their_norm(lively_generator, folder, tmp_path)
     arguments = ('-i', folder / 'a.png', '-w', tmp_path / 'net_g.safetensors', '-o')
     assert restore(*arguments, tmp_path / 'rms.png', '--norm', 'rms') == restore(*arguments, tmp_path / 'b.png') == 0
     expected = Restorer(network)(folder / 'a.png').astype(int)
-    assert np.abs(read_picture(tmp_path / 'rms.png', 10**6).pixels - expected).max() <= 1
-    assert np.abs(read_picture(tmp_path / 'b.png', 10**6).pixels - expected).max() > 9
+    assert np.abs(read_photograph(tmp_path / 'rms.png', 10**6).pixels - expected).max() <= 1
+    assert np.abs(read_photograph(tmp_path / 'b.png', 10**6).pixels - expected).max() > 9
 
 
 def test_processes_share_the_files(folder, weights, tmp_path):

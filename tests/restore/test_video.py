@@ -12,10 +12,10 @@ import pytest
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.images.photographs import PictureError
 from hifacegan_plugin.restore import video as video_module
 from hifacegan_plugin.restore.temporal import Smoother
 from hifacegan_plugin.restore.video import CODECS, VideoOptions, restore_video
+from hifacegan_plugin.restore.video_error import VideoError
 
 TIMES = [0, 512, 1000, 5000, 5120, 5632, 9000, 9001, 12000, 12288]  # of frames, in 1/12800 s
 BEST = {'crf': '0'}
@@ -275,7 +275,7 @@ def test_a_turned_video_is_restored_upright(tmp_path, rotation, turn):
 
 def test_a_video_at_an_angle_is_refused(tmp_path):
     source = write_video(tmp_path / 'a.mp4', photos(1), rotation={'degrees': 30})
-    with pytest.raises(PictureError, match='shown at an angle'):
+    with pytest.raises(VideoError, match='shown at an angle'):
         restore_video(identity, source, tmp_path / 'b.mp4')
 
 
@@ -285,7 +285,7 @@ def test_pixels_keep_their_shape(tmp_path, codec, suffix):
     source = write_video(tmp_path / 'a.mp4', photos(2), aspect=Fraction(4, 3))
     target = tmp_path / f'b.{suffix}'
     if (codec, suffix) == ('av1', 'mkv'):
-        with pytest.raises(PictureError, match='square pixels'):
+        with pytest.raises(VideoError, match='square pixels'):
             restore_video(identity, source, target, VideoOptions(codec))
         return
     restore_video(identity, source, target, VideoOptions(codec))
@@ -367,7 +367,7 @@ def test_a_frame_that_cannot_be_restored_is_named_and_that_of_the_input(tmp_path
         return 255 - image
 
     source = write_video(tmp_path / 'a.mp4', photos(6), options=BEST)
-    with pytest.raises(PictureError, match=r'the frame at 0.080 s is that of the input \(not a number\); the others'):
+    with pytest.raises(VideoError, match=r'the frame at 0.080 s is that of the input \(not a number\); the others'):
         restore_video(restore, source, tmp_path / 'b.mp4', VideoOptions(crf=5))
     for i, (image, result) in enumerate(zip(images_of(source), images_of(tmp_path / 'b.mp4'), strict=True)):
         assert difference(image if i == 2 else 255 - image, result) < 4
@@ -379,7 +379,7 @@ def test_a_video_of_which_nothing_can_be_restored_is_left(tmp_path):
         raise ValueError('these weights are for grey pictures')
 
     source = write_video(tmp_path / 'a.mp4', photos(3))
-    with pytest.raises(PictureError, match=r'^these weights are for grey pictures$'):
+    with pytest.raises(VideoError, match=r'^these weights are for grey pictures$'):
         restore_video(restore, source, tmp_path / 'b.mp4')
     assert names_in(tmp_path) == ['a.mp4']
 
@@ -394,7 +394,7 @@ def test_a_frame_that_cannot_be_decoded_is_named_and_the_others_keep_their_times
     start = content.index(b'\xff\xd8', bad[0])
     content[start : start + bad[1]] = bytes(bad[1])
     source.write_bytes(content)
-    with pytest.raises(PictureError, match=r'the frame at 0.120 s cannot be decoded'):
+    with pytest.raises(VideoError, match=r'the frame at 0.120 s cannot be decoded'):
         restore_video(identity, source, tmp_path / 'b.mp4')
     assert times_of(tmp_path / 'b.mp4') == [Fraction(i, 25) for i in (0, 1, 2, 4, 5)]
 
@@ -406,7 +406,7 @@ def test_a_video_that_ends_early_is_not_called_whole(tmp_path, suffix):
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     result = video_module.RESULT_SUFFIXES[source.suffix]
     for _ in range(2):  # the second time it does not count as done
-        with pytest.raises(PictureError, match=r'is damaged: [\d.]+ of 1[12]\.?0* (frames|seconds) could be read'):
+        with pytest.raises(VideoError, match=r'is damaged: [\d.]+ of 1[12]\.?0* (frames|seconds) could be read'):
             restore_video(identity, source, tmp_path / f'out/a{result}', resume=True)
         assert names_in(tmp_path / 'out') == [f'a.incomplete{result}']
         assert 1 < len(frames_of(tmp_path / f'out/a.incomplete{result}')) < 12
@@ -481,13 +481,13 @@ def test_a_playlist_leads_nowhere(tmp_path):
     texts = {'hls.mp4': '#EXTM3U\n#EXTINF:1,\nsecret.mp4', 'list.mp4': 'ffconcat version 1.0\nfile secret.mp4'}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-        with pytest.raises(PictureError, match='is not a video that can be read'):
+        with pytest.raises(VideoError, match='is not a video that can be read'):
             restore_video(identity, tmp_path / name, tmp_path / 'out.mp4')
 
 
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(video_module, 'find_spec', lambda name: None)
-    with pytest.raises(PictureError, match=r'pip install "hifacegan-plugin\[video\]"'):
+    with pytest.raises(VideoError, match=r'pip install "hifacegan-plugin\[video\]"'):
         restore_video(identity, tmp_path / 'a.mp4', tmp_path / 'b.mp4')
 
 
