@@ -92,6 +92,23 @@ def test_what_does_not_fit_is_restored_in_tiles(form, lively_generator, device, 
     assert np.abs(actual - expected).max() < 1.5  # levels, of which one side is rounded
 
 
+def test_a_card_that_runs_out_of_memory_is_given_less(lively_generator, device, caplog):
+    if device.type == 'cpu':
+        pytest.skip('limits the memory of a card; tests/restore/test_restore.py has an engine that runs out of it')
+    restorer = Restorer(lively_generator(num_feat=16), 'torch', memory=1 << 40)
+    image = np.ascontiguousarray(np.tile(data.astronaut(), (4, 4, 1)))
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + (256 << 20)) / total)
+    try:
+        restored = restorer(image)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert 'the card ran out of memory' in caplog.text
+    assert 'restoring tiles of' in caplog.text
+    assert restored.shape == image.shape and restored.std() > 5
+
+
 @pytest.mark.parametrize(('way', 'form', 'dtype'), [
     ('frugal', 'paper', 'float32'), ('frugal', 'paper', 'float16'), ('compiled', 'paper', 'float16'),
     *(('torch', form, dtype) for form in FORMS for dtype in ('float32', 'float16')),
