@@ -56,9 +56,11 @@ class ReplenishmentBlock(nn.Module):
         parametrizations = [m.parametrizations for m in self.modules() if parametrize.is_parametrized(m)]
         for parametrization in parametrizations:
             parametrization.eval()
-        yield
-        for parametrization in parametrizations:
-            parametrization.train()
+        try:
+            yield
+        finally:  # torch leaves the second pass by an exception once it has all that it needs
+            for parametrization in parametrizations:
+                parametrization.train()
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Map ``x (N, fin, H, W)`` and ``guidance (N, C, any size)`` to ``(N, fout, H, W)``."""
