@@ -1,4 +1,4 @@
-"""``hifacegan doctor [-opt options.yml]``: prints what there is, what is wrong and the mend."""
+"""``hifacegan doctor [-opt options.yml]``: prints what there is, what is wrong and the fix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from hifacegan_plugin import host
 from hifacegan_plugin.doctor import environment
-from hifacegan_plugin.doctor.finding import Finding, in_words
+from hifacegan_plugin.schema.problem import Problem, describe_error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,62 +23,62 @@ def run(arguments: argparse.Namespace) -> int:
     """Check; 0: nothing is in the way of a training, 1: something is."""
     print('This machine')
     _print_lines(environment.describe())
-    findings = [*environment.check_environment(), *_check_import_of_host()]
-    _print_findings(findings)
-    if arguments.opt and any(finding.stops for finding in findings):
-        print(f'\n{arguments.opt} is not looked at: mend this first.')
+    problems = [*environment.check_environment(), *_check_import_of_host()]
+    _print_problems(problems)
+    if arguments.opt and any(problem.stops for problem in problems):
+        print(f'\n{arguments.opt} is not looked at: fix this first.')
     elif arguments.opt:
         print(f'\n{arguments.opt}')
-        findings += _examine(arguments.opt, arguments.iterate)
-    wrong = sum(finding.stops for finding in findings)
-    print(f'\n{wrong} wrong, {len(findings) - wrong} doubtful.')
+        problems += _examine(arguments.opt, arguments.iterate)
+    wrong = sum(problem.stops for problem in problems)
+    print(f'\n{wrong} wrong, {len(problems) - wrong} doubtful.')
     return 1 if wrong else 0
 
 
-def _check_import_of_host() -> Iterable[Finding]:
+def _check_import_of_host() -> Iterable[Problem]:
     try:
         host.register()
     except ImportError as error:
-        yield Finding(f'{error}', 'see above: nothing works without the host')
+        yield Problem(f'{error}', 'see above: nothing works without the host')
 
 
-def _examine(file: Path, iterate: bool) -> list[Finding]:
+def _examine(file: Path, iterate: bool) -> list[Problem]:
     """Check an options file in steps, each of which needs what the one before it found in order."""
     from hifacegan_plugin.doctor import comparison_file, data_sets, options_file, training  # they need the host
 
-    opt, findings = options_file.read_options(file)
+    opt, problems = options_file.read_options(file)
     if comparison_file.is_comparison(opt):
-        findings = list(comparison_file.check_comparison(file))
-        _print_findings(findings)
-        return findings
+        problems = list(comparison_file.check_comparison(file))
+        _print_problems(problems)
+        return problems
     if opt:
-        findings += _findings_of(options_file.check_options, opt)
-    if not any(finding.stops for finding in findings):
+        problems += _problems_of(options_file.check_options, opt)
+    if not any(problem.stops for problem in problems):
         opt, more = training.as_the_host_reads(file, is_train='train' in opt)
-        findings += more
-    if not any(finding.stops for finding in findings):
+        problems += more
+    if not any(problem.stops for problem in problems):
         checks = [training.check_start, training.check_devices, training.check_paths, training.check_perceptual_weights,
                   data_sets.check_data_sets]
         if opt['is_train']:
             checks += [training.check_course, training.check_logging]
-        findings += [finding for check in checks for finding in _findings_of(check, opt)]
-    _print_findings(findings)
-    if any(finding.stops for finding in findings):
-        print('  The model is not built: mend this first.')
-        return findings
+        problems += [problem for check in checks for problem in _problems_of(check, opt)]
+    _print_problems(problems)
+    if any(problem.stops for problem in problems):
+        print('  The model is not built: fix this first.')
+        return problems
     lines, more = training.rehearse(opt, iterate and opt['is_train'])
     _print_lines(lines)
-    _print_findings(more)
-    return findings + more
+    _print_problems(more)
+    return problems + more
 
 
-def _findings_of(check: Callable[[dict[str, Any]], Iterable[Finding]], opt: dict[str, Any]) -> Iterator[Finding]:
-    """Run a check; an option that it cannot work with is a finding, too."""
+def _problems_of(check: Callable[[dict[str, Any]], Iterable[Problem]], opt: dict[str, Any]) -> Iterator[Problem]:
+    """Run a check; an option that it cannot work with is a problem, too."""
     try:
         yield from check(opt)
     except Exception as error:  # options may hold anything, in any place
         task = check.__doc__.partition('.')[0]
-        yield Finding(f'{in_words(error)} (while this was looked at: {task})',
+        yield Problem(f'{describe_error(error)} (while this was looked at: {task})',
                       'an option has a value of the wrong type; the files in options/ show what goes there')
 
 
@@ -87,6 +87,6 @@ def _print_lines(lines: Iterable[str]) -> None:
         print(textwrap.fill(line, 120, initial_indent='  ', subsequent_indent='    '))
 
 
-def _print_findings(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        print(f'  {"WRONG" if finding.stops else "doubtful"}: {finding.what}\n    -> {finding.mend}')
+def _print_problems(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        print(f'  {"WRONG" if problem.stops else "doubtful"}: {problem.what}\n    -> {problem.fix}')

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from hifacegan_plugin.schema.file import problems_of_file
+from hifacegan_plugin.schema.reading import read_options
 from hifacegan_plugin.system.files import whole_file
 
 SHEET_PICTURES = 8
@@ -62,13 +64,12 @@ def _read_options(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: they cannot be read, or are none that the host could have run.
     """
-    from hifacegan_plugin.doctor.options_file import check_required, check_sections, read_options
-
-    opt, findings = read_options(file)
+    opt, _, problems = read_options(file)
     if not opt:
-        raise ValueError(f'{findings[0].what} ({findings[0].mend})')
-    for what, mend, _ in (*check_sections(opt), *check_required(opt)):
-        raise ValueError(f'{file}: {what} ({mend})')
+        raise ValueError(f'{problems[0].what} ({problems[0].fix})')
+    for what, fix, stops in problems_of_file(opt):
+        if stops:
+            raise ValueError(f'{file}: {what} ({fix})')
     return opt
 
 

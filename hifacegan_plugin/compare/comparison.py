@@ -11,8 +11,8 @@ import yaml
 from basicsr.utils.options import yaml_load
 
 from hifacegan_plugin.data.degradations.registry import did_you_mean
-from hifacegan_plugin.doctor.options_file import check_repeated_keys
 from hifacegan_plugin.metrics.catalogue import direction
+from hifacegan_plugin.schema.reading import repeated_keys
 
 DEGRADED, TRUTH = 'degraded', 'truth'  # folders of the pictures beside those of the restorers
 NETWORK_OPTIONS = ('network_g', 'pretrain_network_g', 'param_key_g', 'strict_load_g', 'scale', 'multiple')
@@ -121,7 +121,7 @@ def read_comparison(file: str | Path) -> Comparison:
     try:
         if not isinstance(opt, dict):
             raise ValueError('holds no options')
-        if repeated := [finding.what for finding in check_repeated_keys(tree)]:
+        if repeated := [problem.what for problem in repeated_keys(tree)]:
             raise ValueError(' '.join(repeated))
         opt = {key: value for key, value in opt.items() if key != 'plugin'}  # imports the plugin into the host
         _check_keys('', opt, ('name', 'datasets', 'restorers', 'metrics', 'page'))

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.compare.folder import Folder, read_json, remove_pictures, write_json, write_rgb
 from hifacegan_plugin.data.degradations.registry import did_you_mean
-from hifacegan_plugin.doctor.finding import in_words
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.files import list_files
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
+from hifacegan_plugin.schema.problem import describe_error
 
 _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
                  'meta_info_file')
@@ -87,7 +87,7 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
     except KeyError as error:
         raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
     except Exception as error:  # whatever a data set of any author makes of its options
-        raise ValueError(f'datasets: {name}: {in_words(error)}') from error
+        raise ValueError(f'datasets: {name}: {describe_error(error)}') from error
 
 
 def write_test_set(opened: OpenSet, folder: Folder) -> PictureSet:

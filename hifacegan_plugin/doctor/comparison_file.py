@@ -10,7 +10,7 @@ from hifacegan_plugin.compare.comparison import Comparison, read_comparison
 from hifacegan_plugin.compare.restorers import build_restorer
 from hifacegan_plugin.compare.test_sets import open_test_set
 from hifacegan_plugin.doctor.data_sets import check_metrics
-from hifacegan_plugin.doctor.finding import Finding, in_words
+from hifacegan_plugin.schema.problem import Problem, describe_error
 
 
 def is_comparison(opt: dict[str, Any]) -> bool:
@@ -18,32 +18,33 @@ def is_comparison(opt: dict[str, Any]) -> bool:
     return 'model_type' not in opt and not opt.keys().isdisjoint({'restorers', 'metrics'})
 
 
-def check_comparison(file: Path) -> Iterator[Finding]:
+def check_comparison(file: Path) -> Iterator[Problem]:
     """Check a comparison: read an image of each test set, measure it, build every restorer."""
     try:
         comparison = read_comparison(file)
     except ValueError as error:
-        yield Finding(f'{error}', 'options/compare_demo.yml shows what goes where')
+        yield Problem(f'{error}', 'options/compare_demo.yml shows what goes where')
         return
     yield from _check_test_sets(comparison)
     for label, options in comparison.restorers.items():
         try:
             build_restorer(options)
-        except Exception as error:  # whatever a network of any author makes of its options; that is the finding
-            yield Finding(f'restorers: {label}: {in_words(error)}', 'correct it; the comparison goes on without it')
+        except Exception as error:  # whatever a network of any author makes of its options; that is the problem
+            yield Problem(f'restorers: {label}: {describe_error(error)}',
+                          'correct it; the comparison goes on without it')
 
 
-def _check_test_sets(comparison: Comparison) -> Iterator[Finding]:
+def _check_test_sets(comparison: Comparison) -> Iterator[Problem]:
     measured = False
     for name, options in comparison.datasets.items():
         try:
             opened = open_test_set(name, options)
             _, degraded, truth = opened.items[0]()
         except (ValueError, IndexError) as error:
-            yield Finding(f'datasets: {name}: {in_words(error)}', 'correct its options')
+            yield Problem(f'datasets: {name}: {describe_error(error)}', 'correct its options')
             continue
         for problem in opened.problems:
-            yield Finding(f'datasets: {name}: {problem}.', 'the comparison goes on without it', stops=False)
+            yield Problem(f'datasets: {name}: {problem}.', 'the comparison goes on without it', stops=False)
         if not measured:
             measured = True
             yield from check_metrics('metrics', comparison.metrics, degraded, truth)

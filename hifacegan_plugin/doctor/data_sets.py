@@ -18,17 +18,17 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
-from hifacegan_plugin.doctor.finding import Finding, in_words
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.images.databases import open_database
 from hifacegan_plugin.images.sources import find_images
 from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.schema.problem import Problem, describe_error
 
 MAKE_ANEW = 'make it anew with data_prep/create_lmdb.py; data_prep/verify_lmdb.py checks every picture'
 SHARED_MEMORY = Path('/dev/shm')  # through which data workers hand over their batches
 
 
-def check_data_sets(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_data_sets(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check the data sets; pictures are read of those whose options, folders and databases are all right."""
     readable = []
     for phase, options in opt['datasets'].items():
@@ -44,13 +44,13 @@ def check_data_sets(opt: dict[str, Any]) -> Iterator[Finding]:
         yield from check_pictures(where, options, opt)
 
 
-def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
     """Find validation images that are trained on."""
     images = {where: _clean_images(options) for where, options in data_sets.items()}
     trained = images.pop('datasets: train', set())
     for where, validated in images.items():
         if shared := validated & trained:
-            yield Finding(
+            yield Problem(
                 f'{where}: {len(shared):,} of {len(validated):,} images are trained on, too: the figures will not tell '
                 'how the network does on images that it has not seen.',
                 'validate on other images; data_prep/split.py writes lists for meta_info_file', stops=False,
@@ -70,16 +70,17 @@ def _clean_images(options: dict[str, Any]) -> set[Path]:
     return {roots[image.root] / image.name for image in images if is_ours or list_file or '/' not in image.name}
 
 
-def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Finding]:
+def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Problem]:
     """Build the recipe."""
     if options.get('degradation') is not None:
         try:
             build_degradation(options['degradation'])
         except (ValueError, TypeError) as error:
-            yield Finding(f'{where}: degradation: {in_words(error)}', 'docs/degradations.md lists recipes and steps')
+            yield Problem(f'{where}: degradation: {describe_error(error)}',
+                          'docs/degradations.md lists recipes and steps')
 
 
-def check_roots(where: str, options: dict[str, Any]) -> Iterator[Finding]:
+def check_roots(where: str, options: dict[str, Any]) -> Iterator[Problem]:
     """Find folders and databases that are missing or damaged."""
     backend = (options.get('io_backend') or {}).get('type', 'disk')
     for key, root in options.items():
@@ -88,7 +89,7 @@ def check_roots(where: str, options: dict[str, Any]) -> Iterator[Finding]:
         try:
             databases = _databases(options, key, backend)
         except (ValueError, OSError) as error:
-            yield Finding(f'{where}: {in_words(error)}', 'correct the path, or see "Prepare data" in the README')
+            yield Problem(f'{where}: {describe_error(error)}', 'correct the path, or see "Prepare data" in the README')
         else:
             for database in sorted(databases):
                 yield from check_database(f'{where}: {key}', database)
@@ -106,7 +107,7 @@ def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
     return {Path(root) for root in roots if root.endswith('.lmdb')}
 
 
-def check_database(where: str, database: Path) -> Iterator[Finding]:
+def check_database(where: str, database: Path) -> Iterator[Problem]:
     """Check that a database is whole and holds every picture that its ``meta_info.txt`` lists."""
     data = database / 'data.mdb'
     try:
@@ -114,50 +115,48 @@ def check_database(where: str, database: Path) -> Iterator[Finding]:
         env = open_database(database).environment
         needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
         if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training
-            yield Finding(f'{where}: {data} is cut short: {data.stat().st_size:,} of {needed:,} bytes.', MAKE_ANEW)
+            yield Problem(f'{where}: {data} is cut short: {data.stat().st_size:,} of {needed:,} bytes.', MAKE_ANEW)
             return
         with env.begin() as transaction:
             found = {key.decode(errors='replace') for key in transaction.cursor().iternext(values=False)}
     except (ValueError, OSError, lmdb.Error) as error:
-        yield Finding(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
+        yield Problem(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
         return
     if missing := sorted(listed - found):
-        yield Finding(f'{where}: {database} lacks {len(missing)} of {len(listed)} pictures that its meta_info.txt '
+        yield Problem(f'{where}: {database} lacks {len(missing)} of {len(listed)} pictures that its meta_info.txt '
                       f'lists, such as {missing[0]}.', MAKE_ANEW)
 
 
-def check_crop(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check that the network can work on the crops."""
     size = opt['datasets']['train'].get('gt_size')
     if opt['network_g']['type'] != CSRGenerator.__name__:
         return
     if opt.get('scale', 1) != 1:
-        yield Finding(f'scale is {opt["scale"]}, but {CSRGenerator.__name__} gives pictures of the size that it takes.',
+        yield Problem(f'scale is {opt["scale"]}, but {CSRGenerator.__name__} gives pictures of the size that it takes.',
                       'scale: 1; degraded pictures are brought to the full size then')
     if size is None:
-        yield Finding('datasets: train: gt_size is not set: pictures of different sizes make no batch.',
+        yield Problem('datasets: train: gt_size is not set: pictures of different sizes make no batch.',
                       'set gt_size, unless all have one size', stops=False)
     elif size < MIN_SIZE:
-        yield Finding(f'datasets: train: gt_size: {size} is too small: the network takes pictures from {MIN_SIZE} x '
+        yield Problem(f'datasets: train: gt_size: {size} is too small: the network takes pictures from {MIN_SIZE} x '
                       f'{MIN_SIZE} up.', f'gt_size: {MIN_SIZE} or more')
     elif size % DOWNSCALE:
         padded = size + -size % DOWNSCALE
-        yield Finding(f'datasets: train: gt_size: {size} is no multiple of {DOWNSCALE}: the network pads every crop to '
+        yield Problem(f'datasets: train: gt_size: {size} is no multiple of {DOWNSCALE}: the network pads every crop to '
                       f'{padded} and works for nothing.', f'gt_size: {padded} or {padded - DOWNSCALE}', stops=False)
 
 
-def check_prefetching(options: dict[str, Any]) -> Iterator[Finding]:
+def check_prefetching(options: dict[str, Any]) -> Iterator[Problem]:
     """Check how the trainer is to get its batches."""
     mode = options.get('prefetch_mode')
-    if mode not in (None, 'cpu', 'cuda'):
-        yield Finding(f'datasets: train: prefetch_mode: {mode!r} is unknown.', 'take ~, cpu or cuda')
-    elif mode == 'cuda' and not torch.cuda.is_available():
-        yield Finding('datasets: train: prefetch_mode: cuda needs a GPU.', 'take ~ or cpu')
+    if mode == 'cuda' and not torch.cuda.is_available():
+        yield Problem('datasets: train: prefetch_mode: cuda needs a GPU.', 'take ~ or cpu')
     elif mode == 'cuda' and options.get('pin_memory') is not True:
-        yield Finding('datasets: train: prefetch_mode: cuda needs pin_memory: true.', 'add it')
+        yield Problem('datasets: train: prefetch_mode: cuda needs pin_memory: true.', 'add it')
 
 
-def check_shared_memory(options: dict[str, Any]) -> Iterator[Finding]:
+def check_shared_memory(options: dict[str, Any]) -> Iterator[Problem]:
     """Check that the batches of all data workers fit into shared memory, which is small in containers."""
     size, workers = options.get('gt_size'), options['num_worker_per_gpu']
     if not (isinstance(size, int) and workers and SHARED_MEMORY.is_dir()):
@@ -167,13 +166,13 @@ def check_shared_memory(options: dict[str, Any]) -> Iterator[Finding]:
     needed = 2 * workers * batch  # each prepares two batches ahead
     free = shutil.disk_usage(SHARED_MEMORY).free
     if free < needed:
-        yield Finding(
+        yield Problem(
             f'The data workers need up to {needed / 1e6:,.0f} MB of shared memory; {SHARED_MEMORY} has '
             f'{free / 1e6:,.0f} MB.', 'docker run --shm-size=8g, or lower num_worker_per_gpu', stops=False,
         )
 
 
-def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Finding]:
+def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
     """Build the data set as training does; read its first image, one from the middle and the last one."""
     mend = 'correct the options of this data set'
     try:
@@ -181,19 +180,19 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
         mend = 'data_prep/verify_lmdb.py and data_prep/README.md help to find out more'
         items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
     except KeyError as error:  # the host's data sets look options up as they need them
-        yield Finding(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
+        yield Problem(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
         return
-    except Exception as error:  # a data set of the host or of the user may fail in any way; that is the finding
-        yield Finding(f'{where}: {in_words(error)}', mend)
+    except Exception as error:  # a data set of the host or of the user may fail in any way; that is the problem
+        yield Problem(f'{where}: {describe_error(error)}', mend)
         return
     yield from check_channels(where, options, items[0], opt)
     if options['phase'] == 'train':
         draws = len(dataset) * options.get('dataset_enlarge_ratio', 1)
         if draws < options['batch_size_per_gpu']:
-            yield Finding(f'{where}: {draws} pictures an epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
+            yield Problem(f'{where}: {draws} pictures an epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
                           'nothing would be trained.', 'raise dataset_enlarge_ratio')
     elif opt['network_g']['type'] == CSRGenerator.__name__ and min(items[0]['lq'].shape[-2:]) < MIN_SIZE:
-        yield Finding(f'{where}: pictures are smaller than {MIN_SIZE} x {MIN_SIZE}, which the network takes.',
+        yield Problem(f'{where}: pictures are smaller than {MIN_SIZE} x {MIN_SIZE}, which the network takes.',
                       f'set resize: {MIN_SIZE} or more')
     else:
         truth = tensor2img(items[0]['gt']) if 'gt' in items[0] else None
@@ -203,17 +202,17 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
 
 def check_channels(
     where: str, options: dict[str, Any], item: dict[str, Any], opt: dict[str, Any]
-) -> Iterator[Finding]:
+) -> Iterator[Problem]:
     """Find degradations that are drawn in colour for a network that sees grey."""
     is_ours = options['type'] == DegradationDataset.__name__
     if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
-        yield Finding(f'{where}: degrades colours, of which network_g (num_in_ch: 1) is given the luma: noise is '
+        yield Problem(f'{where}: degrades colours, of which network_g (num_in_ch: 1) is given the luma: noise is '
                       'weaker there than the recipe says.', 'color: grey degrades the luma itself', stops=False)
 
 
 def check_metrics(
     where: str, metrics: dict[str, dict[str, Any]], degraded: np.ndarray, truth: np.ndarray | None
-) -> Iterator[Finding]:
+) -> Iterator[Problem]:
     """Measure an image with every metric that is asked for; what a metric lacks is found only then."""
     image = degraded if truth is None else truth  # which are of one size
     for name, options in metrics.items():
@@ -221,11 +220,11 @@ def check_metrics(
             meter = Meter({name: options})
             failure = meter.measure('', image, truth).failures.get(name)
         except ValueError as error:
-            message = in_words(error).removeprefix(f'val: metrics: {name}: ')
-            yield Finding(f'{where}: {name}: {message}', 'correct its options, or take the metric out')
+            message = describe_error(error).removeprefix(f'val: metrics: {name}: ')
+            yield Problem(f'{where}: {name}: {message}', 'correct its options, or take the metric out')
             continue
         if failure:
-            yield Finding(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')
+            yield Problem(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')
         elif name in meter.unavailable:
-            yield Finding(f'{where}: {name} is left out: {meter.unavailable[name]}.', 'do so, or take the metric out',
+            yield Problem(f'{where}: {name} is left out: {meter.unavailable[name]}.', 'do so, or take the metric out',
                           stops=False)

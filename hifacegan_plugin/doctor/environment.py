@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from hifacegan_plugin.doctor.finding import Finding
+from hifacegan_plugin.schema.problem import Problem
 
 PLUGIN = 'hifacegan-plugin'
 # Alternatives of one package stand together.
@@ -32,7 +32,7 @@ def describe() -> Iterator[str]:
         yield _devices()
 
 
-def check_environment() -> Iterator[Finding]:
+def check_environment() -> Iterator[Problem]:
     """Check that packages are there, in versions that work, and that the host is the one that works."""
     yield from check_requirements(PLUGIN)
     if version('torchvision'):
@@ -42,12 +42,12 @@ def check_environment() -> Iterator[Finding]:
         yield from check_gpu()
 
 
-def check_requirements(name: str) -> Iterator[Finding]:
+def check_requirements(name: str) -> Iterator[Problem]:
     """Compare what a package requires with what is installed."""
     try:
         requirements = [Requirement(line) for line in metadata.requires(name) or ()]
     except metadata.PackageNotFoundError:
-        yield Finding(f'{name} is not installed, so the versions of what it needs are not known.',
+        yield Problem(f'{name} is not installed, so the versions of what it needs are not known.',
                       'pip install -c constraints.txt -e . in its repository', stops=False)
         return
     for requirement in requirements:
@@ -56,24 +56,24 @@ def check_requirements(name: str) -> Iterator[Finding]:
         found = version(requirement.name)
         if found is None:
             if not _has_stand_in(requirement.name):
-                yield Finding(f'{name} needs {requirement}, which is not installed.', f'pip install "{requirement}"')
+                yield Problem(f'{name} needs {requirement}, which is not installed.', f'pip install "{requirement}"')
         elif not requirement.specifier.contains(found, prereleases=True):
-            yield Finding(f'{name} needs {requirement}; {found} is installed.', f'pip install "{requirement}"')
+            yield Problem(f'{name} needs {requirement}; {found} is installed.', f'pip install "{requirement}"')
 
 
-def check_host() -> Iterator[Finding]:
+def check_host() -> Iterator[Problem]:
     """Check which of the two packages that bring the host is installed."""
     if version('basicsr') and version('basicsr-fixed'):
-        yield Finding('Both basicsr and basicsr-fixed are installed; they overwrite each other.',
+        yield Problem('Both basicsr and basicsr-fixed are installed; they overwrite each other.',
                       'pip uninstall basicsr, then pip install --force-reinstall --no-deps basicsr-fixed', stops=False)
 
 
-def check_gpu() -> Iterator[Finding]:
+def check_gpu() -> Iterator[Problem]:
     """Check that a torch that is made for GPUs sees one."""
     import torch
 
     if torch.version.cuda and not torch.cuda.is_available():
-        yield Finding(
+        yield Problem(
             f'torch is built for CUDA {torch.version.cuda}, but sees no GPU: training would run on the CPU.',
             'if there should be one: nvidia-smi tells whether the driver sees it, CUDA_VISIBLE_DEVICES may hide it',
             stops=False,

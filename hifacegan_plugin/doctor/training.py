@@ -27,29 +27,28 @@ from basicsr.utils.options import parse_options
 from torch.utils.data import default_collate
 from torchvision.models import get_model_weights
 
-from hifacegan_plugin.doctor.finding import Finding, in_words
-from hifacegan_plugin.doctor.options_file import is_path_of_file
 from hifacegan_plugin.host import experiment
 from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.progress import peak_memory
 from hifacegan_plugin.models.stop_signal import signals_left_alone
+from hifacegan_plugin.schema.problem import Problem, describe_error
 
 FREE_FOR = 2  # checkpoints: the one that is written and the one before it
 
 
-def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[Finding]]:
+def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[Problem]]:
     """Let the host work on the options as it does at the start of a training or test; empty where it stops."""
     try:
         with mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(file)]), redirect_stdout(None):
             opt, _ = parse_options(str(Path.cwd()), is_train)
-    except Exception as error:  # whatever the host makes of options of the wrong type; that is the finding
-        return {}, [Finding(f'The host cannot work with the options: {in_words(error)}',
+    except Exception as error:  # whatever the host makes of options of the wrong type; that is the problem
+        return {}, [Problem(f'The host cannot work with the options: {describe_error(error)}',
                             'the files in options/ show what goes where')]
     return opt, []
 
 
-def check_course(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_course(opt: dict[str, Any]) -> Iterator[Problem]:
     """Find intervals that do not fit the length of the training or each other."""
     train, total = opt['train'], int(opt['train']['total_iter'])
     intervals = {f'logger: {key}': opt['logger'][key] for key in ('print_freq', 'save_checkpoint_freq')}
@@ -57,28 +56,26 @@ def check_course(opt: dict[str, Any]) -> Iterator[Finding]:
         intervals['val: val_freq'] = opt['val']['val_freq']
     for name, interval in intervals.items():
         if interval > total:
-            yield Finding(f'{name}: {interval:,.0f} is more than the {total:,} iterations of the training.',
+            yield Problem(f'{name}: {interval:,.0f} is more than the {total:,} iterations of the training.',
                           'lower it', stops=False)
     scheduler = train['scheduler']
     if scheduler['type'] == LinearDecayLR.__name__ and scheduler['end_iter'] != total:
         late = 'is not zero at the end' if scheduler['end_iter'] > total else 'is zero before the end'
-        yield Finding(f'train: scheduler: end_iter: {scheduler["end_iter"]:,} is not total_iter ({total:,}): the '
+        yield Problem(f'train: scheduler: end_iter: {scheduler["end_iter"]:,} is not total_iter ({total:,}): the '
                       f'learning rate {late}.', 'make them equal', stops=False)
     if opt['logger']['save_checkpoint_freq'] % (train.get('accumulate_iters') or 1):
-        yield Finding('logger: save_checkpoint_freq is no multiple of train: accumulate_iters: a resumed training '
+        yield Problem('logger: save_checkpoint_freq is no multiple of train: accumulate_iters: a resumed training '
                       'loses gathered gradients.', 'make it one', stops=False)
 
 
-def check_devices(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_devices(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check that there are as many GPUs as are asked for."""
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not isinstance(opt['num_gpu'], int):
-        yield Finding(f'num_gpu: {opt["num_gpu"]!r} is no number.', 'num_gpu: auto takes all there are')
-    elif opt['num_gpu'] > there:
-        yield Finding(f'num_gpu: {opt["num_gpu"]}, but torch sees {there}.', 'num_gpu: auto takes all there are')
+    if opt['num_gpu'] > there:
+        yield Problem(f'num_gpu: {opt["num_gpu"]}, but torch sees {there}.', 'num_gpu: auto takes all there are')
 
 
-def check_logging(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_logging(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check that the packages of the loggers are there."""
     wandb = (opt['logger'].get('wandb') or {}).get('project')
     wanted = {'torch.utils.tensorboard': opt['logger'].get('use_tb_logger'), 'wandb': wandb}
@@ -88,35 +85,35 @@ def check_logging(opt: dict[str, Any]) -> Iterator[Finding]:
                 __import__(module)
             except ImportError as error:
                 package = module.rpartition('.')[2]
-                yield Finding(f'logger: {package} cannot be imported ({error}).',
+                yield Problem(f'logger: {package} cannot be imported ({error}).',
                               f'pip install {package}, or do without it in the options')
 
 
-def check_start(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
     """Find what a training or test would refuse to start with: its name, its state, its loggers."""
     try:
         (experiment.check_start if opt['is_train'] else experiment.check_name)(opt)
     except ValueError as error:
-        yield Finding(f'{error}', 'docs/training.md says more under Resuming')
+        yield Problem(f'{error}', 'docs/training.md says more under Resuming')
 
 
-def check_paths(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:
     """Find weights and states that are missing, and a folder that an earlier training left."""
     path = opt['path']
     for key, value in path.items():
-        if value and is_path_of_file(key) and key != 'resume_state' and not Path(value).is_file():
-            yield Finding(f'path: {key}: {value} does not exist.', 'correct the path, or write ~ to do without')
+        if value and key.startswith('pretrain_') and not Path(value).is_file():
+            yield Problem(f'path: {key}: {value} does not exist.', 'correct the path, or write ~ to do without')
     if not opt['is_train']:
         if not path.get('pretrain_network_g'):
-            yield Finding('path: pretrain_network_g is not set: an untrained network would be tested.', 'set it')
+            yield Problem('path: pretrain_network_g is not set: an untrained network would be tested.', 'set it')
         return
     folder = Path(path['experiments_root'])
     if folder.exists() and not path.get('resume_state'):
-        yield Finding(f'{folder} is there already.', '--auto_resume goes on with it; without, it is renamed and '
+        yield Problem(f'{folder} is there already.', '--auto_resume goes on with it; without, it is renamed and '
                       'training starts afresh', stops=False)
 
 
-def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Finding]:
+def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Problem]:
     """Find out whether the weights of the perceptual loss are here, or can be downloaded."""
     options = opt.get('train', {}).get('perceptual_opt')
     if not options or 'vgg_type' not in options:
@@ -127,33 +124,33 @@ def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Finding]:
         return
     try:
         with urlopen(Request(url, method='HEAD'), timeout=10):
-            yield Finding(f'train: perceptual_opt: {here.name} is not on this machine; it is downloaded now, or when '
+            yield Problem(f'train: perceptual_opt: {here.name} is not on this machine; it is downloaded now, or when '
                           'training starts.', f'where machines have no network: put it into {here.parent}', stops=False)
     except (URLError, TimeoutError) as error:
-        yield Finding(f'train: perceptual_opt: {here.name} is not on this machine and cannot be downloaded '
+        yield Problem(f'train: perceptual_opt: {here.name} is not on this machine and cannot be downloaded '
                       f'({getattr(error, "reason", error)}).',
                       f'put {url} into {here.parent}, or take perceptual_opt out')
 
 
-def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Finding]]:
+def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Problem]]:
     """Build the model as the host does, and where asked for, train two iterations; nothing is left behind.
 
     Returns:
-        Lines that tell what the training will take, and findings.
+        Lines that tell what the training will take, and problems.
     """
-    lines, findings = [], []
+    lines, problems = [], []
     with _quiet_model(opt) as opt_here:
         try:
             model = build_model(opt_here)
             if opt['is_train']:
                 size = checkpoint_size(model)
                 lines.append(f'a checkpoint takes about {size / 1e9:,.2f} GB')
-                findings += check_disk(opt, size)
+                problems += check_disk(opt, size)
             if iterate:
                 lines += time_training(model, opt)
-        except Exception as error:  # whatever stops it would stop the training; that is the finding
-            findings.append(Finding(f'The model stops: {in_words(error)}', 'see above, and docs/training.md'))
-    return lines, findings
+        except Exception as error:  # whatever stops it would stop the training; that is the problem
+            problems.append(Problem(f'The model stops: {describe_error(error)}', 'see above, and docs/training.md'))
+    return lines, problems
 
 
 @contextmanager
@@ -178,7 +175,7 @@ def checkpoint_size(model: Any) -> int:
     return weights + 2 * sum(parameter.nbytes for group in groups for parameter in group['params'])
 
 
-def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Finding]:
+def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Problem]:
     """Check that the checkpoints fit on the disk."""
     folder = Path(opt['path']['experiments_root']).resolve()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -187,9 +184,9 @@ def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Finding]:
     kept = min(saved, opt['train'].get('keep_last') or saved)
     what = f'{there} has {free / 1e9:,.1f} GB free; {{}} checkpoints take about {{:,.1f}} GB.'
     if free < FREE_FOR * checkpoint:
-        yield Finding(what.format(FREE_FOR, FREE_FOR * checkpoint / 1e9), 'make room, or set path: experiments_root')
+        yield Problem(what.format(FREE_FOR, FREE_FOR * checkpoint / 1e9), 'make room, or set path: experiments_root')
     elif free < kept * checkpoint:
-        yield Finding(what.format(kept, kept * checkpoint / 1e9),
+        yield Problem(what.format(kept, kept * checkpoint / 1e9),
                       f'train: keep_last: {int(free / checkpoint) // 2 or 1} keeps so many', stops=False)
 
 

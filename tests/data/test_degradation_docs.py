@@ -13,8 +13,8 @@ from basicsr.utils.options import yaml_load
 from conftest import REPOSITORY
 from host_training import DEMO
 
-from hifacegan_plugin.data import degradation_dataset
 from hifacegan_plugin.data.degradations import DEGRADATIONS
+from hifacegan_plugin.schema.data import DegradationOptions, Loading
 
 PAGE = (REPOSITORY / 'docs/degradations.md').read_text()
 
@@ -46,12 +46,10 @@ def test_the_table_of_steps_has_every_step_option_and_default():
 
 
 def test_the_table_of_the_dataset_has_every_option():
-    assert set(table('Options of the dataset')) == {
-        *degradation_dataset._OPTIONS, *degradation_dataset._TRAINING_OPTIONS, 'scale',
-    }  # fmt: skip
+    of_the_host = set(Loading.model_fields) - {'scale'}
+    assert set(table('Options of the dataset')) == set(DegradationOptions.model_fields) - of_the_host
     named = PAGE.split('\n## Options of the dataset\n')[1].partition('\n|')[0]
-    assert set(re.findall(r'`(\w+)`', named)) - {'DegradationDataset'} == {
-        *degradation_dataset._HOST_OPTIONS} - {'phase', 'scale'}
+    assert set(re.findall(r'`(\w+)`', named)) - {'DegradationDataset'} == of_the_host - {'phase'}
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from hifacegan_plugin import host
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.commands import doctor as command
 from hifacegan_plugin.doctor import environment, training
-from hifacegan_plugin.models.option_checks import TRAIN_OPTIONS
 
 DATABASES = ('train.lmdb', 'heldout.lmdb')
 
@@ -89,7 +88,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
     ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator gives pictures of the size that it takes'),
     ('&degradation noise', '&degradation nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
-    ('dataroot_gt: ', 'dataroot_gtt: ', "datasets: val: .*unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?"),
+    ('dataroot_gt: ', 'dataroot_gtt: ', "datasets: val: unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?"),
     ('dataroot_gt: ', 'dataroot_gt: /missing', 'datasets: train: dataroot_gt: /missing.* does not exist'),
     ('pretrain_network_g: ~', 'pretrain_network_g: gone.pth', 'path: pretrain_network_g: gone.pth does not exist'),
     ('  total_iter: 400\n', '', 'train: total_iter is missing'),
@@ -99,35 +98,35 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: 1e-3 is text to YAML'),
     ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
     ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),
-    ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 0', 'save_checkpoint_freq: 0 is no whole number from 1 up'),
+    ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 0', 'logger: save_checkpoint_freq: .*from 1 up .*, not 0'),
     ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 pictures an epoch do not fill a batch of 8'),
-    ('prefetch_mode: ~', 'prefetch_mode: gpu', "prefetch_mode: 'gpu' is unknown"),
+    ('prefetch_mode: ~', 'prefetch_mode: gpu', "datasets: train: prefetch_mode: give ~, cpu or cuda, not 'gpu'"),
     ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
     ('use_tb_logger: true\n  wandb:\n    project: ~', 'use_tb_logger: false\n  wandb:\n    project: mine',
      'logger: wandb shows what TensorBoard is given: set use_tb_logger: true'),
     ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: 'face/v1' cannot be the name of a folder"),
     ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),
-    ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'The model stops: train: feature_matching_opt needs gan_opt'),
-    ('ema_decay: 0.99', 'keep_best: lpips', 'The model stops: train: keep_best: lpips is not measured'),
-    ('ema_decay: 0.99', 'amp: half', "The model stops: train: amp: 'half' is not one of none, bf16, fp16"),
-    ('total_iter: 400', 'total_iter: 100,000', "train: total_iter: '100,000' is no whole number from 1 up"),
-    ('print_freq: 10', 'print_freq: often', "logger: print_freq: 'often' is no whole number"),
-    ('val_freq: 100', 'val_freq: 12.5', 'val: val_freq: 12.5 is no whole number'),
-    ('end_iter: 400', 'end_iter: last', "train: scheduler: end_iter: 'last' is no whole number"),
-    ('enlarge_ratio: 40', 'enlarge_ratio: many', "datasets: train: dataset_enlarge_ratio: 'many' is no number from 0"),
-    ('gt_size: 64', 'gt_size: [64, 64]', r'datasets: train: gt_size: \[64, 64\] is no whole number'),
-    ('batch_size_per_gpu: 8', 'batch_size_per_gpu: auto', "batch_size_per_gpu: 'auto' is no whole number"),
-    ('num_worker_per_gpu: 1', 'num_worker_per_gpu: all', "num_worker_per_gpu: 'all' is no whole number from 0 up"),
-    ('  ema_decay: 0.99', '  accumulate_iters: two', "train: accumulate_iters: 'two' is no whole number from 1 up"),
-    ('  ema_decay: 0.99', '  keep_last: true', 'train: keep_last: True is no whole number from 0 up'),
-    ('  ema_decay: 0.99', '  keep_best: [psnr]', r"train: keep_best takes one name, not \['psnr'\]"),
-    ('pretrain_network_g: ~', 'pretrain_network_g: [a]', r"path: pretrain_network_g takes one name, not \['a'\]"),
+    ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'train: feature_matching_opt needs gan_opt'),
+    ('ema_decay: 0.99', 'keep_best: lpips', 'train: keep_best: lpips is not measured'),
+    ('ema_decay: 0.99', 'amp: half', "train: amp: give none, bf16 or fp16, not 'half'"),
+    ('total_iter: 400', 'total_iter: 100,000', "train: total_iter: give a whole number from 1 up .*, not '100,000'"),
+    ('print_freq: 10', 'print_freq: often', "logger: print_freq: give a whole number .*, not 'often'"),
+    ('val_freq: 100', 'val_freq: 12.5', 'val: val_freq: give a whole number .*, not 12.5'),
+    ('end_iter: 400', 'end_iter: last', "train: scheduler: end_iter: give a whole number, not 'last'"),
+    ('enlarge_ratio: 40', 'enlarge_ratio: many', "dataset_enlarge_ratio: give a number from 0 up, not 'many'"),
+    ('gt_size: 64', 'gt_size: [64, 64]', r'datasets: train: gt_size: give a whole number .*, not \[64, 64\]'),
+    ('batch_size_per_gpu: 8', 'batch_size_per_gpu: auto', "batch_size_per_gpu: give a whole number .*, not 'auto'"),
+    ('num_worker_per_gpu: 1', 'num_worker_per_gpu: all', "num_worker_per_gpu: .* number from 0 up, not 'all'"),
+    ('  ema_decay: 0.99', '  accumulate_iters: two', "accumulate_iters: .*from 1 up .*, not 'two'"),
+    ('  ema_decay: 0.99', '  keep_last: true', 'train: keep_last: give a whole number from 0 up, not True'),
+    ('  ema_decay: 0.99', '  keep_best: [psnr]', 'train: keep_best: give one name, not'),
+    ('pretrain_network_g: ~', 'pretrain_network_g: [a]', 'path: pretrain_network_g: give a path, or ~ for none, not'),
     ('io_backend:\n      type: lmdb', 'io_backend: lmdb', "datasets: val: io_backend is no section .*, but 'lmdb'"),
     ('calculate_ssim\n      crop_border: 0', 'calculate_ssim\n      crop_border: 0\n    mine:',
      'val: metrics: mine is no section with options of its own, but None'),
     ('  metrics:\n', '  metrics: [psnr]\n  others:\n', r"val: metrics is no section .*, but \['psnr'\]"),
-    ('root: experiments', 'root: 5', 'The host cannot work with the options: TypeError: '),
-    ('wandb:\n', 'wandb: mine\n  others:\n', 'AttributeError: .*looked at: Check that the packages of the loggers'),
+    ('root: experiments', 'root: 5', 'path: experiments_root: give a path, or ~ for none, not 5'),
+    ('wandb:\n', 'wandb: mine\n  others:\n', "logger: wandb is no section .*, but 'mine'"),
 ], ids=lambda value: value.strip()[:40])
 def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     if 'wandb' in message and environment.version('wandb'):
@@ -139,7 +138,7 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
 
 
 @pytest.mark.parametrize(('old', 'new', 'message'), [
-    ('  ema_decay:', '  ema_decya:', "train: ema_decya is no option .*Did you mean 'ema_decay'?"),
+    ('  ema_decay:', '  ema_decya:', "train: unknown option 'ema_decya'. Did you mean 'ema_decay'?"),
     ('network_d:\n', 'manual_sede: 1\nnetwork_d:\n', "manual_sede .*Did you mean 'manual_seed'?"),
     ('gt_size: 64', 'gt_size: 72', 'gt_size: 72 is no multiple of 32: the network pads every crop to 96'),
     ('end_iter: 400', 'end_iter: 300', r'end_iter: 300 is not total_iter \(400\): the learning rate is zero before'),
@@ -327,13 +326,3 @@ def test_a_host_that_cannot_be_imported_is_told_and_ends_it(monkeypatch, tmp_pat
     output = capsys.readouterr().out
     assert 'WRONG: The host BasicSR cannot be imported: pip install basicsr-fixed.' in output
     assert 'is not looked at' in output
-
-
-def test_the_options_known_under_train_are_those_read_and_documented():
-    source = '\n'.join(file.read_text() for file in (REPOSITORY / 'hifacegan_plugin/models').glob('*.py'))
-    read = set(re.findall(r"(?:train_opt|opt\['train'\])(?:\.get\(|\[)'([a-z_]+)'", source))
-    read |= set(re.findall(r"_build_loss\('([a-z_]+)'\)", source))
-    by_the_host = {'warmup_iter', 'optim_g', 'optim_d'}  # as is total_iter; optimisers are read by their label here
-    assert set(TRAIN_OPTIONS) == read | by_the_host
-    documented = (REPOSITORY / 'docs/training.md').read_text()
-    assert [name for name in TRAIN_OPTIONS if f'`{name}' not in documented] == []

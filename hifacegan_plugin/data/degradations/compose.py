@@ -16,10 +16,10 @@ from hifacegan_plugin.data.degradations.registry import (
     Integer,
     Step,
     build_step,
-    did_you_mean,
     drawn,
     is_number,
 )
+from hifacegan_plugin.schema.problem import did_you_mean
 
 Recipe = str | dict[str, Any] | Step | Sequence['Recipe']
 

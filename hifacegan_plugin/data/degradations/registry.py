@@ -7,22 +7,17 @@ them; all randomness comes from the generator that is handed in.
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from mmengine.registry import Registry
 
+from hifacegan_plugin.schema.problem import did_you_mean
+
 DEGRADATIONS = Registry('degradation step', scope='hifacegan_plugin')
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``". Did you mean 'x'?"`` for the known name closest to ``name``, or a full stop."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f". Did you mean '{close[0]}'?" if close else '.'
 
 
 def is_number(value: Any) -> bool:

@@ -1,0 +1,209 @@
+"""A whole options file of the host: a training or a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+
+from hifacegan_plugin.images.channels import channels_of
+from hifacegan_plugin.schema.data import DatasetsOfTraining, DatasetsToTest
+from hifacegan_plugin.schema.problem import OptionError, Problem, did_you_mean
+from hifacegan_plugin.schema.section import Count, FromZero, Section, Switch, find_problems, option, parse
+from hifacegan_plugin.schema.training import HostTrain, Named, Train
+
+OUR_MODEL = 'HiFaceGANCSRModel'
+OUR_DISCRIMINATOR = 'MultiscalePatchDiscriminator'
+A_PATH = 'a path, or ~ for none'
+
+
+class Metric(Named):
+    """A metric, with the arguments of its function."""
+
+    type: str = option('the name of the function', takes='the name of a metric')
+    better: Literal['higher', 'lower'] | None = option('which way it is better, where the plugin does not know', None)
+
+
+class Test(Section):
+    """The options under ``val`` of a test."""
+
+    unknown_stops: ClassVar[bool] = False
+    save_img: Switch = option('writes every restored image', takes='true or false')
+    suffix: str | None = option('of the names of the images; the name of the experiment if not set', None)
+    pbar: Switch = option('shows how far a validation of more than five seconds is, in a log file once a minute', True)
+    metrics: dict[str, Metric] | None = option('by a name of your own; see [metrics](comparison.md)', None)
+
+
+class Validation(Test):
+    """The options under ``val`` of a training."""
+
+    val_freq: Count = option('validates every so many iterations', unit='iterations')
+
+
+class Wandb(Section):
+    """The options under ``logger: wandb``."""
+
+    unknown_stops: ClassVar[bool] = False
+    project: str | None = option('the project in Weights & Biases that shows what TensorBoard is given', None)
+    resume_id: str | None = option('the run to go on with', None)
+
+
+class Logger(Section):
+    """The options under ``logger``."""
+
+    unknown_stops: ClassVar[bool] = False
+    print_freq: Count = option('logs the losses every so many iterations', unit='iterations')
+    save_checkpoint_freq: Count = option('writes a checkpoint every so many iterations', unit='iterations')
+    use_tb_logger: bool = option('writes losses, figures and the first images of each validation set for TensorBoard')
+    wandb: Wandb | None = option('also sends them to Weights & Biases', None)
+
+
+class Paths(Section):
+    """The options under ``path``; other networks than ``g`` and ``d`` have the same keys with their label."""
+
+    model_config = ConfigDict(extra='allow')
+    __pydantic_extra__: dict[str, str | bool | None]
+    experiments_root: str | None = option('where the folders of trainings are', None, takes=A_PATH)
+    results_root: str | None = option('where the folders of tests are', None, takes=A_PATH)
+    pretrain_network_g: str | None = option(
+        'weights to start from: this plugin\'s, the reference\'s or BasicSR\'s', None, takes=A_PATH)
+    param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', 'params')
+    strict_load_g: Switch = option('false takes what fits and reports the rest', True)
+    pretrain_network_d: str | None = option('weights of the discriminator to start from', None, takes=A_PATH)
+    strict_load_d: Switch = option('false takes what fits and reports the rest', True)
+    resume_state: str | None = option(
+        'a state to go on from; `--auto_resume` finds the newest', None, takes=A_PATH)
+
+
+class Distribution(Section):
+    """The options under ``dist_params``."""
+
+    model_config = ConfigDict(extra='allow')
+    backend: str = option('`nccl`; `gloo` is taken where there is no GPU', 'nccl')
+    port: Annotated[int, Field(ge=1, le=65535)] | None = option('of the first process, under slurm', None)
+
+
+class OptionsFile(Section):
+    """What every options file of the host has."""
+
+    model_config = ConfigDict(extra='allow')  # lines that import modules, and networks of other models
+    name: str = option('of the experiment and of its folder', takes='a name')
+    model_type: str = option('the class of the model', takes='the name of a class')
+    scale: Count = option('how many times larger the restored image is than the degraded one', 1)
+    num_gpu: FromZero | Literal['auto'] = option('of a process; `auto` takes all there are')
+    manual_seed: FromZero | None = option('of initial weights and of what networks and losses draw; drawn if not set',
+                                          None)
+    find_unused_parameters: Switch = option('for networks with weights that take no part in an iteration', False)
+    datasets: DatasetsToTest = option('data sets, by name')
+    network_g: Named = option('the generator')
+    network_d: Named | None = option('the discriminator', None)
+    path: Paths = option('where files are')
+    dist_params: Distribution | None = option('of trainings in several processes', None)
+
+    @field_validator('datasets', mode='before')
+    @classmethod
+    def _as_the_host_hands_them_over(cls, datasets: Any, info: Any) -> Any:
+        """Set phase and scale of each data set, as the host does before it is built."""
+        if not isinstance(datasets, dict):
+            return datasets
+        shared = {'scale': info.data['scale']} if 'scale' in info.data else {}
+        return {name: {**options, 'phase': str(name).partition('_')[0], **shared} if isinstance(options, dict)
+                else options for name, options in datasets.items()}
+
+
+class TestFile(OptionsFile):
+    """Options of a test."""
+
+    val: Test = option('what is measured and written')
+
+
+class HostTrainingFile(OptionsFile):
+    """Options of a training of a model of the host or of somebody else."""
+
+    datasets: DatasetsOfTraining = option('data sets, by name')
+    train: HostTrain = option('the training')
+    val: Annotated[Validation | None, BeforeValidator(lambda value: value or None)] = option(
+        'what is measured and written, and when', None)
+    logger: Logger = option('what is logged and saved, and when')
+
+
+class TrainingFile(HostTrainingFile):
+    """Options of a training of ``HiFaceGANCSRModel``."""
+
+    train: Train = option('the training')
+
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        yield from _conflicts_of_training(self.train, self.model_dump())
+
+
+def parse_training(opt: dict[str, Any]) -> Train:
+    """Parse the options under ``train`` of ``HiFaceGANCSRModel``.
+
+    Args:
+        opt: the whole options, as the host hands them to the model.
+
+    Raises:
+        OptionError: an option is missing or out of range, or does not fit others; names the first one.
+    """
+    train = parse(Train, opt['train'], 'train')
+    for text in _conflicts_of_training(train, opt):
+        raise OptionError(text)
+    return train
+
+
+def _conflicts_of_training(train: Train, opt: Mapping[str, Any]) -> Iterator[str]:
+    """Say what in other sections does not fit the options under ``train``."""
+    if train.gan_opt and not opt.get('network_d'):
+        yield 'train: gan_opt needs a discriminator: add network_d to the options file.'
+    elif train.gan_opt:
+        yield from _conflicts_of_channels(opt['network_g'], opt['network_d'])
+    if train.keep_best:
+        yield from _conflicts_of_best(train.keep_best, opt.get('val') or {}, opt['logger'])
+
+
+def _conflicts_of_channels(network_g: Mapping[str, Any], network_d: Mapping[str, Any]) -> Iterator[str]:
+    channels = channels_of(network_g)
+    taken = [network_d.get(key, 3) for key in ('num_in_ch', 'num_out_ch')]
+    if channels and network_d['type'] == OUR_DISCRIMINATOR and sum(taken) != 2 * channels:
+        yield (f'network_d judges pairs of {taken[0]} and {taken[1]} channels, but network_g takes and returns '
+               f'{channels}: set network_d: num_in_ch: {channels} and num_out_ch: {channels}.')
+
+
+def _conflicts_of_best(metric: str, val: Mapping[str, Any], logger: Mapping[str, Any]) -> Iterator[str]:
+    metrics = val.get('metrics') or {}
+    if metric not in metrics:
+        yield (f'train: keep_best: {metric} is not measured: take one of val: metrics '
+               f'({", ".join(metrics) or "there are none"}).')
+    elif val['val_freq'] % logger['save_checkpoint_freq']:
+        yield ('train: keep_best: a checkpoint is kept for its figures if it is saved where they are measured: make '
+               f'val: val_freq ({val["val_freq"]:g}) a multiple of logger: save_checkpoint_freq '
+               f'({logger["save_checkpoint_freq"]:g}).')
+
+
+def kind_of_file(opt: dict[str, Any]) -> type[OptionsFile]:
+    """Return the class that declares the options of a file."""
+    if 'train' not in opt:
+        return TestFile
+    return TrainingFile if opt.get('model_type') == OUR_MODEL else HostTrainingFile
+
+
+def problems_of_file(opt: dict[str, Any]) -> list[Problem]:
+    """List all that is wrong with the options of a training or test, as they are written."""
+    kind = kind_of_file(opt)
+    problems = find_problems(kind, opt)
+    if opt.get('model_type') != OUR_MODEL:  # others may read other options
+        problems = [problem for problem in problems if problem.stops]
+    return [*problems, *_slips(opt, kind)]
+
+
+def _slips(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:
+    """Find sections whose name looks like a slip of the pen."""
+    known = kind.model_fields
+    for key in opt:
+        likely = did_you_mean(key, known)
+        if key not in known and likely != '.' and not str(key).startswith('network_'):
+            yield Problem(f'{key} is no section that anybody reads{likely}', 'correct it, or take it out', stops=False)
+
+

@@ -1,0 +1,42 @@
+"""What is wrong with an option, in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """Something that is wrong, or likely not meant."""
+
+    what: str  # where it is (package, option, file), and what is wrong with it
+    fix: str  # what to do about it
+    stops: bool = True  # training would not start, or could come to nothing
+
+
+class OptionError(ValueError):
+    """An option that cannot be used; the message names it and says what it takes."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return ``". Did you mean 'x'?"`` for the known name closest to ``name``, or a full stop."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f". Did you mean '{close[0]}'?" if close else '.'
+
+
+def raise_first(problems: Iterable[Problem]) -> None:
+    """Raise the first problem that stops a training.
+
+    Raises:
+        OptionError: there is one.
+    """
+    for problem in problems:
+        if problem.stops:
+            raise OptionError(problem.what)
+
+
+def describe_error(error: Exception) -> str:
+    """Say what an exception says; of those that say little without their type, name it."""
+    text = str(error).strip()
+    return text if isinstance(error, (ValueError, OSError)) and text else f'{type(error).__name__}: {text}'

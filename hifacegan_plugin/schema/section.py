@@ -1,0 +1,226 @@
+"""A section of an options file: a class whose fields are the options, and the words for what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from hifacegan_plugin.schema.problem import OptionError, Problem, did_you_mean, raise_first
+
+SHOWN = 'the files in options/ show what goes where'
+EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # without a point or a sign, YAML takes it for text
+VARIANT = 'variant of '  # begins the tags of unions, which are no part of an option's path
+
+Value = TypeVar('Value')
+
+
+def _whole(value: Any) -> Any:
+    """Turn 25e3, which YAML reads as a float, into an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+FromZero = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Switch = Annotated[bool | None, AfterValidator(bool)]  # ~ is off
+
+
+def option(help: str, default: Any = ..., *, takes: str = '', unit: str = '') -> Any:
+    """Declare an option of a section.
+
+    Args:
+        help: one line, for the docs and for editors.
+        default: what holds where it is not set; an option without a default is required.
+        takes: what it may be set to, in words; made from its type and limits where those say it all.
+        unit: of a number.
+    """
+    return Field(default, description=help, json_schema_extra={'takes': takes, 'unit': unit})
+
+
+class Section(BaseModel):
+    """Options that stand together. A subclass declares each with :func:`option`.
+
+    Values are not converted: YAML's text is no number, its ``true`` is none, either. Every ValidationError carries
+    errors whose context is the fields of a :class:`Problem`.
+    """
+
+    model_config = ConfigDict(extra='forbid', strict=True, frozen=True)
+    unknown_stops: ClassVar[bool] = True  # whether an option that is not declared is refused, or without effect
+
+    def conflicts(self) -> Iterator[str]:
+        """Say which options contradict each other."""
+        yield from ()
+
+    @model_validator(mode='wrap')
+    @classmethod
+    def _explain(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        if isinstance(value, Mapping):  # nothing (~) where something is needed counts as not set
+            value = {k: v for k, v in value.items() if v is not None or not _is_required(cls.model_fields.get(k))}
+        try:
+            section = handler(value)
+        except ValidationError as error:
+            details = list(cls._in_words(error, value))
+        else:
+            details = [_detail((), value, f': {text}', 'correct one of them') for text in section.conflicts()]
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return section
+
+    @classmethod
+    def _in_words(cls, error: ValidationError, section: Any) -> Iterator[InitErrorDetails]:
+        """Explain each wrong option once, whatever pydantic finds wrong with the parts of its value."""
+        explained = set()
+        for detail in error.errors():
+            location = detail['loc']
+            if detail['type'] == 'option':  # of a section inside this one
+                yield _detail(location, detail['input'], *detail['ctx'].values())
+            elif not location:
+                yield _detail((), section, *_no_section(section))
+            elif location[0] not in explained:
+                explained.add(location[0])
+                yield cls._of_option(str(location[0]), detail['type'], section)
+
+    @classmethod
+    def _of_option(cls, name: str, kind: str, section: Mapping[str, Any]) -> InitErrorDetails:
+        field, known = cls.model_fields.get(name), list(cls.model_fields)
+        if kind == 'extra_forbidden':
+            what = f': unknown option {name!r}{did_you_mean(name, known)} It takes: {", ".join(known)}.'
+            return _detail((), section, what, 'correct its name, or take it out', cls.unknown_stops)
+        if kind == 'missing' and field:
+            fix = SHOWN if _is_section(field.annotation) else f'add it: {in_words(field)}'
+            return _detail((name,), section, ' is missing.', fix)
+        value = section[name]
+        if isinstance(value, str) and EXPONENTIAL.fullmatch(value):
+            return _detail((name,), value, *not_a_number(value))
+        if field and _is_section(field.annotation):
+            return _detail((name,), value, *_no_section(value))
+        takes = in_words(field) if field else 'a name, true, false or nothing'
+        fix = 'correct it'
+        if field and not field.is_required():
+            fix += f', or take it out: the default is {default_of(field)}'
+        return _detail((name,), value, f': give {takes}, not {value!r}.', fix)
+
+
+def _detail(
+    location: tuple[int | str, ...], value: Any, what: str, fix: str, stops: bool = True
+) -> InitErrorDetails:
+    error = PydanticCustomError('option', '{what}', {'what': what, 'fix': fix, 'stops': stops})
+    return InitErrorDetails(type=error, loc=location, input=value)
+
+
+def _no_section(value: Any) -> tuple[str, str]:
+    return (f' is no section with options of its own, but {value!r}.', 'indent its options below it, or take it out')
+
+
+def not_a_number(value: str) -> tuple[str, str]:
+    """Return what is wrong with a number such as 1e-4 and the fix."""
+    return f': {value} is text to YAML, not a number.', f'write !!float {value}'
+
+
+def _is_required(field: FieldInfo | None) -> bool:
+    return field is not None and field.is_required()
+
+
+def _is_section(annotation: Any) -> bool:
+    if get_origin(annotation) is dict:
+        return _is_section(get_args(annotation)[1])
+    if isinstance(annotation, type):
+        return issubclass(annotation, BaseModel)
+    return any(map(_is_section, get_args(annotation)))
+
+
+def find_problems(section: type[Section], options: Any, where: str = '') -> list[Problem]:
+    """List all that is wrong with the options of a section.
+
+    Args:
+        section: the class that declares them.
+        options: what YAML makes of them.
+        where: names of the sections that they stand in, such as ``train``.
+    """
+    try:
+        section.model_validate(options)
+    except ValidationError as error:
+        return [_problem(detail, where) for detail in error.errors()]
+    return []
+
+
+def _problem(detail: Any, where: str) -> Problem:
+    names = [str(part) for part in detail['loc'] if not str(part).startswith(VARIANT)]
+    context = detail['ctx']
+    path = ': '.join(filter(None, (where, *names)))
+    what = f'{path}{context["what"]}' if path else str(context['what']).lstrip(': ')
+    return Problem(what, context['fix'], context['stops'])
+
+
+SectionType = TypeVar('SectionType', bound=Section)
+
+
+def parse(section: type[SectionType], options: Any, where: str = '') -> SectionType:
+    """Parse the options of a section; those that are without effect are left out.
+
+    Raises:
+        OptionError: an option is unknown, missing or out of range; names the first one.
+    """
+    raise_first(find_problems(section, options, where))
+    try:
+        return section.model_validate(options, extra='ignore' if not section.unknown_stops else None)
+    except ValidationError as error:
+        raise OptionError(str(error)) from error
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return the default of an option as YAML writes it."""
+    value = field.get_default()
+    if value is None:
+        return 'none'
+    return str(value).lower() if isinstance(value, bool) else f'{value}'
+
+
+def in_words(field: FieldInfo) -> str:
+    """Say what an option may be set to."""
+    declared: Any = field.json_schema_extra or {}
+    if declared.get('takes'):
+        return str(declared['takes'])
+    unit = f' ({declared["unit"]})' if declared.get('unit') else ''
+    return _type_in_words(field.annotation, field.metadata) + unit
+
+
+def _type_in_words(annotation: Any, metadata: list[Any]) -> str:
+    if get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        return _type_in_words(annotation, [*metadata, *more])
+    if get_origin(annotation) is Literal:
+        return listed([f'{value}' for value in get_args(annotation)])
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    if kinds and not isinstance(annotation, type):
+        return listed([_type_in_words(kind, metadata) for kind in kinds])
+    words = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text'}.get(annotation, 'options')
+    constraints = chain.from_iterable(item.metadata if isinstance(item, FieldInfo) else [item] for item in metadata)
+    limits = {name: value for constraint in constraints for name in ('ge', 'le')
+              if (value := getattr(constraint, name, None)) is not None}
+    if 'le' in limits:
+        return f'{words} from {limits["ge"]} to {limits["le"]}'
+    return f'{words} from {limits["ge"]} up' if 'ge' in limits else words
+
+
+def listed(words: list[str]) -> str:
+    """Join words by commas and ``or``."""
+    return ' or '.join(filter(None, (', '.join(words[:-1]), words[-1])))
