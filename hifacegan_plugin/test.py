@@ -7,13 +7,14 @@ from pathlib import Path
 
 import basicsr.test
 
-from hifacegan_plugin import host
+import hifacegan_plugin
+from hifacegan_plugin.host.options import check_options_file
 
 
 def main() -> None:
     """Call the host's testing with the current folder as its root."""
-    host.check_options_file()
-    host.register()
+    check_options_file()
+    hifacegan_plugin.register()
     basicsr.test.test_pipeline(str(Path.cwd()))
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import basicsr.train
 
-from hifacegan_plugin import host
+import hifacegan_plugin
+from hifacegan_plugin.host.options import check_options_file
 
 
 def main() -> None:
     """Call the host's training with the current folder as its root."""
-    host.check_options_file()
-    host.register()
+    check_options_file()
+    hifacegan_plugin.register()
     basicsr.train.train_pipeline(str(Path.cwd()))
 
 

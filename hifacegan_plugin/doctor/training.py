@@ -14,7 +14,6 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -33,6 +32,7 @@ from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.progress import peak_memory
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 from hifacegan_plugin.schema.problem import Problem, describe_error
+from hifacegan_plugin.system.attributes import replaced
 
 FREE_FOR = 2  # checkpoints: the one that is written and the one before it
 
@@ -40,7 +40,7 @@ FREE_FOR = 2  # checkpoints: the one that is written and the one before it
 def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[Problem]]:
     """Let the host work on the options as it does at the start of a training or test; empty where it stops."""
     try:
-        with mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(file)]), redirect_stdout(None):
+        with replaced(sys, argv=['basicsr', '-opt', str(file)]), redirect_stdout(None):
             opt, _ = parse_options(str(Path.cwd()), is_train)
     except Exception as error:  # whatever the host makes of options of the wrong type; that is the problem
         return {}, [Problem(f'The host cannot work with the options: {describe_error(error)}',

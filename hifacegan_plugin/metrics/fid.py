@@ -10,13 +10,13 @@ import functools
 import math
 import warnings
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import torch
 
 from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_picture
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights
+from hifacegan_plugin.system.attributes import replaced
 
 
 def inception_features(img: np.ndarray, device: str | torch.device | None = None) -> np.ndarray:
@@ -80,7 +80,7 @@ def _load_inception(device: torch.device) -> torch.nn.Module:
     weights = load_hub_weights(inception.FID_WEIGHTS_URL, Path(inception.LOCAL_FID_WEIGHTS))
     # The host builds, downloads and unpickles in one go: hand it the weights in place of its download. The random ones
     # that they replace must not advance the random numbers of a training run.
-    with (mock.patch.multiple(inception, LOCAL_FID_WEIGHTS='', load_url=lambda *args, **kwargs: weights),
+    with (replaced(inception, LOCAL_FID_WEIGHTS='', load_url=lambda *args, **kwargs: weights),
           torch.random.fork_rng(devices=[]), warnings.catch_warnings()):
         warnings.filterwarnings('ignore', module='torchvision')  # the host uses torchvision's older signature
         try:

@@ -1,0 +1,97 @@
+"""How the host's own datasets read databases and images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from hifacegan_plugin.host.accommodation import accommodation, own_module
+from hifacegan_plugin.images.databases import open_database
+from hifacegan_plugin.images.decoding import ImageError, open_image
+
+if TYPE_CHECKING:
+    from basicsr.utils.file_client import FileClient, LmdbBackend
+
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+
+
+@accommodation(
+    defect='two datasets of a process cannot read the same LMDB',
+    answer='lets them share one handle',
+)
+def share_databases() -> None:
+    """Let datasets share an LMDB; each of the host's opens it for itself, which LMDB refuses the second time.
+
+    Of two validation sets with the same images only the first could be read.
+    """
+    from basicsr.utils.file_client import LmdbBackend
+
+    def wrapper(init: Callable[..., None]) -> Callable[..., Any]:
+        def share_handles(
+            self: LmdbBackend, db_paths: str | list[str], client_keys: str | list[str] = 'default', **options: Any
+        ) -> None:
+            paths, keys = ([value] if isinstance(value, str) else value for value in (db_paths, client_keys))
+            self._client = {key: open_database(path, **options) for key, path in zip(keys, paths, strict=True)}
+
+        return share_handles
+
+    share_databases.wrap(LmdbBackend, '__init__', wrapper)
+
+
+@accommodation(
+    defect='OpenCV 5.0 crashes on PNG files that are made so, and the training with it; a damaged image is not named',
+    answer='hands PNG files to OpenCV as still images; names those that are animated or truncated',
+)
+def decode_only_still_images() -> None:
+    """Check every PNG before the host decodes it: what datasets read from folders and databases, and other bytes.
+
+    All that is no PNG, and the pixels of what is, are decoded as before.
+    """
+    from basicsr.data import data_util
+    from basicsr.utils import img_util, lmdb_util
+    from basicsr.utils.file_client import FileClient
+
+    def of_client(get: Callable[..., bytes | None]) -> Callable[..., Any]:
+        def get_still_image(self: FileClient, filepath: str | Path, client_key: str = 'default') -> bytes | None:
+            content = get(self, filepath, client_key)
+            return content and _still_image(content, str(filepath))
+
+        return get_still_image
+
+    def of_bytes(imdecode: Callable[..., Any]) -> Callable[..., Any]:
+        def decode_still_image(data: np.ndarray, flags: int) -> np.ndarray | None:
+            return imdecode(np.frombuffer(_still_image(data.tobytes(), 'An image'), np.uint8), flags)
+
+        return decode_still_image
+
+    def of_file(imread: Callable[..., Any]) -> Callable[..., Any]:
+        def read_still_image(path: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
+            if not Path(path).is_file():
+                return imread(path, flags)
+            return cv2.imdecode(np.frombuffer(_still_image(Path(path).read_bytes(), path), np.uint8), flags)
+
+        return read_still_image
+
+    decode_only_still_images.wrap(FileClient, 'get', of_client)
+    decode_only_still_images.wrap(own_module(img_util, 'cv2'), 'imdecode', of_bytes)
+    for module in (data_util, lmdb_util):
+        decode_only_still_images.wrap(own_module(module, 'cv2'), 'imread', of_file)
+
+
+def _still_image(data: bytes, name: str) -> bytes:
+    """Return a PNG as a still image, and all else as it is.
+
+    Raises:
+        ImageError: it is a PNG that is animated, truncated or damaged; begins with ``name``.
+    """
+    if not data.startswith(_PNG_SIGNATURE):
+        return data
+    try:
+        return open_image(data, max_pixels=sys.maxsize).data  # how many pixels it may have is left to OpenCV
+    except ImageError as error:
+        raise ImageError(f'{name} {error}') from error

@@ -1,0 +1,123 @@
+"""TensorBoard and wandb: where they write, and going on without them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hifacegan_plugin.host.accommodation import accommodation, training_modules
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
+
+_PAUSE = 60  # seconds without TensorBoard after an error
+
+
+class ResilientWriter:
+    """A TensorBoard writer that survives a full disk: it calls a ``SummaryWriter``, and drops a minute of events.
+
+    The ``SummaryWriter``'s thread ends with the first error, and every later call raises it. A new file is begun then,
+    which TensorBoard shows as one with those before it.
+
+    Args:
+        writer: the ``SummaryWriter``.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        self.writer = writer
+        self.silent_until = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.writer, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if time.monotonic() < self.silent_until:
+                return None
+            try:
+                return attribute(*arguments, **options)
+            except OSError as error:
+                logger.error(f'TensorBoard cannot be written ({error}). Training goes on; it is tried again later.')
+                self._begin_anew()
+                return None
+
+        return call
+
+    def _begin_anew(self) -> None:
+        self.silent_until = time.monotonic() + _PAUSE
+        with suppress(OSError):  # what it could not write is lost
+            self.writer.close()
+        self.writer.file_writer = self.writer.all_writers = None  # so that the next event opens a file
+
+
+@accommodation(
+    defect='installed with pip, TensorBoard files land in site-packages',
+    answer='writes them to `./tb_logger`',
+)
+def keep_tensorboard_out_of_site_packages() -> None:
+    """Write TensorBoard files below the current folder where the host is installed with pip.
+
+    The host takes the folder above its package as its root, which then is site-packages.
+    """
+
+    def below_current_folder(root: Path) -> Callable[..., Any]:
+        def wrapper(function: Callable[[str], Any]) -> Callable[..., Any]:
+            def call_below_current_folder(path: str | None = None, *, log_dir: str | None = None) -> Any:
+                place = Path(path or log_dir or '').resolve()
+                return function(str(Path.cwd() / place.relative_to(root) if place.is_relative_to(root) else place))
+
+            return call_below_current_folder
+
+        return wrapper
+
+    for train in training_modules():
+        root = Path(str(train.__file__)).resolve().parents[1]
+        if root.name in ('site-packages', 'dist-packages') or any(root.glob('basicsr*.dist-info')):
+            for function in ('init_tb_logger', 'mkdir_and_rename'):
+                keep_tensorboard_out_of_site_packages.wrap(train, function, below_current_folder(root))
+
+
+@accommodation(
+    defect='training ends where TensorBoard cannot write, as on a full disk',
+    answer='drops events until there is room',
+)
+def survive_a_full_disk() -> None:
+    """Go on without TensorBoard where its files cannot be written; the host ends with the writer's error."""
+
+    def wrapper(init_tb_logger: Callable[..., Any]) -> Callable[..., Any]:
+        def init_resilient_tb_logger(**options: Any) -> ResilientWriter | None:
+            writer = init_tb_logger(**options)
+            return writer and ResilientWriter(writer)  # only the first process has one
+
+        return init_resilient_tb_logger
+
+    for train in training_modules():
+        survive_a_full_disk.wrap(train, 'init_tb_logger', wrapper)
+
+
+@accommodation(
+    defect='`wandb` 0.31 is an `AttributeError`',
+    answer="draws the run's id itself",
+)
+def begin_with_any_wandb() -> None:
+    """Draw the id of a run for releases of wandb that no longer offer others the function for it (0.31)."""
+
+    def wrapper(init_wandb_logger: Callable[..., None]) -> Callable[..., Any]:
+        def init_with_an_id(opt: dict[str, Any]) -> None:
+            if opt['rank'] > 0:
+                return
+            import wandb
+
+            if not hasattr(wandb.util, 'generate_id'):
+                wandb.util.generate_id = lambda: secrets.token_hex(4)
+            init_wandb_logger(opt)
+
+        return init_with_an_id
+
+    for train in training_modules():
+        begin_with_any_wandb.wrap(train, 'init_wandb_logger', wrapper)

@@ -1,0 +1,100 @@
+"""Running on CPUs where there is no GPU, with as many processes as one likes."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from hifacegan_plugin.host.accommodation import accommodation, training_modules
+from hifacegan_plugin.system.attributes import replaced
+
+if TYPE_CHECKING:
+    from basicsr.models.base_model import BaseModel
+
+
+def _no_gpu() -> bool:
+    return not torch.cuda.is_available()
+
+
+@accommodation(
+    defect='`--launcher pytorch` and `slurm` divide by the number of GPUs, and the process group is never left',
+    answer='on a CPU: gloo, and leaves it',
+    applies=_no_gpu,
+)
+def launch_processes_without_gpu() -> None:
+    """Make ``--launcher pytorch`` and ``--launcher slurm`` work on CPUs, over gloo.
+
+    The host divides the rank by the number of GPUs to choose one, asks for nccl, and never leaves the process group.
+    """
+    from basicsr.utils import dist_util
+
+    def wrapper(launch: Callable[..., None]) -> Callable[..., Any]:
+        def launch_on_gloo(backend: str, **options: Any) -> None:
+            with replaced(torch.cuda, device_count=lambda: 1, set_device=lambda device: None):
+                launch('gloo', **options)
+            atexit.register(_leave_process_group)
+
+        return launch_on_gloo
+
+    launch_processes_without_gpu.wrap(dist_util, '_init_dist_pytorch', wrapper)
+    launch_processes_without_gpu.wrap(dist_util, '_init_dist_slurm', wrapper)
+
+
+def _leave_process_group() -> None:
+    """End gloo's threads while the interpreter is whole: it may abort on them later (pytorch/pytorch#190489).
+
+    Not after an error: other processes may be waiting for what this one began, and leaving waits for them.
+    """
+    if dist.is_initialized() and not hasattr(sys, 'last_value'):
+        dist.destroy_process_group()
+
+
+@accommodation(
+    defect='networks are wrapped for the current GPU',
+    answer='on a CPU: without a device',
+    applies=_no_gpu,
+)
+def wrap_networks_without_gpu() -> None:
+    """Make the host's models use DistributedDataParallel on CPUs; the host names the current GPU."""
+    from basicsr.models.base_model import BaseModel
+
+    def wrapper(to_device: Callable[..., torch.nn.Module]) -> Callable[..., Any]:
+        def to_device_or_cpu(self: BaseModel, net: torch.nn.Module) -> torch.nn.Module:
+            if not self.opt['dist']:
+                return to_device(self, net)
+            return DistributedDataParallel(net, find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+        return to_device_or_cpu
+
+    wrap_networks_without_gpu.wrap(BaseModel, 'model_to_device', wrapper)
+
+
+@accommodation(
+    defect='`--auto_resume` loads onto the current GPU',
+    answer='on a CPU: onto the CPU',
+    applies=_no_gpu,
+)
+def resume_without_gpu() -> None:
+    """Make ``--auto_resume`` and ``resume_state`` work on CPUs; the host loads training states onto the current GPU."""
+
+    def wrapper(load_resume_state: Callable[..., Any]) -> Callable[..., Any]:
+        load = torch.load
+
+        def load_onto_cpu(path: str, map_location: Any) -> Any:
+            return load(path, map_location='cpu')
+
+        def load_resume_state_onto_cpu(opt: dict[str, Any]) -> dict[str, Any] | None:
+            with replaced(torch, load=load_onto_cpu), replaced(torch.cuda, current_device=lambda: 0):
+                state: dict[str, Any] | None = load_resume_state(opt)
+                return state
+
+        return load_resume_state_onto_cpu
+
+    for train in training_modules():
+        resume_without_gpu.wrap(train, 'load_resume_state', wrapper)

@@ -1,0 +1,109 @@
+"""How batches are loaded ahead of the training."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from hifacegan_plugin.host.accommodation import accommodation, training_modules
+
+if TYPE_CHECKING:
+    from basicsr.data.prefetch_dataloader import PrefetchDataLoader
+
+_RUN_TWICE = 'ignore::RuntimeWarning:runpy'
+
+
+@accommodation(
+    defect='`persistent_workers` without workers is refused',
+    answer='leaves it out then',
+)
+def keep_only_workers_that_there_are() -> None:
+    """Let ``num_worker_per_gpu: 0`` stand beside ``persistent_workers: true``, which torch's loader refuses."""
+    from basicsr import data as host_data
+
+    def wrapper(build_dataloader: Callable[..., DataLoader[Any]]) -> Callable[..., Any]:
+        def build(
+            dataset: Dataset[Any], dataset_opt: dict[str, Any], *arguments: Any, **options: Any
+        ) -> DataLoader[Any]:
+            if not dataset_opt.get('num_worker_per_gpu'):  # in validation the host never starts any
+                dataset_opt = {**dataset_opt, 'persistent_workers': False}
+            return build_dataloader(dataset, dataset_opt, *arguments, **options)
+
+        return build
+
+    for module in (host_data, *training_modules()):
+        keep_only_workers_that_there_are.wrap(module, 'build_dataloader', wrapper)
+
+
+@accommodation(
+    defect='`prefetch_mode: cpu` hangs with `persistent_workers`, and where an image cannot be read',
+    answer='stops the thread that prefetches before it starts the next, and raises its error in the training',
+)
+def prefetch_in_one_thread() -> None:
+    """Make ``prefetch_mode: cpu`` work with ``persistent_workers``, and end with the error where reading fails.
+
+    The host begins to iterate twice at the start, and may begin anew while the last iteration is unfinished. Each has a
+    thread of its own: on the same persistent workers two of them wait for each other for ever, and of workers that are
+    not persistent the first set stays to the end. An error ends the thread, and the training waits for ever.
+    """
+    from basicsr.data.prefetch_dataloader import PrefetchDataLoader, PrefetchGenerator
+
+    class Prefetching(PrefetchGenerator):  # type: ignore[misc]
+        def __init__(self, batches: Iterator[Any], num_prefetch_queue: int) -> None:
+            self.stopped = threading.Event()
+            super().__init__(batches, num_prefetch_queue)  # starts the thread
+
+        def run(self) -> None:
+            try:
+                for batch in self.generator:
+                    if self.stopped.is_set():
+                        return
+                    self.queue.put(batch)
+                self.queue.put(None)
+            except Exception as error:  # of any kind that reading raises: __next__ raises it in the training
+                self.queue.put(error)
+
+        def stop(self) -> None:
+            self.stopped.set()
+            while self.is_alive():
+                with suppress(queue.Empty):  # what the thread may be waiting to put there
+                    self.queue.get(timeout=0.1)
+
+        def __next__(self) -> Any:
+            batch = super().__next__()
+            if isinstance(batch, Exception):
+                raise batch
+            return batch
+
+    def wrapper(iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def stop_the_last_and_iterate(self: PrefetchDataLoader) -> Prefetching:
+            if hasattr(self, 'prefetching'):
+                self.prefetching.stop()
+            self.prefetching = Prefetching(DataLoader.__iter__(self), self.num_prefetch_queue)
+            return self.prefetching
+
+        return stop_the_last_and_iterate
+
+    prefetch_in_one_thread.wrap(PrefetchDataLoader, '__iter__', wrapper)
+
+
+@accommodation(
+    defect='with `--launcher`, each data worker prints a `RuntimeWarning` of runpy',
+    answer='silences it',
+    applies=lambda: hasattr(sys.modules['__main__'], 'train_pipeline'),
+)
+def silence_runpy_in_workers() -> None:
+    """Keep Python from warning in every data worker that the host imports its own train module.
+
+    With ``--launcher`` each worker is a Python of its own, which runs the module that ``python -m`` named once more.
+    """
+    before = os.environ.get('PYTHONWARNINGS', '')
+    if _RUN_TWICE not in before:
+        os.environ['PYTHONWARNINGS'] = f'{before},{_RUN_TWICE}'.lstrip(',')

@@ -1,0 +1,89 @@
+"""Registering the plugin with the host, and making the host run on this machine."""
+
+from __future__ import annotations
+
+from hifacegan_plugin.host import datasets, loggers, no_gpu, options, prefetching, sampling, signals, starting
+from hifacegan_plugin.host.accommodation import Accommodation
+
+# Where several wrap one function of the host, a later one is outside the earlier ones: of those that begin a training,
+# the last one comes first, and folders are remembered by the names that the accommodation of TensorBoard gives them.
+ACCOMMODATIONS: tuple[Accommodation, ...] = (
+    options.accept_lists_of_roots,
+    options.read_numbers_of_the_command_line,
+    options.allow_debugging_without_validation,
+    datasets.share_databases,
+    datasets.decode_only_still_images,
+    sampling.tell_datasets_the_draw,
+    sampling.resume_within_the_epoch,
+    sampling.train_to_the_last_iteration,
+    signals.leave_signals_to_the_training,
+    prefetching.keep_only_workers_that_there_are,
+    prefetching.prefetch_in_one_thread,
+    prefetching.silence_runpy_in_workers,
+    starting.restore_the_folder_of_a_failed_start,
+    loggers.keep_tensorboard_out_of_site_packages,
+    loggers.survive_a_full_disk,
+    loggers.begin_with_any_wandb,
+    no_gpu.launch_processes_without_gpu,
+    no_gpu.wrap_networks_without_gpu,
+    no_gpu.resume_without_gpu,
+    starting.check_the_options_first,
+    starting.resume_from_the_experiment,
+    starting.lock_the_experiment,
+    starting.check_the_name_first,
+)
+
+
+def register() -> None:
+    """Register the plugin's classes and functions with the host and make the host run on this machine.
+
+    A second call does no harm.
+
+    Raises:
+        ImportError: if the host is missing, or is a release that recent torchvision breaks.
+    """
+    _import_host()
+    from basicsr.utils.registry import (
+        ARCH_REGISTRY,
+        DATASET_REGISTRY,
+        LOSS_REGISTRY,
+        METRIC_REGISTRY,
+        MODEL_REGISTRY,
+    )
+
+    from hifacegan_plugin import archs, data, losses, metrics, models
+
+    for package, registry in (
+        (archs, ARCH_REGISTRY),
+        (data, DATASET_REGISTRY),
+        (losses, LOSS_REGISTRY),
+        (metrics, METRIC_REGISTRY),
+        (models, MODEL_REGISTRY),
+    ):
+        for name in package.__all__:
+            if name not in registry:
+                registry.register(getattr(package, name))
+    accommodate()
+
+
+def accommodate() -> None:
+    """Apply every accommodation whose defect bites here; what has one already is left alone."""
+    for accommodation in ACCOMMODATIONS:
+        if accommodation.applies():
+            accommodation.apply()
+
+
+def _import_host() -> None:
+    try:
+        import basicsr  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name == 'basicsr':
+            fix = 'pip install basicsr-fixed'
+        elif error.name == 'torchvision.transforms.functional_tensor':
+            fix = (
+                'this release of basicsr breaks with torchvision >= 0.17: pip uninstall basicsr, then pip install '
+                '--force-reinstall basicsr-fixed (the same package with the import fixed)'
+            )
+        else:
+            raise
+        raise ImportError(f'The host BasicSR cannot be imported ({error}): {fix}.') from error

@@ -1,0 +1,56 @@
+"""Signals that reach all processes of a job at once: the training answers them, its data workers do not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from hifacegan_plugin.host.accommodation import accommodation
+
+
+@accommodation(
+    defect='Ctrl-C and a closed terminal lose what was not saved; data workers end on every signal',
+    answer='saves; leaves the signals to the training',
+)
+def leave_signals_to_the_training() -> None:
+    """Let data workers end on SIGTERM only if the training process sends it, and never on SIGINT and SIGHUP.
+
+    Terminals and cluster managers send them to all processes of a job at once. Without its workers the training could
+    not come to the end of the iteration after which it saves and exits.
+    """
+    from basicsr import data as host_data
+    from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+
+    from hifacegan_plugin.models.stop_signal import STOPPING
+
+    def of_worker(worker_init_fn: Callable[..., None]) -> Callable[..., Any]:
+        def initialise_and_obey_the_parent(*arguments: Any, **options: Any) -> None:
+            worker_init_fn(*arguments, **options)
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+            threading.Thread(target=_exit_when_the_parent_says_so, daemon=True).start()
+
+        return initialise_and_obey_the_parent
+
+    def of_start(start_workers: Callable[..., None]) -> Callable[..., Any]:
+        def start_workers_with_signals_blocked(*arguments: Any) -> None:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # workers inherit it, also while they start
+            try:
+                start_workers(*arguments)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+        return start_workers_with_signals_blocked
+
+    leave_signals_to_the_training.wrap(host_data, 'worker_init_fn', of_worker)
+    for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
+        leave_signals_to_the_training.wrap(prefetcher, '__init__', of_start)
+        leave_signals_to_the_training.wrap(prefetcher, 'reset', of_start)
+
+
+def _exit_when_the_parent_says_so() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

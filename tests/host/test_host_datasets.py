@@ -1,0 +1,121 @@
+"""Files of any origin in the host's own datasets."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+from basicsr.data.data_util import read_img_seq
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.utils import FileClient, imfrombytes
+from basicsr.utils.lmdb_util import read_img_worker
+
+from hifacegan_plugin.images.decoding import ImageError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+
+
+def chunk(kind: bytes, content: bytes = b'') -> bytes:
+    """Build a chunk of a PNG (PNG specification, section 5.3)."""
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+
+def png(before: bytes = b'', behind: bytes = b'', pixels: np.ndarray = PIXELS) -> bytes:
+    """Encode a PNG with chunks before and behind its pixels."""
+    encoded = cv2.imencode('.png', pixels)[1].tobytes()
+    return encoded[:33] + before + encoded[33:-12] + behind + encoded[-12:]
+
+
+CONTROL = chunk(b'acTL', struct.pack('>II', 2, 0))
+FRAME = chunk(b'fcTL', struct.pack('>IIIIIHHBB', 0, 16, 12, 0, 0, 1, 10, 0, 0)) + chunk(b'fdAT')
+ANIMATED = png(CONTROL, FRAME)  # its second frame is empty: OpenCV 5.0 ends the process
+UNANNOUNCED = png(behind=FRAME)  # as above, but nothing says that it is animated: a still image
+
+READS = """
+import sys
+from pathlib import Path
+import basicsr, hifacegan_plugin
+from basicsr.utils import imfrombytes
+try:
+    print(imfrombytes(Path(sys.argv[1]).read_bytes()).shape)
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(('content', 'output'), [
+    (ANIMATED, 'An image is animated or has several pages: split it into single images'), (UNANNOUNCED, '(12, 16, 3)'),
+], ids=['animated', 'unannounced'])
+def test_a_png_made_to_crash_the_decoder_does_not_end_the_process(content, output, tmp_path):
+    file = tmp_path / 'crashes.png'
+    file.write_bytes(content)
+    result = subprocess.run([sys.executable, '-c', READS, str(file)], text=True, capture_output=True, check=False)
+    assert (result.returncode, result.stdout.strip()) == (0, output), result.stderr
+
+
+@pytest.fixture
+def folders(tmp_path) -> dict[str, Path]:
+    """Folders of ground truth and LQ images, of which one is animated."""
+    made = {name: tmp_path / name for name in ('gt', 'lq')}
+    for folder in made.values():
+        folder.mkdir()
+        for name, content in {'a.png': png(), 'b.png': ANIMATED}.items():
+            (folder / name).write_bytes(content)
+    return made
+
+
+def paired(gt: Path, lq: Path, **backend: object) -> PairedImageDataset:
+    """Build the host's dataset as for validation."""
+    return PairedImageDataset({'phase': 'val', 'scale': 1, 'dataroot_gt': str(gt), 'dataroot_lq': str(lq),
+                               'io_backend': backend})
+
+
+def test_the_hosts_dataset_names_the_file_that_is_animated(folders):
+    dataset = paired(**folders, type='disk')
+    shown = (dataset[0]['gt'].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
+    assert np.array_equal(shown[..., ::-1], PIXELS)
+    with pytest.raises(ImageError, match=r'gt/b\.png is animated'):
+        dataset[1]
+
+
+def test_a_database_of_the_host_names_the_key_that_is_animated(tmp_path):
+    databases = [tmp_path / 'gt.lmdb', tmp_path / 'lq.lmdb']
+    for database, animated in zip(databases, (ANIMATED, png()), strict=True):
+        with lmdb.open(str(database)) as environment, environment.begin(write=True) as transaction:
+            transaction.put(b'a', png())
+            transaction.put(b'b', animated)
+        (database / 'meta_info.txt').write_text('a.png (12,16,3) 1\nb.png (12,16,3) 1\n')
+    dataset = paired(*databases, type='lmdb')
+    assert dataset[0]['gt'].shape == (3, 12, 16)
+    with pytest.raises(ImageError, match=r'^b is animated'):
+        dataset[1]
+
+
+def test_the_hosts_other_readers_of_files_are_as_safe(folders):
+    assert read_img_seq([str(folders['gt'] / 'a.png')]).shape == (1, 3, 12, 16)
+    with pytest.raises(ImageError, match=r'gt/b\.png is animated'):
+        read_img_seq([str(folders['gt'] / 'b.png')])
+    with pytest.raises(ImageError, match=r'gt/b\.png is animated'):
+        read_img_worker(str(folders['gt'] / 'b.png'), 'b', compress_level=1)
+
+
+@pytest.mark.parametrize('flag', ['color', 'grayscale', 'unchanged'])
+@pytest.mark.parametrize(('suffix', 'pixels'), [
+    ('.png', PIXELS), ('.png', PIXELS[..., 0]), ('.png', PIXELS.astype(np.uint16) * 257),
+    ('.png', np.dstack([PIXELS, PIXELS[..., :1]])), ('.jpg', PIXELS), ('.webp', PIXELS), ('.bmp', PIXELS),
+    ('.tif', PIXELS.astype(np.float32)),
+], ids=['RGB', 'grey', '16 bits', 'RGBA', 'JPEG', 'WebP', 'BMP', 'float TIFF'])
+def test_other_images_are_decoded_as_before(suffix, pixels, flag):
+    encoded = cv2.imencode(suffix, pixels)[1]
+    of_opencv = {'color': cv2.IMREAD_COLOR, 'grayscale': cv2.IMREAD_GRAYSCALE, 'unchanged': cv2.IMREAD_UNCHANGED}[flag]
+    assert np.array_equal(imfrombytes(encoded.tobytes(), flag), cv2.imdecode(encoded, of_opencv))
+
+
+def test_files_that_are_no_images_are_read_as_before(tmp_path):
+    (tmp_path / 'meta_info.txt').write_bytes(b'a.png (12,16,3) 1\n')
+    assert FileClient('disk').get(tmp_path / 'meta_info.txt') == b'a.png (12,16,3) 1\n'

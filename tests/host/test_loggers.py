@@ -1,0 +1,70 @@
+"""A TensorBoard writer whose disk is full for a while, and where TensorBoard and wandb write."""
+
+import sys
+import types
+
+import basicsr.train
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard import SummaryWriter
+
+from hifacegan_plugin.host import loggers
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')  # of the writer's thread
+def test_a_full_disk_costs_a_minute_of_events_and_no_error(tmp_path, monkeypatch, caplog):
+    now, full, write = [0.0], [False], RecordWriter.write
+    monkeypatch.setattr(loggers.time, 'monotonic', lambda: now[0])
+
+    def write_if_there_is_room(self, data):
+        if full[0]:
+            raise OSError(28, 'No space left on device')
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, 'write', write_if_there_is_room)
+    writer = loggers.ResilientWriter(SummaryWriter(tmp_path))
+    assert writer.log_dir == tmp_path
+    writer.add_scalar('loss', 1.0, 1)
+    writer.flush()
+    full[0] = True
+    for step in range(2, 50):
+        writer.add_scalar('loss', 1.0, step)
+    writer.flush()  # the thread has met the error by now
+    assert caplog.text.count('TensorBoard cannot be written') == 1
+    full[0] = False
+    writer.add_scalar('loss', 1.0, 50)  # within the minute
+    now[0] = 61
+    writer.add_scalar('loss', 1.0, 51)
+    writer.close()
+    assert [scalar.step for scalar in EventAccumulator(str(tmp_path)).Reload().Scalars('loss')] == [1, 51]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_wandb_that_draws_no_ids_is_given_one(monkeypatch):
+    begun = {}
+    wandb = types.ModuleType('wandb')
+    wandb.util = types.ModuleType('wandb.util')
+    wandb.init = lambda **options: begun.update(options)
+    monkeypatch.setitem(sys.modules, 'wandb', wandb)
+    basicsr.train.init_wandb_logger({'name': 'mine', 'rank': 0, 'logger': {'wandb': {'project': 'faces'}}})
+    assert begun['project'] == 'faces'
+    assert len(begun['id']) == 8
+    wandb.util.generate_id = lambda: 'of wandb'
+    basicsr.train.init_wandb_logger({'name': 'mine', 'rank': 0, 'logger': {'wandb': {'project': 'faces'}}})
+    assert begun['id'] == 'of wandb'
+
+
+@pytest.mark.parametrize('installed', [True, False])
+def test_tensorboard_files_stay_out_of_the_folder_that_the_host_is_installed_in(installed, tmp_path, monkeypatch):
+    """As by ``pip install --target``; a clone of the host is the root that the host takes it for."""
+    root = tmp_path / 'packages'
+    (root / ('basicsr_fixed-1.4.2.dist-info' if installed else 'options')).mkdir(parents=True)
+    train = types.SimpleNamespace(
+        __file__=str(root / 'basicsr/train.py'), init_tb_logger=lambda log_dir: log_dir,
+        mkdir_and_rename=lambda path: path,
+    )
+    monkeypatch.setattr(loggers, 'training_modules', lambda: [train])
+    monkeypatch.chdir(tmp_path)
+    loggers.keep_tensorboard_out_of_site_packages.apply()
+    assert train.mkdir_and_rename(f'{root}/tb_logger/mine') == str((tmp_path if installed else root) / 'tb_logger/mine')

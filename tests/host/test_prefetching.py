@@ -1,0 +1,59 @@
+"""Loading batches ahead: threads that end, errors that arrive, workers that there are."""
+
+import basicsr.train
+import pytest
+import torch
+from basicsr.data import build_dataloader
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data.prefetch_dataloader import CPUPrefetcher
+
+
+class Numbers(torch.utils.data.Dataset):
+    """A dataset of forty numbers, one of which cannot be read where asked."""
+
+    def __init__(self, unreadable: int | None = None) -> None:
+        self.unreadable = unreadable
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> int:
+        if index == self.unreadable:
+            raise ValueError(f'number {index} cannot be read')
+        return index
+
+
+def prefetching(dataset: Numbers) -> CPUPrefetcher:
+    """Build what the host's training loop iterates over with these options."""
+    opt = {'phase': 'train', 'num_worker_per_gpu': 2, 'batch_size_per_gpu': 1, 'prefetch_mode': 'cpu',
+           'persistent_workers': True}
+    return CPUPrefetcher(build_dataloader(dataset, opt, sampler=EnlargedSampler(dataset, 1, 0), seed=0))
+
+
+def test_an_unfinished_prefetching_ends_before_the_next_begins():
+    prefetcher = prefetching(Numbers())
+    for _ in range(3):
+        prefetcher.reset()
+        prefetcher.next()
+    last = prefetcher.loader
+    prefetcher.reset()
+    assert not last.is_alive()
+    seen = []
+    while (batch := prefetcher.next()) is not None:
+        seen.append(batch.item())
+    assert sorted(seen) == list(range(40))
+
+
+def test_an_error_behind_the_prefetching_reaches_the_training():
+    prefetcher = prefetching(Numbers(unreadable=7))
+    with pytest.raises(ValueError, match='number 7 cannot be read'):
+        while prefetcher.next() is not None:
+            pass
+
+
+def test_workers_that_are_to_stay_need_not_be_any():
+    dataset = torch.utils.data.TensorDataset(torch.arange(4))
+    opt = {'phase': 'train', 'num_worker_per_gpu': 0, 'batch_size_per_gpu': 2, 'persistent_workers': True}
+    loader = basicsr.train.build_dataloader(dataset, opt, num_gpu=0)
+    assert [len(batch) for (batch,) in loader] == [2, 2]
+    assert opt['persistent_workers']

@@ -1,0 +1,126 @@
+"""Registering with the host, importing no more than that takes, and the table of accommodations."""
+
+import os
+import re
+import subprocess
+import sys
+import types
+from importlib import import_module
+from pkgutil import iter_modules
+
+import basicsr.train
+import pytest
+import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from conftest import REPOSITORY
+
+from hifacegan_plugin import host
+from hifacegan_plugin.host.accommodation import Accommodation, accommodation, accommodations_of
+from hifacegan_plugin.host.registration import ACCOMMODATIONS, accommodate
+
+NAMES = {
+    ARCH_REGISTRY: ['CSRGenerator', 'MultiscalePatchDiscriminator'],
+    DATASET_REGISTRY: ['DegradationDataset'],
+    LOSS_REGISTRY: ['FeatureMatchingLoss', 'GANFeatLoss'],
+    MODEL_REGISTRY: ['HiFaceGANCSRModel'],
+    METRIC_REGISTRY: ['calculate_msssim', 'calculate_lpips', 'calculate_fed', 'calculate_lle'],
+}
+
+
+def test_all_names_are_registered_and_a_second_time_does_no_harm():
+    host.register()
+    for registry, names in NAMES.items():
+        assert [name for name in names if name not in registry] == []
+
+
+def test_accommodations_are_applied_once():
+    before = basicsr.train.load_resume_state, EnlargedSampler.__iter__, torch.load
+    accommodate()
+    accommodate()
+    assert (basicsr.train.load_resume_state, EnlargedSampler.__iter__, torch.load) == before
+    applied = accommodations_of(basicsr.train.load_resume_state)
+    assert len(applied) == len(set(applied)) > 1
+
+
+def test_an_accommodation_is_recognised_by_itself_not_by_its_name():
+    def make() -> Accommodation:
+        @accommodation(defect='returns too little', answer='returns more')
+        def return_more() -> None:
+            return_more.wrap(owner, 'function', lambda function: lambda: function() + 1)
+
+        return return_more
+
+    owner = types.SimpleNamespace(function=lambda: 0)
+    one, another = make(), make()
+    assert one.name == another.name == 'return_more'
+    for each in (one, another, one):
+        each.apply()
+    assert owner.function() == 2
+    assert accommodations_of(owner.function) == (one, another)
+
+
+def test_the_readme_lists_every_accommodation():
+    section = (REPOSITORY / 'README.md').read_text().partition('\n## What the host cannot do')[2].partition('\n## ')[0]
+    _, *rows = re.findall(r'^\| (.+) \| (.+) \|$', section, re.MULTILINE)  # behind the heading
+    assert sorted(rows) == sorted((each.defect, each.answer) for each in ACCOMMODATIONS)
+    assert all((REPOSITORY / link).exists() for link in re.findall(r'\]\((hifacegan_plugin/.+?)\)', section))
+
+
+def test_every_accommodation_of_the_package_is_in_the_table():
+    modules = [import_module(f'hifacegan_plugin.host.{name}') for _, name, _ in iter_modules(host.__path__)]
+    defined = {each for module in modules for each in vars(module).values() if isinstance(each, Accommodation)}
+    assert defined == set(ACCOMMODATIONS)
+    assert len({each.name for each in ACCOMMODATIONS}) == len(ACCOMMODATIONS)
+
+
+@pytest.mark.parametrize(('missing', 'fix'), [
+    ('torchvision.transforms.functional_tensor', 'pip uninstall basicsr'),
+    ('basicsr', 'pip install basicsr-fixed'),
+])
+def test_a_host_that_cannot_be_imported_is_explained(missing, fix, monkeypatch):
+    class Breaks:
+        def find_spec(self, name, *_):
+            if name == 'basicsr':
+                raise ModuleNotFoundError(f'No module named {missing!r}', name=missing)
+
+    monkeypatch.setattr(sys, 'meta_path', [Breaks(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, 'basicsr')
+    with pytest.raises(ImportError, match=fix):
+        host.register()
+
+
+def test_importing_the_plugin_imports_no_package_that_only_some_tasks_need():
+    """Such as mmcv, OpenVINO or Matplotlib, which take seconds: beside the host, it needs what is imported first."""
+    probe = """
+import sys, basicsr, lmdb, mmengine, PIL, safetensors
+packages = {name.partition('.')[0] for name in sys.modules}
+import hifacegan_plugin
+print({name.partition('.')[0] for name in sys.modules} - packages - sys.stdlib_module_names)
+"""
+    assert subprocess.check_output([sys.executable, '-c', probe], text=True).strip() == "{'hifacegan_plugin'}"
+
+
+def test_the_command_starts_without_the_host():
+    code = "import sys; print([name for name in ('basicsr', 'torchvision', 'torch') if name in sys.modules])"
+    probe = f'import sys; import hifacegan_plugin.__main__; {code}'
+    assert subprocess.check_output([sys.executable, '-c', probe], text=True).strip() == '[]'
+
+
+@pytest.mark.parametrize('module', ['hifacegan_plugin', 'hifacegan_plugin.weights', 'hifacegan_plugin.restore'])
+def test_the_host_is_not_imported_where_it_is_not_needed(module, tmp_path):
+    (tmp_path / 'basicsr.py').write_text('raise SystemExit("the host")')
+    code = f'import {module}, sys; print("basicsr" in sys.modules)'
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
+    assert subprocess.check_output([sys.executable, '-c', code], text=True, env=environment).strip() == 'False'
+
+
+def test_the_plugin_may_be_imported_before_the_host():
+    code = """
+import hifacegan_plugin, sys
+assert 'basicsr' not in sys.modules
+hifacegan_plugin.register()
+from basicsr.utils.registry import ARCH_REGISTRY
+print('CSRGenerator' in ARCH_REGISTRY)
+"""
+    assert subprocess.check_output([sys.executable, '-c', code], text=True).strip() == 'True'
