@@ -1,9 +1,8 @@
-"""Make an LMDB from a folder of images: see ``python data_prep/create_lmdb.py --help``."""
+"""``hifacegan lmdb`` under its former name; see ``python data_prep/create_lmdb.py --help``."""
 
 import sys
 
-from hifacegan_plugin.prepare.create_lmdb import main
-from hifacegan_plugin.system.quiet_end import end_quietly
+from hifacegan_plugin.__main__ import main
 
 if __name__ == '__main__':
-    sys.exit(end_quietly(main))
+    sys.exit(main(['lmdb', *sys.argv[1:]]))

@@ -1,9 +1,8 @@
-"""Draw a sheet of degraded images: see ``python data_prep/inspect_degradations.py --help``."""
+"""``hifacegan inspect-degradations`` under its former name; see ``python data_prep/inspect_degradations.py --help``."""
 
 import sys
 
-from hifacegan_plugin.prepare.inspect_degradations import main
-from hifacegan_plugin.system.quiet_end import end_quietly
+from hifacegan_plugin.__main__ import main
 
 if __name__ == '__main__':
-    sys.exit(end_quietly(main))
+    sys.exit(main(['inspect-degradations', *sys.argv[1:]]))

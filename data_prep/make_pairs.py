@@ -1,9 +1,8 @@
-"""Degrade images once and store the pairs: see ``python data_prep/make_pairs.py --help``."""
+"""``hifacegan pairs`` under its former name; see ``python data_prep/make_pairs.py --help``."""
 
 import sys
 
-from hifacegan_plugin.prepare.make_pairs import main
-from hifacegan_plugin.system.quiet_end import end_quietly
+from hifacegan_plugin.__main__ import main
 
 if __name__ == '__main__':
-    sys.exit(end_quietly(main))
+    sys.exit(main(['pairs', *sys.argv[1:]]))

@@ -1,9 +1,8 @@
-"""Write lists of training and test images: see ``python data_prep/split.py --help``."""
+"""``hifacegan split`` under its former name; see ``python data_prep/split.py --help``."""
 
 import sys
 
-from hifacegan_plugin.prepare.split import main
-from hifacegan_plugin.system.quiet_end import end_quietly
+from hifacegan_plugin.__main__ import main
 
 if __name__ == '__main__':
-    sys.exit(end_quietly(main))
+    sys.exit(main(['split', *sys.argv[1:]]))

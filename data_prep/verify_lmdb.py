@@ -1,9 +1,8 @@
-"""Check every image of an LMDB: see ``python data_prep/verify_lmdb.py --help``."""
+"""``hifacegan verify-lmdb`` under its former name; see ``python data_prep/verify_lmdb.py --help``."""
 
 import sys
 
-from hifacegan_plugin.prepare.verify_lmdb import main
-from hifacegan_plugin.system.quiet_end import end_quietly
+from hifacegan_plugin.__main__ import main
 
 if __name__ == '__main__':
-    sys.exit(end_quietly(main))
+    sys.exit(main(['verify-lmdb', *sys.argv[1:]]))

@@ -8,19 +8,35 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from types import ModuleType
 
 import hifacegan_plugin
 from hifacegan_plugin.system.quiet_end import end_quietly
 
-# name: (module, one line of help)
+# By what people want to do: the command, whose module has its name, and one line of help.
 COMMANDS = {
-    'compare': ('hifacegan_plugin.commands.compare', 'table and page of several restorers on the same pictures'),
-    'convert': ('hifacegan_plugin.commands.convert', 'write weights of any kind as safetensors, with their options'),
-    'doctor': ('hifacegan_plugin.commands.doctor', 'say what is wrong with this machine or an options file'),
-    'export': ('hifacegan_plugin.commands.export', 'write the network for ONNX Runtime or OpenVINO'),
-    'report': ('hifacegan_plugin.commands.report', 'table and picture sheet of what basicsr.test restored'),
-    'restore': ('hifacegan_plugin.commands.restore', 'restore pictures, folders or videos with trained weights'),
-    'stages': ('hifacegan_plugin.commands.stages', 'panels of what each unit of the network restores'),
+    'Restore': {
+        'restore': 'restore images, folders or videos with trained weights',
+    },
+    'Prepare data': {
+        'lmdb': 'make an LMDB from a folder of images',
+        'pairs': 'degrade images once and keep the pairs, for every restorer the same',
+        'split': 'write lists of training and test images',
+        'verify-lmdb': 'check every image of an LMDB',
+        'inspect-degradations': 'draw what the recipes do to an image',
+    },
+    'Train': {
+        'doctor': 'say what is wrong with this machine or an options file',
+        'report': 'table and image sheet of what basicsr.test restored',
+        'stages': 'panels of what each unit of the network restores',
+    },
+    'Compare': {
+        'compare': 'table and page of several restorers on the same images',
+    },
+    'Convert weights': {
+        'convert': 'write weights of any kind as safetensors, with their options',
+        'export': 'write the network for ONNX Runtime or OpenVINO',
+    },
 }
 
 
@@ -30,15 +46,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog='hifacegan', description='What HiFaceGAN does outside the training host.')
+    parser = argparse.ArgumentParser(
+        prog='hifacegan', description='What HiFaceGAN does outside the training host.', epilog=_list_commands(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument('--version', action='version', version=hifacegan_plugin.__version__)
-    subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for name, (module, summary) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
+    subparsers = parser.add_subparsers(
+        dest='command', required=True, metavar='COMMAND', help='one of those below; COMMAND --help says more'
+    )
+    for name, summary in (entry for group in COMMANDS.values() for entry in group.items()):
+        subparser = subparsers.add_parser(name, description=summary)
         if name in arguments[:1]:  # only the command that runs pays for its imports
-            import_module(module).add_arguments(subparser)
+            _module(name).add_arguments(subparser)
     namespace = parser.parse_args(arguments)
-    return import_module(COMMANDS[namespace.command][0]).run(namespace)
+    return _module(namespace.command).run(namespace)
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f'hifacegan_plugin.commands.{command.replace("-", "_")}')
+
+
+def _list_commands() -> str:
+    """List the commands in their groups, aligned."""
+    width = max(len(name) for group in COMMANDS.values() for name in group)
+    lines = []
+    for title, group in COMMANDS.items():
+        lines += [f'{title}:', *(f'  {name:{width}}  {summary}' for name, summary in group.items()), '']
+    return '\n'.join(lines).rstrip()
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import sys
 from collections import Counter
@@ -26,6 +25,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from hifacegan_plugin.commands.arguments import positive, positive_whole, whole
 from hifacegan_plugin.images.decoding import ImageError
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
 from hifacegan_plugin.images.photographs import WRITABLE, read_photograph, write_photograph
@@ -68,31 +68,6 @@ class Tally(NamedTuple):
     restored: int
     done_before: int
     failures: list[Failure]
-
-
-def positive(text: str) -> float:
-    """Read a finite number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f'{text!r}: a number above 0 is wanted')
-    return number
-
-
-def positive_whole(text: str) -> int:
-    """Read a whole number from 1 up."""
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 1 up is wanted')
-    return int(text)
-
-
-def whole(text: str) -> int:
-    """Read a whole number from 0 up."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 0 up is wanted')
-    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from hifacegan_plugin.compare.folder import Folder, read_rgb, write_text
 from hifacegan_plugin.compare.restorers import as_it_is
 from hifacegan_plugin.compare.results import Row, best_rows
 from hifacegan_plugin.compare.test_sets import PictureSet
-from hifacegan_plugin.data.degradations.resample import fit
+from hifacegan_plugin.images.resizing import fit
 
 
 def write_page(

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.data.degradations.resample import fit, resize
 from hifacegan_plugin.images.channels import with_channels
+from hifacegan_plugin.images.resizing import fit, resize
 from hifacegan_plugin.weights import build_generator, read_weights
 
 # Degraded picture (h, w, 3) and the size (H, W) to bring it to -> restored picture (H, W, 3); uint8 RGB both.

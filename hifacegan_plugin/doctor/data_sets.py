@@ -24,7 +24,7 @@ from hifacegan_plugin.images.sources import find_images
 from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
-MAKE_ANEW = 'make it anew with data_prep/create_lmdb.py; data_prep/verify_lmdb.py checks every picture'
+MAKE_ANEW = 'make it again with hifacegan lmdb; hifacegan verify-lmdb checks every image'
 SHARED_MEMORY = Path('/dev/shm')  # through which data workers hand over their batches
 
 
@@ -53,7 +53,7 @@ def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
             yield Problem(
                 f'{where}: {len(shared):,} of {len(validated):,} images are trained on, too: the figures will not tell '
                 'how the network does on images that it has not seen.',
-                'validate on other images; data_prep/split.py writes lists for meta_info_file', stops=False,
+                'validate on other images; hifacegan split writes lists for meta_info_file', stops=False,
             )
 
 
@@ -177,7 +177,7 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
     mend = 'correct the options of this data set'
     try:
         dataset = build_dataset(options)
-        mend = 'data_prep/verify_lmdb.py and data_prep/README.md help to find out more'
+        mend = 'hifacegan verify-lmdb helps to find out more'
         items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
     except KeyError as error:  # the host's data sets look options up as they need them
         yield Problem(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')

@@ -1,14 +1,29 @@
-"""LMDB databases, each of which a process may open only once: one handle for everything that reads it."""
+"""Reading databases in BasicSR's format: ``data.mdb``, ``lock.mdb`` and ``meta_info.txt``.
+
+``meta_info.txt`` has a line ``key.png (h,w,c) level`` for each image, in order; the value under the key is the encoded
+image. The level is that of the PNG encoder; 0 stands for bytes copied as they were. BasicSR wants the ``.png`` in the
+line whatever the bytes are, and decodes by content. ``checksums.txt``, which BasicSR does not read, holds ``key crc32``
+for ``hifacegan verify-lmdb``: a flipped byte inside a JPEG decodes without complaint.
+
+A process may open a database only once, so there is one handle for everything that reads it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 import lmdb
+
+META_INFO, CHECKSUMS = 'meta_info.txt', 'checksums.txt'
+
+
+class DamagedDatabaseError(Exception):
+    """A database that is not what its records say; the message names it."""
 
 
 class Database:
@@ -84,3 +99,57 @@ def _forget_handles() -> None:
 
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_forget_handles)
+
+
+def check_size(folder: Path) -> None:
+    """Check that ``data.mdb`` is as long as it says: reading a page beyond its end kills the process.
+
+    Raises:
+        DamagedDatabaseError: it is missing, no database, or truncated.
+    """
+    path = folder / 'data.mdb'
+    try:
+        environment = open_database(folder).environment
+        needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+    except lmdb.Error as error:
+        raise DamagedDatabaseError(f'{path} is no database: {error}') from error
+    if path.stat().st_size < needed:
+        raise DamagedDatabaseError(f'{path} is truncated: {path.stat().st_size:,} of {needed:,} bytes')
+
+
+def read_meta_info(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Read the shape, ``(H, W, C)``, of every key from a database's ``meta_info.txt``.
+
+    Raises:
+        DamagedDatabaseError: the file is missing, or a line is not of the format or repeats a key.
+    """
+    try:
+        lines = (folder / META_INFO).read_text(encoding='ascii').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedDatabaseError(f'{folder / META_INFO} cannot be read: {error}') from error
+    shapes: dict[str, tuple[int, int, int]] = {}
+    for number, line in enumerate(lines, start=1):
+        match = re.fullmatch(r'([^.]+)\.png \((\d+),(\d+),(\d+)\) -?\d+', line)
+        if match is None:
+            raise DamagedDatabaseError(f'{folder / META_INFO}, line {number}: no "key.png (h,w,c) level": {line!r}')
+        key = match[1]
+        if key in shapes:
+            raise DamagedDatabaseError(f'{folder / META_INFO}, line {number}: {key} is there twice')
+        shapes[key] = int(match[2]), int(match[3]), int(match[4])
+    return shapes
+
+
+def read_checksums(folder: Path) -> dict[str, int]:
+    """Read the CRC-32 of every value; empty where the database has no ``checksums.txt`` (BasicSR's own have none).
+
+    Raises:
+        DamagedDatabaseError: a line is not of the format.
+    """
+    path = folder / CHECKSUMS
+    checksums = {}
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), start=1):
+        match = re.fullmatch(r'(\S+) ([0-9a-f]{8})', line)
+        if match is None:
+            raise DamagedDatabaseError(f'{path}, line {number}: no "key crc32": {line!r}')
+        checksums[match[1]] = int(match[2], 16)
+    return checksums

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import io
 import threading
+import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -44,6 +46,9 @@ _STILL_CHUNKS = {
     b'eXIf': None,
 }  # fmt: skip
 _TEXTS_WITH_ORIENTATION = (b'Raw profile type exif\0', b'XML:com.adobe.xmp\0')
+
+# Of Pillow's modes, where it is not 3.
+_CHANNELS = {'1': 1, 'L': 1, 'I': 1, 'I;16': 1, 'I;16B': 1, 'F': 1, 'LA': 4, 'PA': 4, 'RGBA': 4}
 
 # EXIF orientation (1 to 8) as a transposition of the axes followed by flips (vertical, horizontal).
 TRANSPOSED = (5, 6, 7, 8)
@@ -94,9 +99,26 @@ class EncodedImage:
     standard: bool
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels as stored; for PNG, JPEG and WebP as ``cv2.IMREAD_UNCHANGED`` decodes them."""
+        channels = _CHANNELS.get(self.header.mode, 3)
+        if channels == 3 and 'transparency' in self.header.info:
+            channels = 4
+        return self.header.height, self.header.width, channels
+
+    @property
     def icc_profile(self) -> bytes | None:
         """The profile of the decoded colours as it stands in the file."""
         return None if self.header.mode in ('CMYK', 'LAB') else self.header.info.get('icc_profile')
+
+
+def silence_codecs() -> None:
+    """Keep OpenCV and Pillow from printing lines of their own about damaged images, in the whole process.
+
+    For commands that report what is wrong with an image under its name, beside a progress bar.
+    """
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    warnings.filterwarnings('ignore', module='PIL')
 
 
 def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
@@ -138,6 +160,21 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
     return EncodedImage(kind, data, header, orientation, bits, by_opencv, standard and orientation == 1)
 
 
+def open_checked(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+    """Read the header of an encoded image as :func:`open_image`, and check all checksums of a PNG.
+
+    Raises:
+        ImageError: see :func:`open_image`; or a checksum is wrong, which decoders may pass over.
+    """
+    image = open_image(data, max_pixels)
+    if image.format == 'PNG':
+        view = memoryview(data)
+        for kind, start, end in png_chunks(data):
+            if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], 'big'):
+                raise ImageError(f'is damaged (wrong checksum in the PNG chunk {kind.decode("latin-1")})')
+    return image
+
+
 def decode(image: EncodedImage) -> np.ndarray:
     """Decode an image, upright.
 
@@ -157,14 +194,14 @@ def decode(image: EncodedImage) -> np.ndarray:
 
 
 def without_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Return what :func:`decode` gives as (H, W) grey or (H, W, 3) BGR."""
+    """Return what :func:`decode` returned as (H, W) grey or (H, W, 3) BGR."""
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
     return pixels[..., 0].copy() if pixels.shape[2] == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR)
 
 
 def as_8_bit_bgr(pixels: np.ndarray) -> np.ndarray:
-    """Return what :func:`decode` gives as uint8 (H, W, 3) BGR: the upper 8 of 16 bits, as OpenCV takes them."""
+    """Return what :func:`decode` returned as uint8 (H, W, 3) BGR: the upper 8 of 16 bits, as OpenCV takes them."""
     pixels = without_alpha(pixels)
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)

@@ -1,13 +1,16 @@
-"""Finding image files: the one walk of folders and the one list of suffixes, for all that reads a folder of images."""
+"""Image files: the one walk of folders, the one list of suffixes, and reading with care."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import features
+
+from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
 
 # Formats that OpenCV and Pillow both decode; some only where the installed Pillow was built with their codecs.
 SUFFIXES = (
@@ -19,7 +22,7 @@ SUFFIXES = (
 
 
 def is_image_name(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file name ends as those of images do, in upper or lower case."""
+    """Tell whether a file name ends as those of images do, in upper or lower case."""
     return os.fspath(name).lower().endswith(SUFFIXES)
 
 
@@ -67,6 +70,23 @@ def list_files(
         waiting.extend(links)  # after all that has a name of its own
         files += others
     return sorted(files)
+
+
+def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Read a file that may be an image.
+
+    Raises:
+        ImageError: it is no regular file, larger than ``max_pixels`` would be uncompressed, or cannot be read.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise ImageError('is no regular file')
+        if status.st_size > 8 * max_pixels:  # four channels of 16 bits
+            raise ImageError(f'has {status.st_size:,} bytes, more than {max_pixels:,} pixels can take')
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f'cannot be read ({error.strerror})') from error
 
 
 def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:

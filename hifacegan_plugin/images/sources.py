@@ -131,7 +131,7 @@ def _keys_of_lmdb(database: Path, option: str) -> list[str]:
     for part in ('data.mdb', 'meta_info.txt'):
         if not (database / part).is_file():
             raise FileNotFoundError(f'{option}: {database} has no {part}: it is no BasicSR database, or a half-made '
-                                    'one; make it anew with data_prep/create_lmdb.py')
+                                    'one; make it again with hifacegan lmdb')
     lines = (database / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
     keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
     if not keys:

@@ -1,4 +1,4 @@
-"""A plain folder of PNG files as a store of a build, see `resumable_build.Store`."""
+"""A plain folder of PNG files as a store of a build, see ``resumable_build.Store``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from hifacegan_plugin.prepare.basicsr_lmdb import DamagedDatabaseError, Entry, Stored
+from hifacegan_plugin.images.databases import DamagedDatabaseError
+from hifacegan_plugin.prepare.basicsr_lmdb import Entry, Stored
 
 
 class PlainFolder:
-    """Writes each entry to `folder/KEY.png`, a `/` in the key as `%2F`: BasicSR looks into no sub-folders."""
+    """Writes each entry to ``folder/KEY.png``, a ``/`` in the key as ``%2F``: BasicSR looks into no sub-folders."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -23,19 +24,19 @@ class PlainFolder:
         os.sync()
 
     def keep_only(self, keys: Iterable[str]) -> None:
-        """Take out what has none of these keys.
+        """Remove what has none of these keys.
 
         Raises:
-            DamagedDatabaseError: One of the keys is not there.
+            DamagedDatabaseError: one of the keys is not there.
         """
         wanted, found = {self._path(key) for key in keys}, set(self.folder.iterdir())
         for path in found - wanted:
             path.unlink()
         if wanted - found:
-            raise DamagedDatabaseError(f'{self.folder} lacks pictures that it should hold')
+            raise DamagedDatabaseError(f'{self.folder} lacks images that it should hold')
 
     def finish(self, stored: Iterable[Stored]) -> None:
-        """Nothing is left to do: BasicSR lists the folder, and would take any other file for a picture."""
+        """Nothing is left to do: BasicSR lists the folder, and would take any other file for an image."""
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,8 +1,8 @@
-"""Builds a folder of encoded pictures that appears under its name only when it is whole, and that survives a kill.
+"""Builds of folders of encoded images, which appear under their name only when complete, and which survive a kill.
 
-The pictures go, in order and in batches, into one or more *stores* (an LMDB, a plain folder) below
+The images go, in order and in batches, into one or more *stores* (an LMDB, a plain folder) below
 `.NAME.partial` beside the target. After each batch a journal, `build.jsonl`, gets one line per source: what was stored
-of it, or why it was rejected. The journal alone says how far the build came: what a store holds beyond it is taken out
+of it, or why it was rejected. The journal alone says how far the build came: what a store holds beyond it is removed
 on resuming and made again. The folder that results does not tell whether it was interrupted. The journal stays in it,
 as the record of which key came from which file.
 """
@@ -24,15 +24,16 @@ from typing import IO, NamedTuple, Protocol
 import lmdb
 from tqdm import tqdm
 
-from hifacegan_plugin.prepare.basicsr_lmdb import DamagedDatabaseError, Entry, Stored
+from hifacegan_plugin.images.databases import DamagedDatabaseError
+from hifacegan_plugin.prepare.basicsr_lmdb import Entry, Stored
 
 JOURNAL = 'build.jsonl'
 BATCH_BYTES = 32 << 20
-_HOW_TO_GO_ON = 'What is finished is kept: make room or mend the cause, then run the same command with --resume'
+_HOW_TO_CONTINUE = 'What is finished is kept: make room or fix the cause, then run the same command with --resume'
 
 
 class BuildError(Exception):
-    """The build cannot begin or go on; the message says what to do."""
+    """The build cannot start or continue; the message says what to do."""
 
 
 class Outcome(NamedTuple):
@@ -50,7 +51,7 @@ class Summary(NamedTuple):
 
 
 class Store(Protocol):
-    """Where encoded pictures go; see `basicsr_lmdb.LmdbWriter`."""
+    """Where encoded images go; see `basicsr_lmdb.LmdbWriter`."""
 
     def write(self, entries: Collection[Entry]) -> None: ...  # noqa: D102
     def keep_only(self, keys: Iterable[str]) -> None: ...  # noqa: D102
@@ -72,18 +73,18 @@ def build(
     """Build `target` from `sources`.
 
     Args:
-        target: The folder to be; rejected sources are listed beside it, in `NAME.rejected.tsv`.
-        sources: Names of the sources, in order.
-        settings: All that the result depends on, by option; a build is resumed with the same settings only.
-        stores: What opens each store, by its path inside the target (`.` is the target itself).
-        prepare: Turns the sources that are left into one outcome each, in order.
-        resume: Go on with an interrupted build; begin where there is none, do nothing where the target is whole.
-        overwrite: Begin anew, and put the result in the place of an older target.
-        check: Called with the whole folder before it gets its name; may raise `BuildError`.
+        target: the folder to be; rejected sources are listed beside it, in `NAME.rejected.tsv`.
+        sources: names of the sources, in order.
+        settings: all that the result depends on, by option; a build is resumed with the same settings only.
+        stores: what opens each store, by its path inside the target (`.` is the target itself).
+        prepare: turns the sources that are left into one outcome each, in order.
+        resume: continue an interrupted build; start where there is none, do nothing where the target is complete.
+        overwrite: start again, and put the result in the place of an older target.
+        check: called with the whole folder before it gets its name; may raise `BuildError`.
 
     Raises:
-        BuildError: The target has no name, is there already or is being built; other settings or sources than those of
-            the interrupted build; no picture could be stored; the disk is full or fails.
+        BuildError: the target has no name, is there already or is being built; other settings or sources than those of
+            the interrupted build; no image could be stored; the disk is full or fails.
     """
     if not target.name:
         raise BuildError(f'-o {target}: a folder below it is wanted, which the build makes')
@@ -99,7 +100,7 @@ def build(
             records = _read_journal(journal)
             if records and not (resume or overwrite):
                 raise BuildError(
-                    f'{partial} holds an interrupted build: go on with --resume or begin anew with --overwrite'
+                    f'{partial} holds an interrupted build: continue with --resume or start again with --overwrite'
                 )
             if records and resume:
                 header = _check_same(records.pop(0), header, target)
@@ -112,23 +113,23 @@ def build(
             _report(target, rejected)
             if len(rejected) == len(sources):
                 shutil.rmtree(partial)
-                raise BuildError(f'not one of {len(sources)} pictures could be taken: see {report_path(target)}')
+                raise BuildError(f'none of the {len(sources)} images could be used: see {report_path(target)}')
             if check:
                 check(partial)
             _rename(partial, target, header['overwrite'])
     except OSError as error:
-        raise BuildError(f'cannot write {error.filename or partial}: {error.strerror}. {_HOW_TO_GO_ON}') from error
+        raise BuildError(f'cannot write {error.filename or partial}: {error.strerror}. {_HOW_TO_CONTINUE}') from error
     except lmdb.Error as error:
         # A full disk cuts a write short, and LMDB calls that an input/output error: so the room is stated.
         room = f'{shutil.disk_usage(partial).free / 1e6:,.0f} MB free on its disk'
-        raise BuildError(f'cannot write {partial}: {error} ({room}). {_HOW_TO_GO_ON}') from error
+        raise BuildError(f'cannot write {partial}: {error} ({room}). {_HOW_TO_CONTINUE}') from error
     except DamagedDatabaseError as error:
-        raise BuildError(f'{error}: begin anew with --overwrite') from error
+        raise BuildError(f'{error}: start again with --overwrite') from error
     return Summary(len(sources) - len(rejected), len(rejected))
 
 
 def report_path(target: Path) -> Path:
-    """Where the rejected sources of `target` are listed."""
+    """Return where the rejected sources of ``target`` are listed."""
     return target.with_name(f'{target.name}.rejected.tsv')
 
 
@@ -160,7 +161,7 @@ def _fill(
         writer = stack.enter_context(ThreadPoolExecutor(1))
         left = sources[len(records):]
         batch, size, written = [], 0, None
-        with tqdm(total=len(sources), initial=len(records), unit='picture') as progress:
+        with tqdm(total=len(sources), initial=len(records), unit='image') as progress:
             for source, outcome in zip(left, prepare(left), strict=True):
                 batch.append((source, outcome))
                 size += sum(len(entry.value) for entries in outcome.entries.values() for entry in entries)
@@ -224,10 +225,10 @@ def _check_same(header: dict, wanted: dict, target: Path) -> dict:
     differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if differing:
         changes = ', '.join(f'{name} was {then.get(name)}, is {now.get(name)}' for name in differing)
-        raise BuildError(f'{target} was begun with other options ({changes}): --resume needs the same')
+        raise BuildError(f'{target} was started with other options ({changes}): --resume needs the same')
     if header['sources'] != wanted['sources']:
-        raise BuildError(f'{target} was begun with another list of pictures: files were added, removed or renamed '
-                         'since. Begin anew with --overwrite')
+        raise BuildError(f'{target} was started with another list of images: files were added, removed or renamed '
+                         'since. Start again with --overwrite')
     return header
 
 
@@ -246,7 +247,7 @@ def _clear(partial: Path, journal: IO[bytes]) -> None:
 
 def _check_replaceable(target: Path, overwrite: bool) -> None:
     if not overwrite:
-        raise BuildError(f'{target} is there already: --overwrite builds it anew')
+        raise BuildError(f'{target} is there already: --overwrite builds it again')
     if not ((target / JOURNAL).exists() or (target / 'data.mdb').exists()):
         raise BuildError(f'{target} is no database or set of pairs: --overwrite does not touch it, choose another name')
 
@@ -280,7 +281,7 @@ def _report(target: Path, rejected: Sequence[dict]) -> None:
 def _read_summary(target: Path, header: dict) -> Summary:
     path = target / JOURNAL
     if not path.exists():
-        raise BuildError(f'{target} is there already and was not made by this script: --overwrite builds it anew')
+        raise BuildError(f'{target} is there already and was not made by this command: --overwrite builds it again')
     then, *records = map(json.loads, path.read_text().splitlines())
     _check_same(then, header, target)
     rejected = sum('rejected' in record for record in records)

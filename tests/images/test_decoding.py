@@ -14,6 +14,7 @@ from skimage import data
 
 from hifacegan_plugin.images import photographs
 from hifacegan_plugin.images.decoding import ImageError, decode, open_image
+from hifacegan_plugin.images.files import read_file
 from hifacegan_plugin.images.sources import ImageSource, read_image
 from hifacegan_plugin.prepare import create_lmdb
 from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter
@@ -228,7 +229,7 @@ def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
     with pytest.raises(ValueError, match=f'{name} cannot be decoded: it {reason}'):
         read_image(ImageSource(str(tmp_path), name))
     with pytest.raises(ImageError, match=reason):
-        create_lmdb.make_entries(create_lmdb.read_bytes(tmp_path / name), 'key', create_lmdb.Options())
+        create_lmdb.make_entries(read_file(tmp_path / name), 'key', create_lmdb.Options())
     with pytest.raises(ImageError, match=reason):
         photographs.read_photograph(tmp_path / name, 10**6)
 

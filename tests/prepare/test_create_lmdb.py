@@ -24,10 +24,10 @@ from conftest import HANGS, REPOSITORY
 from PIL import Image
 from skimage import data
 
-from hifacegan_plugin.prepare import create_lmdb
-from hifacegan_plugin.prepare import images as pictures
-from hifacegan_plugin.prepare.build_command import read_names
-from hifacegan_plugin.prepare.lmdb_keys import MAX_LENGTH, lmdb_keys
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.images.decoding import ImageError, decode, open_checked
+from hifacegan_plugin.images.lmdb_keys import MAX_LENGTH, lmdb_keys
+from hifacegan_plugin.prepare.names import read_names
 from hifacegan_plugin.prepare.resumable_build import BuildError
 
 DATA_PREP = REPOSITORY / 'data_prep'
@@ -49,20 +49,18 @@ if os.environ.get('KILL_AT'):
             os.kill(os.getpid(), getattr(signal, kind))
         return original(*arguments)
     setattr(resumable_build, name, deadly)
-from hifacegan_plugin.prepare import create_lmdb
-sys.exit(create_lmdb.main())
+from hifacegan_plugin.__main__ import main
+sys.exit(main(['lmdb', *sys.argv[1:]]))
 """
 
 
 def create(*arguments, status=0):
     """Run the command in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', ['create_lmdb.py', *map(str, arguments)])
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as errors:
-            try:
-                found = create_lmdb.main()
-            except SystemExit as stop:
-                found = stop.code
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            found = main(['lmdb', *map(str, arguments)])
+        except SystemExit as stop:
+            found = stop.code
     assert found == status, errors.getvalue()
     return subprocess.CompletedProcess(arguments, found, out.getvalue(), errors.getvalue())
 
@@ -114,7 +112,7 @@ def database(folder, tmp_path_factory):
     target = tmp_path_factory.mktemp('databases') / 'train.lmdb'
     command = [sys.executable, DATA_PREP / 'create_lmdb.py', '-i', folder, '-o', target]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert 'left out, by their names no pictures: 1 (.txt)' in done.stdout
+    assert 'left out 1 files that are not images by their names (.txt)' in done.stdout
     return target
 
 
@@ -205,7 +203,8 @@ class TestPictures:
         picture.save(file, format, **options)
         decoded = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_UNCHANGED)
         expected = (40, 56, 1) if decoded.ndim == 2 else decoded.shape
-        assert pictures.inspect(file.getvalue()) == (format, expected, mode != 'CMYK')
+        image = open_checked(file.getvalue())
+        assert (image.format, image.shape, image.standard) == (format, expected, mode != 'CMYK')
 
     def test_depths_and_channels_are_kept(self, tmp_path):
         rng = np.random.default_rng(0)
@@ -269,8 +268,8 @@ class TestPictures:
         values, _ = contents(tmp_path / 'x.lmdb')
         assert values.pop(b'y_s001') == exact
         assert rejected(tmp_path / 'x.lmdb') == {
-            'small.png': '150x40 pixels, smaller than the crop of 64',
-            'tall.png': '48x64 pixels, smaller than the crop of 64',
+            'small.png': 'has 150 x 40 pixels, less than the crop of 64',
+            'tall.png': 'has 48 x 64 pixels, less than the crop of 64',
         }
         corners = [(top, left) for top in (0, 36) for left in (0, 48, 86)]
         assert list(values) == [f'x_s{i:03d}'.encode() for i in range(1, 7)]
@@ -341,7 +340,7 @@ def damaged(tmp_path_factory):
         'empty.png': (b'', 'is empty (0 bytes)'),
         'flipped.png': (flipped, 'is damaged (wrong checksum in the PNG chunk IDAT)'),
         'garbage.png': (os.urandom(5000), 'is not an image, or of no known format'),
-        'huge.png': (b'\0' * 8_000_001, '8,000,001 bytes: more than 1,000,000 pixels can take'),
+        'huge.png': (b'\0' * 8_000_001, 'has 8,000,001 bytes, more than 1,000,000 pixels can take'),
         'text.jpg': (b'<html>404</html>', 'is not an image, or of no known format'),
         'truncated.jpg': (jpeg[:-200], 'is damaged or truncated'),
         'truncated.png': (png[:-20], 'is damaged or truncated (a PNG without end)'),
@@ -360,7 +359,7 @@ class TestRejected:
         folder, reasons = damaged
         target = tmp_path / 'x.lmdb'
         done = create('-i', folder, '-o', target, '--max-pixels', 1_000_000, *how, status=1)
-        assert f'{len(reasons)} pictures rejected' in done.stderr
+        assert f'{len(reasons)} images rejected' in done.stderr
         listed = rejected(target)
         assert listed.keys() == reasons.keys()
         for name, reason in reasons.items():
@@ -371,16 +370,16 @@ class TestRejected:
         save(tmp_path / 'in/good.png', data.astronaut()[:96, :96])
         save(tmp_path / 'in/line.png', data.astronaut()[:1])
         create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', '--size', 64, '--max-pixels', 1_000_000, status=1)
-        assert rejected(tmp_path / 'x.lmdb') == {'line.png': '512x1 pixels, resized above the limit of 1,000,000'}
+        assert rejected(tmp_path / 'x.lmdb') == {'line.png': 'has 512 x 1 pixels, and more than 1,000,000 once resized'}
 
     def test_no_flipped_byte_of_a_png_passes(self, folder):
         original, rng = (folder / '00000.png').read_bytes(), random.Random(0)
-        assert pictures.inspect(original).shape == (96, 96, 3)
+        assert open_checked(original).shape == (96, 96, 3)
         for _ in range(300):
             damaged = bytearray(original)
             damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
-            with pytest.raises(pictures.ImageError):
-                pictures.inspect(bytes(damaged))
+            with pytest.raises(ImageError):
+                open_checked(bytes(damaged))
 
     @pytest.mark.filterwarnings('ignore::UserWarning')
     @pytest.mark.parametrize('format', ['JPEG', 'WEBP', 'TIFF', 'GIF', 'BMP', 'AVIF', 'JPEG2000'])
@@ -391,9 +390,8 @@ class TestRejected:
             damaged = bytearray(file.getvalue())
             for _ in range(rng.choice((1, 3, 20))):
                 damaged[rng.randrange(min(len(damaged), rng.choice((40, 300, 10_000))))] = rng.randrange(256)
-            with contextlib.suppress(pictures.ImageError):
-                pictures.inspect(bytes(damaged), 10**6)
-                pictures.decode(bytes(damaged))
+            with contextlib.suppress(ImageError):
+                decode(open_checked(bytes(damaged), 10**6))
 
     def test_a_bomb_is_not_decoded(self, tmp_path):
         # 16,000 x 16,000 pixels in 1 MB: decoded they take 256 MB.
@@ -410,10 +408,9 @@ class TestRejected:
 
         def peak(target, *how):
             measure = f"""
-import pathlib, re, sys
-sys.argv = ['create_lmdb.py', '-i', {str(good.parent)!r}, '-o', {str(target)!r}, '--reencode', *{how!r}]
-from hifacegan_plugin.prepare import create_lmdb
-create_lmdb.main()
+import pathlib, re
+from hifacegan_plugin.__main__ import main
+main(['lmdb', '-i', {str(good.parent)!r}, '-o', {str(target)!r}, '--reencode', *{how!r}])
 print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])
 """
             done = subprocess.run([sys.executable, '-c', measure], capture_output=True, text=True,
@@ -437,14 +434,14 @@ print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text
         (tmp_path / 'in').mkdir()
         (tmp_path / 'in/a.png').write_bytes(b'no')
         done = create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=2)
-        assert 'not one of 1 pictures could be taken' in done.stderr
+        assert 'none of the 1 images could be used' in done.stderr
         assert sorted(path.name for path in tmp_path.iterdir()) == ['in', 'x.lmdb.rejected.tsv']
 
 
 class TestBadInput:
     @pytest.mark.parametrize(('arguments', 'message'), [
         (['-i', 'nowhere', '-o', 'x.lmdb'], '-i nowhere: no such folder'),
-        (['-i', 'empty', '-o', 'x.lmdb'], 'empty has no pictures in it'),
+        (['-i', 'empty', '-o', 'x.lmdb'], 'empty contains no images'),
         (['-i', 'in', '-o', 'x'], 'a name that ends in .lmdb'),
         (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': i/n is wanted"),
         (['-i', 'in', '-o', 'x.lmdb', '--size', '0'], "'0': a whole number from 1 up is wanted"),
@@ -464,7 +461,7 @@ class TestBadInput:
     def test_a_listed_file_that_is_missing_is_rejected(self, folder, tmp_path):
         (tmp_path / 'list.txt').write_text('00000.png\ngone.png\n')
         create('-i', folder, '-o', tmp_path / 'x.lmdb', '--list', tmp_path / 'list.txt', status=1)
-        assert rejected(tmp_path / 'x.lmdb') == {'gone.png': 'cannot be read: No such file or directory'}
+        assert rejected(tmp_path / 'x.lmdb') == {'gone.png': 'cannot be read (No such file or directory)'}
 
     def test_a_list_may_begin_with_a_byte_order_mark(self, folder, tmp_path):
         (tmp_path / 'list.txt').write_text('00000.png\r\n00001.jpg\r\n', encoding='utf-8-sig')
@@ -475,7 +472,7 @@ class TestBadInput:
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         os.mkfifo(tmp_path / 'in/pipe.png')
         drive('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=1, timeout=HANGS)
-        assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'no regular file'}
+        assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'is no regular file'}
 
     def test_an_unreadable_subfolder_is_an_error_not_a_gap(self, tmp_path):
         tmp_path.chmod(0o755)
@@ -507,7 +504,7 @@ class TestTarget:
         target = tmp_path / 'x.lmdb'
         create('-i', folder, '-o', target)
         before = contents(target)
-        assert '--overwrite builds it anew' in create('-i', folder, '-o', target, status=2).stderr
+        assert '--overwrite builds it again' in create('-i', folder, '-o', target, status=2).stderr
         assert contents(target) == before
         create('-i', folder, '-o', target, '--overwrite', '--reencode')
         assert contents(target)[1] == before[1].replace(') 0', ') 1')
@@ -587,7 +584,7 @@ class TestShards:
 
     def test_more_shards_than_pictures(self, folder, tmp_path):
         done = create('-i', folder, '-o', tmp_path / 'x.lmdb', '--shard', '9/9', status=2)
-        assert '--shard 9/9: 4 pictures are too few' in done.stderr
+        assert '--shard 9/9: 4 images are too few' in done.stderr
 
 
 @pytest.fixture(scope='module')
@@ -648,7 +645,7 @@ class TestKilled:
     def test_ctrl_c_says_how_to_go_on(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         errors = drive(*arguments, kill_at='_append 5', kind='SIGINT', status=130).stderr
-        assert '--resume goes on' in errors
+        assert '--resume continues' in errors
         assert 'Traceback' not in errors
         drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
@@ -664,7 +661,7 @@ class TestKilled:
     def test_without_resume_an_interrupted_build_is_left_alone(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         drive(*arguments, kill_at='_append 5', status=-signal.SIGKILL)
-        assert 'go on with --resume or begin anew with --overwrite' in create(*arguments, status=2).stderr
+        assert 'continue with --resume or start again with --overwrite' in create(*arguments, status=2).stderr
         create(*arguments, '--overwrite', status=1)
         assert contents(tmp_path / 'x.lmdb') == contents(many / 'whole.lmdb')
 
@@ -675,7 +672,7 @@ class TestKilled:
         assert 'size was None, is 40' in done.stderr
         (tmp_path / 'list.txt').write_text('000.png\n')
         done = create(*arguments, '--reencode', '--resume', '--list', tmp_path / 'list.txt', status=2)
-        assert 'another list of pictures' in done.stderr
+        assert 'another list of images' in done.stderr
 
     def test_an_overwriting_build_keeps_the_old_database_until_it_is_whole(self, many, tmp_path):
         target = tmp_path / 'x.lmdb'
@@ -708,5 +705,5 @@ class TestDiskFull:
 
 def test_help_teaches():
     text = create('--help').stdout
-    for word in ('python data_prep/create_lmdb.py -i', '--resume', '--verify', '--shard', 'Exit status'):
+    for word in ('hifacegan lmdb -i', '--resume', '--verify', '--shard', 'Exit status'):
         assert word in text

@@ -10,9 +10,10 @@ from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
+from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.data.degradations import RECIPES
 from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN
-from hifacegan_plugin.prepare import inspect_degradations
+from hifacegan_plugin.prepare.inspect_degradations import degraded_rows
 
 DATA_PREP = REPOSITORY / 'data_prep'
 
@@ -38,7 +39,7 @@ def test_the_command_makes_a_sheet_of_all_recipes(picture, tmp_path):
 
 def test_rows_hold_the_clean_picture_and_its_degradations():
     picture = data.chelsea()[:64, :64]
-    rows = inspect_degradations.degraded_rows(picture, list(RECIPES), draws=2, seed=0)
+    rows = degraded_rows(picture, list(RECIPES), draws=2, seed=0)
     for name, ((clean_title, clean), *draws) in zip(RECIPES, rows, strict=True):
         assert clean_title == 'clean'
         np.testing.assert_array_equal(clean, picture)
@@ -49,19 +50,18 @@ def test_rows_hold_the_clean_picture_and_its_degradations():
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['-i', 'gone.png', '-o', 'x.png'], 'gone.png: cannot be read: No such file'),
+    (['-i', 'gone.png', '-o', 'x.png'], 'gone.png cannot be read (No such file'),
     (['-i', __file__, '-o', 'x.png'], 'is not an image'),
     (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
     (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
-    (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, resized above the limit of 100,000,000'),
+    (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 100,000,000 once resized'),
     (['-i', '{picture}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
     (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
 ])
 def test_bad_input_is_named(picture, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, 'argv', ['inspect_degradations.py', *(a.format(picture=picture) for a in arguments)])
     try:
-        status = inspect_degradations.main()
+        status = main(['inspect-degradations', *(argument.format(picture=picture) for argument in arguments)])
     except SystemExit as stop:
         status = stop.code
     assert status == 2

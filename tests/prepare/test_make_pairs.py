@@ -19,26 +19,27 @@ from conftest import HANGS, REPOSITORY
 from PIL import Image
 from skimage import data
 
+from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
-from hifacegan_plugin.prepare import make_pairs as command
+from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.prepare.make_pairs import read_source
 
 # As the command, but with a transaction for every few pictures; and without the host, which takes seconds to import.
 DRIVER = """
 import os, signal, sys
 from hifacegan_plugin.prepare import resumable_build
 resumable_build.BATCH_BYTES = 60_000
-from hifacegan_plugin.prepare import make_pairs
-sys.exit(make_pairs.main())
+from hifacegan_plugin.__main__ import main
+sys.exit(main(['pairs', *sys.argv[1:]]))
 """
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '1'}
 
 
 def make_pairs(*arguments, status=0):
     """Run the command in this process; returns what it says of errors."""
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as errors:
-        patch.setattr(sys, 'argv', ['make_pairs.py', *map(str, arguments)])
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
         try:
-            found = command.main()
+            found = main(['pairs', *map(str, arguments)])
         except SystemExit as stop:
             found = stop.code
     assert found == status, errors.getvalue()
@@ -170,11 +171,11 @@ class TestPairs:
         (tmp_path / 'in/a.png').write_bytes((folder / 'a.png').read_bytes()[:-30])
         shutil.copy(folder / 'c.png', tmp_path / 'in' / os.fsdecode(b'\xff.png'))
         errors = make_pairs('-i', tmp_path / 'in', '-o', tmp_path / 'pairs', '--recipe', 'noise', status=1)
-        assert '2 pictures rejected' in errors
+        assert '2 images rejected' in errors
         _, *rejected = (tmp_path / 'pairs.rejected.tsv').read_bytes().splitlines()
         assert rejected == [
             b'a.png\tis damaged or truncated (a PNG without end)',
-            b'\xff.png\tits name, on which the draws depend, is not UTF-8: rename it',
+            b'\xff.png\thas a name that is not UTF-8, on which the draws depend: rename it',
         ]
         assert values(tmp_path / 'pairs/lq.lmdb').keys() == values(tmp_path / 'pairs/gt.lmdb').keys()
 
@@ -183,7 +184,7 @@ class TestPairs:
         Image.fromarray(np.tile(data.astronaut()[:8, :8], (1, 8192, 1))).save(tmp_path / 'in/longer_than_a_jpeg.png')
         make_pairs('-i', tmp_path / 'in', '-o', tmp_path / 'pairs', '--recipe', 'jpeg', status=1)
         _, rejected = (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()
-        assert rejected.startswith('longer_than_a_jpeg.png\t65536x8 pixels, cannot be degraded: ')
+        assert rejected.startswith('longer_than_a_jpeg.png\thas 65536 x 8 pixels, cannot be degraded: ')
         assert values(tmp_path / 'pairs/lq.lmdb').keys() == values(tmp_path / 'pairs/gt.lmdb').keys()
 
 
@@ -298,7 +299,7 @@ class TestKilled:
 @pytest.mark.parametrize(('damage', 'message'), [
     (lambda x: (x / 'data.mdb').unlink(), '/data.mdb is no database'),
     (lambda x: os.truncate(x / 'data.mdb', (x / 'data.mdb').stat().st_size - 8192), '/data.mdb is truncated'),
-    (lambda x: (x / 'meta_info.txt').write_text(''), ' has no pictures in it'),
+    (lambda x: (x / 'meta_info.txt').write_text(''), ' contains no images'),
 ], ids=['no data', 'truncated', 'empty'])
 @pytest.mark.parametrize('some', [False, True])
 def test_a_damaged_database_is_named(database, tmp_path, damage, message, some):
@@ -313,10 +314,10 @@ def test_a_damaged_database_is_named(database, tmp_path, damage, message, some):
 def test_what_a_database_lacks_or_cannot_give_is_rejected(database, tmp_path):
     (tmp_path / 'list.txt').write_text('a\nc.png\n')
     make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt', status=1)
-    assert (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:] == ['c.png\tno such key in the database']
+    assert (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:] == ['c.png\tis no key of the database']
     (database / 'data.mdb').unlink()
-    with pytest.raises(command.ImageError, match=r'cannot be read: .*No such file'):
-        command.read_source(database, 'a', max_pixels=1)
+    with pytest.raises(ImageError, match=r'cannot be read \(.*No such file'):
+        read_source(database, 'a', max_pixels=1)
 
 
 def test_the_source_is_not_overwritten(database, tmp_path):

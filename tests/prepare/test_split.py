@@ -35,7 +35,7 @@ def test_ffhq_takes_the_papers_pictures(tmp_path):
     done = split('-i', folder, '-o', tmp_path / 'lists', '--ffhq', status=1)
     assert read(tmp_path / 'lists/train.txt') == [f'09000/{n:05d}.png' for n in range(9_990, 10_000)]
     assert [int(Path(name).stem) for name in read(tmp_path / 'lists/test.txt')] == [65_000, 65_001, 65_002, 69_999]
-    assert 'lacks 9990 of the 10000 FFHQ pictures of train' in done.stderr
+    assert 'lacks 9990 of the 10000 FFHQ images of train' in done.stderr
 
 
 def test_parts_have_their_shares_and_share_nothing(tmp_path):
@@ -79,10 +79,10 @@ def test_lists_are_not_overwritten_unasked(tmp_path):
 
 
 @pytest.mark.parametrize(('names', 'arguments', 'message'), [
-    ([], ['--ffhq'], 'has no pictures'),
-    (['portrait.png'], ['--ffhq'], 'portrait.png is no name of an FFHQ picture'),
-    (['00001.png', 'a/00001.jpg'], ['--ffhq'], 'the same FFHQ picture'),
-    (['00001.png'], ['--ffhq'], 'no picture for the part test'),
+    ([], ['--ffhq'], 'contains no images'),
+    (['portrait.png'], ['--ffhq'], 'portrait.png is no name of an FFHQ image'),
+    (['00001.png', 'a/00001.jpg'], ['--ffhq'], 'the same FFHQ image'),
+    (['00001.png'], ['--ffhq'], 'no image for the part test'),
     (['00001.png'], ['--parts', 'a=0.5', 'b=0.4'], 'add up to 0.9'),
     (['a.png', 'b\nc.png'], ['--parts', 'a=1'], r"'b\nc.png' has a line break in its name"),
     (['00001.png'], ['--parts', 'a'], 'name=share is wanted'),

@@ -14,6 +14,8 @@ from conftest import REPOSITORY
 from PIL import Image
 from skimage import data
 
+from hifacegan_plugin.__main__ import main
+
 DATA_PREP = REPOSITORY / 'data_prep'
 KEYS = ['photo', *(f'{i:02d}' for i in range(20))]
 
@@ -149,7 +151,6 @@ def test_no_jobs_are_refused(sound):
 
 def test_create_lmdb_verifies_when_asked(sound, tmp_path, monkeypatch, capsys):
     """A database damaged between writing and verifying does not get its name."""
-    monkeypatch.syspath_prepend(str(DATA_PREP))
     from hifacegan_plugin.prepare import create_lmdb
     from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter
 
@@ -158,9 +159,6 @@ def test_create_lmdb_verifies_when_asked(sound, tmp_path, monkeypatch, capsys):
             super().write([entry._replace(value=entry.value[:-1] + b'?') for entry in entries])
 
     monkeypatch.setattr(create_lmdb, 'LmdbWriter', Careless)
-    monkeypatch.setattr(sys, 'argv', [
-        'create_lmdb.py', '-i', str(sound.parent / 'in'), '-o', str(tmp_path / 'x.lmdb'), '--verify',
-    ])
-    assert create_lmdb.main() == 2
+    assert main(['lmdb', '-i', str(sound.parent / 'in'), '-o', str(tmp_path / 'x.lmdb'), '--verify']) == 2
     assert 'photo: damaged: not the checksum' in capsys.readouterr().err
     assert not (tmp_path / 'x.lmdb').exists()

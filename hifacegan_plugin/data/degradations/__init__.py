@@ -13,8 +13,8 @@ from hifacegan_plugin.data.degradations import blur, compression, noise, resampl
 from hifacegan_plugin.data.degradations.compose import Recipe, build_degradation
 from hifacegan_plugin.data.degradations.recipes import RECIPES
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Step
-from hifacegan_plugin.data.degradations.resample import fit
 from hifacegan_plugin.data.degradations.seeding import make_generator
+from hifacegan_plugin.images.resizing import fit
 
 __all__ = ['DEGRADATIONS', 'RECIPES', 'Recipe', 'Step', 'blur', 'build_degradation', 'compression', 'fit',
            'make_generator', 'noise', 'resample', 'weather']

@@ -4,38 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from hifacegan_plugin.data.degradations.compose import Combination
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Choice, Integer, Step, Uniform, drawn
-
-_INTERPOLATIONS = {
-    'nearest': cv2.INTER_NEAREST,
-    'linear': cv2.INTER_LINEAR,
-    'cubic': cv2.INTER_CUBIC,
-    'area': cv2.INTER_AREA,
-    'lanczos': cv2.INTER_LANCZOS4,
-}
-
-
-def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
-    """Resize ``image`` (uint8, (H, W) or (H, W, C)); only ``area`` averages before it shrinks."""
-    used_ipp = cv2.ipp.useIPP()
-    cv2.ipp.setUseIPP(False)  # for this thread: Intel's resize rounds otherwise than OpenCV's, which is everywhere
-    try:
-        resized = cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interpolation])
-        return resized.reshape(height, width, *image.shape[2:])  # OpenCV drops a single channel
-    finally:
-        cv2.ipp.setUseIPP(used_ipp)
-
-
-def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bring ``image``, (H, W, C), to ``(height, width)``: area means where it shrinks, bicubic where it grows."""
-    if image.shape[:2] == (height, width):
-        return image
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    return resize(image, height, width, 'area' if shrinks else 'cubic')
+from hifacegan_plugin.images.resizing import INTERPOLATIONS, resize
 
 
 def _scaled(length: int, ratio: float) -> int:
@@ -48,7 +21,7 @@ class Resize(Step):
     """Resize to ``ratio`` times the size, and leave it there."""
 
     ratio: tuple[float, float] = drawn((1 / 8, 1 / 4), Uniform(at_least=1e-3, at_most=16))
-    interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(_INTERPOLATIONS)))
+    interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(INTERPOLATIONS)))
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, ratio: float, interpolation: str) -> np.ndarray:
         """See :class:`Step`."""
@@ -65,7 +38,7 @@ class Downsample(Step):
     """
 
     factor: tuple[float, float] = drawn((1, 4), Uniform(at_least=1 / 16, at_most=1000))
-    interpolation: tuple[str, ...] = drawn('area', Choice(tuple(_INTERPOLATIONS)))
+    interpolation: tuple[str, ...] = drawn('area', Choice(tuple(INTERPOLATIONS)))
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, factor: float, interpolation: str) -> np.ndarray:
         """See :class:`Step`."""
@@ -79,7 +52,7 @@ class ResizeBack(Combination):
     """All the steps in order, then a resize to ``ratio`` times the size that the picture had before them."""
 
     ratio: tuple[float, float] = drawn(1, Uniform(at_least=1e-3, at_most=16))
-    interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(_INTERPOLATIONS)))
+    interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(INTERPOLATIONS)))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
                  depth: np.ndarray | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hifacegan_plugin.data.degradations.blur import convolve, motion_kernel
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Integer, Step, Uniform, drawn
-from hifacegan_plugin.data.degradations.resample import resize
+from hifacegan_plugin.images.resizing import resize
 
 
 @DEGRADATIONS.register_module()

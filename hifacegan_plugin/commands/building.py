@@ -1,0 +1,59 @@
+"""What ``hifacegan lmdb`` and ``hifacegan pairs`` share: the options of a build, and its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hifacegan_plugin.commands.arguments import positive_whole
+from hifacegan_plugin.images.decoding import MAX_PIXELS, silence_codecs
+from hifacegan_plugin.prepare.resumable_build import BuildError, Summary, report_path
+
+
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of all builds."""
+    parser.add_argument('--size', type=positive_whole, metavar='N', help='resize to a shorter side of N pixels: by '
+                        'area means where an image shrinks, bicubically where it grows')
+    parser.add_argument('--list', type=Path, metavar='FILE', help='take only the images that this file names, one on '
+                        'each line, relative to the input folder (hifacegan split writes such lists)')
+    parser.add_argument('--max-pixels', type=positive_whole, default=MAX_PIXELS, metavar='N',
+                        help='reject images that are larger, without decoding them, or that --size would make larger '
+                        '(default: %(default)s)')
+    parser.add_argument('--compression-level', type=int, choices=range(1, 10), default=1, metavar='1-9',
+                        help='of the PNG encoder (default: %(default)s)')
+    parser.add_argument('--jobs', type=positive_whole, default=os.cpu_count(), metavar='N',
+                        help='images worked on at a time (default: all cores, here %(default)s)')
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument('--resume', action='store_true', help='continue an interrupted build; start where there is '
+                        'none; do nothing where it is complete')
+    either.add_argument('--overwrite', action='store_true',
+                        help='start again; what was built before is replaced when the new build is complete')
+
+
+def run_build(command: str, target: Path, work: Callable[[], Summary]) -> int:
+    """Build and print the result.
+
+    Args:
+        command: as the user typed it, for messages.
+        target: what is built.
+        work: builds it.
+
+    Returns:
+        The exit status: 0 all images are in, 1 some were rejected, 2 nothing was built, 130 stopped by the user.
+    """
+    silence_codecs()
+    try:
+        summary = work()
+    except BuildError as error:
+        print(f'{command}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'{command}: stopped; --resume continues {target}', file=sys.stderr)
+        return 130
+    print(f'{target}: {summary.stored} images')
+    if summary.rejected:
+        print(f'{command}: {summary.rejected} images rejected, see {report_path(target)}', file=sys.stderr)
+    return 1 if summary.rejected else 0

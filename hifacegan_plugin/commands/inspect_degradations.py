@@ -1,0 +1,58 @@
+"""Draw what the recipes do: a sheet with one image, degraded by each of them.
+
+    hifacegan inspect-degradations -i face.png -o degradations.png
+    hifacegan inspect-degradations -i face.png -o noise.png --recipes noise full --draws 4
+
+Each row is a recipe, each column another draw; above each image stand the recipe and the PSNR against the clean
+image, which comes first. The draws are those of --seed, --seed + 1, ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+
+from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
+from hifacegan_plugin.data.degradations import RECIPES
+from hifacegan_plugin.images.decoding import ImageError, as_8_bit_bgr, decode, open_checked, silence_codecs
+from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.sheets import draw_sheet
+from hifacegan_plugin.images.writing import write_png
+from hifacegan_plugin.prepare.inspect_degradations import degraded_rows
+from hifacegan_plugin.prepare.resizing import resize_shorter_side
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan inspect-degradations``."""
+    explain(parser, __doc__)
+    parser.add_argument('-i', '--input', type=Path, required=True, metavar='IMAGE', help='the clean image')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='SHEET.png', help='the sheet to make')
+    parser.add_argument('--recipes', nargs='+', metavar='NAME', help='default: all there are')
+    parser.add_argument('--draws', type=positive_whole, default=2, help='columns (default: %(default)s)')
+    parser.add_argument('--size', type=positive_whole, default=256,
+                        help='resize to this shorter side first (default: %(default)s)')
+    parser.add_argument('--seed', type=whole, default=0, help='of the first column (default: %(default)s)')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the sheet; 0 done, 2 nothing was written."""
+    silence_codecs()
+    recipes = arguments.recipes or list(RECIPES)
+    try:
+        if arguments.output.suffix.lower() != '.png':
+            raise ValueError(f'-o {arguments.output}: a name that ends in .png is wanted')
+        try:
+            image = as_8_bit_bgr(decode(open_checked(read_file(arguments.input))))
+            image = resize_shorter_side(image, arguments.size)
+        except ImageError as error:
+            raise ValueError(f'{arguments.input} {error}') from error
+        rows = degraded_rows(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), recipes, arguments.draws, arguments.seed)
+        write_png(arguments.output, draw_sheet(rows))
+    except (ValueError, OSError) as error:
+        print(f'hifacegan inspect-degradations: {error}', file=sys.stderr)
+        return 2
+    print(f'{arguments.output}: {", ".join(recipes)}')
+    return 0

@@ -1,0 +1,76 @@
+"""Make an LMDB in BasicSR's format from a folder of images.
+
+    hifacegan lmdb -i datasets/ffhq/images1024x1024 -o datasets/ffhq_512.lmdb --size 512
+
+PNG, JPEG and WebP files that need no change are copied byte for byte; everything else (another size or format, an
+Exif rotation, CMYK) is decoded and stored as PNG, with all cores. The database appears under its name when it is
+complete; until then it lies beside it as .NAME.lmdb.partial, and --resume continues after a kill, a power cut or a full
+disk. Images that cannot be used are listed with the reason in NAME.lmdb.rejected.tsv.
+
+Sub-folders are read too. Keys: 00001.png has the key 00001, a/b 1.png the key a%2Fb%201.
+
+Exit status: 0 all images are in, 1 some were rejected, 2 nothing was built.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hifacegan_plugin.commands.arguments import explain, positive_whole
+from hifacegan_plugin.commands.building import add_build_arguments, run_build
+from hifacegan_plugin.prepare.create_lmdb import Options, create_lmdb
+from hifacegan_plugin.prepare.names import read_names
+from hifacegan_plugin.prepare.resumable_build import BuildError, Summary
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan lmdb``."""
+    explain(parser, __doc__)
+    parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the images')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='NAME.lmdb', help='the database to make')
+    parser.add_argument('--crop-size', type=positive_whole, metavar='SIZE', help='cut into squares of this side')
+    parser.add_argument('--step', type=positive_whole, help='distance of the squares (default: the crop size)')
+    parser.add_argument('--reencode', action='store_true', help='decode and encode also what could be copied: all '
+                        'values are PNG then, without metadata')
+    parser.add_argument('--shard', type=_shard, default=(1, 1), metavar='I/N', help='make the I-th of N databases '
+                        'of equal shares, NAME.I-of-N.lmdb: each machine one, the dataset takes the list of them')
+    parser.add_argument('--verify', action='store_true', help='decode every image before it is stored and every '
+                        'value of the finished database')
+    add_build_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the database and return the exit status; see :func:`~hifacegan_plugin.commands.building.run_build`."""
+    target = arguments.output
+    number, total = arguments.shard
+    if total > 1:
+        target = target.with_name(f'{target.stem}.{number}-of-{total}.lmdb')
+
+    def work() -> Summary:
+        if arguments.output.suffix != '.lmdb':
+            raise BuildError(f'-o {arguments.output}: BasicSR wants a name that ends in .lmdb')
+        if arguments.step and not arguments.crop_size:
+            raise BuildError('--step goes with --crop-size')
+        options = Options(
+            size=arguments.size,
+            crop_size=arguments.crop_size,
+            step=arguments.step or arguments.crop_size,
+            reencode=arguments.reencode,
+            compression_level=arguments.compression_level,
+            max_pixels=arguments.max_pixels,
+        )
+        return create_lmdb(
+            arguments.input, read_names(arguments.input, arguments.list), target, options, shard=arguments.shard,
+            jobs=arguments.jobs, verify=arguments.verify, resume=arguments.resume, overwrite=arguments.overwrite,
+        )  # fmt: skip
+
+    return run_build('hifacegan lmdb', target, work)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Read ``i/n``."""
+    number, _, total = text.partition('/')
+    if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+        raise argparse.ArgumentTypeError(f'{text!r}: i/n is wanted with 1 <= i <= n, for example 1/4')
+    return int(number), int(total)

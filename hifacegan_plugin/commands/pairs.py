@@ -1,0 +1,75 @@
+"""Freeze a degradation: degraded and ground-truth images that BasicSR's PairedImageDataset reads.
+
+    hifacegan pairs -i datasets/faces -o datasets/faces_full --recipe full
+    hifacegan pairs -i datasets/val.lmdb -o datasets/val_sr4x --recipe sr4x --scale 4
+
+makes datasets/faces_full/lq.lmdb and gt.lmdb with the same keys (--folders: plain folders lq and gt of PNG files), so
+that every restorer is trained and tested on the same bytes. The degradation of an image depends on --seed and its name
+alone: the same seed yields the same bytes, with any number of processes, and the very images that DegradationDataset
+yields in validation with that seed.
+
+--recipe is the name of a recipe, a step or list of steps as in an options file, or a YAML file with one:
+    --recipe '[{type: GaussianBlur, sigma: 2}, {type: JPEG, quality: 40}]'
+
+The folder appears under its name when it is complete; --resume continues after a kill. Images that cannot be used are
+listed with the reason in NAME.rejected.tsv.
+
+Exit status: 0 all images are in, 1 some were rejected, 2 nothing was built.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
+from hifacegan_plugin.commands.building import add_build_arguments, run_build
+from hifacegan_plugin.prepare.make_pairs import Options, list_sources, make_pairs
+from hifacegan_plugin.prepare.resumable_build import Summary
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan pairs``."""
+    explain(parser, __doc__)
+    parser.add_argument('-i', '--input', type=Path, required=True, metavar='SOURCE',
+                        help='the ground truth: a folder, or a database NAME.lmdb')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='where the pairs go')
+    parser.add_argument('--recipe', type=_recipe, required=True, help='name, steps or YAML file')
+    parser.add_argument('--seed', type=whole, default=0, help='another seed, other draws (default: 0)')
+    parser.add_argument('--scale', type=positive_whole, default=1, help='make the degraded images this much smaller '
+                        '(default: 1, the same size)')
+    parser.add_argument('--folders', action='store_true', help='plain folders of PNG files instead of databases')
+    add_build_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the pairs and return the exit status; see :func:`~hifacegan_plugin.commands.building.run_build`."""
+    options = Options(
+        recipe=arguments.recipe,
+        seed=arguments.seed,
+        size=arguments.size,
+        scale=arguments.scale,
+        folders=arguments.folders,
+        compression_level=arguments.compression_level,
+        max_pixels=arguments.max_pixels,
+    )
+
+    def work() -> Summary:
+        return make_pairs(
+            arguments.input, list_sources(arguments.input, arguments.list), arguments.output, options,
+            jobs=arguments.jobs, resume=arguments.resume, overwrite=arguments.overwrite,
+        )  # fmt: skip
+
+    return run_build('hifacegan pairs', arguments.output, work)
+
+
+def _recipe(text: str) -> Any:
+    """Read a recipe: a name, YAML, or a file of it."""
+    try:
+        path = Path(text)
+        return yaml.safe_load(path.read_text() if path.suffix in ('.yml', '.yaml') else text)
+    except (OSError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: {error}') from error

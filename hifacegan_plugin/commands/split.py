@@ -1,0 +1,83 @@
+"""Split a folder of images into parts: text files with one name on each line, for hifacegan lmdb --list.
+
+    hifacegan split -i datasets/ffhq/images1024x1024 -o datasets/ffhq_split --ffhq
+    hifacegan split -i datasets/faces -o datasets/faces_split --parts train=0.9 val=0.05 test=0.05
+
+--ffhq is the split of the HiFaceGAN paper: the images 00000 to 09999 for training, 65000 to 69999 for testing.
+
+--parts draws each image's part from a hash of its name without the suffix: the same name falls into the same part on
+every machine, in every copy of the folder, whatever else lies in it, and a degraded copy of an image goes where the
+image goes. The parts have the wanted shares on average, not to the image.
+
+Exit status: 0 done, 1 done, but the folder lacks images of the FFHQ split, 2 nothing was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from pathlib import Path
+
+from hifacegan_plugin.commands.arguments import explain
+from hifacegan_plugin.prepare.names import read_names
+from hifacegan_plugin.prepare.resumable_build import BuildError
+from hifacegan_plugin.prepare.split import FFHQ_PARTS, split_by_hash, split_ffhq, write_lists
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan split``."""
+    explain(parser, __doc__)
+    parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the images')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='where the lists go')
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument('--ffhq', action='store_true', help='the split of the paper')
+    how.add_argument('--parts', type=_share, nargs='+', metavar='NAME=SHARE', help='shares that add up to 1')
+    parser.add_argument('--seed', type=int, default=0, help='another seed, another split by shares (default: 0)')
+    parser.add_argument('--overwrite', action='store_true', help='replace lists that are there')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the lists; 0 done, 1 images of the FFHQ split are missing, 2 nothing was written."""
+    try:
+        shares = _check_shares(arguments.parts or [])
+        names = read_names(arguments.input)
+        parts = split_ffhq(names) if arguments.ffhq else split_by_hash(names, shares, arguments.seed)
+        for part, members in parts.items():
+            if not members:
+                raise BuildError(f'{arguments.input} has no image for the part {part}')
+        write_lists(arguments.output, parts, arguments.overwrite)
+    except BuildError as error:
+        print(f'hifacegan split: {error}', file=sys.stderr)
+        return 2
+    status = 0
+    for part, members in parts.items():
+        print(f'{arguments.output / part}.txt: {len(members)} images')
+        if arguments.ffhq and len(members) < len(FFHQ_PARTS[part]):
+            print(f'hifacegan split: {arguments.input} lacks {len(FFHQ_PARTS[part]) - len(members)} of the '
+                  f'{len(FFHQ_PARTS[part])} FFHQ images of {part}', file=sys.stderr)
+            status = 1
+    return status
+
+
+def _share(text: str) -> tuple[str, float]:
+    """Read ``name=share``."""
+    match = re.fullmatch(r'([\w-]+)=(\d*\.?\d+)', text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f'{text!r}: name=share is wanted, for example train=0.9')
+    return match[1], float(match[2])
+
+
+def _check_shares(parts: list[tuple[str, float]]) -> dict[str, float]:
+    """Return the share of each part.
+
+    Raises:
+        BuildError: a part is there twice, or the shares do not add up to 1.
+    """
+    shares = dict(parts)
+    if len(shares) < len(parts):
+        raise BuildError('--parts names a part twice')
+    if shares and not math.isclose(sum(shares.values()), 1):
+        raise BuildError(f'--parts add up to {sum(shares.values()):g}, not to 1')
+    return shares

@@ -1,0 +1,46 @@
+"""Which images of a folder a data set is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from hifacegan_plugin.images.files import is_image_name, list_files
+from hifacegan_plugin.prepare.resumable_build import BuildError
+
+
+def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
+    """List the images of a folder, and print what is left out; or read those that a list names, one on each line.
+
+    Returns:
+        Paths relative to ``folder``.
+
+    Raises:
+        BuildError: the folder or the list is missing, unreadable or empty, or the list repeats a name.
+    """
+    try:
+        if not folder.is_dir():
+            raise BuildError(f'-i {folder}: no such folder')
+        if list_file is None:
+            files = list_files(folder, _fail)
+            names = [name for name in files if is_image_name(name)]
+            others = sorted(set(files) - set(names))
+        else:
+            # Some editors begin a file with a byte order mark.
+            lines = list_file.read_text(encoding='utf-8-sig', errors='surrogateescape').split('\n')
+            names, others = [name for name in lines if name], []
+    except OSError as error:
+        raise BuildError(f'{error.filename}: {error.strerror}') from error
+    if others:
+        suffixes = ', '.join(sorted({Path(name).suffix or 'no suffix' for name in others}))
+        print(f'{folder}: left out {len(others)} files that are not images by their names ({suffixes})')
+    if not names:
+        raise BuildError(f'{list_file or folder} contains no images')
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise BuildError(f'{list_file} names {repeated[0]} more than once')
+    return names
+
+
+def _fail(error: OSError) -> None:
+    raise error
