@@ -243,10 +243,10 @@ def test_options_of_a_test_are_checked_for_a_test(doctor, tmp_path, trained):
 def test_data_sets_that_lack_an_option_are_not_taken_for_damaged_ones(doctor, tmp_path):
     """An option that has another name is missing, in ours and in those of the host, which look it up as they read."""
     _, output = doctor(('gt_size: 64', 'gt_sise: 64'))
-    assert "unknown option 'gt_sise'" in output and 'verify_lmdb' not in output
+    assert "unknown option 'gt_sise'" in output and 'verify-lmdb' not in output
     of_host = ('type: DegradationDataset', 'type: PairedImageDataset\n    dataroot_lq: ' + str(tmp_path / DATABASES[0]))
     _, output = doctor(of_host, ('gt_size: 64', 'gt_sise: 64'))
-    assert 'PairedImageDataset needs gt_size.' in output and 'verify_lmdb' not in output
+    assert 'PairedImageDataset needs gt_size.' in output and 'verify-lmdb' not in output
 
 
 def test_a_network_for_grey_images(doctor):
