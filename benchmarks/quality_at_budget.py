@@ -48,7 +48,7 @@ import hifacegan_plugin  # noqa: F401  registers its names
 from hifacegan_plugin.compare.tables import markdown_table
 from hifacegan_plugin.compare.worker import count_operations
 from hifacegan_plugin.metrics.measure import Meter
-from hifacegan_plugin.models.moving_average import move_average
+from hifacegan_plugin.models.ema import update_ema
 from hifacegan_plugin.system.files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -143,7 +143,7 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
                 loss.backward()
                 optimizer.step()
                 step += 1
-                move_average(average, network, min(arguments.ema, step / (step + 9)))
+                update_ema(average, network, min(arguments.ema, step / (step + 9)))
                 seconds += time.process_time() - start
                 bar.update(max(0, min(round(seconds), bar.total) - bar.n))
             content['marks'][f'{minutes:g}'] = {'steps': step, 'seconds': seconds, **measure(average, held_out)}

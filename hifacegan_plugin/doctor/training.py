@@ -29,10 +29,10 @@ from torchvision.models import get_model_weights
 from hifacegan_plugin.host import experiment
 from hifacegan_plugin.metrics.measure import Meter
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
-from hifacegan_plugin.models.progress import peak_memory
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.system.attributes import replaced
+from hifacegan_plugin.system.memory import peak_memory
 
 FREE_FOR = 2  # checkpoints: the one that is written and the one before it
 

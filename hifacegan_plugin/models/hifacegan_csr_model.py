@@ -1,61 +1,71 @@
 """The training of HiFaceGAN as the host's training loop drives it.
 
-Objective, optimisers and schedule: Yang et al., arXiv 2005.05005, section 3.4 and 4.1.
+Optimisers and schedule: Yang et al., arXiv 2005.05005, section 4.1.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import math
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from basicsr.archs import build_network
-from basicsr.losses import build_loss
-from basicsr.losses.gan_loss import GANLoss
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import tensor2img
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
+import hifacegan_plugin
 from hifacegan_plugin.images.channels import channels_of, with_channels
+from hifacegan_plugin.metrics.catalogue import direction
 from hifacegan_plugin.metrics.measure import check_metric
-from hifacegan_plugin.models.checkpoint_files import delete_unfinished, write_checkpoint
-from hifacegan_plugin.models.checkpoints import Checkpoints, is_finite
-from hifacegan_plugin.models.fine_tuning import freeze_parts, parameter_groups, read_lr_factors
-from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, factor_at
-from hifacegan_plugin.models.lost_process import explain_lost_process
+from hifacegan_plugin.models.best_figures import BestFigures
+from hifacegan_plugin.models.checkpoints import Checkpoints, network_content
+from hifacegan_plugin.models.divergence import DivergenceGuard, has_finite_weights
+from hifacegan_plugin.models.ema import update_ema
+from hifacegan_plugin.models.epoch import current_epoch
+from hifacegan_plugin.models.fine_tuning import fitting_weights, parameter_groups, read_lr_factors
+from hifacegan_plugin.models.generator import configure_generator
 from hifacegan_plugin.models.lr_scheduler import build_scheduler
-from hifacegan_plugin.models.moving_average import move_average
+from hifacegan_plugin.models.objective import Objective
 from hifacegan_plugin.models.option_checks import check_channels, check_keep_best, check_network_options, choose, number
-from hifacegan_plugin.models.progress import Progress
-from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
-from hifacegan_plugin.models.sent_losses import SentLosses
-from hifacegan_plugin.models.stop_signal import StopSignal
-from hifacegan_plugin.models.validation import Validation
+from hifacegan_plugin.models.pending_losses import PendingLosses
+from hifacegan_plugin.models.progressive import halvings_at, set_phase
+from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
+from hifacegan_plugin.models.stop_signal import StopSignal, exit_status
+from hifacegan_plugin.models.throughput import Throughput
+from hifacegan_plugin.models.validation import Validation, log_figures
 from hifacegan_plugin.system.memory import keep_freed_memory
+from hifacegan_plugin.system.processes import explain_lost_peer, gather_from_all
+from hifacegan_plugin.system.random_state import random_state, undisturbed_random_state
+from hifacegan_plugin.weights import read_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 AMP_DTYPES = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-ON_NOT_FINITE = {'stop': 'stop', 'skip': 'skip'}
-DIVERGED_AFTER = 100  # batches in a row whose loss is not finite
-BATCHES_TO_STUDY = 10  # of each process, that are written
-Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
-LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt')
+ON_NOT_FINITE = {'stop': True, 'skip': False}
+AT_THE_END = -1  # the host's iteration where it saves what the training ends with
 
 
-class HiFaceGANCSRModel(Checkpoints, Validation):
+class HiFaceGANCSRModel(BaseModel):
     """Trains and tests any generator of the host's registry with HiFaceGAN's objective.
 
     The options under ``train`` are listed in docs/training.md. All losses (``pixel_opt``, ``perceptual_opt``,
     ``gan_opt``, ``feature_matching_opt``) are optional, one is needed. With ``gan_opt``, ``network_d`` judges pairs of
-    degraded and restored picture.
+    degraded and restored images.
+
+    Args:
+        opt: options of the experiment, as the host's ``parse_options`` returns them.
 
     Raises:
-        ValueError: for options that contradict each other or are not known to the network or metric that they are for.
+        ValueError: options contradict each other or are not known to the network or metric that they are for.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -65,98 +75,84 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
             check_metric(name, metric)
         super().__init__(opt)
+        self.validator = Validation(opt, self.restore, self.stop_requested)
+        network = build_network(opt['network_g'])
+        if self.is_train:
+            configure_generator(network, opt['train'])
+        self.net_g = self.model_to_device(network)
+        self.print_network(self.net_g)
+        self._load_pretrained(self.net_g, 'network_g', opt['path'].get('param_key_g', 'params'))
+        if self.is_train:
+            self.init_training_settings()
         if self.device.type == 'cpu':
             keep_freed_memory()
 
-    def model_to_device(self, net: nn.Module) -> nn.Module:
-        """Move a network to its device and wrap it; in training, as the options under ``train`` ask."""
-        if self.is_train:
-            if net is self.net_g:
-                self._prepare_generator(net)
-            if self.opt['train'].get('channels_last', False):
-                net = net.to(memory_format=torch.channels_last)
-        return super().model_to_device(net)
-
-    def _prepare_generator(self, network: nn.Module) -> None:
-        """Let the generator grow, freeze parts of it and save memory, as the options under ``train`` ask."""
-        train_opt = self.opt['train']
-        self.lr_factors = read_lr_factors(train_opt)
-        freeze_parts(network, self.lr_factors)
-        self.milestones = train_opt.get('progressive') or []
-        if self.milestones:
-            check_progressive(network, self.milestones)
-            network.add_coarse_outputs()
-            set_phase(network, halvings_at(1, self.milestones), self.lr_factors)
-        if train_opt.get('gradient_checkpointing', False):
-            if not hasattr(network, 'gradient_checkpointing'):
-                raise ValueError(f'train: gradient_checkpointing: {type(network).__name__} does not support it.')
-            network.gradient_checkpointing = True
-        if train_opt.get('compile', False):
-            if getattr(network, 'gradient_checkpointing', False):
-                raise ValueError('train: compile and gradient_checkpointing do not work together: choose one.')
-            network.compile()  # in place: the keys of the weights stay
+    # ------------------------------------------------------------------------------------------- building a training
 
     def init_training_settings(self) -> None:
-        """Build what only training needs: discriminator, moving average, losses, optimisers, schedules."""
+        """Build what only training needs: objective, discriminator, average, optimisers, schedules, collaborators."""
         train_opt = self.opt['train']
         check_keep_best(self.opt)
-        self.loss_schedule = train_opt.get('loss_weight_schedule') or {}
-        check_loss_weight_schedule(self.loss_schedule, [name for name in LOSSES if train_opt.get(name)])
-        self.cri_pix = self._build_loss('pixel_opt')
-        self.cri_perceptual = self._build_loss('perceptual_opt')
-        self.cri_gan = self._build_loss('gan_opt')
-        self.cri_feat = self._build_loss('feature_matching_opt')
-        if not (self.cri_pix or self.cri_perceptual or self.cri_gan):
-            raise ValueError('train: set at least one of pixel_opt, perceptual_opt and gan_opt.')
-        if self.cri_feat and not self.cri_gan:
-            raise ValueError(
-                'train: feature_matching_opt needs gan_opt, which trains the discriminator whose features are '
-                'matched (gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).'
-            )
-        if self.cri_gan:
-            if not self.opt.get('network_d'):
-                raise ValueError('train: gan_opt needs a discriminator: add network_d to the options file.')
-            check_channels(self.opt)
-            self.net_d = self.model_to_device(build_network(self.opt['network_d']))
-            self.print_network(self.net_d)
-            self._load_pretrained(self.net_d, 'network_d')
-            self.net_d.train()
+        self.lr_factors = read_lr_factors(train_opt)
+        self.milestones = train_opt.get('progressive') or []
+        self.channels_last = bool(train_opt.get('channels_last', False))
+        self.objective = Objective(train_opt, self.device)
+        if self.objective.is_adversarial:
+            self._build_discriminator()
         self.net_d_iters = number('net_d_iters', train_opt.get('net_d_iters', 1), at_least=1, kind=int)
         self.net_d_init_iters = number('net_d_init_iters', train_opt.get('net_d_init_iters', 0), at_least=0)
-
         self.net_g.train()
         self.ema_decay = number('ema_decay', train_opt.get('ema_decay', 0), at_least=0)
         if self.ema_decay > 0:
-            self.net_g_ema = build_network(self.opt['network_g'])
-            if self.milestones:
-                self.net_g_ema.add_coarse_outputs()
-            self.net_g_ema.to(self.device)
-            self.net_g_ema.load_state_dict(self.get_bare_model(self.net_g).state_dict())
-            self._load_pretrained(self.net_g_ema, 'network_g', 'params_ema')
-            self.net_g_ema.eval().requires_grad_(False)
-
+            self._build_average()
         self.accumulate_iters = number('accumulate_iters', train_opt.get('accumulate_iters', 1), at_least=1, kind=int)
         self.grad_clip = number('grad_clip', train_opt.get('grad_clip', 0), at_least=0)
         self.amp_dtype = choose('amp', train_opt.get('amp') or 'none', AMP_DTYPES)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
-        self.on_not_finite = choose('on_not_finite', train_opt.get('on_not_finite', 'stop'), ON_NOT_FINITE)
-        self.not_finite_in_a_row = 0
         self.setup_optimizers()
         self.setup_schedulers()
         # Waiting for the losses of every iteration would leave a GPU idle until the next one is launched.
         fused = all(optimizer.defaults.get('fused') for optimizer in self.optimizers)
         self.reads_late = self.device.type == 'cuda' and fused and self.accumulate_iters == 1 and (
             self.amp_dtype is not torch.float16)
-        self.sent: SentLosses | None = None  # of the last iteration, not read yet
+        self.pending: PendingLosses | None = None  # of the last iteration
+        self.iteration: int | None = None  # the last one trained, in this process or before it was resumed
+
         self.stop_signal = StopSignal()
-        self.progress = Progress(int(train_opt.get('total_iter', 0)), self.device)
+        self.throughput = Throughput(int(train_opt.get('total_iter', 0)), self.device)
+        states = Path(self.opt['path']['training_states'])
+        stop = choose('on_not_finite', train_opt.get('on_not_finite', 'stop'), ON_NOT_FINITE)
+        self.divergence = DivergenceGuard(stop, states.parent / 'not_finite', self.opt['rank'])
+        self.best_figures = BestFigures(states / 'best_figures.json')
+        self.checkpoints = Checkpoints(Path(self.opt['path']['models']), states, train_opt.get('keep_last', 0))
         if self.opt['rank'] == 0:
-            delete_unfinished(*self._checkpoint_folders())
+            self.checkpoints.delete_unfinished()
+
+    def _build_discriminator(self) -> None:
+        if not self.opt.get('network_d'):
+            raise ValueError('train: gan_opt needs a discriminator: add network_d to the options file.')
+        check_channels(self.opt)
+        network = build_network(self.opt['network_d'])
+        if self.channels_last:
+            network.to(memory_format=torch.channels_last)
+        self.net_d = self.model_to_device(network)
+        self.print_network(self.net_d)
+        self._load_pretrained(self.net_d, 'network_d')
+        self.net_d.train()
+
+    def _build_average(self) -> None:
+        self.net_g_ema = build_network(self.opt['network_g'])
+        if self.milestones:
+            self.net_g_ema.add_coarse_outputs()
+        self.net_g_ema.to(self.device)
+        self.net_g_ema.load_state_dict(self.get_bare_model(self.net_g).state_dict())
+        self._load_pretrained(self.net_g_ema, 'network_g', 'params_ema')
+        self.net_g_ema.eval().requires_grad_(False)
 
     def setup_optimizers(self) -> None:
         """Build the optimiser of the generator and, where there is one, of the discriminator."""
         groups = {'g': parameter_groups(self.get_bare_model(self.net_g), self.lr_factors)}
-        if self.cri_gan:
+        if self.objective.is_adversarial:
             groups['d'] = [{'params': list(self.net_d.parameters())}]
         for label, parameters in groups.items():
             options = dict(self.opt['train'][f'optim_{label}'])
@@ -177,36 +173,60 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             for optimizer in self.optimizers
         ]
 
+    def _load_pretrained(self, net: nn.Module, section: str, param_key: str = 'params') -> None:
+        """Load the weights that ``path: pretrain_<section>`` names, if any (resuming sets it, too)."""
+        path = self.opt['path']
+        if path.get(f'pretrain_{section}'):
+            label = section.removeprefix('network_')
+            self.load_network(net, path[f'pretrain_{section}'], path.get(f'strict_load_{label}', True), param_key)
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
+        """Load weights of any published layout, without executing pickled code.
+
+        Raises:
+            WeightsError: the file is damaged or no file of weights.
+            RuntimeError: with ``strict``, the weights are another network's; says which options they look like.
+        """
+        state_dict, _ = read_weights(load_path, param_key)
+        net = self.get_bare_model(net)
+        logger.info(f'Loading {type(net).__name__} from {load_path}.')
+        if not strict:
+            state_dict = fitting_weights(state_dict, net)
+        try:
+            net.load_state_dict(state_dict, strict=strict)
+        except RuntimeError as error:
+            raise RuntimeError(f'{load_path}: {error}') from None
+
+    # ------------------------------------------------------------------------------------------------------ iterating
+
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)``, in [0, 1] or uint8, which is scaled.
 
-        Where the network takes grey images and the batch is RGB, it is given their luma; the other way round, three
-        equal channels.
+        Where the network takes grey images and the batch is RGB, the network gets their luma; the other way round,
+        three equal channels.
         """
-        super().feed_data({key: self._on_device(value) for key, value in data.items()})
         channels = channels_of(self.opt['network_g'])
-        self.lq = with_channels(_in_unit_range(self.lq), channels)
+        self.lq = with_channels(_in_unit_range(self._on_device(data['lq'])), channels)
         if 'gt' in data:
-            self.gt = with_channels(_in_unit_range(self.gt), channels)
+            self.gt = with_channels(_in_unit_range(self._on_device(data['gt'])), channels)
         self.paths = data.get('lq_path', [])
-        if self.is_train and self.opt['train'].get('channels_last', False):
+        if self.is_train and self.channels_last:
             self.lq = self.lq.to(memory_format=torch.channels_last)
 
-    def _on_device(self, value: Any) -> Any:
+    def _on_device(self, images: Tensor) -> Tensor:
         """Move images to the device, without waiting where their memory is pinned."""
-        if not isinstance(value, Tensor):
-            return value
-        value = value.to(self.device, non_blocking=True)
-        if value.is_cuda:  # the host's prefetcher copies in a stream of its own, which may not reuse the memory yet
-            value.record_stream(torch.cuda.current_stream())
-        return value
+        images = images.to(self.device, non_blocking=True)
+        if images.is_cuda:  # the host's prefetcher copies in a stream of its own, which may not reuse the memory yet
+            images.record_stream(torch.cuda.current_stream())
+        return images
 
-    @explain_lost_process
+    @explain_lost_peer()
     def optimize_parameters(self, current_iter: int) -> None:
         """Update both networks from one forward pass of each.
 
         Raises:
             FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``, or many in a row were not.
+            ConnectionError: another process of the training has ended.
             SystemExit: a signal asked to stop; a checkpoint was written.
         """
         self.iteration = current_iter
@@ -215,48 +235,55 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         updates_g = update % self.net_d_iters == 0 and update > self.net_d_init_iters
 
         if (current_iter - 1) % self.accumulate_iters == 0:
-            self._grow(current_iter)
+            self._enter_phase(current_iter)
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
         with self._exchanging_gradients(is_last):
             losses = self._backward(updates_g, current_iter)
-        previous, self.sent = self.sent, self._send(losses)
+        previous, self.pending = self.pending, self._start_reading(losses)
         if self.reads_late:
-            is_finite_loss, stop = True, previous is not None and self._receive(previous)[1]
+            is_finite, stop = True, previous is not None and self._finish_reading(previous)[1]
         else:
-            is_finite_loss, stop = self._receive(self.sent)
-        if not is_finite_loss:
+            is_finite, stop = self._finish_reading(self.pending)
+        if not is_finite:
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
         elif is_last:
             self._step(updates_g)
             if updates_g and self.ema_decay > 0:
                 self.model_ema(min(self.ema_decay, (1 + update) / (10 + update)))
-        self._tell_progress(current_iter)
-        if stop and is_last:  # gathered gradients are not saved
-            self.leave(current_iter)
+        self._log_throughput(current_iter)
+        if stop and is_last:  # accumulated gradients are not saved
+            self.save_and_exit(current_iter)
 
-    def _grow(self, current_iter: int) -> None:
+    def _enter_phase(self, current_iter: int) -> None:
         """Enter the phase of progressive training that an iteration lies in."""
+        if not self.milestones:
+            return
         halvings = halvings_at(current_iter, self.milestones)
         network = self.get_bare_model(self.net_g)
-        if self.milestones and halvings != network.halvings:
+        if halvings != network.halvings:
             logger.info(f'Iteration {current_iter}: the generator grows to 1/{2**halvings} of the size.')
             set_phase(network, halvings, self.lr_factors)
-            self.net_g = super().model_to_device(network)  # other parameters have gradients to exchange now
-        if self.milestones and self.ema_decay > 0:
+            self.net_g = self.model_to_device(network)  # other parameters have gradients to exchange now
+        if self.ema_decay > 0:
             self.net_g_ema.halvings = halvings
 
-    def _tell_progress(self, current_iter: int) -> None:
-        """Log speed, memory and time left as often as the host logs the losses."""
-        self.progress.count(len(self.lq) * self.opt.get('world_size', 1))
-        if current_iter % self.opt['logger']['print_freq'] == 0:
-            logger.info(self.progress.line(current_iter))
+    def _exchanging_gradients(self, exchange: bool) -> ExitStack:
+        """While gradients accumulate, keep processes from exchanging them before the last backward pass."""
+        stack = ExitStack()
+        for network in self._trained_networks():
+            if not exchange and isinstance(network, DistributedDataParallel):
+                stack.enter_context(network.no_sync())
+        return stack
+
+    def _trained_networks(self) -> list[nn.Module]:
+        return [self.net_g, self.net_d] if self.objective.is_adversarial else [self.net_g]
 
     def _backward(self, updates_g: bool, current_iter: int) -> dict[str, Tensor]:
-        """Run both networks and gather the gradients; give the losses.
+        """Run both networks and accumulate the gradients; return the losses.
 
-        The restored picture is cut out of the generator's graph: the losses' gradient is gathered there and sent
+        The restored image is cut out of the generator's graph: the losses' gradient is gathered there and sent
         through the generator once. The same pass of the discriminator serves both updates, because its weights do not
         change in between; the generator's part of it computes no gradients of the discriminator's weights.
         """
@@ -264,7 +291,11 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             with torch.set_grad_enabled(updates_g):
                 self.output = self.net_g(self.lq)
             restored = self.output.detach().float().requires_grad_(updates_g)
-            losses_g, losses_d = self._losses(restored, current_iter)
+            lq, gt = self.lq, self.gt
+            if self.milestones:
+                lq, gt = (F.interpolate(images, restored.shape[-2:], mode='area') for images in (lq, gt))
+            net_d = self.net_d if self.objective.is_adversarial else None
+            losses_g, losses_d = self.objective.compute(restored, lq, gt, net_d, current_iter)
         if updates_g:
             total = self.scaler.scale(sum(losses_g.values()) / self.accumulate_iters)
             (gradient,) = torch.autograd.grad(total, restored, retain_graph=bool(losses_d))
@@ -274,139 +305,40 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
             self.scaler.scale(sum(losses_d.values()) / (2 * self.accumulate_iters)).backward()
         return {**(losses_g if updates_g else {}), **losses_d}
 
-    def _step(self, updates_g: bool) -> None:
-        """Let the optimisers step."""
-        networks = {self.optimizer_g: self.net_g} if updates_g else {}
-        if self.cri_gan:
-            networks[self.optimizer_d] = self.net_d
-        for optimizer, network in networks.items():
-            if self.reads_late:
-                optimizer.found_inf = self.sent.not_finite  # a fused step is left out on the device where it is 1
-            if self.grad_clip > 0:
-                self.scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip)
-            self.scaler.step(optimizer)
-        self.scaler.update()
-
-    def _exchanging_gradients(self, exchange: bool) -> ExitStack:
-        """While gradients accumulate, keep processes from exchanging them before the last backward pass."""
-        stack = ExitStack()
-        networks = [self.net_g, self.net_d] if self.cri_gan else [self.net_g]
-        for network in networks:
-            if not exchange and isinstance(network, DistributedDataParallel):
-                stack.enter_context(network.no_sync())
-        return stack
-
-    def _send(self, losses: dict[str, Tensor]) -> SentLosses:
+    def _start_reading(self, losses: dict[str, Tensor]) -> PendingLosses:
         """Average the losses over all processes, and whether they were asked to stop; start copying them here."""
-        asked = torch.full((), float(self.stop_signal.came), device=self.device)
+        asked = torch.full((), float(self.stop_requested()), device=self.device)
         values = torch.stack([*(loss.detach().float() for loss in losses.values()), asked])
         if self.opt['dist']:
             torch.distributed.all_reduce(values)
             values /= self.opt['world_size']
         batch = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths)}
-        return SentLosses(self.iteration, tuple(losses), values, batch)
+        return PendingLosses(self.iteration, tuple(losses), values, batch)
 
-    def _receive(self, sent: SentLosses) -> tuple[bool, bool]:
-        """Wait for the losses of an iteration; tell whether they are finite, and whether a process was asked to stop.
+    def _finish_reading(self, pending: PendingLosses) -> tuple[bool, bool]:
+        """Wait for the losses of an iteration; return whether they are finite, and whether any process should stop.
 
         Raises:
             FloatingPointError: as :meth:`optimize_parameters`.
         """
-        losses, stop = sent.read()
-        self.log_dict = losses
-        if all(map(math.isfinite, losses.values())):
-            self.not_finite_in_a_row = 0
-            return True, stop
-        self.not_finite_in_a_row += 1
-        self._set_batch_aside(sent, losses)
-        self.log_dict = {}
-        return False, stop
+        losses, stop = pending.read()
+        is_finite = self.divergence.check(pending.iteration, losses, pending.batch, self._trained_networks())
+        self.log_dict = losses if is_finite else {}
+        return is_finite, stop
 
-    def get_current_log(self) -> dict[str, float]:
-        """Return the losses of the last iteration, averaged over all processes; waits for the device."""
-        if self.reads_late and self.sent is not None:
-            self.log_dict = self.sent.read()[0]
-        return self.log_dict
-
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Write a checkpoint, once it is known that the last losses were finite."""
-        if self.reads_late and self.sent is not None:
-            self._receive(self.sent)
-            self.sent = None
-        super().save(epoch, current_iter)
-
-    def _set_batch_aside(self, sent: SentLosses, losses: dict[str, float]) -> None:
-        """Write the batch whose loss is not finite for study; stop, or leave it out of the training.
-
-        The losses are those of all processes, so that all do the same.
-        """
-        message = f'Iteration {sent.iteration}: a loss is not finite ({losses}). {self._write_batch(sent, losses)}'
-        go_back = 'Go on from the last checkpoint, with a lower learning rate or train: grad_clip.'
-        networks = [self.net_g, self.net_d] if self.cri_gan else [self.net_g]
-        if not all(map(is_finite, networks)):
-            raise FloatingPointError(f'{message} The weights are not finite any more. {go_back}')
-        if self.not_finite_in_a_row == DIVERGED_AFTER:
-            raise FloatingPointError(f'{message} These are {DIVERGED_AFTER} in a row. {go_back}')
-        if self.on_not_finite == 'stop':
-            raise FloatingPointError(
-                f'{message} Lower the learning rate or set train: grad_clip; train: on_not_finite: skip goes on.'
-            )
-        logger.warning(f'{message} It is left out.')
-
-    def _write_batch(self, sent: SentLosses, losses: dict[str, float]) -> str:
-        """Write the batch for study, if not many are there already; tell in a sentence where it is."""
-        folder = Path(self.opt['path']['training_states']).parent / 'not_finite'
-        of_this_process = f'_rank{self.opt["rank"]}.pth'
-        if len(list(folder.glob(f'*{of_this_process}'))) >= BATCHES_TO_STUDY:
-            return f'Its batch is not written: {folder} has {BATCHES_TO_STUDY} already.'
-        try:
-            folder.mkdir(parents=True, exist_ok=True)  # other machines have no folder of the experiment yet
-            write_checkpoint({**sent.batch, 'losses': losses}, folder / f'{sent.iteration}{of_this_process}')
-        except OSError as error:
-            return f'Its batch cannot be written ({error}).'
-        return f'Its batch is in {folder}.'
-
-    def _losses(self, restored: Tensor, current_iter: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Compute the terms of the generator's and of the discriminator's objective; weights are applied.
-
-        Raises:
-            ValueError: ``gan_opt`` or ``feature_matching_opt`` does not take what ``network_d`` gives.
-        """
-        losses_g, losses_d = {}, {}
-        lq, gt = self.lq, self.gt
-        if self.milestones:
-            lq, gt = (F.interpolate(pictures, restored.shape[-2:], mode='area') for pictures in (lq, gt))
-        if self.cri_pix:
-            losses_g['pixel_opt'] = {'l_g_pix': self.cri_pix(restored, gt)}
-        if self.cri_perceptual:
-            perceptual, style = self.cri_perceptual(with_channels(restored, 3), with_channels(gt, 3))
-            losses_g['perceptual_opt'] = {'l_g_percep': perceptual, 'l_g_style': style}
-        if self.cri_gan:
-            # One batch of fake and real pairs, so that both meet the same statistics.
-            pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])
-            fake, real = _halve(self.net_d(pairs))
-            if isinstance(fake, list) and type(self.cri_gan) is GANLoss:
-                raise ValueError(
-                    f'train: gan_opt: GANLoss takes one map, but network_d ({self.opt["network_d"]["type"]}) gives '
-                    'several: take MultiScaleGANLoss.'
-                )
-            losses_g['gan_opt'] = {'l_g_gan': self.cri_gan(fake, True, is_disc=False)}
-            if self.cri_feat:
-                losses_g['feature_matching_opt'] = {'l_g_feat': self.cri_feat(fake, real)}
-            losses_d['l_d_real'] = self.cri_gan(real, True, is_disc=True)
-            losses_d['l_d_fake'] = self.cri_gan(fake, False, is_disc=True)
-        return self._weighted(losses_g, current_iter), losses_d
-
-    def _weighted(self, losses: dict[str, dict[str, Tensor | None]], current_iter: int) -> dict[str, Tensor]:
-        """Apply ``train: loss_weight_schedule`` to the terms of each loss; terms that are None are left out."""
-        factors = {name: factor_at(points, current_iter) for name, points in self.loss_schedule.items()}
-        return {
-            term: factors.get(name, 1) * value
-            for name, terms in losses.items()
-            for term, value in terms.items()
-            if value is not None
-        }
+    def _step(self, updates_g: bool) -> None:
+        """Let the optimisers step."""
+        networks = {self.optimizer_g: self.net_g} if updates_g else {}
+        if self.objective.is_adversarial:
+            networks[self.optimizer_d] = self.net_d
+        for optimizer, network in networks.items():
+            if self.reads_late:
+                optimizer.found_inf = self.pending.not_finite  # a fused step is skipped on the device where it is 1
+            if self.grad_clip > 0:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip)
+            self.scaler.step(optimizer)
+        self.scaler.update()
 
     def model_ema(self, decay: float = 0.999) -> None:
         """Move the averaged generator towards the trained one.
@@ -414,46 +346,195 @@ class HiFaceGANCSRModel(Checkpoints, Validation):
         The decay that :meth:`optimize_parameters` asks for grows to ``ema_decay`` over the first iterations, so that
         the average is not held back by the initial weights.
         """
-        move_average(self.net_g_ema, self.get_bare_model(self.net_g), decay)
+        update_ema(self.net_g_ema, self.get_bare_model(self.net_g), decay)
 
-    def _load_pretrained(self, net: nn.Module, section: str, param_key: str = 'params') -> None:
-        """Load the weights that ``path: pretrain_<section>`` names, if any (resuming sets it, too)."""
-        path = self.opt['path']
-        if path.get(f'pretrain_{section}'):
-            label = section.removeprefix('network_')
-            self.load_network(net, path[f'pretrain_{section}'], path.get(f'strict_load_{label}', True), param_key)
+    def _log_throughput(self, current_iter: int) -> None:
+        """Log speed, memory and time left as often as the host logs the losses."""
+        self.throughput.count(len(self.lq) * self.opt.get('world_size', 1))
+        if current_iter % self.opt['logger']['print_freq'] == 0:
+            logger.info(self.throughput.line(current_iter))
 
-    def _build_loss(self, name: str) -> nn.Module | None:
-        """Build the loss that ``train: <name>`` describes, if it is there.
+    def get_current_log(self) -> dict[str, float]:
+        """Return the losses of the last iteration, averaged over all processes; waits for the device."""
+        if self.reads_late and self.pending is not None:
+            self.log_dict = self.pending.read()[0]
+        return self.log_dict
+
+    # -------------------------------------------------------------------------------------------- saving and resuming
+
+    @explain_lost_peer()
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write a checkpoint, once it is known that the last losses were finite.
+
+        Weights that are not finite are not written: nobody could go on from them. At the end of the training (iteration
+        -1) the last weights are written, after a checkpoint, so that a training that is extended goes on from them.
 
         Raises:
-            FileNotFoundError: if the loss needs weights that are neither on this machine nor can be downloaded.
+            FloatingPointError: as :meth:`optimize_parameters`.
+            OSError: the last weights of the training cannot be written.
         """
-        options = self.opt['train'].get(name)
-        if not options:
-            return None
-        try:
-            return build_loss(options).to(self.device)
-        except URLError as error:
-            raise FileNotFoundError(
-                f'train: {name}: {options["type"]} needs the ImageNet weights of '
-                f'{options.get("vgg_type", "its network")}, which cannot be downloaded ({error.reason}). Put '
-                f'vgg19-dcbb9e9d.pth (download.pytorch.org/models) into {torch.hub.get_dir()}/checkpoints, or take '
-                f'{name} out of the options file.'
-            ) from error
+        if self.reads_late and self.pending is not None:
+            self._finish_reading(self.pending)
+            self.pending = None
+        if current_iter != AT_THE_END:
+            self._write_checkpoint(epoch, current_iter)
+            return
+        if self.iteration is not None:
+            self._write_checkpoint(current_epoch(), self.iteration)
+        if self.opt['rank'] == 0 and self._may_write('last weights'):
+            self.checkpoints.write_last_weights(self._network_contents())
+
+    def _write_checkpoint(self, epoch: int, iteration: int) -> None:
+        random_states = gather_from_all(random_state())
+        if self.opt['rank'] > 0 or iteration == self.checkpoints.newest:
+            return
+        if not self._may_write(f'checkpoint at iteration {iteration}'):
+            return
+        state = {
+            'epoch': epoch,
+            'iter': iteration,
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'scaler': self.scaler.state_dict(),
+            'best_metric_results': self.best_figures.records,
+            'random_states': random_states,
+            'options': json.loads(json.dumps(self.opt, default=str)),  # plain values, which load without pickled code
+            'plugin_version': hifacegan_plugin.__version__,
+        }
+        keep = self.best_figures.iterations(self.opt['train'].get('keep_best'))
+        self.checkpoints.write(iteration, self._network_contents(), state, keep)
+
+    def _may_write(self, what: str) -> bool:
+        """Return whether the weights are finite; log an error if they are not."""
+        average = [self.net_g_ema] if self.ema_decay > 0 else []
+        is_finite = has_finite_weights([*self._trained_networks(), *average])
+        if not is_finite:
+            logger.error(f'No {what}: weights are not finite, the training diverged.')
+        return is_finite
+
+    def _network_contents(self) -> dict[str, dict[str, Any]]:
+        """Return the contents of the networks' files by name."""
+        generators = {'params': self.get_bare_model(self.net_g)}
+        if self.ema_decay > 0:
+            generators['params_ema'] = self.net_g_ema
+        contents = {'net_g': network_content(generators, 'network_g', self.opt['network_g'])}
+        if self.objective.is_adversarial:
+            discriminator = {'params': self.get_bare_model(self.net_d)}
+            contents['net_d'] = network_content(discriminator, 'network_d', self.opt['network_d'])
+        return contents
+
+    def stop_requested(self) -> bool:
+        """Return whether a signal asked this process to stop training."""
+        return self.is_train and self.stop_signal.came
+
+    def save_and_exit(self, current_iter: int) -> NoReturn:
+        """Answer a signal that some process got, in all processes together: write a checkpoint, then exit.
+
+        Raises:
+            SystemExit: always; with status 1 where the checkpoint could not be written.
+        """
+        received = next(filter(None, gather_from_all(self.stop_signal.number)))
+        logger.info(
+            f'{received.name} at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.'
+        )
+        self.save(current_epoch(), current_iter)
+        saved = gather_from_all(self.checkpoints.newest == current_iter)[0]  # the first one writes
+        raise SystemExit(exit_status(received) if saved else 1)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written; the networks were loaded when they were built.
+
+        Learning rates, betas and all else that is set in the options is that of the options now.
+
+        Raises:
+            ValueError: the options ask for optimisers that the state is not of.
+        """
+        if 'options' in resume_state:  # as this class writes them
+            before = read_lr_factors(resume_state['options']['train'])
+            check_lr_factors(self.get_bare_model(self.net_g), before, self.lr_factors)
+        resume_optimizers(self.optimizers, resume_state['optimizers'])
+        self.iteration = self.checkpoints.newest = resume_state['iter']
+        self._advance_schedules(self.iteration)
+        if resume_state.get('scaler'):  # empty where it was written without fp16
+            self.scaler.load_state_dict(resume_state['scaler'])
+        self.best_figures.resume(self.iteration, resume_state.get('best_metric_results') or {})
+
+    def _advance_schedules(self, iteration: int) -> None:
+        """Set the learning rates of an iteration of a training that has had these options from the start."""
+        warmup = self.opt['train'].get('warmup_iter', -1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler.step\(\)`')  # before an optimiser's step
+            for earlier in range(1, iteration + 1):
+                self.update_learning_rate(earlier, warmup)
+
+    # ------------------------------------------------------------------------------------------------------ restoring
+
+    def test(self) -> None:
+        """Restore ``self.lq`` with the averaged generator, or the trained one if there is no average."""
+        network = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
+        was_training = network.training
+        network.eval()
+        with torch.no_grad():
+            self.output = network(self.lq)
+        network.train(was_training)
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        """Return the images of the last batch on the CPU: ``lq``, ``result`` and, where it is known, ``gt``."""
+        images = {'lq': self.lq, 'result': self.output, 'gt': getattr(self, 'gt', None)}
+        return {name: image.detach().cpu() for name, image in images.items() if image is not None}
+
+    def restore(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Restore a batch of one image; return ``lq``, ``result`` and, where it is known, ``gt``, uint8 BGR or grey.
+
+        Raises:
+            ValueError: the network returns NaN or infinite values.
+        """
+        vars(self).pop('gt', None)  # that of the last training batch
+        self.feed_data(batch)
+        self.test()
+        visuals = self.get_current_visuals()
+        for name in ('lq', 'output', 'gt'):
+            vars(self).pop(name, None)
+        if not visuals['result'].isfinite().all():
+            raise ValueError('the network returns NaN or infinite values')
+        return {name: tensor2img(image) for name, image in visuals.items()}
+
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        """Restore and measure a data set, every process its share; the figures are those of a single process."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    @explain_lost_peer()
+    @undisturbed_random_state()  # whether a training that was resumed validates or not, it draws the same
+    def nondist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Restore a data set, measure it with ``val: metrics``, log the figures and the best so far.
+
+        Raises:
+            ValueError: a metric needs ground truth that the data set does not have.
+            RuntimeError: in testing, no image could be restored.
+            ConnectionError: another process of the training has ended.
+            SystemExit: a signal asked the training to stop; a checkpoint was written.
+        """
+        if self.is_train:  # the host counts on before it validates for the last time
+            current_iter = min(current_iter, int(self.opt['train'].get('total_iter', current_iter)))
+        figures = self.validator.run(dataloader.dataset, current_iter, tb_logger, save_img)
+        if figures is None:
+            self.save_and_exit(current_iter)
+        if not figures:
+            return
+        name, best = dataloader.dataset.opt['name'], {}
+        self.metric_results = figures
+        if self.is_train:
+            directions = {metric: direction(options) for metric, options in self.opt['val']['metrics'].items()}
+            self.best_figures.update(name, figures, directions, current_iter)
+            best = self.best_figures.records[name]
+        log_figures(name, figures, best, current_iter, tb_logger)
 
 
-def _halve(outputs: Outputs) -> tuple[Outputs, Outputs]:
-    """Part a discriminator's outputs for a batch of fake and real pairs into those of each."""
-    if isinstance(outputs, Tensor):
-        return outputs.float().chunk(2)
-    fake, real = zip(*map(_halve, outputs), strict=True)
-    return list(fake), list(real)
-
-
-def _in_unit_range(pictures: Tensor) -> Tensor:
-    """Scale uint8 pictures, which are a quarter of the traffic to the device, to the float values in [0, 1]."""
-    if pictures.dtype != torch.uint8:
-        return pictures
+def _in_unit_range(images: Tensor) -> Tensor:
+    """Scale uint8 images, which are a quarter of the traffic to the device, to float values in [0, 1]."""
+    if images.dtype != torch.uint8:
+        return images
     # By a tensor: dividing by a number, GPUs multiply by its reciprocal, which rounds otherwise than the data set does.
-    return pictures.float().div_(torch.full((), 255.0, device=pictures.device))
+    return images.float().div_(torch.full((), 255.0, device=images.device))

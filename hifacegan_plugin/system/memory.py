@@ -1,9 +1,13 @@
-"""How the C library gives memory to torch on a CPU."""
+"""Memory: the peak of this process, and how the C library hands it out on a CPU."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+import resource
+import sys
+
+import torch
 
 # Of malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -26,3 +30,10 @@ def keep_freed_memory(largest: int = 2**30) -> None:
         if not libc.mallopt(M_MMAP_THRESHOLD, largest):
             libc.mallopt(M_MMAP_THRESHOLD, LARGEST_OF_OLD_GLIBC)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the peak memory in bytes so far: allocated on the GPU, or resident of this process."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)

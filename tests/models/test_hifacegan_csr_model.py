@@ -162,7 +162,7 @@ def test_discriminators_that_give_one_map_are_trained(options, loss):
 
 
 @pytest.mark.parametrize(('network', 'message'), [
-    ({}, r'GANLoss takes one map, but network_d \(MultiscalePatch.* gives several: take MultiScaleGANLoss'),
+    ({}, r'GANLoss takes one map, but network_d returns several: take MultiScaleGANLoss'),
     ({'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4},
      'feature_matching_opt: network_d does not give the outputs of all layers'),
 ], ids=['several maps', 'one map'])
@@ -235,13 +235,13 @@ def test_a_resumed_model_goes_on_exactly(options):
 
 def test_best_figures_that_cannot_be_read_are_those_of_the_checkpoint(options, caplog):
     model = built(options)
-    model.best_metric_results = {'val': {'psnr': {'better': 'higher', 'val': 30.0, 'iter': 2}}}
+    model.best_figures.records = {'val': {'psnr': {'better': 'higher', 'val': 30.0, 'iter': 2}}}
     model.save(0, 3)
     states = Path(options['path']['training_states'])
     (states / 'best_figures.json').touch()
     resumed = built(options)
     resumed.resume_training(torch.load(states / '3.state'))
-    assert resumed.best_metric_results == model.best_metric_results
+    assert resumed.best_figures.records == model.best_figures.records
     assert 'best_figures.json cannot be read (Expecting value' in caplog.text
 
 
@@ -398,10 +398,10 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, m
         model.save(-1, -1)
     model.stop_signal.number = signal.SIGTERM
     with pytest.raises(SystemExit, match='1'):
-        model.leave(3)
+        model.save_and_exit(3)
     monkeypatch.undo()
     with pytest.raises(SystemExit, match='0'):
-        model.leave(3)
+        model.save_and_exit(3)
 
 
 @pytest.mark.parametrize(('section', 'message'), [

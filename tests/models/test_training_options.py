@@ -10,7 +10,7 @@ import torch
 from basicsr.models import build_model
 from small_training import OPTIONS, batch, built, train
 
-from hifacegan_plugin.models import hifacegan_csr_model
+from hifacegan_plugin.models import divergence
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -243,8 +243,8 @@ def test_a_loss_that_is_not_finite_is_set_aside(options, reaction, tmp_path):
 
 
 def test_batches_are_neither_skipped_nor_written_for_ever(options, tmp_path, monkeypatch):
-    monkeypatch.setattr(hifacegan_csr_model, 'DIVERGED_AFTER', 3)
-    monkeypatch.setattr(hifacegan_csr_model, 'BATCHES_TO_STUDY', 4)
+    monkeypatch.setattr(divergence, 'DIVERGED_AFTER', 3)
+    monkeypatch.setattr(divergence, 'BATCHES_TO_STUDY', 4)
     options['train']['on_not_finite'] = 'skip'
     model = built(options)
 
@@ -264,7 +264,7 @@ def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
     options['val'] = {'val_freq': 2, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}
     options['logger']['save_checkpoint_freq'] = 1
     model = built(options)
-    model.best_metric_results = {'val': {'psnr': {'val': 30.0, 'iter': 2, 'better': 'higher'}}}
+    model.best_figures.records = {'val': {'psnr': {'val': 30.0, 'iter': 2, 'better': 'higher'}}}
     for iteration in range(1, 7):
         model.save(0, iteration)
         assert (Path(options['path']['training_states']) / f'{iteration}.state').exists()

@@ -88,8 +88,8 @@ def test_the_rest_goes_on(model, caplog, tmp_path):
     with caplog.at_level(logging.WARNING):
         recorder = validate(model, items, save_img=True)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == ('set: 3 of 7 pictures could not be restored: nan (the network gives NaN or infinite values); '
-                        'picture 2 (damaged.png holds no picture); heavy (no memory)')
+    assert lines[0] == ('set: 3 of 7 images could not be restored: nan (the network returns NaN or infinite values); '
+                        'image 2 (damaged.png holds no picture); heavy (no memory)')
     assert lines[1].startswith('psnr gives no figure for 1 of 4 pictures: small (Image shapes are different')
     assert lines[2].startswith('niqe gives no figure for 1 of 4 pictures: even (')
     assert 'lle gives no figure for 2 of 4 pictures: even, other (the face is not found' in caplog.text
@@ -146,35 +146,35 @@ def test_the_best_figures_go_by_the_catalogue(model):
         history.append(model.metric_results)
     for metric, best in (('psnr', max), ('niqe', min)):
         values = [figures[metric] for figures in history]
-        record = model.best_metric_results['set'][metric]
+        record = model.best_figures.records['set'][metric]
         assert record['better'] == METRICS[f'calculate_{metric}'].better
         assert (record['val'], record['iter']) == (best(values), values.index(best(values)))
 
 
 def test_a_metric_that_is_new_to_a_resumed_training_joins_the_best_figures(model):
     niqe = {'better': 'lower', 'val': 0.0, 'iter': 3}
-    model.best_metric_results = {'set': {'niqe': dict(niqe)}}
+    model.best_figures.records = {'set': {'niqe': dict(niqe)}}
     del model.opt['val']['metrics']['lle']
     validate(model, {'a': picture(0)}, 4)
     psnr = {'better': 'higher', 'val': model.metric_results['psnr'], 'iter': 4}
-    assert model.best_metric_results == {'set': {'niqe': niqe, 'psnr': psnr}}
+    assert model.best_figures.records == {'set': {'niqe': niqe, 'psnr': psnr}}
 
 
 def test_the_last_figures_are_those_of_the_last_iteration(model):
     model.opt['train']['total_iter'] = 4
     validate(model, {'a': picture(0)}, 6)  # as the host counts at the end
-    assert {record['iter'] for record in model.best_metric_results['set'].values()} == {4}
+    assert {record['iter'] for record in model.best_figures.records['set'].values()} == {4}
 
 
 def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, caplog):
     items = {'nan': picture(0), 'other nan': picture(1)}
     with caplog.at_level(logging.WARNING):
         validate(model, items)
-    assert 'set: 2 of 2 pictures could not be restored' in caplog.text
+    assert 'set: 2 of 2 images could not be restored' in caplog.text
     assert all(map(math.isnan, model.metric_results.values()))
-    assert {record['iter'] for record in model.best_metric_results['set'].values()} == {-1}
-    model.is_train = False
-    with pytest.raises(RuntimeError, match='set: 2 of 2 pictures could not be restored: nan'):
+    assert {record['iter'] for record in model.best_figures.records['set'].values()} == {-1}
+    model.is_train = model.opt['is_train'] = False
+    with pytest.raises(RuntimeError, match='set: 2 of 2 images could not be restored: nan'):
         validate(model, items)
 
 

@@ -1,12 +1,14 @@
-"""Memory that is freed stays with the process."""
+"""Memory that is freed stays with the process, and its peak is known."""
 
 import platform
+import re
 import subprocess
 import sys
 
 import pytest
+import torch
 
-from hifacegan_plugin.system import memory as malloc
+from hifacegan_plugin.system import memory
 
 COUNT_FAULTS = """
 import resource, torch
@@ -43,12 +45,23 @@ def test_a_release_of_glibc_that_refuses_large_blocks_keeps_what_it_can(monkeypa
             assert name is None
 
         def mallopt(self, parameter, value):
-            if parameter == malloc.M_MMAP_THRESHOLD and value > refuses_more_than:
+            if parameter == memory.M_MMAP_THRESHOLD and value > refuses_more_than:
                 return 0
             settings[parameter] = value
             return 1
 
-    monkeypatch.setattr(malloc.ctypes, 'CDLL', Libc)
-    monkeypatch.setattr(malloc.platform, 'libc_ver', lambda: ('glibc', '2.28'))
-    malloc.keep_freed_memory(2**30)
-    assert settings == {malloc.M_MMAP_THRESHOLD: min(2**30, refuses_more_than), malloc.M_TRIM_THRESHOLD: 2**31 - 1}
+    monkeypatch.setattr(memory.ctypes, 'CDLL', Libc)
+    monkeypatch.setattr(memory.platform, 'libc_ver', lambda: ('glibc', '2.28'))
+    memory.keep_freed_memory(2**30)
+    assert settings == {memory.M_MMAP_THRESHOLD: min(2**30, refuses_more_than), memory.M_TRIM_THRESHOLD: 2**31 - 1}
+
+
+def test_memory_is_that_of_the_process():
+    before = memory.peak_memory(torch.device('cpu'))
+    held = torch.ones(2**29 // 4)  # half a GiB
+    gained = memory.peak_memory(torch.device('cpu')) - before
+    peak = before + gained
+    assert peak >= held.nbytes
+    with open('/proc/self/status') as status:
+        (kib,) = re.findall(r'VmHWM:\s+(\d+) kB', status.read())
+    assert peak == pytest.approx(int(kib) * 1024, rel=0.02)

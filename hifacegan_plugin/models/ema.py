@@ -1,4 +1,4 @@
-"""The moving average of a generator's weights, which is validated and saved beside the trained one."""
+"""The exponential moving average (EMA) of a generator's weights, validated and saved beside the trained weights."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch.nn.utils import parametrize
 
 
 @torch.no_grad()
-def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the averaged network towards the trained one, and its spectral norm along with its weights.
 
     Args:
-        average: changed in place; in ``eval()`` mode.
-        network: of the same architecture.
-        decay: how much of the average stays, from 0 to 1.
+        average: the network to change, in ``eval()`` mode.
+        network: the trained network, of the same architecture.
+        decay: weight of the old average, from 0 to 1.
     """
     for averaged, parameter in zip(average.parameters(), network.parameters(), strict=True):
         averaged.lerp_(parameter, 1 - decay)
@@ -24,7 +24,7 @@ def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
             buffer.copy_(buffers[name])
     for module in average.modules():
         if parametrize.is_parametrized(module, 'weight'):
-            # In train mode a look at the weight is one step of the power iteration that tracks its norm.
+            # Reading `.weight` in train mode runs one power iteration, which tracks the norm of the new weights.
             module.parametrizations.weight.train()
             _ = module.weight
             module.parametrizations.weight.eval()

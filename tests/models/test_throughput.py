@@ -6,18 +6,18 @@ import pytest
 import torch
 from small_training import built, train
 
-from hifacegan_plugin.models import progress
+from hifacegan_plugin.models import throughput
 
 
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(throughput.time, 'monotonic', lambda: now[0])
     return now
 
 
 def test_speed_is_that_since_the_last_line_and_time_left_goes_by_all(clock):
-    told = progress.Progress(1000, torch.device('cpu'))
+    told = throughput.Throughput(1000, torch.device('cpu'))
     for _ in range(10):
         told.count(8)
         clock[0] += 2
@@ -29,21 +29,10 @@ def test_speed_is_that_since_the_last_line_and_time_left_goes_by_all(clock):
 
 
 def test_after_resuming_only_the_iterations_of_this_process_count(clock):
-    told = progress.Progress(1000, torch.device('cpu'))
+    told = throughput.Throughput(1000, torch.device('cpu'))
     told.count(8)
     clock[0] += 1
     assert told.line(991).endswith(', 0:00:09 left')
-
-
-def test_memory_is_that_of_the_process():
-    before = progress.peak_memory(torch.device('cpu'))
-    held = torch.ones(2**29 // 4)  # half a GiB
-    gained = progress.peak_memory(torch.device('cpu')) - before
-    peak = before + gained
-    assert peak >= held.nbytes
-    with open('/proc/self/status') as status:
-        (kib,) = re.findall(r'VmHWM:\s+(\d+) kB', status.read())
-    assert peak == pytest.approx(int(kib) * 1024, rel=0.02)
 
 
 def test_a_training_tells_it_as_often_as_the_host_logs(options, caplog):

@@ -1,0 +1,121 @@
+"""The objective of a training: the losses of generator and discriminator, and their weights.
+
+Source: Yang et al., arXiv 2005.05005, section 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from basicsr.losses import build_loss
+from basicsr.losses.gan_loss import GANLoss
+from torch import Tensor, nn
+
+from hifacegan_plugin.images.channels import with_channels
+from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, factor_at
+
+LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt')
+Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
+
+
+class Objective:
+    """Computes the losses that the options under ``train`` ask for.
+
+    Args:
+        train_opt: those options: ``pixel_opt``, ``perceptual_opt``, ``gan_opt``, ``feature_matching_opt``, each of
+            which may be absent, and ``loss_weight_schedule``.
+        device: device to compute on.
+
+    Attributes:
+        is_adversarial: whether there is a discriminator to train.
+
+    Raises:
+        ValueError: there is no loss, a loss lacks one that it needs, or the schedule fits none.
+        FileNotFoundError: a loss needs weights that are neither on this machine nor can be downloaded.
+    """
+
+    def __init__(self, train_opt: dict[str, Any], device: torch.device) -> None:
+        self._schedule = train_opt.get('loss_weight_schedule') or {}
+        check_loss_weight_schedule(self._schedule, [name for name in LOSSES if train_opt.get(name)])
+        self._pixel, self._perceptual, self._gan, self._feature_matching = (
+            _build(name, train_opt[name], device) if train_opt.get(name) else None for name in LOSSES)
+        self.is_adversarial = self._gan is not None
+        if not (self._pixel or self._perceptual or self._gan):
+            raise ValueError('train: set at least one of pixel_opt, perceptual_opt and gan_opt.')
+        if self._feature_matching and not self._gan:
+            raise ValueError(
+                'train: feature_matching_opt needs gan_opt, which trains the discriminator whose features are '
+                'matched (gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).'
+            )
+
+    def compute(
+        self, restored: Tensor, lq: Tensor, gt: Tensor, net_d: nn.Module | None, iteration: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the losses of the generator and those of the discriminator; weights are applied.
+
+        A single pass of the discriminator serves both: the generator's losses send no gradient into its weights as
+        long as they are differentiated with respect to ``restored`` alone.
+
+        Args:
+            restored: output of the generator, ``(N, C, H, W)``.
+            lq: its input, of the same size.
+            gt: the ground truth.
+            net_d: the discriminator, if the objective is adversarial.
+            iteration: number of the iteration, for ``loss_weight_schedule``.
+
+        Raises:
+            ValueError: ``gan_opt`` or ``feature_matching_opt`` does not take what the discriminator returns.
+        """
+        losses_g: dict[str, dict[str, Tensor | None]] = {}
+        losses_d: dict[str, Tensor] = {}
+        if self._pixel:
+            losses_g['pixel_opt'] = {'l_g_pix': self._pixel(restored, gt)}
+        if self._perceptual:
+            perceptual, style = self._perceptual(with_channels(restored, 3), with_channels(gt, 3))
+            losses_g['perceptual_opt'] = {'l_g_percep': perceptual, 'l_g_style': style}
+        if self._gan:
+            # One batch of fake and real pairs, so that both meet the same statistics.
+            pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])
+            fake, real = _halve(net_d(pairs))
+            if isinstance(fake, list) and type(self._gan) is GANLoss:
+                raise ValueError('train: gan_opt: GANLoss takes one map, but network_d returns several: take '
+                                 'MultiScaleGANLoss.')
+            losses_g['gan_opt'] = {'l_g_gan': self._gan(fake, True, is_disc=False)}
+            if self._feature_matching:
+                losses_g['feature_matching_opt'] = {'l_g_feat': self._feature_matching(fake, real)}
+            losses_d['l_d_real'] = self._gan(real, True, is_disc=True)
+            losses_d['l_d_fake'] = self._gan(fake, False, is_disc=True)
+        return self._weighted(losses_g, iteration), losses_d
+
+    def _weighted(self, losses: dict[str, dict[str, Tensor | None]], iteration: int) -> dict[str, Tensor]:
+        """Apply ``loss_weight_schedule`` to the terms of each loss; drop terms that are None."""
+        factors = {name: factor_at(points, iteration) for name, points in self._schedule.items()}
+        return {
+            term: factors.get(name, 1) * value
+            for name, terms in losses.items()
+            for term, value in terms.items()
+            if value is not None
+        }
+
+
+def _build(name: str, options: dict[str, Any], device: torch.device) -> nn.Module:
+    """Build the loss that ``train: <name>`` describes."""
+    try:
+        return build_loss(options).to(device)
+    except URLError as error:
+        raise FileNotFoundError(
+            f'train: {name}: {options["type"]} needs the ImageNet weights of '
+            f'{options.get("vgg_type", "its network")}, which cannot be downloaded ({error.reason}). Put '
+            f'vgg19-dcbb9e9d.pth (download.pytorch.org/models) into {torch.hub.get_dir()}/checkpoints, or take '
+            f'{name} out of the options file.'
+        ) from error
+
+
+def _halve(outputs: Outputs) -> tuple[Outputs, Outputs]:
+    """Split a discriminator's outputs for a batch of fake and real pairs into those of each."""
+    if isinstance(outputs, Tensor):
+        return outputs.float().chunk(2)
+    fake, real = zip(*map(_halve, outputs), strict=True)
+    return list(fake), list(real)
