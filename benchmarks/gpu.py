@@ -24,6 +24,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -790,6 +791,7 @@ def main() -> int:
         return 2
     device = torch.device(arguments.device)
     logging.disable(logging.INFO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so end what was started
     if arguments.compile:
         compile_beforehand(arguments.compile, arguments.quick, device)
         return 0
