@@ -1,4 +1,4 @@
-"""Write pictures to train on and pictures to test with to two folders: photographs, and dead leaves.
+"""Write images to train on and images to test with to two folders: photographs, and dead leaves.
 
     python data_prep/make_demo_pictures.py -o datasets/demo
 
@@ -32,43 +32,43 @@ HELD_OUT = {  # name: top left corners of the squares that are cut out
     'coffee': ((20, 60), (130, 300)),
 }
 SIDE = 256
-LEAVES = 12  # pictures of dead leaves to train on
+LEAVES = 12  # images of dead leaves to train on
 LEAVES_SIDE = 512
 
 
 def load(name: str) -> np.ndarray:
-    """Give a photograph as uint8 RGB `(H, W, 3)`."""
+    """Return a photograph as uint8 RGB ``(H, W, 3)``."""
     if name in ('china', 'flower'):
         return load_sample_image(f'{name}.jpg')
     if name == 'grace_hopper':
         return io.imread(get_sample_data('grace_hopper.jpg', asfileobj=False))
-    picture = getattr(data, name)()
+    image = getattr(data, name)()
     if name == 'stereo_motorcycle':  # left, right, disparity
-        picture = picture[0]
-    return color.gray2rgb(picture) if picture.ndim == 2 else picture[..., :3]
+        image = image[0]
+    return color.gray2rgb(image) if image.ndim == 2 else image[..., :3]
 
 
 def main() -> None:
-    """Write all pictures as PNG."""
+    """Write all images as PNG."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='gets train/ and heldout/')
     folder = parser.parse_args().output
     for part in ('train', 'heldout'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name in TRAIN:
-        picture = load(name)
-        if min(picture.shape[:2]) > TRAIN_SIDE:
-            picture = resize_shorter_side(picture, TRAIN_SIDE)
-        io.imsave(folder / 'train' / f'{name}.png', picture, check_contrast=False)
-    for number in tqdm(range(LEAVES), 'dead leaves', unit='picture', disable=None):
-        picture = draw_dead_leaves(LEAVES_SIDE, np.random.default_rng(number))
-        io.imsave(folder / 'train' / f'leaves{number + 1:02}.png', picture, check_contrast=False)
+        image = load(name)
+        if min(image.shape[:2]) > TRAIN_SIDE:
+            image = resize_shorter_side(image, TRAIN_SIDE)
+        io.imsave(folder / 'train' / f'{name}.png', image, check_contrast=False)
+    for number in tqdm(range(LEAVES), 'dead leaves', unit='image', disable=None):
+        image = draw_dead_leaves(LEAVES_SIDE, np.random.default_rng(number))
+        io.imsave(folder / 'train' / f'leaves{number + 1:02}.png', image, check_contrast=False)
     for name, corners in HELD_OUT.items():
         for number, (top, left) in enumerate(corners, 1):
             square = load(name)[top : top + SIDE, left : left + SIDE]
             io.imsave(folder / 'heldout' / f'{name}{number}.png', square, check_contrast=False)
     count = len(TRAIN) + LEAVES
-    print(f'{count} pictures to train on, {sum(map(len, HELD_OUT.values()))} to test with: {folder}')
+    print(f'{count} images to train on, {sum(map(len, HELD_OUT.values()))} to test with: {folder}')
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ def in_order(*steps: Degrade) -> Degrade:
 
 
 def in_groups(size: int, step: Degrade) -> Degrade:
-    """Return a degradation that runs ``step`` on groups of ``size`` images, which draws anew for each group."""
+    """Return a degradation that runs ``step`` on groups of ``size`` images, which draws for each group."""
 
     def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
         return torch.cat([step(group, rng) for group in images.split(size)])

@@ -30,7 +30,7 @@ class Database:
     """A database ``NAME.lmdb``, opened when it is first read and closed when nobody holds this object any longer.
 
     Make it with :func:`open_database`, so that all its readers share it. It can be pickled. A handle must not be used
-    across a fork, so a forked process opens the database anew.
+    across a fork, so a forked process opens the database again.
 
     Args:
         path: of the folder.

@@ -1,4 +1,4 @@
-"""Photograph files as arrays and back, with what belongs to them: orientation, profile, resolution, alpha, 16 bits."""
+"""Image files as arrays and back, with their metadata: orientation, profile, resolution, EXIF; alpha and 16 bits."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  
 
 @dataclass
 class Photograph:
-    """A picture and what belongs to it.
+    """An image and the metadata of its file.
 
     Attributes:
         pixels: uint8 or uint16, ``(H, W)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA,
             upright.
         icc_profile: of the colours, as it stands in the file; None: sRGB.
-        exif: what they say about the photograph, as bytes; its orientation is already applied.
+        exif: what EXIF data say about the photograph, as bytes; the orientation is already applied.
         dpi: pixels an inch, across and down; None: not known.
         colour_chunks: contents by name of the chunks of a PNG that say what its colours are (:data:`COLOUR_CHUNKS`).
     """
@@ -70,12 +70,12 @@ class Photograph:
 
 
 def read_photograph(path: Path, max_pixels: int) -> Photograph:
-    """Read a picture file as :mod:`hifacegan_plugin.images.decoding` says.
+    """Read an image file as :mod:`hifacegan_plugin.images.decoding` says.
 
     EXIF data that are damaged are left out, with a line in the log.
 
     Raises:
-        ImageError: if it is no picture, damaged, animated, unreadable, of more than 16 bits a channel or larger than
+        ImageError: if it is no image, damaged, animated, unreadable, of more than 16 bits a channel or larger than
             ``max_pixels``.
     """
     try:
@@ -91,29 +91,29 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
     return Photograph(pixels, image.icc_profile, _read_exif(image, path), dpi, _read_colour_chunks(image))
 
 
-def write_photograph(path: Path, picture: Photograph) -> None:
-    """Write a picture whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: colour profile
+def write_photograph(path: Path, photograph: Photograph) -> None:
+    """Write an image whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: colour profile
     and EXIF; TIFF of 16 bits: EXIF; WebP: resolution). Colour chunks are for PNG; the log says where others are lost.
 
     Raises:
-        ImageError: if the format is unknown or cannot hold such a picture, or the file cannot be written.
+        ImageError: if the format is unknown or cannot hold such an image, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ImageError(f'cannot be written as {path.name}: the suffix must be one of {", ".join(WRITABLE)}')
-    pixels = picture.pixels
+    pixels = photograph.pixels
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4) and suffix not in HOLDS_ALPHA:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     if pixels.dtype == np.uint16 and suffix not in HOLDS_16_BITS:
         pixels = np.round(pixels / 257).astype(np.uint8)
-    if suffix != '.png' and not picture.icc_profile and not _says_srgb(picture.colour_chunks):
-        names = ', '.join(name.decode() for name in picture.colour_chunks)
+    if suffix != '.png' and not photograph.icc_profile and not _says_srgb(photograph.colour_chunks):
+        names = ', '.join(name.decode() for name in photograph.colour_chunks)
         logger.warning(f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
                        'sRGB; choose PNG.')
     try:
-        data = _encode(suffix, pixels, picture)
+        data = _encode(suffix, pixels, photograph)
         if suffix == '.png':
-            for name, content in picture.colour_chunks.items():
+            for name, content in photograph.colour_chunks.items():
                 data = _add_png_chunk(data, name, content)
     except Exception as error:  # of the encoders' own kinds
         raise ImageError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
@@ -133,7 +133,7 @@ def _read_exif(image: EncodedImage, path: Path) -> bytes | None:
             del exif[tag]
         exif.bigtiff = False  # whatever the file is
         return exif.tobytes() if exif else None
-    except Exception as error:  # damaged EXIF fails in any way, and is no reason to do without the picture
+    except Exception as error:  # damaged EXIF fails in any way, and is no reason to do without the image
         logger.warning(f'{path}: EXIF data are damaged and left out ({error}).')
         return None
 
@@ -141,9 +141,9 @@ def _read_exif(image: EncodedImage, path: Path) -> bytes | None:
 def _read_dpi(image: EncodedImage) -> tuple[float, float] | None:
     try:
         across, down = map(float, image.header.info.get('dpi', (0, 0)))
-    except (TypeError, ValueError):  # damaged, and no reason to do without the picture
+    except (TypeError, ValueError):  # damaged, and no reason to do without the image
         return None
-    # Pillow gives 1 where a TIFF tells nothing; a JPEG holds up to 65535.
+    # Pillow says 1 where a TIFF tells nothing; a JPEG holds up to 65535.
     if not all(1 < side <= 65535 for side in (across, down)):
         return None
     return (down, across) if image.orientation in TRANSPOSED else (across, down)
@@ -169,14 +169,14 @@ def _says_srgb(chunks: dict[bytes, bytes]) -> bool:
     )
 
 
-def _encode(suffix: str, pixels: np.ndarray, picture: Photograph) -> bytes:
+def _encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
     if pixels.dtype == np.uint16:
-        return _encode_16_bits(suffix, pixels, picture)
-    options = {'icc_profile': picture.icc_profile} if picture.icc_profile else {}
-    if picture.exif and suffix != '.bmp':
-        options['exif'] = picture.exif
-    if picture.dpi:
-        options['dpi'] = picture.dpi
+        return _encode_16_bits(suffix, pixels, photograph)
+    options = {'icc_profile': photograph.icc_profile} if photograph.icc_profile else {}
+    if photograph.exif and suffix != '.bmp':
+        options['exif'] = photograph.exif
+    if photograph.dpi:
+        options['dpi'] = photograph.dpi
     if suffix in ('.jpg', '.jpeg', '.webp'):
         options['quality'] = QUALITY
     if suffix in ('.jpg', '.jpeg'):
@@ -189,30 +189,30 @@ def _encode(suffix: str, pixels: np.ndarray, picture: Photograph) -> bytes:
     return file.getvalue()
 
 
-def _encode_16_bits(suffix: str, pixels: np.ndarray, picture: Photograph) -> bytes:
+def _encode_16_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
     """Encode with OpenCV, because Pillow cannot, and add what OpenCV leaves out."""
     if pixels.ndim == 3:
         if pixels.shape[2] == 2:
             pixels = pixels[..., [0, 0, 0, 1]]
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     settings = []
-    if picture.dpi and suffix != '.png':
-        across, down = map(round, picture.dpi)
+    if photograph.dpi and suffix != '.png':
+        across, down = map(round, photograph.dpi)
         settings = [cv2.IMWRITE_TIFF_RESUNIT, 2, cv2.IMWRITE_TIFF_XDPI, across, cv2.IMWRITE_TIFF_YDPI, down]
     encoded, buffer = cv2.imencode(suffix, pixels, settings)
     if not encoded:
         raise ValueError('OpenCV refuses')
     data = buffer.tobytes()
     if suffix == '.png':
-        if picture.exif:
-            data = _add_png_chunk(data, b'eXIf', picture.exif.removeprefix(b'Exif\0\0'))
-        if picture.icc_profile:
-            data = _add_png_chunk(data, b'iCCP', b'ICC profile\0\0' + zlib.compress(picture.icc_profile))
-        if picture.dpi:
-            a_metre = [round(side / 0.0254) for side in picture.dpi]
+        if photograph.exif:
+            data = _add_png_chunk(data, b'eXIf', photograph.exif.removeprefix(b'Exif\0\0'))
+        if photograph.icc_profile:
+            data = _add_png_chunk(data, b'iCCP', b'ICC profile\0\0' + zlib.compress(photograph.icc_profile))
+        if photograph.dpi:
+            a_metre = [round(side / 0.0254) for side in photograph.dpi]
             data = _add_png_chunk(data, b'pHYs', struct.pack('>IIB', *a_metre, 1))
-    elif picture.icc_profile:
-        data = _add_tiff_tag(data, 34675, picture.icc_profile)
+    elif photograph.icc_profile:
+        data = _add_tiff_tag(data, 34675, photograph.icc_profile)
     return data
 
 

@@ -20,7 +20,7 @@ _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 
 
 class ImageSource(NamedTuple):
-    """Where a picture is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``.
+    """Where an image is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``.
 
     ``database`` keeps that LMDB open for as long as anyone may read from it.
     """
@@ -31,12 +31,12 @@ class ImageSource(NamedTuple):
 
     @property
     def path(self) -> str:
-        """What identifies the picture to its user: the LMDB key, or the path of the file."""
+        """What identifies the image to its user: the LMDB key, or the path of the file."""
         return self.name if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
 
     @property
     def stem(self) -> str:
-        """The name without suffix, which is the same in a folder and in an LMDB that create_lmdb.py made of it."""
+        """The name without suffix, which is the same in a folder and in an LMDB that ``hifacegan lmdb`` made of it."""
         return unquote(self.name) if self.root.endswith('.lmdb') else _without_suffix(self.name)
 
     def __str__(self) -> str:
@@ -48,52 +48,52 @@ class ImageSource(NamedTuple):
 
 def find_images(dataroot: str | Sequence[str], backend: str, *, option: str = 'dataroot_gt',
                   list_file: str | None = None) -> list[ImageSource]:
-    """List the pictures of one or more folders or LMDBs, sorted by name within each.
+    """List the images of one or more folders or LMDBs, sorted by name within each.
 
     Args:
         dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded.
             Folders are searched as :func:`~hifacegan_plugin.images.files.list_files` says.
         backend: ``disk`` or ``lmdb``.
         option: the option that ``dataroot`` comes from, for error messages.
-        list_file: a text file that names the pictures to take, one a line, as paths below the root (the suffix may be
+        list_file: a text file that names the images to take, one a line, as paths below the root (the suffix may be
             left out) or as keys. The lines of a ``meta_info.txt``, with shape and level after the name, will do.
 
     Raises:
-        ValueError: an unknown backend, a root that does not fit it, no picture at all, a name that no root has.
+        ValueError: an unknown backend, a root that does not fit it, no image at all, a name that no root has.
         FileNotFoundError: a root, a part of an LMDB, or the list does not exist.
     """
     find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
     if find is None:
         raise ValueError(f'io_backend: type takes disk or lmdb, not {backend!r}')
-    pictures = []
+    sources = []
     for root in _roots(dataroot, option):
         database = open_database(root) if backend == 'lmdb' else None
-        pictures += [ImageSource(str(root), name, database) for name in find(root, option)]
-    return pictures if list_file is None else _choose(pictures, Path(list_file).expanduser())
+        sources += [ImageSource(str(root), name, database) for name in find(root, option)]
+    return sources if list_file is None else _choose(sources, Path(list_file).expanduser())
 
 
-def names_to_save(pictures: Sequence[ImageSource]) -> list[str]:
-    """Give every picture a name by which what is made of it can be saved, no two the same.
+def names_to_save(sources: Sequence[ImageSource]) -> list[str]:
+    """Return a name for every image by which what is made of it can be saved, no two the same.
 
-    That is its file name or key without the suffix. Where two pictures share it, all names have the folders below the
-    one that all roots lie in, ``/`` being escaped as in the keys that create_lmdb.py makes: ``a%2F1`` for ``a/1.png``;
+    That is its file name or key without the suffix. Where two images share it, all names have the folders below the
+    one that all roots lie in, ``/`` being escaped as in the keys of ``hifacegan lmdb``: ``a%2F1`` for ``a/1.png``;
     where files differ in the suffix alone, that too.
     """
-    above = os.path.commonpath([Path(root).absolute() for root in {picture.root for picture in pictures}])
+    above = os.path.commonpath([Path(root).absolute() for root in {source.root for source in sources}])
 
-    def below(picture: ImageSource, name: str) -> str:
-        return quote(os.fsencode((Path(picture.root).absolute() / name).relative_to(above)), safe='')
+    def below(source: ImageSource, name: str) -> str:
+        return quote(os.fsencode((Path(source.root).absolute() / name).relative_to(above)), safe='')
 
-    names = [Path(picture.path).stem for picture in pictures]
+    names = [Path(source.path).stem for source in sources]
     if len(set(names)) < len(names):
-        names = [below(picture, picture.stem) for picture in pictures]
+        names = [below(source, source.stem) for source in sources]
     if len(set(names)) < len(names):
-        names = [below(picture, picture.name) for picture in pictures]
+        names = [below(source, source.name) for source in sources]
     return names
 
 
 def name_to_save(item: dict[str, Any]) -> str:
-    """Give the name by which what is made of an item of any data set can be saved; the host's have no ``name``."""
+    """Return the name by which what is made of an item of any data set can be saved; the host's have no ``name``."""
     return item.get('name') or Path(item['lq_path']).stem
 
 
@@ -135,7 +135,7 @@ def _keys_of_lmdb(database: Path, option: str) -> list[str]:
     lines = (database / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
     keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
     if not keys:
-        raise ValueError(f'{option}: {database}/meta_info.txt lists no pictures')
+        raise ValueError(f'{option}: {database}/meta_info.txt lists no images')
     return sorted(keys)
 
 
@@ -144,14 +144,14 @@ def _without_suffix(name: str) -> str:
     return stem if dot else name
 
 
-def _choose(pictures: list[ImageSource], list_file: Path) -> list[ImageSource]:
+def _choose(sources: list[ImageSource], list_file: Path) -> list[ImageSource]:
     if not list_file.is_file():
         raise FileNotFoundError(f'meta_info_file: {list_file} does not exist')
     by_name: dict[str, ImageSource] = {}
-    for picture in pictures:
-        by_name.setdefault(picture.name, picture)
-        if is_image_name(picture.name):
-            by_name.setdefault(_without_suffix(picture.name), picture)
+    for source in sources:
+        by_name.setdefault(source.name, source)
+        if is_image_name(source.name):
+            by_name.setdefault(_without_suffix(source.name), source)
     chosen = []
     for line in list_file.read_text(encoding='utf-8').splitlines():
         name = _SHAPE_AND_LEVEL.sub('', line.strip())
@@ -162,27 +162,27 @@ def _choose(pictures: list[ImageSource], list_file: Path) -> list[ImageSource]:
             raise ValueError(f'meta_info_file: {list_file} names {name!r}, which no dataroot_gt has')
         chosen.append(found)
     if not chosen:
-        raise ValueError(f'meta_info_file: {list_file} names no pictures')
+        raise ValueError(f'meta_info_file: {list_file} names no images')
     return chosen
 
 
 # ------------------------------------------------------------------------------------------------------- reading
 
 
-def read_image(picture: ImageSource) -> np.ndarray:
-    """Read and decode a picture, as :mod:`hifacegan_plugin.images.decoding` says.
+def read_image(source: ImageSource) -> np.ndarray:
+    """Read and decode an image, as :mod:`hifacegan_plugin.images.decoding` says.
 
-    Grey pictures become three equal channels, an alpha channel is dropped, of 16 bits the upper 8 are taken, and an
-    orientation is applied: what the host's own data sets do.
+    Grey images become three equal channels, an alpha channel is dropped, of 16 bits the upper 8 are taken, and an
+    orientation is applied: as the host's own data sets do.
 
     Returns:
         uint8 BGR, (H, W, 3).
 
     Raises:
-        ValueError: the picture is missing from the database, or cannot be decoded; the message names it.
+        ValueError: the image is missing from the database, or cannot be decoded; the message names it.
         OSError: the file cannot be read.
     """
-    return as_8_bit_bgr(_read(picture))
+    return as_8_bit_bgr(_read(source))
 
 
 def read_depth(depth_map: ImageSource) -> np.ndarray:
@@ -199,14 +199,14 @@ def read_depth(depth_map: ImageSource) -> np.ndarray:
     return grey.astype(np.float32) / np.iinfo(grey.dtype).max
 
 
-def _read(picture: ImageSource) -> np.ndarray:
-    if picture.root.endswith('.lmdb'):
-        encoded = (picture.database or open_database(picture.root)).read(picture.name)
+def _read(source: ImageSource) -> np.ndarray:
+    if source.root.endswith('.lmdb'):
+        encoded = (source.database or open_database(source.root)).read(source.name)
     else:
-        encoded = Path(picture.path).read_bytes()
+        encoded = Path(source.path).read_bytes()
     if encoded is None:
-        raise ValueError(f'{picture} does not exist, although meta_info.txt lists it: make the database anew')
+        raise ValueError(f'{source} does not exist, although meta_info.txt lists it: make the database again')
     try:
         return decode(open_image(encoded))
     except ImageError as error:
-        raise ValueError(f'{picture} cannot be decoded: it {error}') from error
+        raise ValueError(f'{source} cannot be decoded: it {error}') from error

@@ -1,1 +1,1 @@
-"""Data sets made ready: databases, pairs, splits, checks."""
+"""Preparing data sets: databases, pairs, splits, checks."""

@@ -1,4 +1,4 @@
-"""Dead leaves: pictures drawn by chance that have the edges, scales and occlusions of photographs.
+"""Dead leaves: images drawn at random that have the edges, scales and occlusions of photographs.
 
 Beside a few photographs they teach a network colours and edges that these lack; alone they teach it to paint leaves.
 They cost nothing and carry no licence.
@@ -23,7 +23,7 @@ def draw_dead_leaves(side: int, rng: np.random.Generator) -> np.ndarray:
 
     Args:
         side: height and width in pixels.
-        rng: what the picture is a function of.
+        rng: what the image is a function of.
 
     Returns:
         uint8 RGB ``(side, side, 3)``.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path in the same folder to write to; it becomes ``path`` if all goes well and vanishes otherwise.
+    """Yield a path in the same folder to write to; it becomes ``path`` if all goes well and vanishes otherwise.
 
     The temporary name begins with a dot, is drawn, so that no two processes on any machines share one, and keeps the
     suffix, by which libraries choose the format.

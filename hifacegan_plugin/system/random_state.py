@@ -12,7 +12,7 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """Give the state of Python's, NumPy's and PyTorch's global generators, the current GPU's included."""
+    """Return the state of Python's, NumPy's and PyTorch's global generators, the current GPU's included."""
     kind, keys, *rest = np.random.get_state()
     state = {
         'python': random.getstate(),

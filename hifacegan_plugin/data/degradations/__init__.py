@@ -1,9 +1,9 @@
 """Degradations: steps in a registry, combined to recipes.
 
     >>> degrade = build_degradation('full')
-    >>> lq = degrade(image, make_generator(0, 'picture.png'))
+    >>> lq = degrade(image, make_generator(0, 'face'))
 
-Pictures are uint8 RGB ``(H, W, 3)``. The same picture, recipe and generator give the same bytes on every machine.
+Images are uint8 RGB ``(H, W, 3)``. The same image, recipe and generator yield the same bytes on every machine.
 Importing this module imports neither the host nor mmcv.
 """
 
@@ -19,7 +19,7 @@ from hifacegan_plugin.images.resizing import fit
 __all__ = ['DEGRADATIONS', 'RECIPES', 'Recipe', 'Step', 'blur', 'build_degradation', 'compression', 'fit',
            'make_generator', 'noise', 'resample', 'weather']
 
-# Every step frees a picture and takes memory for the next. glibc gives freed blocks of that size back to the system
+# Every step frees an image and takes memory for the next. glibc gives freed blocks of that size back to the system
 # and gets them again page by page, a sixth of the time of 'full'; once it has seen a larger block come and go, it
 # keeps them (mallopt(3), M_MMAP_THRESHOLD).
 np.empty(31 << 20, np.uint8)

@@ -1,4 +1,4 @@
-"""Blur by convolution; beyond its border a picture goes on mirrored."""
+"""Blur by convolution; beyond its border an image continues mirrored."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def _camera_noise(sigma: list[float], scale: list[float]) -> dict[str, Any]:
 def _real_esrgan() -> list[Any]:
     """Real-ESRGAN's second-order process at its x4 settings (Wang et al., ICCVW 2021, section 3 and appendix A).
 
-    Unlike there, pictures are rounded to 8 bits between the steps.
+    Unlike there, images are rounded to 8 bits between the steps.
     """
     any_of = ['area', 'linear', 'cubic']
     jpeg = {'type': 'JPEG', 'quality': [30, 95]}
@@ -65,7 +65,7 @@ def _real_esrgan() -> list[Any]:
 
 
 # The degradations of HiFaceGAN (Yang et al., ACM MM 2020, arXiv 2005.05005), noise on the 0-255 scale, and others
-# that people train on. 'sr4x', 'down' and 'realesrgan' leave the picture at its small size, the others keep the size.
+# that people train on. 'sr4x', 'down' and 'realesrgan' leave the image at its small size, the others keep the size.
 RECIPES: dict[str, list[Any]] = {
     'sr4x': [{'type': 'Resize', 'ratio': 1 / 4, 'interpolation': 'area'}],
     'down': [{'type': 'Resize', 'ratio': [1 / 8, 1 / 4], 'interpolation': 'cubic'}],

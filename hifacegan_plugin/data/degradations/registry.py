@@ -126,7 +126,7 @@ def drawn(default: Any, parameter: Parameter) -> Any:
 
 @dataclass
 class Step:
-    """A degradation of a picture.
+    """A degradation of an image.
 
     Subclasses declare the ranges of their parameters with :func:`drawn` and write :meth:`apply`.
     A step keeps no state: it may be shared, pickled and called in any order.

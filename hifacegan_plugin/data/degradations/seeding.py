@@ -1,4 +1,4 @@
-"""Where the randomness of a picture comes from."""
+"""Where the randomness of an image comes from."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 
 def make_generator(seed: int, *key: int | str) -> np.random.Generator:
-    """Return the generator for one picture.
+    """Return the generator for one image.
 
     Args:
         seed: of the whole data set, >= 0.
-        *key: what tells this picture (or this draw of it) from the others: its name, or epoch and index.
+        *key: what tells this image (or this draw of it) from the others: its name, or epoch and index.
 
     Returns:
         A generator that depends on nothing else; different keys give independent streams. Its algorithm (SFC64) is
