@@ -47,7 +47,7 @@ from tqdm import tqdm
 import hifacegan_plugin  # noqa: F401  registers its names
 from hifacegan_plugin.compare.tables import markdown_table
 from hifacegan_plugin.compare.worker import count_operations
-from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.metrics.metric import Metric, build_metrics, summarise
 from hifacegan_plugin.models.ema import update_ema
 from hifacegan_plugin.system.files import whole_file
 
@@ -183,14 +183,14 @@ def read_batches(
 @torch.no_grad()
 def measure(network: nn.Module, held_out: ConcatDataset) -> dict[str, float]:
     """Measure the network on the pictures that it has not seen."""
-    meter = Meter(METRICS)
-    measurements = []
+    metrics = build_metrics(METRICS)
     for item in held_out:
         height, width = item['lq'].shape[1:]
         padded = F.pad(item['lq'][None], (0, -width % 32, 0, -height % 32), mode='reflect')
         restored = network(padded)[0, :, :height, :width]
-        measurements.append(meter.measure(Path(item['lq_path']).stem, tensor2img(restored), tensor2img(item['gt'])))
-    return {metric: value for metric, value in meter.summarise(measurements).items() if math.isfinite(value)}
+        for metric in metrics:
+            metric.update(Path(item['lq_path']).stem, tensor2img(restored), tensor2img(item['gt']))
+    return {metric: value for metric, value in summarise(metrics).items() if math.isfinite(value)}
 
 
 def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> str:
@@ -209,18 +209,18 @@ def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> st
             rate, marks = max(of_rate.items(), key=lambda item: (len(item[1]), mean_psnr(item[1])))
             rows.append((file.stem, rate, marks))
     rows.sort(key=lambda row: -mean_psnr(row[2]))
-    measured = [metric for metric in METRICS if any(metric in mark for _, _, marks in rows for mark in marks)]
+    measured = [metric for metric in build_metrics(METRICS)
+                if any(metric.name in mark for _, _, marks in rows for mark in marks)]
 
-    def figure(marks: list[dict[str, float]], metric: str) -> str:
-        values = [mark[metric] for mark in marks if metric in mark]
+    def figure(marks: list[dict[str, float]], metric: Metric) -> str:
+        values = [mark[metric.name] for mark in marks if metric.name in mark]
         if not values:
             return '–'
-        places = 2 if metric in ('PSNR', 'LLE') else 4
-        spread = f' ({max(values) - min(values):.{places}f})' if len(values) > 1 else ''
-        return f'{statistics.mean(values):.{places}f}{spread}'
+        spread = f' ({metric.format(max(values) - min(values))})' if len(values) > 1 else ''
+        return metric.format(statistics.mean(values)) + spread
 
     return markdown_table(
-        ['network', 'rate', 'seeds', *measured, 'steps/s', 'GFLOP'],
+        ['network', 'rate', 'seeds', *(metric.name for metric in measured), 'steps/s', 'GFLOP'],
         [[name, f'{rate:g}', str(len(marks)), *(figure(marks, metric) for metric in measured),
           f'{statistics.mean(mark["steps"] / mark["seconds"] for mark in marks):.2f}', f'{marks[0]["gflop"]:.2f}']
          for name, rate, marks in rows],

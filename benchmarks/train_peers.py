@@ -30,8 +30,8 @@ from typing import Any, NamedTuple
 import yaml
 from basicsr.utils.options import yaml_load
 
-from hifacegan_plugin.commands.compare import compare
 from hifacegan_plugin.compare.comparison import Comparison, PageOptions
+from hifacegan_plugin.compare.runner import compare
 from hifacegan_plugin.compare.tables import markdown_table
 from hifacegan_plugin.system.files import whole_file
 

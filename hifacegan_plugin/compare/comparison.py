@@ -14,7 +14,7 @@ from hifacegan_plugin.data.degradations.registry import did_you_mean
 from hifacegan_plugin.metrics.catalogue import direction
 from hifacegan_plugin.schema.reading import repeated_keys
 
-DEGRADED, TRUTH = 'degraded', 'truth'  # folders of the pictures beside those of the restorers
+DEGRADED, TRUTH = 'degraded', 'truth'  # folders of images beside those of the restorers
 NETWORK_OPTIONS = ('network_g', 'pretrain_network_g', 'param_key_g', 'strict_load_g', 'scale', 'multiple')
 CLASSICAL_OPTIONS = {'input': (), 'bicubic': (), 'fast_nl_means': ('h', 'h_color', 'template', 'search')}
 
@@ -36,9 +36,9 @@ class PageOptions:
     """What bounds the size of the HTML page.
 
     Args:
-        pictures: of each test set, spread over it.
-        max_side: longer side in pixels, above which a picture is shrunk for the page.
-        quality: of the WebP pictures, 1 to 100; 101 loses nothing.
+        pictures: number of images of each test set, spread over it.
+        max_side: longer side in pixels, above which an image is shrunk for the page.
+        quality: of the WebP images, 1 to 100; 101 is lossless.
     """
 
     pictures: int = 8
@@ -55,7 +55,7 @@ class PageOptions:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The options file, checked.
+    """The options file of a comparison, checked.
 
     Args:
         name: of the comparison, and of its folder below ``results``.
@@ -98,10 +98,6 @@ class Comparison:
                 direction(options)
             except ValueError as error:
                 raise ValueError(f'metrics: {name}: {error}') from error
-
-    def higher_is_better(self, metric: str) -> bool:
-        """Tell the direction of a metric."""
-        return direction(self.metrics[metric]) == 'higher'
 
 
 def read_comparison(file: str | Path) -> Comparison:
@@ -147,14 +143,14 @@ def _check_restorer(label: str, options: dict[str, Any]) -> None:
     where = f'restorers: {label}: '
     if 'type' not in options:
         if not {'network_g', 'pretrain_network_g'} & options.keys():
-            raise ValueError(f'{where}give type: {" | ".join(CLASSICAL_OPTIONS)}, or a network by network_g and '
+            raise ValueError(f'{where}set type: {" | ".join(CLASSICAL_OPTIONS)}, or a network by network_g and '
                              'pretrain_network_g')
         _check_keys(where, options, NETWORK_OPTIONS)
         return
     kind = options['type']
     if kind not in CLASSICAL_OPTIONS:
         raise ValueError(f'{where}there is no type {kind!r}{did_you_mean(kind, CLASSICAL_OPTIONS)} There are: '
-                         f'{", ".join(CLASSICAL_OPTIONS)}; a network is given by network_g instead')
+                         f'{", ".join(CLASSICAL_OPTIONS)}; set network_g instead for a network')
     _check_keys(where, options, ('type', *CLASSICAL_OPTIONS[kind]))
 
 

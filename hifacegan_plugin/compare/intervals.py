@@ -1,4 +1,4 @@
-"""What a mean over some pictures says about the mean over all such pictures."""
+"""Confidence intervals: what the mean of some images says about the mean of all such images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _AT_A_TIME = 1 << 22  # draws held in memory
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Give the percentile bootstrap interval of the mean (Efron and Tibshirani, 1993, section 13.3).
+    """Return the percentile bootstrap confidence interval of the mean (Efron and Tibshirani, 1993, section 13.3).
 
-    It is too narrow for few values: of six that are normally distributed it holds the mean in 85 of 100 cases.
+    It is too narrow for few values: for six that are normally distributed it holds the mean in 85 of 100 cases.
 
     Args:
-        values: one figure a picture, finite.
+        values: one for each image, finite.
 
     Returns:
         Lower and upper bound at 95 %, from 10,000 resamples; the same for the same values. NaN for fewer than two.

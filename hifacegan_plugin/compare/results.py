@@ -1,4 +1,4 @@
-"""The rows of the table."""
+"""What a comparison found: the rows of its tables."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import math
 import os
 import platform
 import statistics
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 
 import hifacegan_plugin
+from hifacegan_plugin.compare.comparison import Comparison
 from hifacegan_plugin.compare.intervals import bootstrap_interval
-from hifacegan_plugin.metrics.catalogue import FID
-from hifacegan_plugin.metrics.measure import Measurement, distance_of_set, finite_values, with_features
+from hifacegan_plugin.compare.test_sets import ImageSet
+from hifacegan_plugin.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class Figure:
     """A metric of a restorer on a test set.
 
     Args:
-        mean: over the pictures; of the FID, its value for the whole set.
-        low: lower bound of the 95 % bootstrap interval; NaN where there is none.
+        mean: over the images; of a metric of the whole set, its value.
+        low: lower bound of the 95 % bootstrap confidence interval; NaN where there is none.
         high: upper bound.
-        pictures: that it is the mean of.
+        pictures: number of images that could be measured.
     """
 
     mean: float
@@ -44,15 +45,15 @@ class Row:
 
     Args:
         label: of the restorer.
-        restored: number of pictures that it restored.
-        pictures: number of pictures of the test set.
-        figures: by metric; a metric that could not be measured at all is not there.
-        values: by metric and picture.
+        restored: number of images that it restored.
+        pictures: number of images of the test set.
+        figures: by metric; a metric that could not be measured at all is missing.
+        values: by metric and image.
         parameters: number of them; None where the restorer failed.
         gflop: operations of the network, in 10^9; None: no network.
         gflop_input: height and width of the network's input that they are counted for.
-        milliseconds: median time of a picture.
-        peak_mib: memory in use at most, beyond what the process took before, in 2^20 bytes.
+        milliseconds: median time of an image.
+        peak_mib: peak memory beyond what the process took before, in 2^20 bytes.
         error: why the restorer as a whole failed.
     """
 
@@ -69,64 +70,71 @@ class Row:
     error: str | None = None
 
 
+@dataclass
+class Results:
+    """All that a comparison found.
+
+    Args:
+        comparison: the options.
+        metrics: those that could be built.
+        tables: the rows of each test set.
+        machine: where and when it was measured.
+        left_out: a line for each thing that could not be done.
+    """
+
+    comparison: Comparison
+    metrics: Sequence[Metric]
+    tables: Sequence[tuple[ImageSet, list[Row]]]
+    machine: dict[str, str]
+    left_out: list[str] = field(default_factory=list)
+
+
 def make_row(
-    label: str,
-    metrics: dict[str, dict[str, Any]],
-    pictures: list[str],
-    records: list[dict[str, Any]],
-    measurements: list[Measurement],
-    summary: dict[str, Any],
+    label: str, metrics: Sequence[Metric], images: list[str], records: list[dict[str, Any]], summary: dict[str, Any]
 ) -> Row:
-    """Gather what is known of a restorer on a test set.
+    """Gather what is known about a restorer on a test set.
 
     Args:
         label: of the restorer.
-        metrics: of the options file.
-        pictures: names of the test set.
+        metrics: which have just measured the restored images.
+        images: names of the test set's images.
         records: the log of restoring.
-        measurements: of the restored pictures.
-        summary: what the restorer's process found out.
+        summary: of the restorer's process.
     """
     times, peaks = ([record[key] for record in records if key in record] for key in ('milliseconds', 'peak_mib'))
-    figures = {metric: _figure(options, metric, measurements) for metric, options in metrics.items()}
-    values = {metric: {m.name: m.values[metric] for m in measurements if math.isfinite(m.values.get(metric, math.nan))}
-              for metric in metrics}
+    figures = {metric.name: _figure(metric) for metric in metrics}
     return Row(
         label=label,
         restored=len(times),
-        pictures=len(pictures),
-        figures={metric: figure for metric, figure in figures.items() if figure},
-        values=values,
+        pictures=len(images),
+        figures={name: figure for name, figure in figures.items() if not math.isnan(figure.mean)},
+        values={metric.name: metric.values() for metric in metrics},
         milliseconds=statistics.median(times) if times else None,
         peak_mib=max(peaks, default=None),
         **{key: summary.get(key) for key in ('parameters', 'gflop', 'gflop_input', 'error')},
     )
 
 
-def _figure(options: dict[str, Any], metric: str, measurements: list[Measurement]) -> Figure | None:
-    if options['type'] == FID:
-        measured = with_features(measurements)
-        return Figure(distance_of_set(measured), math.nan, math.nan, len(measured)) if len(measured) > 1 else None
-    values = finite_values(measurements, metric)
-    return Figure(float(np.mean(values)), *bootstrap_interval(values), len(values)) if values else None
+def _figure(metric: Metric) -> Figure:
+    return Figure(metric.compute(), *bootstrap_interval(list(metric.values().values())), metric.count)
 
 
-def best_rows(rows: list[Row], metric: str, higher: bool) -> list[Row]:
-    """Give the rows with the best mean of a metric, among those measured on every picture that any was measured on.
+def best_rows(rows: Sequence[Row], metric: Metric) -> list[Row]:
+    """Return the rows with the best mean of a metric, among those measured on every image that any was measured on.
 
-    A picture without a face has no figure of some metrics, whoever restored it.
+    An image without a face, for example, has no value of some metrics, whoever restored it.
     """
-    measured = [row for row in rows if metric in row.figures]
-    names = {name for row in measured for name in row.values.get(metric, ())}  # none: of the set as a whole
-    complete = [row for row in measured if row.figures[metric].pictures == (len(names) or row.pictures)]
+    measured = [row for row in rows if metric.name in row.figures]
+    images = {image for row in measured for image in row.values.get(metric.name, ())}  # none: of the set as a whole
+    complete = [row for row in measured if row.figures[metric.name].pictures == (len(images) or row.pictures)]
     if not complete:
         return []
-    best = (max if higher else min)(row.figures[metric].mean for row in complete)
-    return [row for row in complete if row.figures[metric].mean == best]
+    best = (max if metric.better == 'higher' else min)(row.figures[metric.name].mean for row in complete)
+    return [row for row in complete if row.figures[metric.name].mean == best]
 
 
 def describe_machine() -> dict[str, str]:
-    """Say where and when the figures were measured."""
+    """Return where and when a comparison is measured."""
     return {
         'date': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name(),

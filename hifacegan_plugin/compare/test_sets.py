@@ -1,4 +1,4 @@
-"""The pictures of the test sets, written out once, so that every restorer gets the same bytes."""
+"""The images of the test sets, written out once, so that every restorer gets the same bytes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from tqdm import tqdm
 
 from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
-from hifacegan_plugin.compare.folder import Folder, read_json, remove_pictures, write_json, write_rgb
+from hifacegan_plugin.compare.folder import Folder, read_json, remove_images, write_json
 from hifacegan_plugin.data.degradations.registry import did_you_mean
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.files import list_files
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
+from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.problem import describe_error
 
 _PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
                  'meta_info_file')
 
 
-Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded and true picture, uint8 RGB
+Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded image and ground truth, uint8 RGB
 
 
 class OpenSet(NamedTuple):
@@ -38,8 +39,8 @@ class OpenSet(NamedTuple):
         name: in the options file.
         options: of the options file.
         source: digest of names, sizes and times of the files it is read from.
-        items: a function to read each picture with.
-        problems: a line for each picture that has no partner.
+        items: a function to read each image with.
+        problems: a line for each image that has no partner.
     """
 
     name: str
@@ -50,16 +51,16 @@ class OpenSet(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """What a test set came to.
+class ImageSet:
+    """A test set whose images are written out.
 
     Args:
         name: in the options file.
         options: of the options file.
         source: as of :class:`OpenSet`.
-        pictures: their names, in the order of the data set.
-        content: digest of these names and pictures.
-        problems: a line for each picture that cannot be used.
+        pictures: names of its images, in the order of the data set.
+        content: digest of these names and images.
+        problems: a line for each image that cannot be used.
     """
 
     name: str
@@ -71,12 +72,12 @@ class PictureSet:
 
 
 def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
-    """Find the pictures of a data set; none is read yet.
+    """Find the images of a data set; none is read yet.
 
     Args:
         name: of the test set.
-        options: of a data set of the host's registry that gives ``lq`` and ``gt``. ``PairedImageDataset`` is read by
-            the pictures that both its sides hold; the host's class refuses sides that differ.
+        options: of a data set of the host's registry that returns ``lq`` and ``gt``. Of a ``PairedImageDataset``, the
+            images that both sides hold are taken; the host's class refuses sides that differ.
 
     Raises:
         ValueError: the options are wrong, or a folder or LMDB does not exist.
@@ -90,49 +91,48 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
         raise ValueError(f'datasets: {name}: {describe_error(error)}') from error
 
 
-def write_test_set(opened: OpenSet, folder: Folder) -> PictureSet:
-    """Write the degraded and the true pictures of a test set into the folder, unless they are there already.
+def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
+    """Write the degraded and the true images of a test set into the folder, unless they are there already.
 
-    A picture that cannot be read, or whose sizes do not fit each other, is left out and named; the next run tries it
+    An image that cannot be read, or whose sizes do not fit each other, is left out and named; the next run tries it
     again.
 
     Raises:
-        ValueError: no picture can be used.
+        ValueError: no image can be used.
         OSError: the folder cannot be written to.
     """
     name = opened.name
     done = read_json(folder.test_set(name))
     if done and _is_whole(done, opened, folder):
-        return PictureSet(**done)
-    remove_pictures(folder, name, DEGRADED)
-    remove_pictures(folder, name, TRUTH)
-    pictures: list[str] = []
+        return ImageSet(**done)
+    remove_images(folder, name, DEGRADED)
+    remove_images(folder, name, TRUTH)
+    names: list[str] = []
     problems = list(opened.problems)
     content = hashlib.sha256()
-    for index, item in enumerate(tqdm(opened.items, desc=f'{name}: read', unit='picture')):
+    for index, item in enumerate(tqdm(opened.items, desc=f'{name}: read', unit='image')):
         try:
             path, degraded, truth = item()
             _check_sizes(degraded, truth, opened.options.get('scale', 1))
-        except Exception as error:  # a data set of any author on a damaged picture: named and counted, the rest goes on
-            problems.append(f'{name}: picture {index}: {error or type(error).__name__}')
+        except Exception as error:  # a data set of any author on a damaged image: named and counted, the rest goes on
+            problems.append(f'{name}: image {index}: {error or type(error).__name__}')
             continue
-        picture = _new_name(path, pictures)
+        names.append(_new_name(path, names))
         for which, image in ((DEGRADED, degraded), (TRUTH, truth)):
-            write_rgb(folder.picture(name, which, picture), image)
-            content.update(repr((picture, which, image.shape)).encode() + image.tobytes())
-        pictures.append(picture)
-    if not pictures:
-        raise ValueError(f'datasets: {name}: no picture can be used. ' + '; '.join(problems[:3]))
-    test_set = PictureSet(name, opened.options, opened.source, pictures, content.hexdigest(), problems)
+            write_png(folder.image(name, which, names[-1]), image)
+            content.update(repr((names[-1], which, image.shape)).encode() + image.tobytes())
+    if not names:
+        raise ValueError(f'datasets: {name}: no image can be used. ' + '; '.join(problems[:3]))
+    test_set = ImageSet(name, opened.options, opened.source, names, content.hexdigest(), problems)
     write_json(folder.test_set(name), asdict(test_set))
     return test_set
 
 
 def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
-    """Tell whether a test set was written from the same data, and all of it is there."""
+    """Return whether a test set was written from the same data, and all of it is there."""
     return ((done['options'], done.get('source'), done['problems']) == (opened.options, opened.source, [])
-            and all(folder.picture(opened.name, which, picture).exists()
-                    for which in (DEGRADED, TRUTH) for picture in done['pictures']))
+            and all(folder.image(opened.name, which, image).exists()
+                    for which in (DEGRADED, TRUTH) for image in done['pictures']))
 
 
 def _identify_files(options: dict[str, Any]) -> str:
@@ -147,7 +147,7 @@ def _identify_files(options: dict[str, Any]) -> str:
 
 
 def _files_of(root: str) -> Iterator[Path]:
-    """Give the files of a folder or a pattern, or a file itself, in an order that stays."""
+    """Yield the files of a folder or a pattern, or a file itself, always in the same order."""
     path = Path(root).expanduser()
     for match in [path] if path.exists() else sorted(path.parent.glob(path.name)):
         if match.is_file():
@@ -162,7 +162,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
-    """Give a function to read each picture with, and a line for each that has no partner."""
+    """Return a function to read each image with, and a line for each image that has no partner."""
     if options['type'] == 'PairedImageDataset':
         return _open_pairs(options)
     if options['type'] not in DATASET_REGISTRY:
@@ -173,7 +173,7 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     def read(index: int) -> tuple[str, np.ndarray, np.ndarray]:
         item = dataset[index]
         if 'gt' not in item:
-            raise ValueError(f'{options["type"]} gives no true pictures (gt) to compare with')
+            raise ValueError(f'{options["type"]} has no ground truth (gt) to compare with')
         degraded, truth = (tensor2img(with_channels(item[side][None], 3), rgb2bgr=False) for side in ('lq', 'gt'))
         return item['lq_path'], degraded, truth
 
@@ -183,23 +183,23 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
 def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     unknown = [key for key in options if key not in _PAIR_OPTIONS]
     if unknown:
-        raise ValueError(f'PairedImageDataset: {unknown[0]} is of no use in a comparison, which measures whole RGB '
-                         f'pictures. It takes: {", ".join(_PAIR_OPTIONS)}.')
+        raise ValueError(f'PairedImageDataset: {unknown[0]} has no use in a comparison, which measures whole RGB '
+                         f'images. It takes: {", ".join(_PAIR_OPTIONS)}.')
     backend = (options.get('io_backend') or {'type': 'disk'})['type']
     template = options.get('filename_tmpl', '{}')
     degraded = {_key(image): image for image in find_images(options['dataroot_lq'], backend, option='dataroot_lq')}
     truth = find_images(options['dataroot_gt'], backend, list_file=options.get('meta_info_file'))
-    partners = {template.format(_key(picture)): picture for picture in truth}
-    pairs = [(degraded[key], picture) for key, picture in partners.items() if key in degraded]
-    problems = [f'{picture} has no degraded picture' for key, picture in partners.items() if key not in degraded]
+    partners = {template.format(_key(image)): image for image in truth}
+    pairs = [(degraded[key], image) for key, image in partners.items() if key in degraded]
+    problems = [f'{image} has no degraded image' for key, image in partners.items() if key not in degraded]
     if not options.get('meta_info_file'):  # which may well name a part only
-        problems += [f'{picture} has no true picture' for key, picture in degraded.items() if key not in partners]
+        problems += [f'{image} has no ground truth' for key, image in degraded.items() if key not in partners]
     if len(truth) != len(degraded) and problems:
-        problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true pictures; {len(pairs)} are compared')
+        problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true images; {len(pairs)} are compared')
     scale = options['scale']
 
     def read(lq: ImageSource, gt: ImageSource) -> tuple[str, np.ndarray, np.ndarray]:
-        low, high = (cv2.cvtColor(read_image(picture), cv2.COLOR_BGR2RGB) for picture in (lq, gt))
+        low, high = (cv2.cvtColor(read_image(image), cv2.COLOR_BGR2RGB) for image in (lq, gt))
         # The border that scale does not divide, as the host cuts it off; anything more is a mistake.
         if all(0 <= side - scale * small < scale for side, small in zip(high.shape[:2], low.shape[:2])):
             high = high[:low.shape[0] * scale, :low.shape[1] * scale]
@@ -212,22 +212,22 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     return [lambda pair=pair: read(*pair) for pair in pairs], problems
 
 
-def _key(picture: ImageSource) -> str:
-    """Name that both pictures of a pair share: below their roots, without suffix."""
-    if picture.root.endswith('.lmdb'):
-        return picture.name
-    return Path(picture.name).with_suffix('').as_posix()
+def _key(image: ImageSource) -> str:
+    """Return the name that both images of a pair share: below their roots, without suffix."""
+    if image.root.endswith('.lmdb'):
+        return image.name
+    return Path(image.name).with_suffix('').as_posix()
 
 
 def _check_sizes(degraded: np.ndarray, truth: np.ndarray, scale: int) -> None:
     (height, width), (true_height, true_width) = degraded.shape[:2], truth.shape[:2]
     if (height * scale, width * scale) != (true_height, true_width):
-        raise ValueError(f'the degraded picture is {width}x{height} and the true one {true_width}x{true_height}, '
+        raise ValueError(f'the degraded image is {width}x{height} and the true one {true_width}x{true_height}, '
                          f'which does not fit scale: {scale}')
 
 
 def _new_name(path: str, taken: list[str]) -> str:
-    """Name a picture by its file or key; by a number too, where several folders hold the same name."""
+    """Name an image by its file or key; by a number too, where several folders hold the same name."""
     stem = Path(path).stem
     names = chain([stem], (f'{stem}_{number}' for number in count(len(taken))))
     return next(name for name in names if name not in taken)

@@ -1,6 +1,6 @@
 """One restorer on all test sets, in a process of its own.
 
-So the peak memory is that of this restorer, and one that crashes takes nobody along.
+So the peak memory is that of this restorer alone, and a crash ends no other.
 """
 
 from __future__ import annotations
@@ -22,51 +22,53 @@ from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import hifacegan_plugin  # noqa: F401  (registers the networks)
+import hifacegan_plugin
 from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.compare.folder import (
     Folder,
     open_log,
     read_json,
     read_rgb,
-    remove_pictures,
+    remove_images,
     restored,
     write_json,
-    write_rgb,
 )
-from hifacegan_plugin.compare.restorers import Restorer, build_restorer
+from hifacegan_plugin.compare.methods import Method, build_method
+from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.system.memory import keep_freed_memory
 
 WARM_UPS = 2  # restorations before the first that is timed
 MIB = 1 << 20
 
+hifacegan_plugin.register()  # the networks, once for all processes that are forked from the server that imports this
+
 
 class Job(NamedTuple):
-    """What a restorer is to do.
+    """What the process of a restorer has to do.
 
     Args:
         label: of the restorer.
         options: of the restorer.
-        folder: the output folder, which holds the pictures to restore.
-        pictures: names of the pictures of each test set.
-        made_from: of each test set, what decides the restored pictures.
+        folder: the output folder, which holds the images to restore.
+        images: names of the images of each test set.
+        made_from: of each test set, what the restored images depend on.
     """
 
     label: str
     options: dict[str, Any]
     folder: Path
-    pictures: dict[str, list[str]]
+    images: dict[str, list[str]]
     made_from: dict[str, dict[str, Any]]
 
 
 def start_server() -> multiprocessing.context.BaseContext:
     """Start the process that the processes of the restorers are forked from, if the system has such a thing.
 
-    It imports the host once for all of them, holds no network and has not computed anything.
+    It imports the host once for all of them, holds no network and has computed nothing.
     """
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context('spawn')
-    # Importing the plugin asks for GPUs; were CUDA itself asked, the processes that are forked could not use it.
+    # Importing the host counts the GPUs; if CUDA itself did, the processes that are forked could not use it.
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([__name__])
@@ -75,7 +77,7 @@ def start_server() -> multiprocessing.context.BaseContext:
 
 
 def run_job(context: multiprocessing.context.BaseContext, job: Job) -> dict[str, Any]:
-    """Do a job in a new process and give its summary; where the process ended early, that is its ``error``."""
+    """Do a job in a new process and return its summary; where the process ended early, its ``error`` says why."""
     summary_file = Folder(job.folder).summary(job.label)
     summary_file.unlink(missing_ok=True)
     process = context.Process(target=restore, args=(job,))
@@ -85,7 +87,7 @@ def run_job(context: multiprocessing.context.BaseContext, job: Job) -> dict[str,
 
 
 def describe_end(status: int) -> str:
-    """Say why a process that left no summary ended, by its exit status as ``multiprocessing`` gives it."""
+    """Say why a process that left no summary ended, by its exit status as ``multiprocessing`` has it."""
     if status < 0:
         killed = ', as the system does when memory runs out' if -status == signal.SIGKILL else ''
         return f'its process was ended by {signal.Signals(-status).name}{killed}'
@@ -93,22 +95,22 @@ def describe_end(status: int) -> str:
 
 
 def restore(job: Job) -> None:
-    """Do a job; what goes wrong with the restorer as a whole stands in its summary."""
+    """Do a job, and write a summary, which says what is wrong with the restorer as a whole."""
     folder = Folder(job.folder)
     for test_set, made_from in job.made_from.items():
         if not restored(folder, test_set, job.label, made_from):
-            remove_pictures(folder, test_set, job.label)  # another network's; this one may be beyond building
+            remove_images(folder, test_set, job.label)  # those of another network; this one may fail to build
     summary: dict[str, Any] = {}
     memory_before = _memory()
     try:
-        restorer = build_restorer(job.options)
-        parameters = () if restorer.network is None else restorer.network.parameters()
+        method = build_method(job.options)
+        parameters = () if method.network is None else method.network.parameters()
         summary['parameters'] = sum(parameter.numel() for parameter in parameters)
         keep_freed_memory()  # for all restorers alike
-        for test_set, pictures in job.pictures.items():
-            _restore_set(restorer, job, test_set, pictures, folder, memory_before)
-        if restorer.network is not None:
-            summary.update(_count_work(restorer, job, folder))
+        for test_set, images in job.images.items():
+            _restore_set(method, job, test_set, images, folder, memory_before)
+        if method.network is not None:
+            summary.update(_count_work(method, job, folder))
     except Exception as error:  # anything that a network of any author may raise: reported in the table
         logging.getLogger('basicsr').debug('restorer failed', exc_info=True)
         kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
@@ -117,51 +119,51 @@ def restore(job: Job) -> None:
 
 
 def _restore_set(
-    restorer: Restorer, job: Job, test_set: str, pictures: list[str], folder: Folder, memory_before: int
+    method: Method, job: Job, test_set: str, images: list[str], folder: Folder, memory_before: int
 ) -> None:
-    """Restore the pictures that are not restored yet; one that fails is logged, and tried again by the next run."""
+    """Restore the images that are not restored yet; log one that fails, for the next run to try it again."""
     label, made_from = job.label, job.made_from[test_set]
     done = restored(folder, test_set, label, made_from)
     names = {record['name'] for record in done}
-    pending = [name for name in pictures if name not in names]
+    pending = [name for name in images if name not in names]
     with open_log(folder.log(test_set, label, 'restored'), made_from, done) as append:
         warm = False
-        for name in tqdm(pending, desc=f'{test_set}: {label}', unit='picture'):
+        for name in tqdm(pending, desc=f'{test_set}: {label}', unit='image'):
             degraded, size = _read_task(folder, test_set, name)
             _forget_peak()
             try:
                 if not warm:
                     for _ in range(WARM_UPS):
-                        restorer.restore(degraded, size)
+                        method.restore(degraded, size)
                     warm = True
                 start = time.perf_counter()
-                picture = restorer.restore(degraded, size)
+                image = method.restore(degraded, size)
                 milliseconds = 1e3 * (time.perf_counter() - start)
                 peak_mib = (_peak_memory() - memory_before) / MIB
             except torch.OutOfMemoryError:
                 raise
-            except (ValueError, RuntimeError) as error:  # of this picture; the next one may do
+            except (ValueError, RuntimeError) as error:  # of this image; the next one may succeed
                 append({'name': name, 'error': str(error)})
                 continue
-            write_rgb(folder.picture(test_set, label, name), picture)
+            write_png(folder.image(test_set, label, name), image)
             append({'name': name, 'milliseconds': milliseconds, 'peak_mib': peak_mib})
 
 
-def _count_work(restorer: Restorer, job: Job, folder: Folder) -> dict[str, Any]:
-    """Count a network's operations on the first picture that it restored; empty where it restored none."""
+def _count_work(method: Method, job: Job, folder: Folder) -> dict[str, Any]:
+    """Count a network's operations on the first image that it restored; empty where it restored none."""
     for test_set, made_from in job.made_from.items():
         names = {record['name'] for record in restored(folder, test_set, job.label, made_from)}
-        for name in job.pictures[test_set]:
+        for name in job.images[test_set]:
             if name in names:
-                x = restorer.network_input(*_read_task(folder, test_set, name))
-                return {'gflop': count_operations(restorer.network, x) / 1e9, 'gflop_input': list(x.shape[2:])}
+                x = method.network_input(*_read_task(folder, test_set, name))
+                return {'gflop': count_operations(method.network, x) / 1e9, 'gflop_input': list(x.shape[2:])}
     return {}
 
 
 def _read_task(folder: Folder, test_set: str, name: str) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a degraded picture, and the size ``(H, W)`` to bring it to."""
-    degraded = read_rgb(folder.picture(test_set, DEGRADED, name))
-    return degraded, read_rgb(folder.picture(test_set, TRUTH, name)).shape[:2]
+    """Read a degraded image, and the size ``(H, W)`` to bring it to."""
+    degraded = read_rgb(folder.image(test_set, DEGRADED, name))
+    return degraded, read_rgb(folder.image(test_set, TRUTH, name)).shape[:2]
 
 
 def count_operations(network: nn.Module, x: Tensor) -> float:
@@ -178,14 +180,14 @@ def count_operations(network: nn.Module, x: Tensor) -> float:
 
 
 def _memory() -> int:
-    """Give the bytes in use: of the GPU where there is one, else resident in this process."""
+    """Return the bytes in use: of the GPU where there is one, else resident in this process."""
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
     return _resident('VmRSS') if sys.platform == 'linux' else 0
 
 
 def _forget_peak() -> None:
-    """Let the peak begin anew, where the system can (elsewhere it is that of the whole process)."""
+    """Reset the peak, where the system can (elsewhere it is that of the whole process)."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif sys.platform == 'linux':
@@ -193,7 +195,7 @@ def _forget_peak() -> None:
 
 
 def _peak_memory() -> int:
-    """Give the most bytes that were in use since :func:`_forget_peak`."""
+    """Return the most bytes that were in use since :func:`_forget_peak`."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     if sys.platform == 'linux':

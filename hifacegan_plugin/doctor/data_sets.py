@@ -21,7 +21,7 @@ from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.images.databases import open_database
 from hifacegan_plugin.images.sources import find_images
-from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.metrics.metric import build_metric
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
 MAKE_ANEW = 'make it again with hifacegan lmdb; hifacegan verify-lmdb checks every image'
@@ -217,14 +217,14 @@ def check_metrics(
     image = degraded if truth is None else truth  # which are of one size
     for name, options in metrics.items():
         try:
-            meter = Meter({name: options})
-            failure = meter.measure('', image, truth).failures.get(name)
+            metric = build_metric(name, options, where)
+            metric.update('', image, truth)
         except ValueError as error:
-            message = describe_error(error).removeprefix(f'val: metrics: {name}: ')
-            yield Problem(f'{where}: {name}: {message}', 'correct its options, or take the metric out')
+            yield Problem(describe_error(error), 'correct its options, or take the metric out')
             continue
-        if failure:
-            yield Problem(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')
-        elif name in meter.unavailable:
-            yield Problem(f'{where}: {name} is left out: {meter.unavailable[name]}.', 'do so, or take the metric out',
+        if metric.unavailable:
+            yield Problem(f'{where}: {name} is left out: {metric.unavailable}.', 'do so, or take the metric out',
                           stops=False)
+            continue
+        for _, failure in metric.state.failures:
+            yield Problem(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
-from hifacegan_plugin.metrics.fid import inception_features
-from hifacegan_plugin.metrics.measure import FID, HOST_KEYS
+from hifacegan_plugin.metrics.metric import problems_of_metric
 from hifacegan_plugin.models import HiFaceGANCSRModel
 from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
 from hifacegan_plugin.schema import reading
@@ -52,6 +51,8 @@ def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
     if not any(problem.stops for problem in problems):
         for named in all_named(opt):
             yield from problems_of_call(*named)
+        for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
+            yield from problems_of_metric(f'val: metrics: {name}', options)
 
 
 def all_named(opt: dict[str, Any]) -> Iterator[Named]:
@@ -74,7 +75,3 @@ def all_named(opt: dict[str, Any]) -> Iterator[Named]:
             yield Named(f'train: {key}', options, optimizers, ('params',))
         elif key == 'scheduler':
             yield Named('train: scheduler', options, schedulers, ('optimizer',))
-    metrics = dict(iter(METRIC_REGISTRY)) | {FID: inception_features}
-    for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
-        arguments = {key: value for key, value in options.items() if key == 'type' or key not in HOST_KEYS}
-        yield Named(f'val: metrics: {name}', arguments, metrics, ('img', 'img2'))

@@ -27,7 +27,7 @@ from torch.utils.data import default_collate
 from torchvision.models import get_model_weights
 
 from hifacegan_plugin.host import experiment
-from hifacegan_plugin.metrics.measure import Meter
+from hifacegan_plugin.metrics.metric import build_metrics
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 from hifacegan_plugin.schema.problem import Problem, describe_error
@@ -222,13 +222,14 @@ def validation_sets(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]
 
 def validate_one_image(model: Any, opt: dict[str, Any], options: dict[str, Any]) -> float:
     """Read, restore and measure the first image of a data set; give the seconds of a second time."""
-    dataset, meter = build_dataset(options), Meter(opt['val'].get('metrics') or {})
+    dataset, metrics = build_dataset(options), build_metrics(opt['val'].get('metrics'))
     for _ in range(2):  # the first time warms up
         start = time.monotonic()
         model.feed_data(default_collate([dataset[0]]))
         model.test()
         images = {name: tensor2img(image) for name, image in model.get_current_visuals().items()}
-        meter.measure('', images['result'], images.get('gt'))
+        for metric in metrics:
+            metric.update('', images['result'], images.get('gt'))
         seconds = time.monotonic() - start
     return seconds
 

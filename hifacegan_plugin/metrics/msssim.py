@@ -22,29 +22,29 @@ def calculate_msssim(img: np.ndarray,
                      test_y_channel: bool = False,
                      scales: int = 5,
                      better: str | None = None) -> float:
-    """MS-SSIM, in [0, 1], higher is better, 1 for equal pictures.
+    """Return MS-SSIM, in [0, 1], higher is better, 1 for equal images.
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003, eq. (7)
     with the five weights of section 3.2 and the Gaussian window and constants of SSIM. As with the host's SSIM, the
-    channels of a colour picture are measured one by one and averaged. A scale whose mean contrast-structure term is
+    channels of a colour image are measured one by one and averaged. A scale whose mean contrast-structure term is
     negative, for which the paper's power is undefined, counts as 0.
 
     The coarsest scale must hold one 11x11 window, so five scales need at least 161 pixels in height and width. Smaller
-    pictures can be measured on fewer scales, with the weights of the finest ones rescaled to the sum 1: four scales
+    images can be measured on fewer scales, with the weights of the finest ones rescaled to the sum 1: four scales
     need 81 pixels, three 41, two 21, and one, which is SSIM, 11. Values for different `scales` must not be compared
     with each other.
 
     Args:
-        img: restored picture in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``.
-        img2: true picture, likewise.
+        img: restored image in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``.
+        img2: ground truth, likewise.
         crop_border: pixels left out along each edge.
         input_order: ``'HWC'`` or ``'CHW'``.
         test_y_channel: measure the Y channel of YCbCr only.
         scales: 1 to 5; fewer than 5 is this plugin's extension to the paper.
-        better: read by the host, which hands all options on; without effect here.
+        better: read by the host, which passes all options on; without effect here.
 
     Raises:
-        ValueError: `scales` out of range, pictures too small or not of one shape.
+        ValueError: `scales` out of range; images too small or of different shapes.
     """
     if not 1 <= scales <= len(SCALE_WEIGHTS):
         raise ValueError(f'MS-SSIM: scales must be 1 to {len(SCALE_WEIGHTS)}, got {scales}')
@@ -61,7 +61,7 @@ def calculate_msssim(img: np.ndarray,
 
 
 def _msssim(x: np.ndarray, y: np.ndarray, scales: int) -> float:
-    """MS-SSIM of two ``(H, W)`` float pictures."""
+    """Return MS-SSIM of two ``(H, W)`` float images."""
     terms = []
     for scale in range(scales):
         ssim, contrast_structure = _ssim_terms(x, y)
@@ -75,7 +75,7 @@ def _msssim(x: np.ndarray, y: np.ndarray, scales: int) -> float:
 
 
 def _ssim_terms(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Mean SSIM and mean contrast-structure term over all whole windows."""
+    """Return mean SSIM and mean contrast-structure term over all whole windows."""
 
     def window_mean(values: np.ndarray) -> np.ndarray:
         border = WINDOW // 2

@@ -1,4 +1,4 @@
-"""What a metric may find missing: an optional package, or weights that the ecosystem keeps in PyTorch Hub's cache."""
+"""Prerequisites of metrics: optional packages, and weights that are kept in PyTorch Hub's cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 class MetricUnavailableError(RuntimeError):
-    """A package or a weights file that a metric needs is not there.
+    """A package or a weights file that a metric needs is missing.
 
     The message is one line that names what is missing, where it comes from and where it goes, so that a caller can show
     it once and leave the metric's column empty.
@@ -35,14 +35,14 @@ def load_hub_weights(url: str, *other_places: Path) -> dict[str, torch.Tensor]:
     """Load the file that ``torch.hub`` would download from `url`, without ever downloading it.
 
     Args:
-        url: where the ecosystem publishes the file.
+        url: where the file is published.
         other_places: paths to try before PyTorch Hub's cache, ``$TORCH_HOME/hub/checkpoints``.
 
     Returns:
         The state dict, on the CPU. No pickled code is run.
 
     Raises:
-        MetricUnavailableError: the file is nowhere, or is damaged.
+        MetricUnavailableError: the file is not found, or is damaged.
     """
     in_cache = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
     path = next((place for place in (*other_places, in_cache) if place.is_file()), None)
@@ -51,4 +51,4 @@ def load_hub_weights(url: str, *other_places: Path) -> dict[str, torch.Tensor]:
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise MetricUnavailableError(f'damaged weights {path}: download {url} anew') from error
+        raise MetricUnavailableError(f'damaged weights {path}: download {url} again') from error

@@ -24,8 +24,7 @@ from torch.utils.data import DataLoader
 
 import hifacegan_plugin
 from hifacegan_plugin.images.channels import channels_of, with_channels
-from hifacegan_plugin.metrics.catalogue import direction
-from hifacegan_plugin.metrics.measure import check_metric
+from hifacegan_plugin.metrics.metric import build_metrics
 from hifacegan_plugin.models.best_figures import BestFigures
 from hifacegan_plugin.models.checkpoints import Checkpoints, network_content
 from hifacegan_plugin.models.divergence import DivergenceGuard, has_finite_weights
@@ -72,10 +71,9 @@ class HiFaceGANCSRModel(BaseModel):
         for section in ('network_g', 'network_d'):
             if opt.get(section):
                 check_network_options(section, opt[section])
-        for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
-            check_metric(name, metric)
+        metrics = build_metrics((opt.get('val') or {}).get('metrics'))
         super().__init__(opt)
-        self.validator = Validation(opt, self.restore, self.stop_requested)
+        self.validator = Validation(opt, metrics, self.restore, self.stop_requested)
         network = build_network(opt['network_g'])
         if self.is_train:
             configure_generator(network, opt['train'])
@@ -526,7 +524,7 @@ class HiFaceGANCSRModel(BaseModel):
         name, best = dataloader.dataset.opt['name'], {}
         self.metric_results = figures
         if self.is_train:
-            directions = {metric: direction(options) for metric, options in self.opt['val']['metrics'].items()}
+            directions = {metric.name: metric.better for metric in self.validator.metrics}
             self.best_figures.update(name, figures, directions, current_iter)
             best = self.best_figures.records[name]
         log_figures(name, figures, best, current_iter, tb_logger)

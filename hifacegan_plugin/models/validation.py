@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, default_collate
 from tqdm import tqdm
 
 from hifacegan_plugin.images.sources import name_to_save
-from hifacegan_plugin.metrics.measure import NAMED_AT_MOST, Meter
+from hifacegan_plugin.metrics.metric import NAMED_AT_MOST, Metric, summarise
 from hifacegan_plugin.system.processes import gather_from_all
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
@@ -35,12 +35,16 @@ class Validation:
 
     Args:
         opt: options of the experiment: ``val``, ``datasets``, ``name``, ``path: visualization`` and ``is_train``.
+        metrics: what is measured.
         restore: restores a batch of one image.
         stop_requested: returns whether this process was asked to stop; called before each image.
     """
 
-    def __init__(self, opt: Mapping[str, Any], restore: Restore, stop_requested: Callable[[], bool]) -> None:
+    def __init__(
+        self, opt: Mapping[str, Any], metrics: Sequence[Metric], restore: Restore, stop_requested: Callable[[], bool]
+    ) -> None:
         self.opt = opt
+        self.metrics = metrics
         self.restore = restore
         self.stop_requested = stop_requested
 
@@ -63,8 +67,9 @@ class Validation:
             RuntimeError: in testing, no image could be restored.
         """
         name = dataset.opt['name']
-        meter = Meter(self.opt['val'].get('metrics') or {})
-        measurements, failures = [], []
+        failures = []
+        for metric in self.metrics:
+            metric.reset()
         for number, index in enumerate(self._share(dataset)):
             if self.stop_requested():
                 break
@@ -80,12 +85,15 @@ class Validation:
                 self._write(images['result'], self._result_path(name, image_name, iteration))
             if tb_logger and number < IMAGES_TO_SHOW:
                 tb_logger.add_image(f'{name}/{image_name}', side_by_side(images), iteration, dataformats='HWC')
-            measurements.append(meter.measure(image_name, images['result'], images.get('gt')))
+            for metric in self.metrics:
+                metric.update(image_name, images['result'], images.get('gt'))
         if any(gather_from_all(self.stop_requested())):
             return None
         self._report_failures(dataset, list(chain(*gather_from_all(failures))))
-        shares = gather_from_all(measurements)
-        return {} if get_dist_info()[0] > 0 else meter.summarise(chain(*shares))
+        shares = gather_from_all([metric.state for metric in self.metrics])
+        for metric, *states in zip(self.metrics, *shares):
+            metric.merge(states)
+        return {} if get_dist_info()[0] > 0 else summarise(self.metrics)
 
     def _share(self, dataset: Dataset) -> tqdm:
         """Iterate over the indices of this process's share, with a progress bar in the first one."""

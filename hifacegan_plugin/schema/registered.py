@@ -30,7 +30,7 @@ def problems_of_call(
         yield Problem(f'{where}: type is missing.', f'it is one of {", ".join(sorted(known))}')
         return
     kind = options['type']
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         yield Problem(f'{where}: there is no {kind!r}{did_you_mean(kind, known)}',
                       f'it is one of {", ".join(sorted(known))}')
         return

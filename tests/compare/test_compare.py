@@ -30,15 +30,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.compare import intervals, measuring, restorers, tables, worker
+from hifacegan_plugin.compare import intervals, methods, tables, worker
 from hifacegan_plugin.compare.comparison import read_comparison
-from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb, write_rgb
+from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb
 from hifacegan_plugin.compare.intervals import bootstrap_interval
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
 from hifacegan_plugin.compare.test_sets import open_test_set, write_test_set
-from hifacegan_plugin.metrics.measure import Measurement
+from hifacegan_plugin.images.writing import write_png
+from hifacegan_plugin.metrics.metric import build_metric
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
+HIGHER, LOWER = ({'type': 'calculate_ssim', 'crop_border': 0}, {'type': 'calculate_lpips'})
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 
@@ -104,7 +106,7 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     assert [row['restored'] for row in rows.values()] == [2, 0, 2, 2]
     for left_out in ('6 degraded and 5 true', 'another.png', 'damaged.png', 'smaller.png', '90x60', 'no_lq.png',
                      'no_gt.png', 'missing.pth', 'calculate_fame',
-                     'pairs: input: NIQE gives no figure for 2 of 2 pictures: first, second ('):  # it wants 96 pixels
+                     'pairs: input: NIQE has no value for 2 of 2 images: first, second ('):  # it wants 96 pixels
         assert any(left_out in problem for problem in problems), left_out
     assert rows['missing weights']['error'] and rows['missing weights']['figures'] == {}
 
@@ -126,12 +128,11 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     assert [(line['test_set'], line['restorer']) for line in table] == [
         (test_set, label) for test_set in ('pairs', 'degraded') for label in rows]
     assert float(table[0]['PSNR_mean']) == rows['input']['figures']['PSNR']['mean']
-    assert table[0]['unheard of_mean'] == ''
-    assert tables.comparison_table(read_comparison(file), []).splitlines()[0].startswith('| restorer')
+    assert table[0]['NIQE_mean'] == ''
     markdown, printed = (out / 'comparison.md').read_text(), capsys.readouterr().out
     for line in markdown.splitlines():
         assert line in printed or not line.startswith('|')
-    assert '| missing weights |      0/2 |' in markdown
+    assert '| missing weights |    0/2 |' in markdown
     assert (out / 'comparison.html').stat().st_size > 10_000
 
     # What is done is kept: only what changed or failed is done again.
@@ -169,7 +170,8 @@ def test_networks_for_grey_images_restore_grey_images_and_refuse_colours(tmp_pat
     torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'grey.pth')
     colours = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
     file = write_options(tmp_path, {'grey': {**colours, 'color': 'grey'}, 'colours': colours},
-                         {'input': {'type': 'input'}, 'net': {'pretrain_network_g': str(tmp_path / 'grey.pth')}})
+                         {'input': {'type': 'input'},
+                          'net': {'network_g': described, 'pretrain_network_g': str(tmp_path / 'grey.pth')}})
     assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 1
     (of_grey, problems), (of_colours, _) = (rows_of(tmp_path / 'out', number) for number in (0, 1))
     assert of_grey['net']['restored'] == 6 and of_colours['net']['restored'] == 0
@@ -192,7 +194,7 @@ def test_a_metric_without_its_weights_is_left_out_and_nothing_is_wrong(tmp_path,
 def test_a_process_that_is_killed_is_reported(tmp_path):
     folder = Folder(tmp_path)
     for which in ('degraded', 'truth'):
-        write_rgb(folder.picture('set', which, 'x'), data.astronaut())
+        write_png(folder.image('set', which, 'x'), data.astronaut())
     job = worker.Job('slow', {'type': 'fast_nl_means', 'search': 201}, tmp_path, {'set': ['x']}, {'set': {}})
     with ThreadPoolExecutor() as pool:
         summary = pool.submit(worker.run_job, worker.start_server(), job)
@@ -210,12 +212,12 @@ def test_pictures_of_another_network_vanish_even_where_the_new_one_cannot_be_bui
     for test_set in ('changed', 'same'):
         with open_log(folder.log(test_set, 'net', 'restored'), {'weights': 'a'}, []) as append:
             append({'name': 'x', 'milliseconds': 1.0})
-        write_rgb(folder.picture(test_set, 'net', 'x'), data.astronaut())
+        write_png(folder.image(test_set, 'net', 'x'), data.astronaut())
     weights = {'pretrain_network_g': str(tmp_path / 'missing.pth')}
     pictures, made_from = {'changed': ['x'], 'same': ['x']}, {'changed': {'weights': 'b'}, 'same': {'weights': 'a'}}
     worker.restore(worker.Job('net', weights, tmp_path, pictures, made_from))
     assert 'missing.pth' in read_json(folder.summary('net'))['error']
-    assert [folder.picture(test_set, 'net', 'x').exists() for test_set in pictures] == [False, True]
+    assert [folder.image(test_set, 'net', 'x').exists() for test_set in pictures] == [False, True]
 
 
 def test_costs_are_those_of_all_pictures_that_were_restored_in_whichever_run(tmp_path, monkeypatch):
@@ -226,19 +228,19 @@ def test_costs_are_those_of_all_pictures_that_were_restored_in_whichever_run(tmp
     folder, sizes = Folder(tmp_path), {'tiny': (48, 48), 'large': (192, 256), 'small': (64, 96)}
     for name, (height, width) in sizes.items():
         for which in ('degraded', 'truth'):
-            write_rgb(folder.picture('set', which, name), data.astronaut()[:height, :width])
+            write_png(folder.image('set', which, name), data.astronaut()[:height, :width])
     generator = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms'}  # takes 64 x 64 and more
     job = worker.Job('CSR', {'network_g': generator}, tmp_path, {'set': list(sizes)}, {'set': {}})
 
     def row():
         worker.restore(job)
         records = read_log(folder.log('set', 'CSR', 'restored'), {})
-        return make_row('CSR', {}, list(sizes), records, [], read_json(folder.summary('CSR')))
+        return make_row('CSR', [], list(sizes), records, read_json(folder.summary('CSR')))
 
     first = row()
     assert (first.restored, first.error, first.gflop_input) == (2, None, [192, 256])
     assert first.parameters == sum(p.numel() for p in build_network(generator).parameters())
-    folder.picture('set', 'CSR', 'small').unlink()
+    folder.image('set', 'CSR', 'small').unlink()
     assert (first.peak_mib, row().peak_mib, next(peaks, None)) == (70, 70, None)
 
 
@@ -299,7 +301,7 @@ def test_no_two_pictures_of_a_set_share_a_name(tmp_path):
     assert len(set(written.pictures)) == len(sources) and {'a', 'a_2', 'b'} <= set(written.pictures)
     for name, source in zip(written.pictures, sources):
         expected = cv2.imread(str(tmp_path / 'src' / f'{source}.png'))[..., ::-1]
-        assert np.array_equal(read_rgb(folder.picture('set', 'truth', name)), expected)
+        assert np.array_equal(read_rgb(folder.image('set', 'truth', name)), expected)
 
 
 def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
@@ -370,7 +372,7 @@ def test_a_picture_of_the_folder_that_is_damaged_is_named_and_written_again_once
     degraded.write_bytes(content)
     restored.unlink()
     assert main(command) == 1
-    assert f'{degraded} holds no picture; remove it and run with --resume' in capsys.readouterr().out
+    assert f'{degraded} holds no image; remove it and run with --resume' in capsys.readouterr().out
     degraded.unlink()
     assert main(command) == 0
     assert degraded.read_bytes() == whole and restored.exists()
@@ -393,7 +395,7 @@ def test_results_are_not_renamed_for_a_comparison_that_cannot_begin(tmp_path, sm
         for resume in ([], ['--resume']):
             capsys.readouterr()
             assert main([*command, str(other), *resume]) == 2
-            assert f'{other} is there already and holds no comparison' in capsys.readouterr().err
+            assert f'{other} exists already and holds no comparison' in capsys.readouterr().err
     assert [path.name for path in wrong.iterdir()] == ['compare.yml'] and file.is_file()
 
 
@@ -459,34 +461,35 @@ def test_interval_of_one_picture_is_unknown():
     assert bootstrap_interval([30.0, 30.0]) == (30, 30)
 
 
-def test_pictures_without_a_figure_are_counted_and_named():
-    metrics = {'PSNR': PSNR, 'FED': {'type': 'calculate_fed'}}
-    meter, problems = measuring.make_meter(metrics)
-    values = [('x', 30.0, math.nan), ('y', 20.0, 0.5), ('z', math.inf, 0.7)]
-    measurements = [Measurement(name, {'PSNR': psnr, 'FED': fed}, {}) for name, psnr, fed in values]
-    assert meter.describe_unmeasured(measurements) == [
-        'PSNR gives no figure for 1 of 3 pictures: z (the pictures are equal)',
-        'FED gives no figure for 1 of 3 pictures: x (the face is not found in one of the pictures)']
-    row = make_row('a', metrics, ['x', 'y', 'z'], [], measurements, {})
+def test_images_without_a_value_are_counted_and_named():
+    psnr, fed = build_metric('PSNR', PSNR), build_metric('FED', {'type': 'calculate_fed'})
+    for name, *values in [('x', 30.0, math.nan), ('y', 20.0, 0.5), ('z', math.inf, 0.7)]:
+        for metric, value in zip((psnr, fed), values):
+            metric.add(name, value)
+    assert psnr.describe_unmeasured() + fed.describe_unmeasured() == [
+        'PSNR has no value for 1 of 3 images: z (the images are equal)',
+        'FED has no value for 1 of 3 images: x (the face is not found in one of the images)']
+    row = make_row('a', [psnr, fed], ['x', 'y', 'z'], [], {})
     assert row.figures['FED'].mean == pytest.approx(0.6) and row.figures['FED'].pictures == 2
-    assert tables.format_figure(row, 'FED').endswith('(2 of 3)')
-    assert problems == []
+    assert row.values == {'PSNR': {'x': 30, 'y': 20}, 'FED': {'y': 0.5, 'z': 0.7}}
+    assert tables.format_figure(row, fed).endswith('(2 of 3)')
 
 
 def test_best_is_sought_among_the_complete():
     figures = {'a': Figure(1, 0, 0, 2), 'b': Figure(3, 0, 0, 1), 'c': Figure(2, 0, 0, 2)}
     rows = [Row(label, 2, 2, {'m': figure}, {}) for label, figure in figures.items()]
-    assert [row.label for row in best_rows(rows, 'm', higher=True)] == ['c']
-    assert [row.label for row in best_rows(rows, 'm', higher=False)] == ['a']
-    assert tables.format_figure(rows[1], 'm') == '3.000 [0.0000, 0.0000] (1 of 2)'
+    assert [row.label for row in best_rows(rows, build_metric('m', HIGHER))] == ['c']
+    assert [row.label for row in best_rows(rows, build_metric('m', LOWER))] == ['a']
+    assert tables.format_figure(rows[1], build_metric('m', LOWER)) == '3.0000 [0.0000, 0.0000] (1 of 2)'
+    assert tables.format_figure(rows[1], build_metric('m', PSNR)) == '3.00 [0.00, 0.00] (1 of 2)'
 
 
 def test_a_picture_that_nobody_can_be_measured_on_counts_against_nobody():
     values = {'a': {'x': 1., 'y': 3.}, 'b': {'x': 2.}, 'c': {'x': 4., 'y': 2.}}
     rows = [Row(label, 3, 3, {'m': Figure(np.mean([*of.values()]), 0, 0, len(of))}, {'m': of})
             for label, of in values.items()]
-    assert [row.label for row in best_rows(rows, 'm', higher=False)] == ['a']
-    assert [row.label for row in best_rows(rows[:2], 'm', higher=True)] == ['a']  # b lacks y
+    assert [row.label for row in best_rows(rows, build_metric('m', LOWER))] == ['a']
+    assert [row.label for row in best_rows(rows[:2], build_metric('m', HIGHER))] == ['a']  # b lacks y
 
 
 @pytest.mark.parametrize('network', [
@@ -517,13 +520,13 @@ def test_memory_is_that_of_the_work():
 
 def test_classical_restorers_are_opencvs():
     picture = data.astronaut()[100:164, 200:280]
-    assert np.array_equal(restorers.as_it_is(picture, (64, 80)), picture)
-    assert np.array_equal(restorers.as_it_is(picture, (128, 160)), picture.repeat(2, 0).repeat(2, 1))
-    assert np.array_equal(restorers.bicubic(picture, (64, 80)), picture)
+    assert np.array_equal(methods.as_it_is(picture, (64, 80)), picture)
+    assert np.array_equal(methods.as_it_is(picture, (128, 160)), picture.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(methods.bicubic(picture, (64, 80)), picture)
     close = cv2.resize(picture, (160, 128), interpolation=cv2.INTER_CUBIC)
-    assert np.abs(restorers.bicubic(picture, (128, 160)).astype(int) - close).max() <= 1
+    assert np.abs(methods.bicubic(picture, (128, 160)).astype(int) - close).max() <= 1
     noisy = (picture + np.random.default_rng(0).normal(0, 20, picture.shape)).clip(0, 255).astype(np.uint8)
-    denoised = restorers.build_restorer({'type': 'fast_nl_means', 'h': 20, 'h_color': 20}).restore(noisy, (64, 80))
+    denoised = methods.build_method({'type': 'fast_nl_means', 'h': 20, 'h_color': 20}).restore(noisy, (64, 80))
     error, denoised_error = (np.abs(p.astype(int) - picture).mean() for p in (noisy, denoised))
     assert denoised_error < 0.8 * error
     peer = cv2.fastNlMeansDenoisingColored(noisy[..., ::-1].copy(), h=20, hColor=20)[..., ::-1]
@@ -537,8 +540,8 @@ def test_classical_restorers_are_opencvs():
 def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, expected):
     picture = np.full((*shape, 3), 51, np.uint8)
     arguments = {'scale': scale, 'multiple': multiple, 'device': torch.device('cpu')}
-    x = restorers._network_input(picture, (50, 70), channels=3, **arguments)
-    assert torch.equal(restorers._network_input(picture, (50, 70), channels=1, **arguments), x[:, :1])
+    x = methods._network_input(picture, (50, 70), channels=3, **arguments)
+    assert torch.equal(methods._network_input(picture, (50, 70), channels=1, **arguments), x[:, :1])
     assert tuple(x.shape) == (1, 3, *expected)
     assert torch.allclose(x, torch.tensor(0.2))
 
@@ -548,8 +551,8 @@ def test_restoring_pads_and_cuts_back(tmp_path):
             'num_grow_ch': 2}  # takes multiples of 4 only
     picture = data.astronaut()[:50, :70]
     with pytest.raises(AssertionError):
-        restorers.build_restorer({'network_g': rrdb}).restore(picture, (50, 70))
-    assert restorers.build_restorer({'network_g': rrdb, 'multiple': 4}).restore(picture, (50, 70)).shape == (50, 70, 3)
+        methods.build_method({'network_g': rrdb}).restore(picture, (50, 70))
+    assert methods.build_method({'network_g': rrdb, 'multiple': 4}).restore(picture, (50, 70)).shape == (50, 70, 3)
 
 
 @pytest.mark.parametrize(('options', 'message'), [
@@ -562,7 +565,7 @@ def test_networks_that_cannot_be_built_say_why(options, message, tmp_path):
     if 'pretrain_network_g' in options:
         options = {**options, 'pretrain_network_g': str(tmp_path / 'WEIGHTS')}
     with pytest.raises(ValueError, match=message):
-        restorers.build_restorer(options)
+        methods.build_method(options)
 
 
 # ---------------------------------------------------------------------------------------------------------- logs

@@ -16,10 +16,12 @@ from conftest import HANGS
 from skimage import data
 
 from hifacegan_plugin.compare.comparison import Comparison, PageOptions
-from hifacegan_plugin.compare.folder import Folder, write_rgb
+from hifacegan_plugin.compare.folder import Folder
 from hifacegan_plugin.compare.page import write_page
-from hifacegan_plugin.compare.results import Figure, Row
-from hifacegan_plugin.compare.test_sets import PictureSet
+from hifacegan_plugin.compare.results import Figure, Results, Row
+from hifacegan_plugin.compare.test_sets import ImageSet
+from hifacegan_plugin.images.writing import write_png
+from hifacegan_plugin.metrics.metric import build_metrics
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
@@ -128,9 +130,9 @@ def make_page(path, page=PageOptions(quality=101), label='bright <b>&'):  # noqa
     made = {'truth': 1.0, 'plain': 0.25, label: 0.75}
     for name in pictures:
         for which, factor in made.items():
-            write_rgb(folder.picture('set', which, name), (truth[name] * factor).astype(np.uint8))
+            write_png(folder.image('set', which, name), (truth[name] * factor).astype(np.uint8))
     restorers = {'plain': {'type': 'input'}, 'failed': {'type': 'input'}, label: {'type': 'input'}}
-    metrics = {'PSNR': {'type': 'calculate_psnr'}, 'LPIPS': {'type': 'calculate_lpips'}}
+    metrics = {'PSNR': {'type': 'calculate_psnr', 'crop_border': 0}, 'LPIPS': {'type': 'calculate_lpips'}}
     rows = [
         Row('plain', 2, 2, {'PSNR': Figure(9.5, 9, 10, 2)}, {'PSNR': {'x': 9.0, 'y': 10.0}, 'LPIPS': {}}, 0, None, None,
             1.5, 0.0),
@@ -142,8 +144,9 @@ def make_page(path, page=PageOptions(quality=101), label='bright <b>&'):  # noqa
     options = {'name': 'a & b', 'datasets': {}, 'restorers': restorers, 'metrics': metrics, 'page': page}
     for name, value in options.items():
         object.__setattr__(comparison, name, value)
-    test_set = PictureSet('set', {}, 'source', pictures, 'content', [])
-    write_page(path, comparison, [(test_set, rows)], {'device': 'a <machine>'}, ['failed: no <weights>'], folder)
+    tables = [(ImageSet('set', {}, 'source', pictures, 'content', []), rows)]
+    results = Results(comparison, build_metrics(metrics), tables, {'device': 'a <machine>'}, ['failed: no <weights>'])
+    write_page(path, results, folder)
     return truth
 
 
@@ -256,8 +259,8 @@ def test_any_two_can_be_compared(browser, page):
     choose('left', 'truth')
     choose('right', 'failed')
     caption = browser('document.querySelector("figcaption").innerText')
-    assert 'failed: no picture' in caption and 'truth' in caption
+    assert 'failed: no image' in caption and 'truth' in caption
     choose('right', 'plain')
-    assert 'PSNR 9.000' in browser('document.querySelector("figcaption").innerText')
+    assert 'PSNR 9.00' in browser('document.querySelector("figcaption").innerText')
     choose('zoom', '2')
     assert browser(BOX % 0)['width'] == 600

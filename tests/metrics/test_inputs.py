@@ -2,18 +2,18 @@ import cv2
 import numpy as np
 import pytest
 
-from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair, check_picture
+from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_image, check_pair
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
 def test_order_and_border():
-    cropped = check_picture(PICTURE.transpose(2, 0, 1), crop_border=3, input_order='CHW')
+    cropped = check_image(PICTURE.transpose(2, 0, 1), crop_border=3, input_order='CHW')
     np.testing.assert_array_equal(cropped, PICTURE[3:-3, 3:-3])
 
 
 def test_grey_gets_a_channel_axis():
-    assert check_picture(PICTURE[..., 0]).shape == (20, 30, 1)
+    assert check_image(PICTURE[..., 0]).shape == (20, 30, 1)
 
 
 def test_rgb_is_opencv_s():

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
 from conftest import REPOSITORY
 from skimage import data
@@ -18,15 +17,16 @@ from skimage import data
 from hifacegan_plugin import metrics
 from hifacegan_plugin.metrics import fid
 from hifacegan_plugin.metrics.catalogue import FID, METRICS, direction
-from hifacegan_plugin.metrics.fid import _load_inception, frechet_distance, inception_features
+from hifacegan_plugin.metrics.fid import _load_inception
 from hifacegan_plugin.metrics.lpips import _load_network
+from hifacegan_plugin.metrics.metric import build_metric
 
 TRUTH = np.ascontiguousarray(data.astronaut()[:256, 80:336, ::-1])  # a face, large enough for every metric
 NOISE = np.random.default_rng(0).normal(size=TRUTH.shape)
 WORSE_AND_WORSE = [np.clip(TRUTH + sigma * NOISE, 0, 255).astype(np.uint8) for sigma in (5, 15, 45)]
 OPTIONS = {'calculate_psnr': {'crop_border': 0}, 'calculate_ssim': {'crop_border': 0},
            'calculate_niqe': {'crop_border': 0}}  # the host's have to be told
-WITHOUT_TRUTH = [kind for kind, function in METRIC_REGISTRY if 'img2' not in inspect.signature(function).parameters]
+NO_REFERENCE = [kind for kind, function in METRIC_REGISTRY if 'img2' not in inspect.signature(function).parameters]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -49,17 +49,16 @@ def weights(tmp_path_factory, inception_state):
 
 
 def measure(kind: str, restored: np.ndarray, truth: np.ndarray) -> float:
-    """Measure a pair of pictures; by the FID, four parts of each as a set."""
-    if kind == FID:
-        parts = [np.s_[row:row + 128, column:column + 128] for row in (0, 128) for column in (0, 128)]
-        return frechet_distance(*(np.array([inception_features(p[part]) for part in parts]) for p in (restored, truth)))
-    pictures = {'img': restored} if kind in WITHOUT_TRUTH else {'img': restored, 'img2': truth}
-    return calculate_metric(pictures, {'type': kind, **OPTIONS.get(kind, {})})
+    """Measure a pair of images; by the FID, four parts of each as a set."""
+    metric = build_metric('m', {'type': kind, **OPTIONS.get(kind, {})})
+    parts = [np.s_[row:row + 128, column:column + 128] for row in (0, 128) for column in (0, 128)]
+    samples = [metric.measure(restored[part], truth[part]) for part in (parts if kind == FID else [np.s_[:]])]
+    return metric.reduce(samples)
 
 
 @pytest.fixture(scope='module')
 def figures():
-    """Figures of each metric, computed once: of equal pictures, then of worse and worse ones."""
+    """Values of each metric, computed once: of equal images, then of worse and worse ones."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return {kind: [measure(kind, p, TRUTH) for p in (TRUTH, *WORSE_AND_WORSE)] for kind in METRICS}
@@ -71,14 +70,14 @@ def test_every_metric_of_the_plugin_is_in_it():
 
 
 @pytest.mark.parametrize('kind', METRICS)
-def test_worse_pictures_go_the_way_that_it_states(kind, figures):
+def test_worse_images_go_the_way_that_it_states(kind, figures):
     values = figures[kind]
     assert all(a != b for a, b in pairwise(values))
     assert values == sorted(values, reverse=METRICS[kind].better == 'higher')
 
 
-@pytest.mark.parametrize('kind', [kind for kind in METRICS if kind not in WITHOUT_TRUTH])
-def test_equal_pictures_are_at_its_best_end(kind, figures):
+@pytest.mark.parametrize('kind', [kind for kind in METRICS if kind not in NO_REFERENCE])
+def test_equal_images_are_at_its_best_end(kind, figures):
     low, high = METRICS[kind].range
     best = high if METRICS[kind].better == 'higher' else low
     scale = max(map(abs, figures[kind][1:]))
@@ -86,7 +85,7 @@ def test_equal_pictures_are_at_its_best_end(kind, figures):
 
 
 @pytest.mark.parametrize('kind', METRICS)
-def test_no_figure_leaves_its_range(kind, figures):
+def test_no_value_leaves_its_range(kind, figures):
     low, high = METRICS[kind].range
     inverted, noise = 255 - TRUTH, np.random.default_rng(1).integers(0, 256, TRUTH.shape, np.uint8)
     extremes = [measure(kind, p, TRUTH) for p in (inverted, noise)]
@@ -102,19 +101,19 @@ def test_the_worst_end_of_a_bounded_range_is_reached(kind):
 
 
 def negatives() -> tuple[np.ndarray, np.ndarray]:
-    """A chessboard and its negative, as far apart as pictures can be; BGR ``(192, 192, 3)``."""
+    """A chessboard and its negative, as far apart as images can be; BGR ``(192, 192, 3)``."""
     board = np.where(np.indices((192, 192)).sum(0) % 2, 255, 0).astype(np.uint8)
-    return tuple(np.repeat(picture[..., None], 3, 2) for picture in (board, 255 - board))
+    return tuple(np.repeat(image[..., None], 3, 2) for image in (board, 255 - board))
 
 
 @pytest.mark.parametrize('kind', ['calculate_psnr', 'calculate_fed', 'calculate_lle'])
-def test_a_figure_that_is_none_means_what_it_states(kind):
+def test_a_missing_value_means_what_it_states(kind):
     equal = measure(kind, TRUTH, TRUTH)
     no_face = cv2.GaussianBlur(TRUTH, (0, 0), 60)
-    if METRICS[kind].no_figure == 'the pictures are equal':
+    if METRICS[kind].no_value == 'the images are equal':
         assert math.isinf(equal) and math.isfinite(measure(kind, no_face, TRUTH))
     else:
-        assert 'face is not found' in METRICS[kind].no_figure
+        assert 'face is not found' in METRICS[kind].no_value
         assert math.isfinite(equal) and math.isnan(measure(kind, no_face, TRUTH))
 
 

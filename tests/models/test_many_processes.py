@@ -95,7 +95,7 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
     for metric in ('psnr', 'ssim', 'fid'):
         assert figures(outputs[1], metric) == pytest.approx(figures(outputs[0], metric), abs=2e-3, rel=1e-3)
     assert min(figures(outputs[0], 'fid')) > 1
-    without_face = [re.findall(r'lle gives no figure for .*', output) for output in outputs]
+    without_face = [re.findall(r'lle has no value for .*', output) for output in outputs]
     assert without_face[0] == without_face[1] != []
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hifacegan_plugin.data import DegradationDataset
 from hifacegan_plugin.metrics.catalogue import METRICS
+from hifacegan_plugin.metrics.metric import build_metrics
 from hifacegan_plugin.models import validation
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
@@ -90,9 +91,9 @@ def test_the_rest_goes_on(model, caplog, tmp_path):
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == ('set: 3 of 7 images could not be restored: nan (the network returns NaN or infinite values); '
                         'image 2 (damaged.png holds no picture); heavy (no memory)')
-    assert lines[1].startswith('psnr gives no figure for 1 of 4 pictures: small (Image shapes are different')
-    assert lines[2].startswith('niqe gives no figure for 1 of 4 pictures: even (')
-    assert 'lle gives no figure for 2 of 4 pictures: even, other (the face is not found' in caplog.text
+    assert lines[1].startswith('psnr has no value for 1 of 4 images: small (Image shapes are different')
+    assert lines[2].startswith('niqe has no value for 1 of 4 images: even (')
+    assert 'lle has no value for 2 of 4 images: even, other (the face is not found' in caplog.text
 
     truths = {name: tensor2img(items[name]) for name in ('good', 'other', 'even')}
     restored = {name: tensor2img(items[name] * 0.9 + 0.1) for name in truths}
@@ -139,7 +140,7 @@ def test_pictures_of_the_same_name_and_of_several_sets_are_saved_apart(model, tm
 
 
 def test_the_best_figures_go_by_the_catalogue(model):
-    del model.opt['val']['metrics']['lle']
+    model.validator.metrics = model.validator.metrics[:2]  # without lle
     history = []
     for iteration, seed in enumerate((0, 1, 4)):
         validate(model, {'a': picture(seed)}, iteration)
@@ -154,7 +155,7 @@ def test_the_best_figures_go_by_the_catalogue(model):
 def test_a_metric_that_is_new_to_a_resumed_training_joins_the_best_figures(model):
     niqe = {'better': 'lower', 'val': 0.0, 'iter': 3}
     model.best_figures.records = {'set': {'niqe': dict(niqe)}}
-    del model.opt['val']['metrics']['lle']
+    model.validator.metrics = model.validator.metrics[:2]  # without lle
     validate(model, {'a': picture(0)}, 4)
     psnr = {'better': 'higher', 'val': model.metric_results['psnr'], 'iter': 4}
     assert model.best_figures.records == {'set': {'niqe': niqe, 'psnr': psnr}}
@@ -183,7 +184,7 @@ def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, cap
 ], ids=['long', 'not wanted', 'short'])
 def test_a_validation_that_takes_long_shows_how_far_it_is(seconds, chosen, shown, model, monkeypatch, capsys):
     monkeypatch.setattr(validation, 'SHORT', seconds)
-    model.opt['val'] = {'metrics': {}, **chosen}
+    model.opt['val'], model.validator.metrics = chosen, []
     validate(model, {'a': picture(0), 'b': picture(1)})
     assert ('Validating set: 100%' in capsys.readouterr().err) == shown
 
@@ -193,14 +194,14 @@ def test_pictures_without_truth_are_not_compared_with_the_last_batch(model):
     items = Pictures({'a': picture(0)})
     item = items[0]
     del item['gt']
-    model.opt['val']['metrics'] = {'niqe': {'type': 'calculate_niqe', 'crop_border': 0}}
+    model.validator.metrics = build_metrics({'niqe': {'type': 'calculate_niqe', 'crop_border': 0}})
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pictures, '__getitem__', lambda self, index: item)
         model.validation(DataLoader(items), 1, recorder, False)
         assert recorder.images['set/a'].shape == (192, 2 * 192, 3)  # degraded and restored
-        model.opt['val']['metrics'] = {'psnr': PSNR}
-        with pytest.raises(ValueError, match='psnr needs true pictures'):
+        model.validator.metrics = build_metrics({'psnr': PSNR})
+        with pytest.raises(ValueError, match='psnr needs the ground truth'):
             model.validation(DataLoader(items), 2, recorder, False)
 
 

@@ -1,4 +1,4 @@
-"""From a degraded picture to a restored one: networks of the host's registry, and what one does without a network."""
+"""From a degraded image to a restored one: networks of the host's registry, and classical methods."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.resizing import fit, resize
 from hifacegan_plugin.weights import build_generator, read_weights
 
-# Degraded picture (h, w, 3) and the size (H, W) to bring it to -> restored picture (H, W, 3); uint8 RGB both.
+# Degraded image (h, w, 3) and the size (H, W) to bring it to -> restored image (H, W, 3); both uint8 RGB.
 Restore = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
 class NotFiniteError(ValueError):
-    """A network gave NaN or infinite values."""
+    """The output of a network holds NaN or infinite values."""
 
 
-class Restorer(NamedTuple):
-    """How to restore, and the network that does it, if it is one."""
+class Method(NamedTuple):
+    """A function that restores, and the network that does it, if there is one."""
 
     restore: Restore
     network: nn.Module | None = None
     network_input: Callable[[np.ndarray, tuple[int, int]], Tensor] | None = None
 
 
-def build_restorer(options: dict[str, Any]) -> Restorer:
-    """Build what an entry under ``restorers`` describes; weights are loaded, a GPU is used where there is one.
+def build_method(options: dict[str, Any]) -> Method:
+    """Build what an entry under ``restorers`` describes; load its weights, on the GPU if there is one.
 
     Raises:
-        ValueError: the weights are another network's, damaged or missing; options that the network does not take.
+        ValueError: the weights are those of another network, damaged or missing; the network does not take an option.
         KeyError: the host's registry has no such network.
     """
     if 'type' in options:
         arguments = {key: value for key, value in options.items() if key != 'type'}
         classical = {'input': as_it_is, 'bicubic': bicubic, 'fast_nl_means': fast_nl_means}[options['type']]
-        return Restorer(partial(classical, **arguments))
+        return Method(partial(classical, **arguments))
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     network = _build_network(options).to(device).eval().requires_grad_(False)
     scale, multiple = options.get('scale', 1), options.get('multiple', 1)
@@ -57,21 +57,21 @@ def build_restorer(options: dict[str, Any]) -> Restorer:
             if y.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
                 raise ValueError(f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
                                  f'which does not fit scale: {scale}')
-            return _to_picture(y, size)
+            return _to_image(y, size)
 
-    return Restorer(restore, network, network_input)
+    return Method(restore, network, network_input)
 
 
 # --------------------------------------------------------------------------------------------------- classical
 
 
 def as_it_is(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Give the degraded picture; a smaller one with its pixels enlarged."""
+    """Return the degraded image; enlarge the pixels of a smaller one."""
     return degraded if degraded.shape[:2] == size else resize(degraded, *size, 'nearest')
 
 
 def bicubic(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Enlarge bicubically; a picture that has its full size stays as it is."""
+    """Enlarge bicubically; an image that has its full size stays as it is."""
     return degraded if degraded.shape[:2] == size else resize(degraded, *size, 'cubic')
 
 
@@ -131,21 +131,22 @@ def _network_input(
                              'DegradationDataset, color: grey makes one)')
         degraded = degraded[..., :1]
     if (degraded.shape[0] * scale, degraded.shape[1] * scale) == size:
-        picture = _pad(degraded, multiple)
+        image = _pad(degraded, multiple)
     else:
-        picture = _pad(fit(degraded, *size), multiple * scale)
-        picture = fit(picture, picture.shape[0] // scale, picture.shape[1] // scale)
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(device).float() / 255
+        image = _pad(fit(degraded, *size), multiple * scale)
+        image = fit(image, image.shape[0] // scale, image.shape[1] // scale)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device).float() / 255
 
 
-def _pad(picture: np.ndarray, multiple: int) -> np.ndarray:
-    height, width = picture.shape[:2]
-    return np.pad(picture, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode='symmetric')
+def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode='symmetric')
 
 
-def _to_picture(output: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Turn ``(1, 1 or 3, >= H, >= W)`` around [0, 1] into a picture of the size that is asked for, RGB."""
+def _to_image(output: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Turn ``(1, 1 or 3, >= H, >= W)`` around [0, 1] into an image of the requested size, RGB."""
     output = with_channels(output, 3)[0, :, :size[0], :size[1]]
     if not output.isfinite().all():
-        raise NotFiniteError(f'the network gives NaN or infinite values in {int((~output.isfinite()).sum())} places')
+        places = int((~output.isfinite()).sum())
+        raise NotFiniteError(f'the output of the network holds NaN or infinite values in {places} places')
     return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
