@@ -4,6 +4,7 @@
     python benchmarks/gpu.py --check               # tests marked cuda; meanwhile compiles what the other parts time
     python benchmarks/gpu.py --train               # images a second, beside the host's model and the plain update
     python benchmarks/gpu.py --infer               # milliseconds an image, beside the host's network
+    python benchmarks/gpu.py --pretrain FOLDER     # trains the packaged networks
     python benchmarks/gpu.py --quick --device cpu  # rehearsal: every line of it, at tiny sizes
 
 Each part has a time limit and writes ``gpu-PART.json`` and ``gpu-PART.md`` anew after every measurement, so that a run
@@ -773,6 +774,22 @@ def compile_inference(name: str, quick: bool, device: torch.device) -> None:
         torch._dynamo.reset()
 
 
+def pretrain(results: Results, images: Path, minutes: float) -> None:
+    """Train both packaged networks at the same time, because each leaves the card idle while it prepares a batch."""
+    started = {}
+    for task in ('general', 'faces'):
+        command = [sys.executable, str(REPOSITORY / 'benchmarks/train_pretrained.py'), task, '--images',
+                   str(images / task), '--minutes', str(minutes), '--device', results.device.type, '-o',
+                   str(results.folder / task)]
+        started[task] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for task, process in started.items():
+        _, errors = process.communicate()
+        log = results.folder / task / 'log.jsonl'
+        figures = json.loads(log.read_text().splitlines()[-1]) if log.exists() else {}
+        figures |= {'traceback': errors[-6000:]} if process.returncode else {}
+        results.add(group='Packaged networks', name=task, status=process.returncode, **figures)
+
+
 PARTS = {'check': check, 'train': measure_training, 'infer': measure_inference}
 
 
@@ -781,6 +798,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for part, limit in LIMITS.items():
         parser.add_argument(f'--{part}', action='store_true', help=f'this part ({limit} s at most)')
+    parser.add_argument('--pretrain', type=Path, metavar='FOLDER', help='train the packaged networks on the images in '
+                        'FOLDER/general and FOLDER/faces, and nothing else')
+    parser.add_argument('--minutes', type=float, default=7.5, help='of --pretrain (default: %(default)s)')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')
     parser.add_argument('--quick', action='store_true', help='tiny networks and images, to rehearse')
     parser.add_argument('-o', '--output', type=Path, default=Path('benchmarks/on_gpu'), help='folder of the results')
@@ -794,6 +814,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so end what was started
     if arguments.compile:
         compile_beforehand(arguments.compile, arguments.quick, device)
+        return 0
+    if arguments.pretrain:
+        pretrain(Results('pretrain', arguments.output, 60 * arguments.minutes, device), arguments.pretrain,
+                 arguments.minutes)
         return 0
     parts = [part for part in PARTS if getattr(arguments, part)] or list(PARTS)
     if len(parts) > 1:
