@@ -44,8 +44,8 @@ def share_databases() -> None:
 
 
 @accommodation(
-    defect='OpenCV 5.0 crashes on PNG files that are made so, and the training with it; a damaged image is not named',
-    answer='hands PNG files to OpenCV as still images; names those that are animated or truncated',
+    defect='a crafted PNG crashes OpenCV 5.0, and the process with it; no error names the image',
+    answer='passes PNG files to OpenCV as still images; names those that are animated or truncated',
 )
 def decode_only_still_images() -> None:
     """Check every PNG before the host decodes it: what datasets read from folders and databases, and other bytes.

@@ -1,6 +1,6 @@
-"""The folder of an experiment: what may start in it, who trains in it, and what a start that fails leaves of it.
+"""The folder of an experiment: checks before a training starts in it, its lock, and restoring its name.
 
-The host renames the folder that is there, begins its log in a new one, and only then reads options, data and weights.
+The host renames an existing folder, begins its log in a new one, and only then reads options, data and weights.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
-_locks: dict[Path, Any] = {}  # lock file by path, open as long as this process lives
-_renamed: list[tuple[Path, Path]] = []  # folders that this start renamed: their name before, their name now
+_locks: dict[Path, IO[str]] = {}  # lock files by their paths, open as long as this process lives
+_renamed: list[tuple[Path, Path]] = []  # folders that this start renamed: their path before, their path now
 
 
 def check_start(opt: dict[str, Any]) -> None:
-    """Refuse options with which a training would stop after its folder was renamed.
+    """Refuse options with which a training would fail after its folder was renamed.
 
     Args:
-        opt: as the host's ``parse_options`` returns them.
+        opt: as returned by the host's ``parse_options``.
 
     Raises:
-        ValueError: names the option and what to write instead.
+        ValueError: the options cannot work; names the option and what to write instead.
     """
     check_name(opt)
     wandb = opt['logger'].get('wandb') or {}
     if wandb.get('project') and not opt['logger'].get('use_tb_logger'):
-        raise ValueError('logger: wandb shows what TensorBoard is given: set use_tb_logger: true, or project: ~.')
+        raise ValueError('logger: wandb shows what TensorBoard logs: set use_tb_logger: true, or project: ~.')
     check_resume_state(opt)
 
 
 def check_name(opt: dict[str, Any]) -> None:
-    """Refuse a ``name`` that is no name of a folder and of the files that carry it.
+    """Refuse a ``name`` that cannot name a folder and files in it.
 
     Raises:
-        ValueError: names the option.
+        ValueError: it cannot; names the option.
     """
     name = opt['name']
     if Path(name).name != name or name in ('', '..'):
@@ -53,10 +53,10 @@ def check_name(opt: dict[str, Any]) -> None:
 
 
 def check_resume_state(opt: dict[str, Any]) -> None:
-    """Refuse a ``path: resume_state`` that is no state, or has no networks in the experiment's folder.
+    """Refuse a ``path: resume_state`` that is no training state, or whose networks are not in the experiment's folder.
 
     Raises:
-        ValueError: says what the file is, and where it belongs.
+        ValueError: it cannot be resumed from; says what the file is, and what to write instead.
     """
     file = opt['path'].get('resume_state')
     if not file:
@@ -65,37 +65,37 @@ def check_resume_state(opt: dict[str, Any]) -> None:
     try:
         state = torch.load(file, map_location='cpu', weights_only=True, mmap=True)
     except FileNotFoundError as error:
-        raise ValueError(f'{where} does not exist: correct the path, or write ~ to begin anew.') from error
+        raise ValueError(f'{where} does not exist: correct the path, or write ~ to start afresh.') from error
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f'{where} is damaged or no training state ({str(error).splitlines()[0]}).') from error
+        raise ValueError(f'{where} is damaged or not a training state ({str(error).splitlines()[0]}).') from error
     if not isinstance(state, dict) or not {'iter', 'epoch', 'optimizers', 'schedulers'} <= set(state):
-        raise ValueError(f'{where} is no training state: name a .state file of training_states/. To begin anew from '
-                         'weights, name them as pretrain_network_g.')
+        raise ValueError(f'{where} is not a training state: name a .state file of training_states/. To start afresh '
+                         'from weights, name them as pretrain_network_g.')
     label = f'{state["iter"]:.0f}'
     networks = ['g', 'd'] if opt['train'].get('gan_opt') else ['g']
     files = [Path(opt['path']['models'], f'net_{network}_{label}.pth') for network in networks]
     missing = [str(network) for network in files if not network.is_file()]
     if missing:
-        raise ValueError(f'{where} goes on with {" and ".join(missing)}, which is not there. Write the name of the '
-                         'experiment that the state is of, or begin anew from its weights: pretrain_network_g, without '
-                         'resume_state.')
+        raise ValueError(f'{where} needs {" and ".join(missing)}, which does not exist. Set name to that of the '
+                         'experiment that wrote the state, or start afresh from its weights: pretrain_network_g, '
+                         'without resume_state.')
 
 
 def newest_state(opt: dict[str, Any]) -> Path | None:
-    """Return the state of the experiment that has come furthest; None where there is none."""
+    """Return the training state of the experiment with the most iterations; None if it has none."""
     states = [file for file in Path(opt['path']['training_states']).glob('*.state') if file.stem.isdecimal()]
     return max(states, key=lambda file: int(file.stem), default=None)
 
 
 def lock(folder: Path) -> None:
-    """Take an experiment's folder for this process until it ends, however it ends.
+    """Lock an experiment's folder for this process until it ends, however it ends.
 
-    The lock is held on ``.NAME.lock`` beside the folder, which others may rename. Children do not inherit it. Where the
-    file system has no locks, that is said, and nothing is locked.
+    The lock is held on ``.NAME.lock`` beside the folder, because the folder may be renamed. Child processes do not
+    inherit it. Where the file system supports no locks, a message says so, and nothing is locked.
 
     Raises:
-        RuntimeError: another process trains in the folder; names its machine and its id.
-        OSError: the file cannot be written.
+        RuntimeError: another process trains in the folder; names its machine and process id.
+        OSError: the lock file cannot be written.
     """
     path = folder.parent.resolve() / f'.{folder.name}.lock'
     if path in _locks:
@@ -108,8 +108,8 @@ def lock(folder: Path) -> None:
         file.seek(0)
         owner = file.read().strip() or 'another process'
         file.close()
-        if error.errno not in (errno.EACCES, errno.EAGAIN):  # the two that POSIX allows for a lock that is taken
-            print(f'{path} cannot be locked ({error.strerror}): mind that two trainings of one name harm each other.',
+        if error.errno not in (errno.EACCES, errno.EAGAIN):  # the two that POSIX allows for a lock that is held
+            print(f'{path} cannot be locked ({error.strerror}): do not run two trainings of one name at a time.',
                   file=sys.stderr)
             return
         raise RuntimeError(f'{folder} is in use: {owner} trains in it. Wait for it, stop it, or give this training '
@@ -122,27 +122,27 @@ def lock(folder: Path) -> None:
 
 @contextmanager
 def renaming_for_a_start(folder: Path) -> Iterator[None]:
-    """Remember under which name the host keeps the folder that it renames inside, until :func:`training_began`.
+    """Remember how the host renames the folder inside the block, until :func:`training_began` is called.
 
-    If the process ends before, other than by being killed, the folder gets its name back.
+    If the process ends before, other than by SIGKILL, the folder's name is restored.
     """
     before = folder.stat().st_ino if folder.exists() else None
     yield
     for archived in folder.parent.glob(f'{folder.name}_archived_*'):
         if archived.stat().st_ino == before:
             if not _renamed:
-                atexit.register(_put_back)
-                _let_signals_end_the_interpreter()
+                atexit.register(_restore_names)
+                _exit_in_order_on_signals()
             _renamed.append((folder, archived))
 
 
 def training_began() -> None:
-    """Say that the first iteration is done: what was renamed stays so."""
+    """Record that the first iteration is done: what was renamed keeps its new name."""
     _renamed.clear()
 
 
-def _put_back() -> None:
-    """Give the folders of before their names back, unless there is more in the new ones than a log and options."""
+def _restore_names() -> None:
+    """Restore the names of the renamed folders, unless the new ones hold more than a log and options."""
     if any(file.is_file() for folder, _ in _renamed for file in folder.glob('*/**/*')):
         return
     for folder, archived in _renamed:
@@ -152,8 +152,8 @@ def _put_back() -> None:
     _renamed.clear()
 
 
-def _let_signals_end_the_interpreter() -> None:
-    """Let a signal that would end the process on the spot end it in order, with what is registered for its end."""
+def _exit_in_order_on_signals() -> None:
+    """Let a signal that would end the process at once run what is registered with ``atexit`` first."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, lambda number, _: sys.exit(128 + number))

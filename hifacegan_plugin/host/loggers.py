@@ -101,7 +101,7 @@ def survive_a_full_disk() -> None:
 
 
 @accommodation(
-    defect='`wandb` 0.31 is an `AttributeError`',
+    defect='`wandb` 0.31 raises an `AttributeError`',
     answer="draws the run's id itself",
 )
 def begin_with_any_wandb() -> None:

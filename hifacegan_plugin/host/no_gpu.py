@@ -1,4 +1,4 @@
-"""Running on CPUs where there is no GPU, with as many processes as one likes."""
+"""Training on CPUs where there is no GPU, with any number of processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _no_gpu() -> bool:
 
 @accommodation(
     defect='`--launcher pytorch` and `slurm` divide by the number of GPUs, and the process group is never left',
-    answer='on a CPU: gloo, and leaves it',
+    answer='on CPUs: uses gloo, and leaves the group at the end',
     applies=_no_gpu,
 )
 def launch_processes_without_gpu() -> None:
@@ -57,7 +57,7 @@ def _leave_process_group() -> None:
 
 @accommodation(
     defect='networks are wrapped for the current GPU',
-    answer='on a CPU: without a device',
+    answer='on CPUs: wraps them without a device',
     applies=_no_gpu,
 )
 def wrap_networks_without_gpu() -> None:
@@ -77,7 +77,7 @@ def wrap_networks_without_gpu() -> None:
 
 @accommodation(
     defect='`--auto_resume` loads onto the current GPU',
-    answer='on a CPU: onto the CPU',
+    answer='on CPUs: loads onto the CPU',
     applies=_no_gpu,
 )
 def resume_without_gpu() -> None:

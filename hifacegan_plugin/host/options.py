@@ -44,8 +44,8 @@ def accept_lists_of_roots() -> None:
 
 
 @accommodation(
-    defect='`--force_yml` takes `1e-5` and `-1` for text',
-    answer='takes them for numbers',
+    defect='`--force_yml` reads `1e-5` and `-1` as text',
+    answer='reads them as numbers',
 )
 def read_numbers_of_the_command_line() -> None:
     """Read every decimal number after ``--force_yml`` as a number."""
@@ -63,8 +63,8 @@ def read_numbers_of_the_command_line() -> None:
 
 
 @accommodation(
-    defect='`--debug` takes `val: ~` for a section',
-    answer='leaves it out, which means the same, where the plugin is imported before the options are read '
+    defect='`--debug` fails with `val: ~`',
+    answer='leaves `val` out where the plugin is imported before the options are read '
            '(`python -m hifacegan_plugin.train`)',
 )
 def allow_debugging_without_validation() -> None:

@@ -22,7 +22,7 @@ _RUN_TWICE = 'ignore::RuntimeWarning:runpy'
 
 @accommodation(
     defect='`persistent_workers` without workers is refused',
-    answer='leaves it out then',
+    answer='ignores it then',
 )
 def keep_only_workers_that_there_are() -> None:
     """Let ``num_worker_per_gpu: 0`` stand beside ``persistent_workers: true``, which torch's loader refuses."""

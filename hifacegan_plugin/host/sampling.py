@@ -81,7 +81,7 @@ def tell_datasets_the_draw() -> None:
 
 @accommodation(
     defect='a resumed training begins its epoch anew',
-    answer='goes on within it, for datasets that are told their draws',
+    answer='continues within it, for datasets that are told their draws',
 )
 def resume_within_the_epoch() -> None:
     """Continue with the rest of the epoch in which training stopped.
@@ -121,7 +121,7 @@ def resume_within_the_epoch() -> None:
 
 @accommodation(
     defect='where batches do not divide an epoch, training ends before `total_iter`',
-    answer='counts epochs by the batches that there are',
+    answer='counts epochs by the batches that are drawn',
 )
 def train_to_the_last_iteration() -> None:
     """Train for as many epochs as ``total_iter`` takes.

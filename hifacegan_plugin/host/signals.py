@@ -13,7 +13,7 @@ from hifacegan_plugin.host.accommodation import accommodation
 
 @accommodation(
     defect='Ctrl-C and a closed terminal lose what was not saved; data workers end on every signal',
-    answer='saves; leaves the signals to the training',
+    answer='saves a checkpoint, then exits; only the training answers signals',
 )
 def leave_signals_to_the_training() -> None:
     """Let data workers end on SIGTERM only if the training process sends it, and never on SIGINT and SIGHUP.

@@ -19,7 +19,7 @@ Options = dict[str, Any]
 
 @accommodation(
     defect='an experiment is renamed before data and weights are read',
-    answer='restores the name of its folder where training ends before its first iteration does',
+    answer='restores the name of its folder if training ends before its first iteration does',
 )
 def restore_the_folder_of_a_failed_start() -> None:
     """Restore the name of an experiment's folder where the training ends before its first iteration does."""
@@ -58,7 +58,7 @@ def restore_the_folder_of_a_failed_start() -> None:
 
 @accommodation(
     defect='an experiment is renamed before the options are checked',
-    answer='refuses states of another experiment and the like before',
+    answer='checks them first, and that a training state is of this experiment',
 )
 def check_the_options_first() -> None:
     """Exit before anything is renamed where the options cannot work."""

@@ -1,4 +1,4 @@
-"""The folder of an experiment: who may start in it, from what, and what a start that fails leaves of it."""
+"""The folder of an experiment: checks before a training starts in it, its lock, and restoring its name."""
 
 import errno
 import subprocess
@@ -40,7 +40,7 @@ def test_a_folder_is_taken_until_its_process_dies(tmp_path):
     experiment.lock(folder)
 
 
-def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys):
+def test_a_file_system_without_locks_is_reported_and_used(tmp_path, monkeypatch, capsys):
     def has_none(*_: object) -> None:
         raise OSError(errno.ENOLCK, 'No locks available')
 
@@ -96,9 +96,9 @@ def test_states_that_do_not_fit_are_named(opt, tmp_path):
     damaged.write_bytes(b'half')
     state = write_checkpoint(mine, 4)
     refused = {
-        write_checkpoint(other, 5): r'5\.state goes on with .*mine/models/net_g_5\.pth and .*net_d_5\.pth, which',
-        mine / 'models/net_g_4.pth': r'net_g_4\.pth is no training state: name a \.state file',
-        damaged: r'damaged\.state is damaged or no training state',
+        write_checkpoint(other, 5): r'5\.state needs .*mine/models/net_g_5\.pth and .*net_d_5\.pth, which',
+        mine / 'models/net_g_4.pth': r'net_g_4\.pth is not a training state: name a \.state file',
+        damaged: r'damaged\.state is damaged or not a training state',
         mine / 'training_states/7.state': r'7\.state does not exist',
     }
     for file, message in refused.items():
@@ -107,7 +107,7 @@ def test_states_that_do_not_fit_are_named(opt, tmp_path):
             experiment.check_start(opt)
     (mine / 'models/net_d_4.pth').unlink()
     opt['path']['resume_state'] = str(state)
-    with pytest.raises(ValueError, match=r'net_d_4\.pth, which is not there'):
+    with pytest.raises(ValueError, match=r'net_d_4\.pth, which does not exist'):
         experiment.check_start(opt)
     del opt['train']['gan_opt']
     experiment.check_start(opt)
@@ -132,7 +132,7 @@ print(sorted(path.name for path in Path().iterdir()), flush=True)
     ('(folder / "models").mkdir(); (folder / "models/net_g_1.pth").touch(); raise ValueError', True),
     ('experiment.training_began(); raise ValueError', True),
 ])
-def test_a_start_that_fails_gives_the_folder_its_name_back(then, stays, tmp_path):
+def test_a_start_that_fails_restores_the_name_of_the_folder(then, stays, tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/before').touch()
     code = [sys.executable, '-c', STARTS + then]

@@ -71,7 +71,7 @@ def test_everything_lands_below_the_current_folder(trained):
     assert list((folder / 'tb_logger/HiFaceGAN_demo').glob('events.*'))
 
 
-def test_tensorboard_shows_losses_metrics_and_pictures(trained, small_lmdb):
+def test_tensorboard_shows_losses_metrics_and_images(trained, small_lmdb):
     folder, output, _ = trained
     events = EventAccumulator(str(folder / 'tb_logger/HiFaceGAN_demo'), size_guidance={'images': 0}).Reload()
 
@@ -153,7 +153,7 @@ def test_auto_resume_goes_on_where_training_stopped(trained, small_lmdb, tmp_pat
         torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_4.pth') for place in (folder, tmp_path)
     )
     for label in ('params', 'params_ema'):
-        for key, value in uninterrupted[label].items():  # the rest of the epoch brought the same pictures
+        for key, value in uninterrupted[label].items():  # the rest of the epoch brought the same images
             torch.testing.assert_close(after[label][key], value, atol=1e-5, rtol=0)
 
 
