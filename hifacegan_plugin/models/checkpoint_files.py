@@ -1,4 +1,4 @@
-"""Checkpoints on disk: files that appear whole or not at all, and the removal of old ones.
+"""The files of checkpoints: written whole or not at all, and deleted when they are old.
 
 A checkpoint is a set of files: ``net_*_<iteration>.pth`` for the networks, and ``<iteration>.state``, which the host
 looks for to resume. The state is written last and deleted first: where it stands, the set is whole.
@@ -19,7 +19,7 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write a file of a checkpoint; it appears under its name whole or not at all, even if the machine loses power.
 
     Raises:
-        OSError: if it cannot be written, e.g. because the disk is full.
+        OSError: it cannot be written, e.g. because the disk is full.
     """
     try:
         with whole_file(path) as part:
@@ -31,7 +31,7 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
 
 
 def delete_checkpoint(models: Path, states: Path, iteration: int) -> None:
-    """Delete the files of a checkpoint, whichever there are."""
+    """Delete the files of a checkpoint, as many as there are."""
     (states / f'{iteration}.state').unlink(missing_ok=True)
     for network in models.glob(f'net_*_{iteration}.pth'):
         network.unlink(missing_ok=True)
@@ -45,8 +45,8 @@ def prune_checkpoints(models: Path, states: Path, keep_last: int, keep: set[int]
     Args:
         models: folder of the networks, ``net_*_<iteration>.pth``.
         states: folder of the training states, ``<iteration>.state``.
-        keep_last: how many to keep, from 1 up; 0 keeps all.
-        keep: iterations to keep besides.
+        keep_last: number of checkpoints to keep, from 1 up; 0 keeps all.
+        keep: iterations whose checkpoints are kept besides.
     """
     if not keep_last:
         return

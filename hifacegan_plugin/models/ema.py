@@ -25,6 +25,7 @@ def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
     for module in average.modules():
         if parametrize.is_parametrized(module, 'weight'):
             # Reading `.weight` in train mode runs one power iteration, which tracks the norm of the new weights.
-            module.parametrizations.weight.train()
+            spectral_norm = module.get_submodule('parametrizations.weight')
+            spectral_norm.train()
             _ = module.weight
-            module.parametrizations.weight.eval()
+            spectral_norm.eval()

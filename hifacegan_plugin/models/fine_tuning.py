@@ -1,4 +1,4 @@
-"""Fine-tuning: weights that fit in part, parts of a network that learn at rates of their own or not at all."""
+"""Fine-tuning: partial loading, learning rates per module, freezing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
 def read_lr_factors(train_opt: dict[str, Any]) -> dict[str, float]:
-    """Give ``train: lr_factors``, factors of the learning rate by name of a part; absent or null, there are none.
+    """Return ``train: lr_factors``, factors of the learning rate by name of a part; empty if absent or null.
 
     Raises:
-        ValueError: it is something else than numbers by name.
+        ValueError: they are not numbers by name.
     """
     factors = train_opt.get('lr_factors')
     if factors is None:
@@ -27,11 +27,11 @@ def read_lr_factors(train_opt: dict[str, Any]) -> dict[str, float]:
 
 
 def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
-    """Freeze the parameters of a network whose rate has the factor 0.
+    """Freeze the parameters of a network whose learning rate has the factor 0.
 
     Args:
         network: the generator.
-        factors: factors of the learning rate by name of a part, e.g. ``blocks.6``.
+        factors: factor of the learning rate by name of a part, e.g. ``blocks.6``.
 
     Raises:
         ValueError: the network has no such part; names those that it has.
@@ -47,13 +47,13 @@ def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
 
 
 def factor_of(parameter: str, factors: dict[str, float]) -> float:
-    """Give the factor of the smallest part that a parameter of this name is in; 1 if it is in none."""
+    """Return the factor of the smallest part that a parameter belongs to; 1 if it belongs to none."""
     parts = [part for part in factors if parameter.startswith(f'{part}.')]
     return factors[max(parts, key=len)] if parts else 1
 
 
 def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict[str, Any]]:
-    """Sort the parameters by the factor of their learning rate; 0 leaves them out.
+    """Group the parameters by the factor of their learning rate; 0 leaves them out.
 
     Returns:
         Groups for an optimiser: ``params``, and the ``factor`` of their learning rate.
@@ -65,7 +65,7 @@ def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict
 
 
 def fitting_weights(state_dict: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Give the weights that fit the network; log what is left out on either side."""
+    """Return the weights that fit the network; log what is left out on either side."""
     expected = without_markers(net.state_dict())
     state_dict = without_markers(to_plugin_layout(state_dict, expected))
     fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}

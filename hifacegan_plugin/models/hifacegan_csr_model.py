@@ -53,7 +53,7 @@ ON_NOT_FINITE = {'stop': True, 'skip': False}
 AT_THE_END = -1  # the host's iteration where it saves what the training ends with
 
 
-class HiFaceGANCSRModel(BaseModel):
+class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no types
     """Trains and tests any generator of the host's registry with HiFaceGAN's objective.
 
     The options under ``train`` are listed in docs/training.md. All losses (``pixel_opt``, ``perceptual_opt``,
@@ -66,6 +66,10 @@ class HiFaceGANCSRModel(BaseModel):
     Raises:
         ValueError: options contradict each other or are not known to the network or metric that they are for.
     """
+
+    lq: Tensor
+    gt: Any  # Tensor; None where it is not known
+    output: Tensor
 
     def __init__(self, opt: dict[str, Any]) -> None:
         for section in ('network_g', 'network_d'):
@@ -205,8 +209,7 @@ class HiFaceGANCSRModel(BaseModel):
         """
         channels = channels_of(self.opt['network_g'])
         self.lq = with_channels(_in_unit_range(self._on_device(data['lq'])), channels)
-        if 'gt' in data:
-            self.gt = with_channels(_in_unit_range(self._on_device(data['gt'])), channels)
+        self.gt = with_channels(_in_unit_range(self._on_device(data['gt'])), channels) if 'gt' in data else None
         self.paths = data.get('lq_path', [])
         if self.is_train and self.channels_last:
             self.lq = self.lq.to(memory_format=torch.channels_last)
@@ -238,7 +241,7 @@ class HiFaceGANCSRModel(BaseModel):
                 optimizer.zero_grad()
         with self._exchanging_gradients(is_last):
             losses = self._backward(updates_g, current_iter)
-        previous, self.pending = self.pending, self._start_reading(losses)
+        previous, self.pending = self.pending, self._start_reading(current_iter, losses)
         if self.reads_late:
             is_finite, stop = True, previous is not None and self._finish_reading(previous)[1]
         else:
@@ -297,21 +300,21 @@ class HiFaceGANCSRModel(BaseModel):
         if updates_g:
             total = self.scaler.scale(sum(losses_g.values()) / self.accumulate_iters)
             (gradient,) = torch.autograd.grad(total, restored, retain_graph=bool(losses_d))
-            self.output.backward(gradient.to(self.output.dtype))
+            torch.autograd.backward(self.output, gradient.to(self.output.dtype))
             self.output = self.output.detach()
         if losses_d:
             self.scaler.scale(sum(losses_d.values()) / (2 * self.accumulate_iters)).backward()
         return {**(losses_g if updates_g else {}), **losses_d}
 
-    def _start_reading(self, losses: dict[str, Tensor]) -> PendingLosses:
-        """Average the losses over all processes, and whether they were asked to stop; start copying them here."""
+    def _start_reading(self, iteration: int, losses: dict[str, Tensor]) -> PendingLosses:
+        """Average the losses, and whether a signal came, over all processes; start copying them to the CPU."""
         asked = torch.full((), float(self.stop_requested()), device=self.device)
         values = torch.stack([*(loss.detach().float() for loss in losses.values()), asked])
         if self.opt['dist']:
             torch.distributed.all_reduce(values)
             values /= self.opt['world_size']
         batch = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths)}
-        return PendingLosses(self.iteration, tuple(losses), values, batch)
+        return PendingLosses(iteration, tuple(losses), values, batch)
 
     def _finish_reading(self, pending: PendingLosses) -> tuple[bool, bool]:
         """Wait for the losses of an iteration; return whether they are finite, and whether any process should stop.
@@ -330,7 +333,7 @@ class HiFaceGANCSRModel(BaseModel):
         if self.objective.is_adversarial:
             networks[self.optimizer_d] = self.net_d
         for optimizer, network in networks.items():
-            if self.reads_late:
+            if self.reads_late and self.pending:
                 optimizer.found_inf = self.pending.not_finite  # a fused step is skipped on the device where it is 1
             if self.grad_clip > 0:
                 self.scaler.unscale_(optimizer)
@@ -478,7 +481,7 @@ class HiFaceGANCSRModel(BaseModel):
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return the images of the last batch on the CPU: ``lq``, ``result`` and, where it is known, ``gt``."""
-        images = {'lq': self.lq, 'result': self.output, 'gt': getattr(self, 'gt', None)}
+        images = {'lq': self.lq, 'result': self.output, 'gt': self.gt}
         return {name: image.detach().cpu() for name, image in images.items() if image is not None}
 
     def restore(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -487,24 +490,24 @@ class HiFaceGANCSRModel(BaseModel):
         Raises:
             ValueError: the network returns NaN or infinite values.
         """
-        vars(self).pop('gt', None)  # that of the last training batch
         self.feed_data(batch)
         self.test()
         visuals = self.get_current_visuals()
-        for name in ('lq', 'output', 'gt'):
-            vars(self).pop(name, None)
+        del self.lq, self.output, self.gt
         if not visuals['result'].isfinite().all():
             raise ValueError('the network returns NaN or infinite values')
         return {name: tensor2img(image) for name, image in visuals.items()}
 
-    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+    def dist_validation(
+        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
         """Restore and measure a data set, every process its share; the figures are those of a single process."""
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     @explain_lost_peer()
     @undisturbed_random_state()  # whether a training that was resumed validates or not, it draws the same
     def nondist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
         """Restore a data set, measure it with ``val: metrics``, log the figures and the best so far.
 
@@ -514,20 +517,22 @@ class HiFaceGANCSRModel(BaseModel):
             ConnectionError: another process of the training has ended.
             SystemExit: a signal asked the training to stop; a checkpoint was written.
         """
+        iteration: Any = current_iter  # in testing, the name of the experiment
         if self.is_train:  # the host counts on before it validates for the last time
-            current_iter = min(current_iter, int(self.opt['train'].get('total_iter', current_iter)))
-        figures = self.validator.run(dataloader.dataset, current_iter, tb_logger, save_img)
+            iteration = min(iteration, int(self.opt['train'].get('total_iter', iteration)))
+        dataset: Any = dataloader.dataset
+        figures = self.validator.run(dataset, iteration, tb_logger, save_img)
         if figures is None:
-            self.save_and_exit(current_iter)
+            self.save_and_exit(iteration)
         if not figures:
             return
-        name, best = dataloader.dataset.opt['name'], {}
         self.metric_results = figures
+        name, best = dataset.opt['name'], {}
         if self.is_train:
             directions = {metric.name: metric.better for metric in self.validator.metrics}
-            self.best_figures.update(name, figures, directions, current_iter)
+            self.best_figures.update(name, figures, directions, iteration)
             best = self.best_figures.records[name]
-        log_figures(name, figures, best, current_iter, tb_logger)
+        log_figures(name, figures, best, iteration, tb_logger)
 
 
 def _in_unit_range(images: Tensor) -> Tensor:

@@ -32,5 +32,6 @@ def check_loss_weight_schedule(schedule: dict[str, Points], losses: Iterable[str
 
 
 def factor_at(points: Points, iteration: int) -> float:
-    """Give the factor of a loss's weight: on the line between two points, and constant before and after all."""
-    return float(np.interp(iteration, *zip(*points)))
+    """Return the factor of a loss's weight: interpolated linearly between points, constant before and after them."""
+    iterations, factors = zip(*points)
+    return float(np.interp(iteration, iterations, factors))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -12,14 +13,14 @@ from torch.optim.lr_scheduler import LRScheduler
 class LinearDecayLR(LRScheduler):
     """A constant rate, then a linear decay to zero (the paper: constant for 30 epochs, decaying over 20).
 
-    The host takes the first step before its second iteration: the last one at the full rate is ``start_iter`` + 1, the
-    first one at zero ``end_iter`` + 1, so that a training of ``end_iter`` iterations learns to the end.
+    The host takes the first step before its second iteration: the last iteration at the full rate is ``start_iter`` +
+    1, the first one at zero ``end_iter`` + 1, so that a training of ``end_iter`` iterations learns to the end.
 
     Args:
-        optimizer: whose rates follow the schedule.
+        optimizer: optimiser whose rates follow the schedule.
         start_iter: steps after which the decay begins.
         end_iter: steps after which the rate is zero.
-        last_epoch: iteration before the first; -1 starts afresh.
+        last_epoch: iteration before the first; -1 starts a new schedule.
 
     Raises:
         ValueError: if the decay ends before it starts.
@@ -32,8 +33,8 @@ class LinearDecayLR(LRScheduler):
         self.end_iter = end_iter
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
-        """Give the rate of each parameter group at the current iteration."""
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the rate of each parameter group at the current iteration."""
         left = (self.end_iter - self.last_epoch) / (self.end_iter - self.start_iter)
         return [rate * min(1.0, max(0.0, left)) for rate in self.base_lrs]
 
@@ -50,8 +51,8 @@ def build_scheduler(optimizer: Optimizer, options: dict[str, Any], total_iter: i
     """Build the schedule that ``train: scheduler`` describes.
 
     Args:
-        optimizer: whose rates follow the schedule.
-        options: ``type`` and the arguments of that class.
+        optimizer: optimiser whose rates follow the schedule.
+        options: options of the schedule: ``type``, and the arguments of that class.
         total_iter: iterations of the training.
 
     Raises:

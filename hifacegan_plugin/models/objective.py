@@ -75,7 +75,7 @@ class Objective:
         if self._perceptual:
             perceptual, style = self._perceptual(with_channels(restored, 3), with_channels(gt, 3))
             losses_g['perceptual_opt'] = {'l_g_percep': perceptual, 'l_g_style': style}
-        if self._gan:
+        if self._gan and net_d:
             # One batch of fake and real pairs, so that both meet the same statistics.
             pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])
             fake, real = _halve(net_d(pairs))
@@ -116,6 +116,7 @@ def _build(name: str, options: dict[str, Any], device: torch.device) -> nn.Modul
 def _halve(outputs: Outputs) -> tuple[Outputs, Outputs]:
     """Split a discriminator's outputs for a batch of fake and real pairs into those of each."""
     if isinstance(outputs, Tensor):
-        return outputs.float().chunk(2)
-    fake, real = zip(*map(_halve, outputs), strict=True)
-    return list(fake), list(real)
+        fake, real = outputs.float().chunk(2)
+        return fake, real
+    halves = [_halve(part) for part in outputs]
+    return [fake for fake, _ in halves], [real for _, real in halves]

@@ -24,7 +24,7 @@ class PendingLosses:
         self.batch = batch
         self.not_finite = 1 - torch.isfinite(values).all().float()  # 1.0 or 0.0, on the device
         self._values = values.to('cpu', non_blocking=True)
-        self._copied = torch.cuda.Event() if values.is_cuda else None
+        self._copied = torch.cuda.Event() if values.is_cuda else None  # type: ignore[no-untyped-call]
         if self._copied:
             self._copied.record()
 

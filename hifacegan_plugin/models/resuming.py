@@ -1,4 +1,4 @@
-"""Optimisers that go on from a training state with the options of now."""
+"""Resuming optimisers from a training state under options that may have changed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from hifacegan_plugin.models.fine_tuning import factor_of
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-NOT_OPTIONS = ('params', 'lr')  # of a parameter group; ``lr`` is the scheduled rate, ``initial_lr`` that of the options
+# Keys of a parameter group that are no options: ``lr`` is the scheduled rate, ``initial_lr`` that of the options.
+NOT_OPTIONS = ('params', 'lr')
 BEGIN_ANEW = 'or begin anew from its weights (path: pretrain_network_g, without resume_state).'
 
 
 def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]]) -> None:
-    """Take over what optimisers remember of each parameter; their options stay, and what differs is logged.
+    """Load the state that optimisers keep of each parameter; their options stay, and what differs is logged.
 
     Args:
-        optimizers: as the options ask for, of the generator and, with ``gan_opt``, of the discriminator.
+        optimizers: the optimisers that the options ask for: the generator's and, with ``gan_opt``, the discriminator's.
         states: their states in the training that is resumed.
 
     Raises:
-        ValueError: the states are of other optimisers or other groups of parameters; says which options these go by.
+        ValueError: the states are of other optimisers or other groups of parameters; names the options to restore.
     """
     if len(states) != len(optimizers):
         raise ValueError(
@@ -38,7 +39,7 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
             raise ValueError(f'train: {section}: the state that is resumed is of other parameters. Take its network '
                              f'and its lr_factors, {BEGIN_ANEW}')
         missing = {name for of_parameter in state['state'].values() if of_parameter
-                   for name in _remembered(optimizer) - set(of_parameter)}
+                   for name in _state_keys(optimizer) - set(of_parameter)}
         if missing:
             raise ValueError(
                 f'train: {section}: {type(optimizer).__name__} with these options needs {", ".join(sorted(missing))} '
@@ -49,30 +50,31 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
 
 
 def check_lr_factors(network: nn.Module, then: dict[str, float], now: dict[str, float]) -> None:
-    """Refuse ``train: lr_factors`` that part the parameters otherwise than in the training that is resumed.
+    """Refuse ``train: lr_factors`` that group the parameters otherwise than in the training that is resumed.
 
     Raises:
-        ValueError: they do; other factors of the same parts are taken.
+        ValueError: they do; other factors of the same parts are accepted.
     """
     pairs = {(factor_of(name, then), factor_of(name, now)) for name, _ in network.named_parameters()}
     alike = len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
     if not alike or any((first == 0) != (second == 0) for first, second in pairs):
-        raise ValueError(f'train: lr_factors: {now} parts the parameters otherwise than {then}, which the state that '
-                         f'is resumed was trained with. Change no more than the factors, {BEGIN_ANEW}')
+        raise ValueError(f'train: lr_factors: {now} groups the parameters otherwise than {then}, which the state that '
+                         f'is resumed was trained with. Change the factors alone, {BEGIN_ANEW}')
 
 
-def _remembered(optimizer: Optimizer) -> set[str]:
-    """Name what an optimiser with these options remembers of a parameter after a step."""
+def _state_keys(optimizer: Optimizer) -> set[str]:
+    """Return the names of the state that an optimiser with these options keeps of a parameter after a step."""
     options = {key: value for key, value in optimizer.param_groups[0].items() if key != 'params'}
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
-    twin = type(optimizer)([{**options, 'params': [parameter]}], lr=options['lr'])
+    kind: Any = type(optimizer)
+    twin = kind([{**options, 'params': [parameter]}], lr=options['lr'])
     twin.step()
     return set(twin.state[parameter])
 
 
 def _log_what_differs(section: str, groups: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
-    """Say which options of an optimiser are others now."""
+    """Log which options of an optimiser have changed."""
     for now, then in zip(groups, before):
         for key, value in now.items():
             if key not in NOT_OPTIONS and key in then and then[key] != value:

@@ -1,4 +1,4 @@
-"""The signals that ask a training to stop: Ctrl-C, a terminal that closes, a cluster manager's announcement."""
+"""The signals that ask a training to stop: Ctrl-C, a closed terminal, the notice of a cluster manager."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONE_REQUEST = 1  # seconds in which a signal that comes again is the same reques
 
 @contextmanager
 def signals_left_alone() -> Iterator[None]:
-    """Let a model be built without a change of what this process does on a signal."""
+    """Restore this process's signal handlers after a model was built."""
     before = {number: signal.getsignal(number) for number in STOPPING}
     try:
         yield
@@ -26,14 +26,14 @@ def signals_left_alone() -> Iterator[None]:
 
 
 class StopSignal:
-    """Remembers the first signal, so that the training can end where a checkpoint makes sense.
+    """Records the first signal, so that the training can end where a checkpoint makes sense.
 
     A later SIGINT or SIGHUP ends the process at once; a later SIGTERM does not, because those who send it kill what
     does not end in time. Signals that this process was started to ignore, as ``nohup`` does, stay ignored.
     """
 
     def __init__(self) -> None:
-        self.number: signal.Signals | None = None  # of the signal that came
+        self.number: signal.Signals | None = None  # the signal received
         self.came_at = 0.0
         if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no signals
             for number in STOPPING:
@@ -42,7 +42,7 @@ class StopSignal:
 
     @property
     def came(self) -> bool:
-        """Whether the process was asked to stop."""
+        """Return whether the process was asked to stop."""
         return self.number is not None
 
     def _remember(self, number: int, _: object) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from basicsr.utils import imwrite
 from basicsr.utils.dist_util import get_dist_info
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from hifacegan_plugin.images.sources import name_to_save
@@ -28,6 +28,19 @@ IMAGES_TO_SHOW = 4  # of each validation set, drawn into TensorBoard
 
 Images = dict[str, np.ndarray]  # uint8, BGR (H, W, 3) or grey (H, W): lq, result and, where it is known, gt
 Restore = Callable[[dict[str, Any]], Images]
+
+
+class ValidationSet(Protocol):
+    """A data set with its options, as the host builds it.
+
+    Its items hold ``lq``, perhaps ``gt``, both ``(C, H, W)`` in [0, 1], and ``lq_path``.
+    """
+
+    opt: dict[str, Any]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
 class Validation:
@@ -48,13 +61,15 @@ class Validation:
         self.restore = restore
         self.stop_requested = stop_requested
 
-    def run(self, dataset: Dataset, iteration: int | str, tb_logger: Any, save_img: bool) -> dict[str, float] | None:
+    def run(
+        self, dataset: ValidationSet, iteration: int | str, tb_logger: Any, save_img: bool
+    ) -> dict[str, float] | None:
         """Return the figures of a data set by name of the metric; None if a process was asked to stop meanwhile.
 
         An image that cannot be read or restored, or that a metric fails on, is named and counted in the log.
 
         Args:
-            dataset: images to restore, as dictionaries with ``lq``, perhaps ``gt``, and ``lq_path``.
+            dataset: images to restore.
             iteration: iteration of the training, or whatever else labels the figures.
             tb_logger: TensorBoard writer that shows the first images, or None.
             save_img: whether to write the restored images.
@@ -67,7 +82,7 @@ class Validation:
             RuntimeError: in testing, no image could be restored.
         """
         name = dataset.opt['name']
-        failures = []
+        failures: list[str] = []
         for metric in self.metrics:
             metric.reset()
         for number, index in enumerate(self._share(dataset)):
@@ -95,14 +110,14 @@ class Validation:
             metric.merge(states)
         return {} if get_dist_info()[0] > 0 else summarise(self.metrics)
 
-    def _share(self, dataset: Dataset) -> tqdm:
+    def _share(self, dataset: ValidationSet) -> Iterable[int]:
         """Iterate over the indices of this process's share, with a progress bar in the first one."""
         rank, world_size = get_dist_info()
         return tqdm(range(rank, len(dataset), world_size), f'Validating {dataset.opt["name"]}', unit='image',
                     delay=SHORT, mininterval=1 if sys.stderr.isatty() else MINUTE,
                     disable=rank > 0 or not self.opt['val'].get('pbar', True))
 
-    def _report_failures(self, dataset: Dataset, failures: list[str]) -> None:
+    def _report_failures(self, dataset: ValidationSet, failures: list[str]) -> None:
         """Name and count in the log the images that could not be restored.
 
         Raises:

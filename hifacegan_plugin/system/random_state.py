@@ -13,8 +13,9 @@ import torch
 
 def random_state() -> dict[str, Any]:
     """Return the state of Python's, NumPy's and PyTorch's global generators, the current GPU's included."""
-    kind, keys, *rest = np.random.get_state()
-    state = {
+    numpy_state: Any = np.random.get_state()
+    kind, keys, *rest = numpy_state
+    state: dict[str, Any] = {
         'python': random.getstate(),
         'numpy': (kind, keys.tolist(), *rest),
         'torch': torch.get_rng_state(),
@@ -36,7 +37,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def undisturbed_random_state() -> Iterator[None]:
-    """Leave the generators as they are, whatever draws from them inside."""
+    """Restore the state of the generators afterwards, whatever draws from them inside."""
     state = random_state()
     try:
         yield

@@ -40,7 +40,7 @@ def overrides(database, iterations, device, **others):
 
 
 def figures(output, loss):
-    """Give a loss by iteration, as the host's log prints it."""
+    """Return a loss by iteration, as the host's log prints it."""
     return [float(value) for value in re.findall(rf'{loss}: ([\d.e+-]+|nan|inf)', output)]
 
 

@@ -1,4 +1,4 @@
-"""What the processes of a training tell each other in an iteration: how often, how many bytes (docs/many_cards.md)."""
+"""What the processes of a training exchange in an iteration: how often, how many bytes (docs/many_cards.md)."""
 
 import copy
 import json

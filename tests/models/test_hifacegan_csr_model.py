@@ -27,8 +27,8 @@ def plain_update(net_g, net_d, optimizer_g, optimizer_d, data):
     restored = net_g(data['lq'])
     real_pair = torch.cat([data['lq'], data['gt']], 1)
 
-    def judge(network, picture):
-        both = network(torch.cat([torch.cat([data['lq'], picture], 1), real_pair]))
+    def judge(network, image):
+        both = network(torch.cat([torch.cat([data['lq'], image], 1), real_pair]))
         return [[[layer[s] for layer in scale] for scale in both] for s in (slice(0, 2), slice(2, 4))]
 
     fake, real = judge(frozen, restored)
@@ -103,7 +103,7 @@ def test_bytes_become_the_floats_of_the_data_set(options):
     model.feed_data({'lq': levels, 'gt': levels.flip(2)})
     expected = torch.from_numpy(levels.numpy().astype(np.float32) / np.float32(255))
     assert torch.equal(model.lq, expected) and torch.equal(model.gt, expected.flip(2))
-    model.feed_data({'lq': levels})  # pictures to restore, of which the truth is not known
+    model.feed_data({'lq': levels})  # images to restore, whose ground truth is not known
     assert torch.equal(model.lq, expected)
 
 
@@ -154,7 +154,7 @@ def test_discriminators_that_give_one_map_are_trained(options, loss):
     log = train(model, range(1, 2)).get_current_log()
     data = batch(1)
     with torch.no_grad():
-        pairs = [torch.cat([data['lq'], picture], 1) for picture in (net_g(data['lq']), data['gt'])]
+        pairs = [torch.cat([data['lq'], image], 1) for image in (net_g(data['lq']), data['gt'])]
         fake, real = net_d(torch.cat(pairs)).chunk(2)
     expected = {'l_g_gan': 0.5 * (fake - 1).square().mean(), 'l_d_fake': fake.square().mean(),
                 'l_d_real': (real - 1).square().mean()}
@@ -313,8 +313,8 @@ def test_a_resumed_optimiser_has_the_options_of_now_and_the_moments_of_before(op
     ({'gan_opt': None, 'feature_matching_opt': None}, '2 optimisers, the options ask for 1: .*gan_opt was taken out'),
     ({'optim_g': {'type': 'RMSprop', 'lr': 1e-3}}, 'optim_g: RMSprop .* needs square_avg'),
     ({'optim_d': {'type': 'Adam', 'lr': 1e-3, 'amsgrad': True}}, 'optim_d: Adam .* needs max_exp_avg_sq'),
-    ({'lr_factors': {'blocks.2': 0.1}}, 'lr_factors: .* parts the parameters otherwise than'),
-    ({'lr_factors': {'blocks.1': 0}}, 'lr_factors: .* parts the parameters otherwise than'),
+    ({'lr_factors': {'blocks.2': 0.1}}, 'lr_factors: .* groups the parameters otherwise than'),
+    ({'lr_factors': {'blocks.1': 0}}, 'lr_factors: .* groups the parameters otherwise than'),
 ])
 def test_what_a_resumed_training_cannot_follow_is_refused(changes, message, options):
     options['train']['lr_factors'] = {'blocks.1': 0.1}
@@ -446,7 +446,7 @@ def test_a_file_that_is_no_weights_is_refused(options, tmp_path):
         build_model(options)
 
 
-def test_missing_vgg_weights_are_named_with_the_mend(options, monkeypatch):
+def test_missing_vgg_weights_are_named_with_the_fix(options, monkeypatch):
     def offline(*_, **__):
         raise URLError('no network')
 

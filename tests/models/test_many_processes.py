@@ -52,7 +52,7 @@ def figures(output: str, name: str) -> list[float]:
     return [float(value) for value in re.findall(rf'\b{name}: ([\d.e+-]+)', output)]
 
 
-# Beside PSNR and SSIM one of the set as a whole and one that has no figure for pictures without a face.
+# Beside PSNR and SSIM one of the set as a whole and one that has no figure for images without a face.
 METRICS = """  metrics:
     fid:
       type: calculate_fid
@@ -75,7 +75,7 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
     options = write_sgd_options(tmp_path)
     text = options.read_text().replace('  metrics:\n', METRICS)
     options.write_text(f'{text}colours: !!python/name:colours.__version__\n')
-    five = tmp_path / 'five.txt'  # pictures to validate on: the processes have shares of different size
+    five = tmp_path / 'five.txt'  # images to validate on: the processes have shares of different size
     five.write_text('\n'.join(f'{i:05d}' for i in range(5)))
     outputs, folders = [], [tmp_path / 'whole', tmp_path / 'halves']
     for folder, launcher, batch in ((folders[0], TRAIN[:2], 4), (folders[1], TORCHRUN, 2)):

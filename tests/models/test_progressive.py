@@ -1,4 +1,4 @@
-"""Progressive training: small pictures first, the same on one process or two, before and after resuming."""
+"""Progressive training: small images first, the same on one process or two, before and after resuming."""
 
 import copy
 import logging

@@ -110,7 +110,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no byte on a disk; give the file that takes it all."""
+    """Leave no byte on a disk; return the file that fills it."""
     filler = disk / 'filler'
     with filler.open('ab', buffering=0) as file:
         try:

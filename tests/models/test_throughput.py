@@ -1,4 +1,4 @@
-"""The line that tells how a training goes, by a clock that the test turns."""
+"""The line that reports how fast a training runs, by a clock that the test sets."""
 
 import re
 

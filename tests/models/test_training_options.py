@@ -95,14 +95,14 @@ def test_gradient_checkpointing_saves_memory(options):
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(options):
-    options['network_g']['norm'] = 'instance'  # so that pictures do not depend on their neighbours
+    options['network_g']['norm'] = 'instance'  # so that images do not depend on their neighbours
     options['train']['ema_decay'] = 0
     whole = train(built(options), range(1, 2))
     options['train']['accumulate_iters'] = 2
     halves = built(options)
     before = halves.net_g.to_picture.weight.clone()
     for iteration in (1, 2):
-        halves.feed_data({name: pictures[iteration - 1 : iteration] for name, pictures in batch(1).items()})
+        halves.feed_data({name: images[iteration - 1 : iteration] for name, images in batch(1).items()})
         halves.optimize_parameters(iteration)
         assert torch.equal(before, halves.net_g.to_picture.weight) == (iteration == 1)
     # Spectral norm takes a step at every pass, so that the second half meets slightly other weights.

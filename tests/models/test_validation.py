@@ -1,4 +1,4 @@
-"""Validation of pictures of which some are damaged, by networks and metrics of which some fail."""
+"""Validation of images of which some are damaged, by networks and metrics of which some fail."""
 
 import logging
 import math
@@ -21,8 +21,8 @@ from hifacegan_plugin.models import validation
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
 
 
-class Pictures(Dataset):
-    """Pictures by name, each degraded and true at once; an exception is a picture that cannot be read."""
+class Images(Dataset):
+    """Images by name, each its own ground truth; an exception is an image that cannot be read."""
 
     def __init__(self, items: dict) -> None:
         self.opt = {'name': 'set'}
@@ -32,10 +32,10 @@ class Pictures(Dataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict:
-        name, picture = self.items[index]
-        if isinstance(picture, Exception):
-            raise picture
-        return {'lq': picture, 'gt': picture, 'lq_path': f'/somewhere/{name}.png'}
+        name, image = self.items[index]
+        if isinstance(image, Exception):
+            raise image
+        return {'lq': image, 'gt': image, 'lq_path': f'/somewhere/{name}.png'}
 
 
 class Recorder:
@@ -51,14 +51,14 @@ class Recorder:
         self.scalars[tag] = value
 
 
-def picture(seed: int) -> torch.Tensor:
+def image(seed: int) -> torch.Tensor:
     top = 40 * seed
     return torch.from_numpy(np.ascontiguousarray(data.astronaut()[top:top + 192, 100:292])).permute(2, 0, 1) / 255
 
 
 @pytest.fixture
 def model(options, tmp_path):
-    """A model that brightens pictures a little, and does amiss what the name of a picture says."""
+    """A model that brightens images a little, and fails in the way that the name of an image says."""
     options['val'] = {'metrics': {'psnr': dict(PSNR), 'niqe': {'type': 'calculate_niqe', 'crop_border': 0},
                                   'lle': {'type': 'calculate_lle'}}}
     options['path']['visualization'] = str(tmp_path / 'visualization')
@@ -79,18 +79,18 @@ def model(options, tmp_path):
 
 def validate(model, items: dict, iteration: int = 1, save_img: bool = False) -> Recorder:
     recorder = Recorder()
-    model.validation(DataLoader(Pictures(items)), iteration, recorder, save_img)
+    model.validation(DataLoader(Images(items)), iteration, recorder, save_img)
     return recorder
 
 
 def test_the_rest_goes_on(model, caplog, tmp_path):
-    items = {'good': picture(0), 'nan': picture(1), 'damaged': OSError('damaged.png holds no picture'),
-             'heavy': picture(2), 'other': picture(3), 'small': picture(4), 'even': torch.full((3, 192, 192), 0.5)}
+    items = {'good': image(0), 'nan': image(1), 'damaged': OSError('damaged.png holds no image'),
+             'heavy': image(2), 'other': image(3), 'small': image(4), 'even': torch.full((3, 192, 192), 0.5)}
     with caplog.at_level(logging.WARNING):
         recorder = validate(model, items, save_img=True)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == ('set: 3 of 7 images could not be restored: nan (the network returns NaN or infinite values); '
-                        'image 2 (damaged.png holds no picture); heavy (no memory)')
+                        'image 2 (damaged.png holds no image); heavy (no memory)')
     assert lines[1].startswith('psnr has no value for 1 of 4 images: small (Image shapes are different')
     assert lines[2].startswith('niqe has no value for 1 of 4 images: even (')
     assert 'lle has no value for 2 of 4 images: even, other (the face is not found' in caplog.text
@@ -111,7 +111,7 @@ def test_grey_images_are_restored_measured_saved_and_shown(options, tmp_path):
     del options['network_d'], options['train']['gan_opt'], options['train']['feature_matching_opt']
     options['val'] = {'metrics': {'psnr': dict(PSNR), 'niqe': {'type': 'calculate_niqe', 'crop_border': 0}}}
     options['path']['visualization'] = str(tmp_path)
-    grey = picture(0)[:1]
+    grey = image(0)[:1]
     items = {'grey': grey, 'colours': grey.expand(3, -1, -1)}
     model = build_model(options)
     model.test = lambda: vars(model).update(output=model.lq * 0.9 + 0.1)
@@ -125,10 +125,10 @@ def test_grey_images_are_restored_measured_saved_and_shown(options, tmp_path):
         assert restored.shape == (192, 192) and np.abs(restored.astype(int) - expected).max() <= 1
 
 
-def test_pictures_of_the_same_name_and_of_several_sets_are_saved_apart(model, tmp_path):
+def test_images_of_the_same_name_and_of_several_sets_are_saved_apart(model, tmp_path):
     for name in ('a/1', 'b/1'):
         (tmp_path / name).parent.mkdir()
-        cv2.imwrite(str(tmp_path / f'{name}.png'), tensor2img(picture(0)))
+        cv2.imwrite(str(tmp_path / f'{name}.png'), tensor2img(image(0)))
     options = {'name': 'folders', 'phase': 'val', 'dataroot_gt': [str(tmp_path / 'a'), str(tmp_path / 'b')],
                'degradation': []}
     model.opt.update(datasets={'val': options, 'val_2': {**options, 'name': 'others'}}, val={})
@@ -143,7 +143,7 @@ def test_the_best_figures_go_by_the_catalogue(model):
     model.validator.metrics = model.validator.metrics[:2]  # without lle
     history = []
     for iteration, seed in enumerate((0, 1, 4)):
-        validate(model, {'a': picture(seed)}, iteration)
+        validate(model, {'a': image(seed)}, iteration)
         history.append(model.metric_results)
     for metric, best in (('psnr', max), ('niqe', min)):
         values = [figures[metric] for figures in history]
@@ -156,19 +156,19 @@ def test_a_metric_that_is_new_to_a_resumed_training_joins_the_best_figures(model
     niqe = {'better': 'lower', 'val': 0.0, 'iter': 3}
     model.best_figures.records = {'set': {'niqe': dict(niqe)}}
     model.validator.metrics = model.validator.metrics[:2]  # without lle
-    validate(model, {'a': picture(0)}, 4)
+    validate(model, {'a': image(0)}, 4)
     psnr = {'better': 'higher', 'val': model.metric_results['psnr'], 'iter': 4}
     assert model.best_figures.records == {'set': {'niqe': niqe, 'psnr': psnr}}
 
 
 def test_the_last_figures_are_those_of_the_last_iteration(model):
     model.opt['train']['total_iter'] = 4
-    validate(model, {'a': picture(0)}, 6)  # as the host counts at the end
+    validate(model, {'a': image(0)}, 6)  # as the host counts at the end
     assert {record['iter'] for record in model.best_figures.records['set'].values()} == {4}
 
 
 def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, caplog):
-    items = {'nan': picture(0), 'other nan': picture(1)}
+    items = {'nan': image(0), 'other nan': image(1)}
     with caplog.at_level(logging.WARNING):
         validate(model, items)
     assert 'set: 2 of 2 images could not be restored' in caplog.text
@@ -185,19 +185,19 @@ def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, cap
 def test_a_validation_that_takes_long_shows_how_far_it_is(seconds, chosen, shown, model, monkeypatch, capsys):
     monkeypatch.setattr(validation, 'SHORT', seconds)
     model.opt['val'], model.validator.metrics = chosen, []
-    validate(model, {'a': picture(0), 'b': picture(1)})
+    validate(model, {'a': image(0), 'b': image(1)})
     assert ('Validating set: 100%' in capsys.readouterr().err) == shown
 
 
-def test_pictures_without_truth_are_not_compared_with_the_last_batch(model):
+def test_images_without_ground_truth_are_not_compared_with_the_last_batch(model):
     model.gt = torch.rand(1, 3, 8, 8)  # as training leaves it
-    items = Pictures({'a': picture(0)})
+    items = Images({'a': image(0)})
     item = items[0]
     del item['gt']
     model.validator.metrics = build_metrics({'niqe': {'type': 'calculate_niqe', 'crop_border': 0}})
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pictures, '__getitem__', lambda self, index: item)
+        patch.setattr(Images, '__getitem__', lambda self, index: item)
         model.validation(DataLoader(items), 1, recorder, False)
         assert recorder.images['set/a'].shape == (192, 2 * 192, 3)  # degraded and restored
         model.validator.metrics = build_metrics({'psnr': PSNR})
@@ -205,8 +205,8 @@ def test_pictures_without_truth_are_not_compared_with_the_last_batch(model):
             model.validation(DataLoader(items), 2, recorder, False)
 
 
-def test_pictures_of_unequal_sizes_are_drawn(model):
-    assert validate(model, {'small': picture(0)}).images['set/small'].shape == (192, 3 * 191, 3)
+def test_images_of_unequal_sizes_are_drawn(model):
+    assert validate(model, {'small': image(0)}).images['set/small'].shape == (192, 3 * 191, 3)
 
 
 @pytest.mark.parametrize('metric', [{'type': 'calculate_pnsr'}, {**PSNR, 'better': 'lower'}])
