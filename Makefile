@@ -1,6 +1,7 @@
 # make demo   see the network train through BasicSR on this machine and restore pictures it has never seen
 # make test   run the tests
 # make options   write the options files that differ from options/hifacegan.yml in a few options
+# make docs   write the tables of options in docs/ and the JSON Schemas for editors
 # make pretrained   train the network that comes with the plugin anew (a quarter of an hour)
 # make lint   check the style
 # make bench  run the benchmarks (half an hour on two cores; those that train for a budget get a minute for two networks)
@@ -16,7 +17,7 @@ READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
 
-.PHONY: data demo options pretrained test lint bench gpu clean plugin
+.PHONY: data demo docs options pretrained test lint bench gpu clean plugin
 
 $(READY):
 	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
@@ -50,6 +51,9 @@ pretrained: data
 
 options:
 	$(PYTHON) options/make_options.py
+
+docs: plugin
+	$(BIN)/python docs/make_docs.py
 
 test: plugin
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests

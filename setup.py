@@ -26,7 +26,11 @@ setup(
     ],
     python_requires='>=3.10',
     packages=find_packages(include=['hifacegan_plugin', 'hifacegan_plugin.*']),
-    package_data={'hifacegan_plugin': ['py.typed', 'pretrained/*.safetensors'], 'hifacegan_plugin.compare': ['*.html']},
+    package_data={
+        'hifacegan_plugin': ['py.typed', 'pretrained/*.safetensors'],
+        'hifacegan_plugin.compare': ['*.html'],
+        'hifacegan_plugin.schema': ['*.json'],
+    },
     install_requires=[
         'basicsr-fixed>=1.4.2',
         'lmdb>=1.4',

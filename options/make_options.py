@@ -14,6 +14,9 @@ from textwrap import dedent
 FOLDER = Path(__file__).resolve().parent
 BASE = FOLDER / 'hifacegan.yml'
 
+# By this line, editors with a YAML language server complete and check a file.
+SCHEMA = '# yaml-language-server: $schema={up}hifacegan_plugin/schema/{kind}.schema.json'
+
 # The path of an option, as the host's --force_yml takes it, and what stands behind its colon instead: a value, with or
 # without a comment; a comment alone, which leaves the value; the lines of a section; or None, which takes it out.
 Changes = dict[str, str | None]
@@ -437,7 +440,8 @@ def make(file: str) -> str:
     first, *more = about.splitlines()
     command = 'test' if file.startswith('test') else 'train'
     usage = f'  python -m basicsr.{command} -opt options/{file}'
-    options.inside['name'].above = ['', *(f'# {line}' for line in (first, usage, *more))]
+    schema = SCHEMA.format(up='../' * (file.count('/') + 1), kind={'train': 'training'}.get(command, command))
+    options.inside['name'].above = [schema, '', *(f'# {line}' for line in (first, usage, *more))]
     return '\n'.join([*render(options), ''])
 
 

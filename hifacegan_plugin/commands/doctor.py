@@ -77,7 +77,7 @@ def _problems_of(check: Callable[[dict[str, Any]], Iterable[Problem]], opt: dict
     try:
         yield from check(opt)
     except Exception as error:  # options may hold anything, in any place
-        task = check.__doc__.partition('.')[0]
+        task = str(check.__doc__).partition('.')[0]
         yield Problem(f'{describe_error(error)} (while this was looked at: {task})',
                       'an option has a value of the wrong type; the files in options/ show what goes there')
 

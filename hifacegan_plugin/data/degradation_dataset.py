@@ -17,7 +17,7 @@ from hifacegan_plugin.schema.data import BuiltDegradations
 from hifacegan_plugin.schema.section import parse
 
 
-class DegradationDataset(Dataset):
+class DegradationDataset(Dataset[dict[str, Any]]):
     """Read clean images from folders or LMDBs and degrade them by a recipe.
 
     Every training draw is a function of (seed, epoch, index) alone: fresh in each epoch, the same from run to run and
@@ -44,7 +44,7 @@ class DegradationDataset(Dataset):
         self.images = find_images(options.dataroot_gt, backend, list_file=options.meta_info_file)
         self.depth_maps = _match(self.images, options.dataroot_depth, backend)
         self.training = options.phase == 'train'
-        self.names = None if self.training else names_to_save(self.images)
+        self.names = [] if self.training else names_to_save(self.images)
         self.grey = options.color == 'grey'
         self.gt_size = options.gt_size
         self.resize = options.resize
@@ -54,7 +54,8 @@ class DegradationDataset(Dataset):
         self.seed = options.seed
         self.deliver = options.deliver or 'float'
         self.return_parameters = options.return_parameters
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers have to see it change
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers have to see it change
 
     def set_epoch(self, epoch: int) -> None:
         """Make the draws of training those of ``epoch``, in workers that already run too."""
@@ -82,18 +83,19 @@ class DegradationDataset(Dataset):
         if self.depth_maps is not None:
             depth_map = read_depth(self.depth_maps[index % len(self)])
             depth = prepare(cv2.resize(depth_map, image.shape[1::-1]))
-        log = [] if self.return_parameters else None
+        log: list[dict[str, Any]] | None = [] if self.return_parameters else None
         lq = self.degrade(gt, rng, log, depth)
         lq = data.degradations.fit(lq, gt.shape[0] // self.scale, gt.shape[1] // self.scale)
-        lq, gt = _to_tensor(lq), _to_tensor(gt)
-        if self.deliver == 'float':
-            lq, gt = lq.float().div_(255), gt.float().div_(255)
-        item = {'lq': lq, 'gt': gt, 'lq_path': source.path, 'gt_path': source.path}
+        item = {'lq': self._delivered(lq), 'gt': self._delivered(gt), 'lq_path': source.path, 'gt_path': source.path}
         if not self.training:
             item['name'] = self.names[index]
         if self.return_parameters:
             item['degradation'] = json.dumps(log)
         return item
+
+    def _delivered(self, image: np.ndarray) -> torch.Tensor:
+        tensor = _to_tensor(image)
+        return tensor.float().div_(255) if self.deliver == 'float' else tensor
 
     def _draw_preparation(self, size: tuple[int, int], rng: np.random.Generator,
                           source: ImageSource) -> Callable[[np.ndarray], np.ndarray]:
@@ -105,7 +107,7 @@ class DegradationDataset(Dataset):
             if min(height, width) < self.gt_size:
                 raise ValueError(f'{source} is {width}x{height}, smaller than gt_size {self.gt_size}: '
                                  f'lower gt_size, or set resize: {self.gt_size}')
-            top, left = (rng.integers(length - self.gt_size, endpoint=True) for length in resized)
+            top, left = (int(rng.integers(length - self.gt_size, endpoint=True)) for length in resized)
             rows, columns = slice(top, top + self.gt_size), slice(left, left + self.gt_size)
         flips = np.array((self.use_hflip, self.use_rot, self.use_rot))
         hflip, vflip, transpose = flips & (rng.random(3) < 0.5) if self.training else flips
@@ -137,8 +139,10 @@ def _resized(size: tuple[int, int], resize: int | list[int] | None) -> tuple[int
     if resize is None:
         return size
     if isinstance(resize, int):
-        return tuple(max(resize, round(length * resize / min(size))) for length in size)
-    return tuple(resize)
+        height, width = (max(resize, round(length * resize / min(size))) for length in size)
+    else:
+        height, width = resize
+    return height, width
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

@@ -138,7 +138,8 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Proble
     Returns:
         Lines that tell what the training will take, and problems.
     """
-    lines, problems = [], []
+    lines: list[str] = []
+    problems: list[Problem] = []
     with _quiet_model(opt) as opt_here:
         try:
             model = build_model(opt_here)

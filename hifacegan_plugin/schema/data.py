@@ -98,20 +98,26 @@ class BuiltDegradations(DegradationOptions):
     phase: str = option('`train`, `val` or `test`')
 
 
-class Training(Loading):
-    """What the host needs of the data set that it trains on."""
-
-    name: str = option('of the data set, in the log', takes='a name')
-    batch_size_per_gpu: Count = option('batch of each process', unit='images')
-    num_worker_per_gpu: FromZero = option('data workers of each process')
+# What the host needs of the data set that it trains on.
+_NAME = option('of the data set, in the log', takes='a name')
+_BATCH = option('batch of each process', unit='images')
+_WORKERS = option('data workers of each process')
 
 
-class TrainingDegradations(Training, DegradationOptions):
-    """``DegradationDataset`` to train on."""
+class TrainingDegradations(DegradationOptions):
+    """The options of ``DegradationDataset`` to train on."""
+
+    name: str = _NAME
+    batch_size_per_gpu: Count = _BATCH
+    num_worker_per_gpu: FromZero = _WORKERS
 
 
-class TrainingHostDataset(Training, HostDataset):
-    """Another data set to train on."""
+class TrainingHostDataset(HostDataset):
+    """The options of another data set to train on."""
+
+    name: str = _NAME
+    batch_size_per_gpu: Count = _BATCH
+    num_worker_per_gpu: FromZero = _WORKERS
 
 
 def _variant(options: Any) -> str:

@@ -32,7 +32,9 @@ class Test(Section):
     save_img: Switch = option('writes every restored image', takes='true or false')
     suffix: str | None = option('of the names of the images; the name of the experiment if not set', None)
     pbar: Switch = option('shows how far a validation of more than five seconds is, in a log file once a minute', True)
-    metrics: dict[str, Metric] | None = option('by a name of your own; see [metrics](comparison.md)', None)
+    metrics: dict[str, Metric] | None = option(
+        'by a name of your own, each a function and its arguments; see [metrics](comparison.md)', None,
+        takes='metrics by name')
 
 
 class Validation(Test):

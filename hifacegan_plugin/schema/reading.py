@@ -29,7 +29,7 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         return {}, None, [Problem(f'{file} cannot be read as YAML: {error}',
                                   'mind indentation, colons and the modules that python/name lines name')]
-    if not isinstance(options, dict):
+    if not isinstance(options, dict) or tree is None:
         return {}, None, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
     return options, tree, list(repeated_keys(tree))
 

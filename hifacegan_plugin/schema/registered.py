@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -36,26 +36,27 @@ def problems_of_call(
         return
     if supplied is None:
         return
-    called = known[kind]
-    parameters = inspect.signature(called).parameters
-    takes = [name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
-    own = [name for name in takes if name not in supplied]
+    parameters, takes_any = arguments_of(known[kind], supplied)
     for key, value in options.items():
-        if key == 'type':
-            continue
-        if key not in takes and not takes_any:
-            yield Problem(f'{where}: {kind} has no option {key!r}{did_you_mean(key, own)} It takes: {", ".join(own)}.',
-                          'correct its name, or take it out')
-        elif called.__module__.startswith('hifacegan_plugin.'):
-            yield from _problems_of_value(f'{where}: {key}', value, _type_hints(called).get(key))
-    for name in own:
-        if parameters[name].default is inspect.Parameter.empty and name not in options:
+        if key in parameters:
+            yield from _problems_of_value(f'{where}: {key}', value, parameters[key].annotation)
+        elif key not in ('type', *supplied) and not takes_any:
+            yield Problem(f'{where}: {kind} has no option {key!r}{did_you_mean(key, parameters)} '
+                          f'It takes: {", ".join(parameters)}.', 'correct its name, or take it out')
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in options:
             yield Problem(f'{where}: {kind} needs {name}.', f'add {name}')
 
 
-def _type_hints(called: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(called.__init__ if inspect.isclass(called) else called)
+def arguments_of(called: Callable[..., Any], supplied: tuple[str, ...]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Return the parameters that options may set, and whether any other may be set, too.
+
+    Their annotations are resolved for the plugin's own classes, and left as they are for those of others.
+    """
+    signature = inspect.signature(called, eval_str=called.__module__.startswith('hifacegan_plugin.'))
+    every = [parameter for parameter in signature.parameters.values() if parameter.name not in supplied]
+    named = {p.name: p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    return named, any(p.kind == p.VAR_KEYWORD for p in every)
 
 
 def _problems_of_value(where: str, value: Any, hint: Any) -> Iterator[Problem]:

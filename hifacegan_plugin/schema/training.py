@@ -24,7 +24,8 @@ class HostTrain(Section):
 
     model_config = ConfigDict(extra='allow')
     total_iter: Count = option('length of the training', unit='iterations')
-    warmup_iter: Whole = option('raises the learning rates linearly from 0 at first; -1: not', -1, unit='iterations')
+    warmup_iter: Whole = option('raises the learning rates linearly from 0 at first; -1 does without', -1,
+                                unit='iterations')
 
 
 def _rising(iterations: list[int]) -> list[int]:
@@ -92,7 +93,7 @@ class Train(HostTrain):
     channels_last: Switch = option(
         'the memory layout that convolutions prefer on GPUs with `amp`; on the CPU measured it was slower '
         '(benchmarks/training.py)', False)
-    grad_clip: NotNegative = option('bounds the norm of each network\'s gradient; 0: not', 0)
+    grad_clip: NotNegative = option('bounds the norm of each network\'s gradient; 0 does without', 0)
     lr_factors: dict[str, float] | None = option(
         'rates of parts of the generator: `{suppression: 0, blocks.6: 0.1}`; 0 freezes', None,
         takes='numbers by name, as {blocks.6: 0.1}')

@@ -94,7 +94,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('  total_iter: 400\n', '', 'train: total_iter is missing'),
     ('    batch_size_per_gpu: 8\n', '', 'datasets: train: batch_size_per_gpu is missing'),
     ('name: HiFaceGAN_demo\n', '', 'name is missing'),
-    ('  ema_decay: 0.99', '  ema_decay: 0.99\n  ema_decay: 0.9', 'train: ema_decay stands twice, in lines 52 and 53'),
+    ('  ema_decay: 0.99', '  ema_decay: 0.99\n  ema_decay: 0.9', 'train: ema_decay stands twice, in lines 53 and 54'),
     ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: 1e-3 is text to YAML'),
     ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
     ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),

@@ -117,7 +117,7 @@ def motion_kernel(size: int, angle: float, direction: float) -> np.ndarray:
 @DEGRADATIONS.register_module()
 @dataclass
 class GaussianBlur(Step):
-    """Gaussian blur of standard deviation ``sigma`` (pixels), its kernel cut off at ``truncate`` times that."""
+    """Gaussian blur of standard deviation ``sigma`` (pixels); the kernel ends at ``truncate`` times that."""
 
     sigma: tuple[float, float] = drawn((3, 8), Uniform(at_least=0.01))
     truncate: tuple[float, float] = drawn(1.25, Uniform(at_least=0.5, at_most=10))
@@ -131,7 +131,10 @@ class GaussianBlur(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class MotionBlur(Step):
-    """Motion blur over an odd number of pixels; see :func:`motion_kernel` for the parameters."""
+    """Motion along a line over an odd ``size`` (pixels); at ``direction`` 1 and -1 it fades out towards one end.
+
+    See :func:`motion_kernel`.
+    """
 
     size: tuple[int, int] = drawn((10, 20), Odd(at_least=1, at_most=49))
     angle: tuple[float, float] = drawn((0, 360), Uniform())
@@ -146,10 +149,11 @@ class MotionBlur(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class KernelBlur(Step):
-    """Blur by a kernel of a parametric ``shape``, as in Real-ESRGAN (Wang et al., ICCVW 2021), section 3.1.
+    """Real-ESRGAN's kernels; ``beta`` is the exponent of ``shape`` generalized and plateau.
 
-    Of the squared Mahalanobis distance q, a ``gaussian`` is exp(-q / 2), a ``generalized`` Gaussian exp(-q^beta / 2),
-    a ``plateau`` 1 / (1 + q^beta). With probability ``isotropic``, sigma_y is sigma_x. The kernels are the host's.
+    Wang et al., ICCVW 2021, section 3.1. Of the squared Mahalanobis distance q, a ``gaussian`` is exp(-q / 2), a
+    ``generalized`` Gaussian exp(-q^beta / 2), a ``plateau`` 1 / (1 + q^beta). With
+    probability ``isotropic``, sigma_y is sigma_x. The kernels are the host's.
     """
 
     shape: tuple[str, ...] = drawn('gaussian', Choice(('gaussian', 'generalized', 'plateau')))
@@ -175,9 +179,9 @@ class KernelBlur(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class SincFilter(Step):
-    """Ideal low-pass filter, cut off by its finite size: ringing and overshoot (Real-ESRGAN, section 3.4).
+    """Ideal low-pass filter that rings, with its ``cutoff`` in radians a pixel.
 
-    ``cutoff`` is in radians per pixel. The kernel is the host's.
+    Ringing and overshoot (Real-ESRGAN, section 3.4); it is cut off by its finite size. The kernel is the host's.
     """
 
     size: tuple[int, int] = drawn((7, 21), Odd(3, 49))

@@ -77,13 +77,13 @@ class Combination(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class InOrder(Combination):
-    """Every step, in the order given; a bare list in a recipe means this. An empty list changes nothing."""
+    """All the steps in order; a bare list in a recipe means this, and an empty one changes nothing."""
 
 
 @DEGRADATIONS.register_module()
 @dataclass
 class Shuffle(Combination):
-    """Every step, in an order drawn anew for every picture."""
+    """All the steps, in an order drawn anew for every image."""
 
     def choose(self, rng: np.random.Generator) -> Sequence[Step]:
         """See :class:`Combination`."""
@@ -93,7 +93,7 @@ class Shuffle(Combination):
 @DEGRADATIONS.register_module()
 @dataclass
 class OneOf(Combination):
-    """One of the steps; each as likely as the others, or with probability proportional to its entry in ``weights``."""
+    """One of the steps, as likely as its entry in ``weights`` says; without them, each as likely as the others."""
 
     weights: Sequence[float] | None = None
 
@@ -128,7 +128,7 @@ class Sometimes(Combination):
 @DEGRADATIONS.register_module()
 @dataclass
 class Repeat(Combination):
-    """All the steps in order, as often as ``times`` (drawn) says."""
+    """All the steps in order, as often as ``times`` says."""
 
     times: tuple[int, int] = drawn((1, 2), Integer(at_least=0))
 

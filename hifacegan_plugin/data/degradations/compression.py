@@ -13,7 +13,7 @@ from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Integer, S
 @DEGRADATIONS.register_module()
 @dataclass
 class JPEG(Step):
-    """JPEG at the given encoder ``quality`` (1 worst, 100 best), colour at half resolution (4:2:0)."""
+    """JPEG at the encoder's ``quality``, 1 being the worst; colour is stored at half the resolution."""
 
     quality: tuple[int, int] = drawn((17, 51), Integer(1, 100))
 

@@ -66,7 +66,7 @@ def _poisson_quantiles(rate: float, levels: int) -> np.ndarray:
 @DEGRADATIONS.register_module()
 @dataclass
 class GaussianNoise(Step):
-    """Gaussian noise of standard deviation ``sigma`` (grey levels), with probability ``grey`` alike in all channels."""
+    """Normal noise of standard deviation ``sigma`` (grey levels); with probability ``grey``, alike in all channels."""
 
     sigma: tuple[float, float] = drawn((20, 40), Uniform(at_least=0, at_most=1000))
     grey: float = drawn(0, Chance())
@@ -83,7 +83,7 @@ class GaussianNoise(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class LaplaceNoise(Step):
-    """Laplace noise of the given ``scale`` (grey levels; the standard deviation is sqrt(2) times that)."""
+    """Laplace noise of the given ``scale`` (grey levels); its standard deviation is √2 times that."""
 
     scale: tuple[float, float] = drawn((20, 40), Uniform(at_least=0, at_most=1000))
 
@@ -95,9 +95,9 @@ class LaplaceNoise(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class PoissonNoise(Step):
-    """A Poisson count of the given ``rate`` (grey levels), added or, as often, subtracted.
+    """A Poisson count of the given ``rate`` (grey levels), added or, as often, subtracted, whatever the image.
 
-    It does not depend on the picture; for the shot noise of a sensor see :class:`ShotNoise`.
+    For the shot noise of a sensor see :class:`ShotNoise`.
     """
 
     rate: tuple[float, float] = drawn((15, 30), Uniform(at_least=0, at_most=255))
@@ -120,9 +120,10 @@ def _shot_noise_table() -> np.ndarray:
 @DEGRADATIONS.register_module()
 @dataclass
 class ShotNoise(Step):
-    """The noise of counting photons, its variance proportional to the brightness: ``scale`` (Poisson(v) - v).
+    """The noise of counting photons, as in a sensor: its variance is proportional to the brightness.
 
-    v is the grey level; with probability ``grey`` it is that of the luma, and the noise is alike in all channels.
+    ``scale`` (Poisson(v) - v), where v is the grey level; with probability ``grey`` it is that of the luma, and the
+    noise is alike in all channels.
     """
 
     scale: tuple[float, float] = drawn((0.05, 3), Uniform(at_least=0, at_most=100))

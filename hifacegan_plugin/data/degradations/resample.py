@@ -32,9 +32,9 @@ class Resize(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class Downsample(Step):
-    """Resize to 1/``factor`` of the size, and leave it there; a factor below 1 enlarges.
+    """Resize to 1/``factor`` of the size: the factor is drawn uniformly, not its reciprocal.
 
-    Unlike :class:`Resize` this draws the factor uniformly, not its reciprocal.
+    Unlike :class:`Resize`, which draws the ratio uniformly. A factor below 1 enlarges.
     """
 
     factor: tuple[float, float] = drawn((1, 4), Uniform(at_least=1 / 16, at_most=1000))
@@ -49,7 +49,7 @@ class Downsample(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class ResizeBack(Combination):
-    """All the steps in order, then a resize to ``ratio`` times the size that the picture had before them."""
+    """All the steps in order, then a resize to ``ratio`` times the size that the image had before them."""
 
     ratio: tuple[float, float] = drawn(1, Uniform(at_least=1e-3, at_most=16))
     interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(INTERPOLATIONS)))
@@ -67,7 +67,7 @@ class ResizeBack(Combination):
 @DEGRADATIONS.register_module()
 @dataclass
 class Mosaic(Step):
-    """Every block of ``block`` by ``block`` pixels replaced by its mean; at right and bottom blocks may be cut off."""
+    """Blocks of ``block`` x ``block`` pixels replaced by their means."""
 
     block: tuple[int, int] = drawn(16, Integer(at_least=1))
 

@@ -16,10 +16,11 @@ from hifacegan_plugin.images.resizing import resize
 @DEGRADATIONS.register_module()
 @dataclass
 class Rain(Step):
-    """Streaks of rain in several layers, each farther away: more streaks, but shorter, thinner and fainter ones.
+    """Streaks of rain: ``density`` for each 1,000 pixels, ``angle`` against the vertical, each layer farther away.
 
-    A streak is a line, softened by motion blur along it, that brightens what is behind it towards white:
-    1 - (1 - J)(1 - opacity) for J in [0, 1].
+    Farther away there are more streaks, but shorter, thinner and fainter ones. A streak is a line,
+    softened by motion blur along it, that brightens what is behind it towards white: 1 - (1 - J)(1 - opacity)
+    for J in [0, 1].
     """
 
     density: tuple[float, float] = drawn((0.5, 4), Uniform(at_least=0, at_most=100))  # streaks per 1000 pixels
@@ -62,11 +63,11 @@ def _streaks(size: tuple[int, int], rng: np.random.Generator, count: int, length
 @DEGRADATIONS.register_module()
 @dataclass
 class Haze(Step):
-    """Atmospheric scattering: I = J t + A (1 - t) with transmission t = exp(-beta depth) (Koschmieder's law).
+    """Atmospheric scattering, the denser the larger ``beta``. Without depth maps the depth is drawn: hills of
+    1/``hills`` of the image, and a plane that recedes towards the top with the share ``recession``.
 
-    The ranges of ``beta`` and ``airlight`` (A, in [0, 1]) are those of RESIDE (Li et al., IEEE TIP 2019). Where the
-    depth is not given it is drawn: a smooth random field with hills of about 1/``hills`` of the picture, mixed with
-    a plane that recedes towards the top, whose share is ``recession``.
+    I = J t + A (1 - t) with transmission t = exp(-beta depth) (Koschmieder's law). The ranges of ``beta`` and
+    ``airlight`` (A, in [0, 1]) are those of RESIDE (Li et al., IEEE TIP 2019).
     """
 
     beta: tuple[float, float] = drawn((0.6, 1.8), Uniform(at_least=0, at_most=20))

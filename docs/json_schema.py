@@ -1,0 +1,130 @@
+"""The JSON Schema of options files, by which editors complete and check them; ``make docs`` writes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
+
+from hifacegan_plugin import schema
+from hifacegan_plugin.data.degradations import DEGRADATIONS, RECIPES
+from hifacegan_plugin.data.degradations.registry import Chance, Choice, Integer, Uniform
+from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
+from hifacegan_plugin.schema.file import OptionsFile, TestFile, TrainingFile
+from hifacegan_plugin.schema.registered import PLAIN, arguments_of
+
+FOLDER = Path(schema.__file__).parent
+FILES: dict[str, type[OptionsFile]] = {'training.schema.json': TrainingFile, 'test.schema.json': TestFile}
+NETWORK, LOSS, METRIC, SCHEDULER, DEGRADATION = 'Network', 'Loss', 'MetricFunction', 'Scheduler', 'Degradation'
+STANDS_FOR = {  # options whose content a registry decides, by what they are
+    'network_g': NETWORK, 'network_d': NETWORK, 'scheduler': SCHEDULER, 'degradation': DEGRADATION,
+    'pixel_opt': LOSS, 'perceptual_opt': LOSS, 'gan_opt': LOSS, 'feature_matching_opt': LOSS,
+}  # fmt: skip
+
+
+def schema_of(file: type[OptionsFile]) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of options file."""
+    described = file.model_json_schema()
+    definitions = described['$defs']
+    for section in (described, *definitions.values()):
+        section.pop('title', None)
+        for name, option in section.get('properties', {}).items():
+            _tidy(option)
+            if name in STANDS_FOR:
+                _refer(option, STANDS_FOR[name])
+    definitions['Metric']['allOf'] = [{'$ref': f'#/$defs/{METRIC}'}]
+    definitions |= {
+        NETWORK: _by_signature(dict(iter(ARCH_REGISTRY)), ()),
+        LOSS: _by_signature(dict(iter(LOSS_REGISTRY)), ()),
+        METRIC: _by_signature(dict(iter(METRIC_REGISTRY)), ('img', 'img2')),
+        SCHEDULER: _by_signature({LinearDecayLR.__name__: LinearDecayLR}, ('optimizer', 'last_epoch')),
+        DEGRADATION: _degradation(),
+    }
+    return {'$schema': 'https://json-schema.org/draft/2020-12/schema', 'title': inspect.getdoc(file), **described}
+
+
+def _tidy(option: dict[str, Any]) -> None:
+    """Leave only what editors show."""
+    option.pop('title', None)
+    option.pop('takes', None)
+    if unit := option.pop('unit', ''):
+        option['description'] += f' ({unit})'
+
+
+def _refer(option: dict[str, Any], name: str) -> None:
+    """Let an option be what a definition says, or nothing where it was optional."""
+    reference = {'$ref': f'#/$defs/{name}'}
+    optional = {'type': 'null'} in option.pop('anyOf', [])
+    option.pop('$ref', None)
+    option.update({'anyOf': [reference, {'type': 'null'}]} if optional else reference)
+
+
+def _by_signature(registered: dict[str, Any], supplied: tuple[str, ...]) -> dict[str, Any]:
+    """Describe the arguments of the plugin's own classes and functions; those of others may have any."""
+    return _by_type({name: _arguments(called, supplied) for name, called in _own(registered).items()})
+
+
+def _own(registered: dict[str, Any]) -> dict[str, Any]:
+    """Return the plugin's own classes and functions."""
+    return {name: called for name, called in sorted(registered.items())
+            if called.__module__.startswith('hifacegan_plugin.')}
+
+
+def _by_type(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Describe options whose ``type`` decides what they are; of an unknown one they may be anything."""
+    return {
+        'type': 'object',
+        'properties': {'type': {'anyOf': [{'enum': list(described)}, {'type': 'string'}]}},
+        'required': ['type'],
+        'allOf': [{'if': {'properties': {'type': {'const': name}}, 'required': ['type']}, 'then': options}
+                  for name, options in described.items()],
+    }  # fmt: skip
+
+
+def _arguments(called: Any, supplied: tuple[str, ...]) -> dict[str, Any]:
+    parameters, takes_any = arguments_of(called, supplied)
+    types = {int: 'integer', float: 'number', bool: 'boolean', str: 'string'}
+    properties: dict[str, Any] = {'type': {}, 'better': {}} if supplied == ('img', 'img2') else {'type': {}}
+    for name, parameter in parameters.items():
+        properties[name] = {'type': types[parameter.annotation]} if parameter.annotation in PLAIN else {}
+        if parameter.default not in (parameter.empty, None):
+            properties[name]['default'] = parameter.default
+    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    return {'properties': properties, 'required': required, 'additionalProperties': takes_any}
+
+
+def _degradation() -> dict[str, Any]:
+    """Describe recipes: a name, a step, or a list of them."""
+    return {'anyOf': [
+        {'enum': list(RECIPES)},
+        _by_type({name: _step(step) for name, step in _own(DEGRADATIONS.module_dict).items()}),
+        {'type': 'array', 'items': {'$ref': f'#/$defs/{DEGRADATION}'}},
+    ]}  # fmt: skip
+
+
+def _step(step: type[Any]) -> dict[str, Any]:
+    properties = {'type': {}} | {field.name: _parameter(field) for field in dataclasses.fields(step)}
+    required = [field.name for field in dataclasses.fields(step) if field.default is dataclasses.MISSING]
+    summary = str(inspect.getdoc(step)).partition('\n\n')[0].replace('\n', ' ')
+    return {'description': summary, 'properties': properties, 'required': required, 'additionalProperties': False}
+
+
+def _parameter(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Describe a parameter of a step: a value or the range that it is drawn from."""
+    match field.metadata.get('parameter'):
+        case Uniform() as drawn:
+            limits = {'minimum': drawn.at_least, 'maximum': drawn.at_most}
+            one = {'type': 'integer' if isinstance(drawn, Integer) else 'number'}
+            one |= {name: limit for name, limit in limits.items() if abs(limit) != float('inf')}
+            return {'anyOf': [one, {'type': 'array', 'items': one, 'minItems': 2, 'maxItems': 2}]}
+        case Choice(among=among):
+            one = {'enum': list(among)}
+            return {'anyOf': [one, {'type': 'array', 'items': one, 'minItems': 1}]}
+        case Chance():
+            return {'type': 'number', 'minimum': 0, 'maximum': 1}
+    if field.name == 'steps':
+        return {'type': 'array', 'items': {'$ref': f'#/$defs/{DEGRADATION}'}}
+    return {'type': ['array', 'null'], 'items': {'type': 'number', 'minimum': 0}}  # the weights of a choice
