@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 import yaml
 from basicsr.utils.options import yaml_load
 
-from hifacegan_plugin.compare.comparison import Comparison, PageOptions
+from hifacegan_plugin.compare.comparison import Comparison
 from hifacegan_plugin.compare.runner import compare
 from hifacegan_plugin.compare.tables import markdown_table
+from hifacegan_plugin.schema.comparison import Page
 from hifacegan_plugin.system.files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -174,7 +175,7 @@ def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
         elif peer[1] in arguments.peers:
             weights = f'experiments/{experiment(peer[1], arguments)}/models/net_g_latest.pth'
             restorers[label] = {**options, 'pretrain_network_g': weights}
-    return Comparison(results.name, opt['datasets'], restorers, opt['metrics'], PageOptions(**opt['page']))
+    return Comparison(results.name, opt['datasets'], restorers, opt['metrics'], Page(**opt['page']))
 
 
 def experiment(peer: str, arguments: argparse.Namespace) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from hifacegan_plugin.compare.comparison import TRUTH
 from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb
 from hifacegan_plugin.metrics.metric import Metric, build_metric
+from hifacegan_plugin.schema.comparison import TRUTH
 
 
 def build_metrics_or_report(section: Mapping[str, Mapping[str, Any]]) -> tuple[list[Metric], list[str]]:

@@ -16,13 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from hifacegan_plugin.compare import tables
-from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH, PageOptions
 from hifacegan_plugin.compare.folder import Folder, read_rgb, write_text
 from hifacegan_plugin.compare.methods import as_it_is
 from hifacegan_plugin.compare.results import Results, Row, best_rows
 from hifacegan_plugin.compare.test_sets import ImageSet
 from hifacegan_plugin.images.resizing import fit
 from hifacegan_plugin.metrics.metric import Metric
+from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH, Page
 
 
 def write_page(path: Path, results: Results, folder: Folder) -> None:
@@ -119,12 +119,12 @@ def _images(
     return encoded
 
 
-def _shown_size(image: np.ndarray, page: PageOptions) -> tuple[int, int]:
+def _shown_size(image: np.ndarray, page: Page) -> tuple[int, int]:
     shrink = min(1.0, page.max_side / max(image.shape[:2]))
     return max(1, round(image.shape[0] * shrink)), max(1, round(image.shape[1] * shrink))
 
 
-def _data_url(image: np.ndarray, page: PageOptions) -> str:
+def _data_url(image: np.ndarray, page: Page) -> str:
     """Encode an image, uint8 RGB ``(H, W, 3)``, as a data URL."""
     bgr = cv2.cvtColor(fit(image, *_shown_size(image, page)), cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode('.webp', bgr, [cv2.IMWRITE_WEBP_QUALITY, page.quality])[1]

@@ -118,7 +118,7 @@ def json_report(results: Results) -> dict[str, Any]:
     return _plain({
         'name': results.comparison.name,
         'machine': results.machine,
-        'options': asdict(results.comparison),
+        'options': {**vars(results.comparison), 'page': results.comparison.page.model_dump()},
         'test_sets': [{**asdict(test_set), 'rows': list(map(asdict, rows))} for test_set, rows in results.tables],
         'problems': results.left_out,
     })

@@ -16,18 +16,13 @@ from basicsr.utils import tensor2img
 from basicsr.utils.registry import DATASET_REGISTRY
 from tqdm import tqdm
 
-from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.compare.folder import Folder, read_json, remove_images, write_json
-from hifacegan_plugin.data.degradations.registry import did_you_mean
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.files import list_files
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.schema.problem import describe_error
-
-_PAIR_OPTIONS = ('name', 'type', 'phase', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'scale',
-                 'meta_info_file')
-
+from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
+from hifacegan_plugin.schema.problem import describe_error, did_you_mean
 
 Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded image and ground truth, uint8 RGB
 
@@ -181,10 +176,6 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
 
 
 def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
-    unknown = [key for key in options if key not in _PAIR_OPTIONS]
-    if unknown:
-        raise ValueError(f'PairedImageDataset: {unknown[0]} has no use in a comparison, which measures whole RGB '
-                         f'images. It takes: {", ".join(_PAIR_OPTIONS)}.')
     backend = (options.get('io_backend') or {'type': 'disk'})['type']
     template = options.get('filename_tmpl', '{}')
     degraded = {_key(image): image for image in find_images(options['dataroot_lq'], backend, option='dataroot_lq')}

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import hifacegan_plugin
-from hifacegan_plugin.compare.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.compare.folder import (
     Folder,
     open_log,
@@ -35,6 +34,7 @@ from hifacegan_plugin.compare.folder import (
 )
 from hifacegan_plugin.compare.methods import Method, build_method
 from hifacegan_plugin.images.writing import write_png
+from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.system.memory import keep_freed_memory
 
 WARM_UPS = 2  # restorations before the first that is timed

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hifacegan_plugin.compare.comparison import Comparison, read_comparison
+from hifacegan_plugin.compare.comparison import Comparison, parse_comparison
 from hifacegan_plugin.compare.methods import build_method
 from hifacegan_plugin.compare.test_sets import open_test_set
 from hifacegan_plugin.doctor.data_sets import check_metrics
@@ -20,10 +20,9 @@ def is_comparison(opt: dict[str, Any]) -> bool:
 
 def check_comparison(file: Path) -> Iterator[Problem]:
     """Check a comparison: read an image of each test set, measure it, build every restorer."""
-    try:
-        comparison = read_comparison(file)
-    except ValueError as error:
-        yield Problem(f'{error}', 'options/compare_demo.yml shows what goes where')
+    comparison, problems = parse_comparison(file)
+    yield from problems
+    if comparison is None:
         return
     yield from _check_test_sets(comparison)
     for label, options in comparison.restorers.items():

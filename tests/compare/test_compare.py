@@ -41,6 +41,7 @@ from hifacegan_plugin.metrics.metric import build_metric
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
 HIGHER, LOWER = ({'type': 'calculate_ssim', 'crop_border': 0}, {'type': 'calculate_lpips'})
+PAIRED = {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': '.'}
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 
@@ -251,12 +252,12 @@ def test_an_ended_process_is_described():
 
 
 @pytest.mark.parametrize(('change', 'message'), [
-    ({'restorers': {'a': {'type': 'bicubi'}}}, "Did you mean 'bicubic'"),
+    ({'restorers': {'a': {'type': 'bicubi'}}}, 'restorers: a: type: give input, bicubic or fast_nl_means'),
     ({'restorers': {'a': {'type': 'input', 'h': 3}}}, "unknown option 'h'"),
     ({'restorers': {'a': {'scale': 2}}}, 'network_g'),
-    ({'restorers': {'a': {'network_g': {}, 'scale': 0}}}, 'scale'),
+    ({'restorers': {'a': {'network_g': {'type': 'EDSR'}, 'scale': 0}}}, 'restorers: a: scale: give a whole number'),
     ({'restorers': {'a/b': {'type': 'input'}}}, 'folder'),
-    ({'restorers': {'truth': {'type': 'input'}}}, 'folder'),
+    ({'restorers': {'truth': {'type': 'input'}}}, "restorers: 'truth' cannot be"),
     ({'restorers': {}}, 'restorers'),
     ({'datasets': {'a': {'dataroot_gt': 'x'}}}, 'type is missing'),
     ({'datasets': {'a': {'type': 'DegradationDataset', 'dataroot_gt': 'nowhere', 'degradation': 'noise'}}}, 'nowhere'),
@@ -265,16 +266,17 @@ def test_an_ended_process_is_described():
     ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
     ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
     ({'page': {'pictures': 'all'}}, 'pictures'),
-    ({'page': 8}, 'page takes options'),
-    ({'restorers': {'a': {'pretrain_network_g': ['a', 'b']}}}, 'restorers: a: pretrain_network_g takes a path'),
-    ({'restorers': {'a': {'type': ['input']}}}, 'restorers: a: type takes a name'),
-    ({'restorers': {'a': {'type': 'fast_nl_means', 'h': 'strong'}}}, 'restorers: a: h takes a number'),
-    ({'metrics': {'a': {'type': ['calculate_psnr']}}}, 'metrics: a: type takes a name'),
+    ({'page': 8}, 'page is no section'),
+    ({'restorers': {'a': {'pretrain_network_g': ['a', 'b']}}}, 'restorers: a: pretrain_network_g: give a path'),
+    ({'restorers': {'a': {'type': ['input']}}}, 'restorers: a: type: give input'),
+    ({'restorers': {'a': {'type': 'fast_nl_means', 'h': 'strong'}}}, 'restorers: a: h: give a number'),
+    ({'metrics': {'a': {'type': ['calculate_psnr']}}}, 'metrics: a: type: give the name'),
     ({'datasets': {2024: {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': '.', 'io_backend': 'disk'}}},
-     'datasets: 2024: io_backend takes options'),
-    ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': 3}}}, 'dataroot_gt takes a path'),
-    ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': [3]}}}, 'datasets: a: Type'),
-    ({'datasets': {'a': {'type': 'PairedImageDataset', 'scale': '2'}}}, 'datasets: a: scale takes a whole number'),
+     'datasets: 2024: io_backend is no section'),
+    ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': 3}}}, 'dataroot_gt: give a path'),
+    ({'datasets': {'a': {**PAIRED, 'dataroot_lq': [3]}}}, 'datasets: a: dataroot_lq: give a path'),
+    ({'datasets': {'a': {**PAIRED, 'color': 'y'}}}, "datasets: a: unknown option 'color'"),
+    ({'datasets': {'a': {**PAIRED, 'scale': '2'}}}, 'datasets: a: scale: give a whole number'),
     ({'dataset': {}}, "Did you mean 'datasets'"),
 ])
 def test_wrong_options_are_named(change, message, tmp_path, small_lmdb, capsys):
@@ -414,7 +416,7 @@ def test_files_that_lose_options_or_hold_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'compare.yml: restorers: 64 stands twice, in lines 7 and 8'):
         read_comparison(file)
     file.write_bytes(text.encode('utf-16'))
-    with pytest.raises(ValueError, match=r'compare.yml is no YAML'):
+    with pytest.raises(ValueError, match=r'compare.yml cannot be read as YAML'):
         read_comparison(file)
 
 

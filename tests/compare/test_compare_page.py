@@ -15,13 +15,14 @@ import pytest
 from conftest import HANGS
 from skimage import data
 
-from hifacegan_plugin.compare.comparison import Comparison, PageOptions
+from hifacegan_plugin.compare.comparison import Comparison
 from hifacegan_plugin.compare.folder import Folder
 from hifacegan_plugin.compare.page import write_page
 from hifacegan_plugin.compare.results import Figure, Results, Row
 from hifacegan_plugin.compare.test_sets import ImageSet
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.metrics.metric import build_metrics
+from hifacegan_plugin.schema.comparison import Page
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
@@ -122,7 +123,7 @@ def browser(tmp_path_factory):
     browser.close()
 
 
-def make_page(path, page=PageOptions(quality=101), label='bright <b>&'):  # noqa: B008
+def make_page(path, page=Page(quality=101), label='bright <b>&'):  # noqa: B008
     """A page of two pictures and three restorers: one leaves the picture, one brightens it, one failed."""
     folder = Folder(path.parent)
     pictures = ['x', 'y']
@@ -140,10 +141,7 @@ def make_page(path, page=PageOptions(quality=101), label='bright <b>&'):  # noqa
         Row(label, 2, 2, {'PSNR': Figure(20, 19, 21, 2), 'LPIPS': Figure(0.1, 0.1, 0.1, 2)},
             {'PSNR': {'x': 19.0, 'y': 21.0}, 'LPIPS': {'x': 0.1, 'y': 0.1}}, 1_320_000, 2.5, [200, 300], 11.0, 70.0),
     ]
-    comparison = Comparison.__new__(Comparison)  # a label that would be refused, to see it escaped
-    options = {'name': 'a & b', 'datasets': {}, 'restorers': restorers, 'metrics': metrics, 'page': page}
-    for name, value in options.items():
-        object.__setattr__(comparison, name, value)
+    comparison = Comparison('a & b', {}, restorers, metrics, page)  # a label that would be refused, to see it escaped
     tables = [(ImageSet('set', {}, 'source', pictures, 'content', []), rows)]
     results = Results(comparison, build_metrics(metrics), tables, {'device': 'a <machine>'}, ['failed: no <weights>'])
     write_page(path, results, folder)
@@ -172,8 +170,8 @@ def test_the_page_stands_alone(tmp_path):
 
 def test_the_page_is_bounded(tmp_path):
     sizes = {}
-    for name, options in {'all': PageOptions(), 'one': PageOptions(pictures=1), 'small': PageOptions(max_side=64),
-                          'poor': PageOptions(quality=30), 'none': PageOptions(pictures=0)}.items():
+    for name, options in {'all': Page(), 'one': Page(pictures=1), 'small': Page(max_side=64),
+                          'poor': Page(quality=30), 'none': Page(pictures=0)}.items():
         make_page(tmp_path / 'page.html', options)
         sizes[name] = (tmp_path / 'page.html').stat().st_size
     assert max(sizes, key=sizes.get) == 'all'

@@ -1,0 +1,159 @@
+"""The options file of ``hifacegan compare``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
+
+from hifacegan_plugin.schema.data import A_ROOT, OURS, DegradationOptions, HostDataset, IoBackend
+from hifacegan_plugin.schema.file import Metric
+from hifacegan_plugin.schema.section import VARIANT, Count, Section, Switch, option
+from hifacegan_plugin.schema.training import Named
+
+DEGRADED, TRUTH = 'degraded', 'truth'  # folders of images beside those of the restorers
+FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
+
+
+class Page(Section):
+    """The options under ``page``, which bound the size of the HTML page."""
+
+    pictures: Annotated[int, Field(ge=0, le=10000)] = option('images of each test set, spread over it', 8)
+    max_side: Annotated[int, Field(ge=16, le=16383)] = option(
+        'longer side, above which an image is shrunk for the page', 512, unit='pixels')
+    quality: Annotated[int, Field(ge=1, le=101)] = option('of the WebP images; 101 is lossless', 92)
+
+
+class PairedDataset(Section):
+    """A ``PairedImageDataset``, of which a comparison measures whole RGB images."""
+
+    type: Literal['PairedImageDataset'] = option('the class of the data set')
+    name: str | None = option('without effect; the name of the section holds', None)
+    phase: str | None = option('without effect; it is `test`', None)
+    dataroot_gt: str | list[str] = option('ground truth: a folder or an LMDB, or a list of these', takes=A_ROOT)
+    dataroot_lq: str | list[str] = option('degraded images, likewise', takes=A_ROOT)
+    io_backend: IoBackend | None = option('`{type: lmdb}` for databases; without it, `{type: disk}`', None)
+    filename_tmpl: str = option('how the name of a degraded image is made from that of its ground truth', '{}')
+    scale: Count = option('how many times larger the ground truth is than the degraded image', 1)
+    meta_info_file: str | None = option('a text file that names the images to take, one a line', None, takes='a path')
+
+
+class Network(Section):
+    """A restorer that is a network of the host's registry."""
+
+    network_g: Named | None = option('the network; without it, what the checkpoint says about itself', None)
+    pretrain_network_g: str | None = option('weights', None, takes='a path')
+    param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', None)
+    strict_load_g: Switch = option('false takes what fits', True)
+    scale: Count = option('how many times larger its output is than its input', 1)
+    multiple: Count = option('sides of its input are padded to a multiple of this, and cut back', 1)
+
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        if self.network_g is None and self.pretrain_network_g is None:
+            yield 'set network_g or pretrain_network_g for a network, or type: input, bicubic or fast_nl_means.'
+
+
+class Classical(Section):
+    """A restorer without options."""
+
+    type: Literal['input', 'bicubic', 'fast_nl_means'] = option(
+        '`input` is the degraded image, `bicubic` enlarges it, `fast_nl_means` is OpenCV\'s denoiser')
+
+
+class FastNlMeans(Classical):
+    """OpenCV's ``fastNlMeansDenoisingColored``."""
+
+    h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option('strength for luminance', 10)
+    h_color: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option('strength for colour', 10)
+    template: Count = option('side of the patches that are compared', 7, unit='pixels')
+    search: Count = option('side of the window that is searched', 21, unit='pixels')
+
+
+def _kind_of_data_set(options: Any) -> str:
+    kind = options.get('type') if isinstance(options, dict) else None
+    return VARIANT + (kind if kind in (OURS, 'PairedImageDataset') else 'others')
+
+
+def _kind_of_restorer(options: Any) -> str:
+    if isinstance(options, dict) and 'type' in options:
+        return VARIANT + ('fast_nl_means' if options['type'] == 'fast_nl_means' else 'others')
+    return f'{VARIANT}network'
+
+
+Dataset = Annotated[
+    Annotated[DegradationOptions, Tag(VARIANT + OURS)]
+    | Annotated[PairedDataset, Tag(f'{VARIANT}PairedImageDataset')]
+    | Annotated[HostDataset, Tag(f'{VARIANT}others')],
+    Discriminator(_kind_of_data_set),
+]
+Restorer = Annotated[
+    Annotated[Network, Tag(f'{VARIANT}network')]
+    | Annotated[FastNlMeans, Tag(f'{VARIANT}fast_nl_means')]
+    | Annotated[Classical, Tag(f'{VARIANT}others')],
+    Discriminator(_kind_of_restorer),
+]
+
+
+class Entries(Section):
+    """Sections by names of the user's own, each of which can name a folder."""
+
+    model_config = ConfigDict(extra='allow')
+
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        entries = self.__pydantic_extra__ or {}
+        if not entries:
+            yield 'list at least one entry, as NAME: {...}'
+        for name in entries:
+            if not FOLDER_NAME.fullmatch(name):
+                yield f'{name!r} cannot be the name of a folder; use letters, digits, space and -_+.,=()'
+
+
+class TestSets(Entries):
+    """The data sets, by name."""
+
+    __pydantic_extra__: dict[str, Dataset]
+
+
+class Restorers(Entries):
+    """The restorers, by the label that they have in the table."""
+
+    __pydantic_extra__: dict[str, Restorer]
+
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        yield from super().conflicts()
+        for name in {DEGRADED, TRUTH} & self.__pydantic_extra__.keys():
+            yield f'{name!r} cannot be the name of a restorer: its folder holds other images'
+
+
+class Metrics(Entries):
+    """The metrics, by name."""
+
+    __pydantic_extra__: dict[str, Metric]
+
+
+class ComparisonFile(Section):
+    """The options file of a comparison."""
+
+    name: str = option('of the comparison, and of its folder in `results`', takes='a name')
+    plugin: Any = option('the line that imports the plugin', None)
+    datasets: TestSets = option('test sets, a table each')
+    restorers: Restorers = option('a row each, in this order')
+    metrics: Metrics = option('as `val: metrics` of a training')
+    page: Page | None = option('what bounds the size of the page', None)
+
+    @field_validator('name', mode='before')
+    @classmethod
+    def _as_text(cls, name: Any) -> Any:
+        """Take a number for a name."""
+        return str(name) if isinstance(name, (int, float)) else name
+
+    @field_validator('datasets', 'restorers', 'metrics', mode='before')
+    @classmethod
+    def _with_text_keys(cls, section: Any) -> Any:
+        """Take numbers, such as 2024, for names."""
+        return {str(name): options for name, options in section.items()} if isinstance(section, dict) else section
