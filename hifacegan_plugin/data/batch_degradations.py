@@ -44,7 +44,7 @@ def mixture(parts: Sequence[tuple[float, Degrade]]) -> Degrade:
 
     def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
         counts = rng.multinomial(len(images), weights / weights.sum()).tolist()
-        pairs = zip(images.split(counts), (step for _, step in parts), strict=True)
+        pairs = zip(torch.split(images, counts), (step for _, step in parts), strict=True)
         return torch.cat([step(part, rng) for part, step in pairs if len(part)])
 
     return degrade
@@ -65,7 +65,7 @@ def in_groups(size: int, step: Degrade) -> Degrade:
     """Return a degradation that runs ``step`` on groups of ``size`` images, which draws for each group."""
 
     def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
-        return torch.cat([step(group, rng) for group in images.split(size)])
+        return torch.cat([step(group, rng) for group in torch.split(images, size)])
 
     return degrade
 

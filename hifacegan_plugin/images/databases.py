@@ -65,7 +65,8 @@ class Database:
             lmdb.Error: the database does not exist or cannot be opened.
         """
         with self.begin() as transaction:
-            return transaction.get(key.encode())
+            value = transaction.get(key.encode())
+            return None if value is None else bytes(value)
 
     def forget_handle(self) -> None:
         """Drop a handle that a fork has copied."""

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
 
@@ -143,7 +143,7 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
     if header.width * header.height > max_pixels:
         raise TooLargeError(f'has {header.width} x {header.height} pixels, more than the limit of {max_pixels:,}')
     # What follows the first image of an MPO, which phones and cameras call JPEG, is a preview or the like.
-    kind = 'JPEG' if header.format == 'MPO' else header.format
+    kind = 'JPEG' if header.format == 'MPO' else str(header.format)
     if animated or (kind != 'JPEG' and getattr(header, 'is_animated', False)):
         raise ImageError('is animated or has several pages: split it into single images')
 
@@ -291,7 +291,7 @@ def _read_header(data: bytes) -> Image.Image:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # there is a limit of our own
         try:
             return Image.open(io.BytesIO(data), formats=_FORMATS)
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise ImageError('is not an image, or of no known format') from error
         except Exception as error:  # damaged headers lead Pillow's parsers into any
             raise ImageError(f'is damaged or truncated ({error})') from error
@@ -316,7 +316,7 @@ def _bits(kind: str, data: bytes, header: Image.Image) -> int:
     """Return 16 where the channels are decoded as such, else 8."""
     if kind == 'PNG':
         sixteen = data[24] == 16  # bit depth in the header
-    elif kind == 'TIFF':
+    elif isinstance(header, TiffImagePlugin.TiffImageFile):
         sixteen = set(header.tag_v2.get(ExifTags.Base.BitsPerSample, ())) == {16} and header.mode != 'CMYK'
     else:
         sixteen = header.mode.startswith('I;16') or (kind, header.mode) == ('PPM', 'I')
@@ -330,7 +330,7 @@ def _decode_by_opencv(image: EncodedImage) -> np.ndarray | None:
         ImageError: 16 bits cannot be read; Pillow would cut them down to 8.
     """
     # OpenCV passes over these tags of a TIFF (TIFF 6.0, sections 3, 8 and 18).
-    tags = image.header.tag_v2 if image.format == 'TIFF' else {}
+    tags = image.header.tag_v2 if isinstance(image.header, TiffImagePlugin.TiffImageFile) else {}
     if tags.get(ExifTags.Base.PlanarConfiguration) == 2 and tags.get(ExifTags.Base.SamplesPerPixel, 1) > 1:
         raise ImageError('holds 16 bits a channel in separate planes: save it interleaved, or as PNG')
     if 1 in tags.get(ExifTags.Base.ExtraSamples, ()):
@@ -394,9 +394,11 @@ def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
         return image.convert('RGB')
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile('sRGB'), outputMode='RGB')
+        rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile('sRGB'), outputMode='RGB')
     except (ImageCms.PyCMSError, OSError) as error:
         raise ImageError(f'has a damaged CMYK profile ({error}): convert it to RGB') from error
+    assert rgb is not None  # as only with inPlace
+    return rgb
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

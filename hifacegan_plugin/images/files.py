@@ -46,7 +46,7 @@ def list_files(
         regular file (a pipe).
     """
     listed = {Path(path).resolve() for path in leave_out}
-    waiting, files = deque(['']), []
+    waiting, files = deque(['']), list[str]()
     while waiting:
         below = waiting.popleft()
         place = Path(folder, below)
@@ -59,7 +59,9 @@ def list_files(
         except OSError as error:
             on_error(error)
             continue
-        folders, links, others = [], [], []
+        folders: list[str] = []
+        links: list[str] = []
+        others: list[str] = []
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 kind = folders

@@ -8,6 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -172,7 +173,7 @@ def _says_srgb(chunks: dict[bytes, bytes]) -> bool:
 def _encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
     if pixels.dtype == np.uint16:
         return _encode_16_bits(suffix, pixels, photograph)
-    options = {'icc_profile': photograph.icc_profile} if photograph.icc_profile else {}
+    options: dict[str, Any] = {'icc_profile': photograph.icc_profile} if photograph.icc_profile else {}
     if photograph.exif and suffix != '.bmp':
         options['exif'] = photograph.exif
     if photograph.dpi:

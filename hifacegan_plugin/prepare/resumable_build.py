@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import lmdb
 from tqdm import tqdm
@@ -28,6 +28,7 @@ from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.prepare.basicsr_lmdb import Entry, Stored
 
 JOURNAL = 'build.jsonl'
+Record = dict[str, Any]  # a line of the journal
 BATCH_BYTES = 32 << 20
 _HOW_TO_CONTINUE = 'What is finished is kept: make room or fix the cause, then run the same command with --resume'
 
@@ -89,7 +90,7 @@ def build(
     if not target.name:
         raise BuildError(f'-o {target}: a folder below it is wanted, which the build makes')
     partial = target.with_name(f'.{target.name}.partial')
-    header = {'settings': dict(settings), 'sources': _digest(sources), 'overwrite': overwrite}
+    header: Record = {'settings': Record(settings), 'sources': _digest(sources), 'overwrite': overwrite}
     try:
         if target.exists():
             if resume and not partial.exists():
@@ -138,7 +139,7 @@ def _fill(
     sources: Sequence[str],
     stores: Mapping[str, Callable[[Path], Store]],
     prepare: Callable[[Sequence[str]], Iterator[Outcome]],
-    records: list[dict],
+    records: list[Record],
     journal: IO[bytes],
 ) -> None:
     """Bring all stores from what `records` say to the end, and `records` with them."""
@@ -178,7 +179,7 @@ def _fill(
             store.finish(stored(name))
 
 
-def _record(source: str, outcome: Outcome) -> dict:
+def _record(source: str, outcome: Outcome) -> Record:
     if outcome.rejected is not None:
         return {'source': source, 'rejected': outcome.rejected}
     return {
@@ -205,7 +206,7 @@ def _journal(partial: Path, target: Path) -> Iterator[IO[bytes]]:
         yield journal
 
 
-def _read_journal(journal: IO[bytes]) -> list[dict]:
+def _read_journal(journal: IO[bytes]) -> list[Record]:
     """Read the whole lines and cut off a line that a kill left half written."""
     journal.seek(0)
     text = journal.read()
@@ -214,13 +215,13 @@ def _read_journal(journal: IO[bytes]) -> list[dict]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def _append(journal: IO[bytes], records: Iterable[dict]) -> None:
+def _append(journal: IO[bytes], records: Iterable[Record]) -> None:
     journal.write(b''.join(json.dumps(record).encode() + b'\n' for record in records))
     journal.flush()
     os.fsync(journal.fileno())
 
 
-def _check_same(header: dict, wanted: dict, target: Path) -> dict:
+def _check_same(header: Record, wanted: Record, target: Path) -> Record:
     then, now = header['settings'], json.loads(json.dumps(wanted['settings']))
     differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if differing:
@@ -267,7 +268,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _report(target: Path, rejected: Sequence[dict]) -> None:
+def _report(target: Path, rejected: Sequence[Record]) -> None:
     path = report_path(target)
     if not rejected:
         path.unlink(missing_ok=True)
@@ -278,7 +279,7 @@ def _report(target: Path, rejected: Sequence[dict]) -> None:
         writer.writerows([record['source'], record['rejected']] for record in rejected)
 
 
-def _read_summary(target: Path, header: dict) -> Summary:
+def _read_summary(target: Path, header: Record) -> Summary:
     path = target / JOURNAL
     if not path.exists():
         raise BuildError(f'{target} is there already and was not made by this command: --overwrite builds it again')

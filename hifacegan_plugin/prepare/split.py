@@ -24,7 +24,7 @@ def split_ffhq(names: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         BuildError: a name is no number, or two files have the same one.
     """
-    numbered = {}
+    numbered: dict[int, str] = {}
     for name in names:
         stem = PurePosixPath(name).stem
         if re.fullmatch(r'\d{5}', stem) is None:
@@ -38,7 +38,7 @@ def split_ffhq(names: Sequence[str]) -> dict[str, list[str]]:
 def split_by_hash(names: Sequence[str], shares: Mapping[str, float], seed: int = 0) -> dict[str, list[str]]:
     """Split into parts of the given shares (they add up to 1) by a hash of each name without its suffix."""
     *ends, _ = accumulate(shares.values())
-    lists = [[] for _ in shares]
+    lists: list[list[str]] = [[] for _ in shares]
     for name in names:
         stem = str(PurePosixPath(name).with_suffix(''))
         digest = hashlib.sha256(f'{seed}/'.encode() + os.fsencode(stem)).digest()

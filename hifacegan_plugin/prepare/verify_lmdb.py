@@ -61,7 +61,7 @@ def list_keys(folder: Path) -> set[str]:
     """List all keys of a database."""
     database = open_database(folder)
     with database.begin() as transaction:
-        return {key.decode('ascii', 'backslashreplace') for key in transaction.cursor().iternext(values=False)}
+        return {bytes(key).decode('ascii', 'backslashreplace') for key in transaction.cursor().iternext(values=False)}
 
 
 def check_values(work: tuple[Path, Sequence[tuple[str, Shape, int | None]]]) -> tuple[int, list[Problem]]:

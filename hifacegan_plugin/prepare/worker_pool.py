@@ -8,19 +8,20 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import TypeVar
 
 import cv2
 
-Item, Result = TypeVar('Item'), TypeVar('Result')
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 def ordered_map(
     executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
 ) -> Iterator[Result]:
-    """`executor.map` that has at most `window` items in work or waiting to be taken."""
-    pending = deque()
+    """Map as ``executor.map``, with at most ``window`` items in work or waiting to be taken."""
+    pending: deque[Future[Result]] = deque()
     for item in items:
         pending.append(executor.submit(function, item))
         if len(pending) == window:
@@ -38,6 +39,7 @@ def _prepare_worker() -> None:
     cv2.setNumThreads(0)  # 1 would wait for ever for threads of OpenCV that the fork has left behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent alone decides
     parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def follow() -> None:
         parent.join()

@@ -54,7 +54,7 @@ def build_degradation(recipe: Recipe) -> Step:
 class Combination(Step):
     """A step made of other steps; each may be given in any form that :func:`build_degradation` takes."""
 
-    steps: Sequence[Recipe]
+    steps: Sequence[Any]  # recipes as they are given, steps once they are built
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +66,7 @@ class Combination(Step):
         """Draw the steps to run, in order."""
         return self.steps
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
                  depth: np.ndarray | None = None) -> np.ndarray:
         """Run the chosen steps; see :class:`Step`. Only the steps themselves are logged."""
         for step in self.choose(rng):
@@ -110,7 +110,7 @@ class OneOf(Combination):
 
     def choose(self, rng: np.random.Generator) -> Sequence[Step]:
         """See :class:`Combination`."""
-        return [self.steps[np.searchsorted(self._cumulative, rng.random(), side='right')]]
+        return [self.steps[int(np.searchsorted(self._cumulative, rng.random(), side='right'))]]
 
 
 @DEGRADATIONS.register_module()

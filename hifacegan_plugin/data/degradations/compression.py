@@ -20,8 +20,11 @@ class JPEG(Step):
     def apply(self, image: np.ndarray, rng: np.random.Generator, quality: int) -> np.ndarray:
         """See :class:`Step`."""
         if image.shape[2] == 1:
-            encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-            return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            return _through_jpeg(image, quality, cv2.IMREAD_GRAYSCALE)
+        bgr = _through_jpeg(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality, cv2.IMREAD_COLOR)
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _through_jpeg(image: np.ndarray, quality: int, mode: int) -> np.ndarray:
+    encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(encoded, mode))

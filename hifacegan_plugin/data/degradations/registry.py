@@ -51,32 +51,33 @@ class Uniform:
 class Integer(Uniform):
     """An integer parameter, every value from low to high (both included) being as likely."""
 
-    def check(self, value: int | Sequence[int]) -> tuple[int, int]:
+    def check(self, value: float | Sequence[float]) -> tuple[int, int]:
         """Return ``value`` as ``(low, high)``; raise ValueError where it is no integer range within the limits."""
         low, high = super().check(value)
         if int(low) != low or int(high) != high:
             raise ValueError(f'takes whole numbers, not {value!r}')
         return int(low), int(high)
 
-    def draw(self, rng: np.random.Generator, bounds: tuple[int, int]) -> int:
+    def draw(self, rng: np.random.Generator, bounds: tuple[float, float]) -> int:
         """Draw one value from {low, ..., high}."""
-        return int(rng.integers(*bounds, endpoint=True))
+        low, high = map(int, bounds)
+        return int(rng.integers(low, high, endpoint=True))
 
 
 @dataclass(frozen=True)
 class Odd(Integer):
     """An integer parameter, every odd value from low to high being as likely."""
 
-    def check(self, value: int | Sequence[int]) -> tuple[int, int]:
+    def check(self, value: float | Sequence[float]) -> tuple[int, int]:
         """Return ``value`` as ``(low, high)``; raise ValueError where there is no odd number between them."""
         low, high = super().check(value)
         if low == high and low % 2 == 0:
             raise ValueError(f'takes odd numbers, not {value!r}')
         return low, high
 
-    def draw(self, rng: np.random.Generator, bounds: tuple[int, int]) -> int:
+    def draw(self, rng: np.random.Generator, bounds: tuple[float, float]) -> int:
         """Draw one odd value from {low, ..., high}."""
-        low, high = bounds
+        low, high = map(int, bounds)
         return 2 * int(rng.integers(low // 2, (high - 1) // 2, endpoint=True)) + 1
 
 
@@ -148,12 +149,13 @@ class Step:
         return {f.name: f.metadata['parameter'].draw(rng, getattr(self, f.name))
                 for f in fields(self) if 'parameter' in f.metadata}
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, **parameters: Any) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, *args: Any, **parameters: Any) -> np.ndarray:
         """Degrade ``image`` with the given parameters; ``rng`` serves what is drawn per pixel.
 
         Args:
             image: uint8, (H, W, 3) RGB or (H, W, 1) grey. It is not written to.
             rng: the only source of randomness.
+            *args: none; subclasses declare their parameters instead of these two.
             **parameters: as returned by :meth:`draw`.
 
         Returns:
@@ -161,7 +163,7 @@ class Step:
         """
         raise NotImplementedError
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
                  depth: np.ndarray | None = None) -> np.ndarray:
         """Draw the parameters and apply them.
 
@@ -177,7 +179,7 @@ class Step:
         degraded = self.apply(image, rng, **self._draw_and_log(rng, log))
         return np.atleast_3d(degraded)  # OpenCV drops a single channel
 
-    def _draw_and_log(self, rng: np.random.Generator, log: list[dict] | None) -> dict[str, Any]:
+    def _draw_and_log(self, rng: np.random.Generator, log: list[dict[str, Any]] | None) -> dict[str, Any]:
         parameters = self.draw(rng)
         if log is not None:
             log.append({'type': type(self).__name__, **parameters})

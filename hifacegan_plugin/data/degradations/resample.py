@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class ResizeBack(Combination):
     ratio: tuple[float, float] = drawn(1, Uniform(at_least=1e-3, at_most=16))
     interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(INTERPOLATIONS)))
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
                  depth: np.ndarray | None = None) -> np.ndarray:
         """See :class:`Step`."""
         height, width = image.shape[:2]

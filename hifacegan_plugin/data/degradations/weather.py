@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,7 +76,7 @@ class Haze(Step):
     hills: tuple[int, int] = drawn((2, 5), Integer(1, 64))
     recession: tuple[float, float] = drawn((0, 0.7), Uniform(0, 1))
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict] | None = None,
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
                  depth: np.ndarray | None = None) -> np.ndarray:
         """See :class:`Step`."""
         return self.apply(image, rng, **self._draw_and_log(rng, log), depth=depth)
