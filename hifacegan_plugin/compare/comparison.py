@@ -57,9 +57,9 @@ def parse_comparison(file: Path) -> tuple[Comparison | None, list[Problem]]:
     if problems:
         return None, problems
     parsed = ComparisonFile.model_validate(opt)
-    sections = ({str(name): options for name, options in opt[section].items()}
-                for section in ('datasets', 'restorers', 'metrics'))
-    return Comparison(parsed.name, *sections, page=parsed.page or Page()), []
+    datasets, restorers, metrics = ({str(name): options for name, options in opt[section].items()}
+                                    for section in ('datasets', 'restorers', 'metrics'))
+    return Comparison(parsed.name, datasets, restorers, metrics, parsed.page or Page()), []
 
 
 def _wrong_directions(metrics: Entries) -> list[Problem]:

@@ -24,13 +24,13 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     Returns:
         Lower and upper bound at 95 %, from 10,000 resamples; the same for the same values. NaN for fewer than two.
     """
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
+    sample = np.asarray(values, np.float64)
+    if len(sample) < 2:
         return math.nan, math.nan
     rng = np.random.default_rng(SEED)
-    rows = max(1, _AT_A_TIME // len(values))
+    rows = max(1, _AT_A_TIME // len(sample))
     means = [
-        values[rng.integers(len(values), size=(min(rows, RESAMPLES - start), len(values)))].mean(axis=1)
+        sample[rng.integers(len(sample), size=(min(rows, RESAMPLES - start), len(sample)))].mean(axis=1)
         for start in range(0, RESAMPLES, rows)
     ]
     low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

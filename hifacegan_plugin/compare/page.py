@@ -128,4 +128,4 @@ def _data_url(image: np.ndarray, page: Page) -> str:
     """Encode an image, uint8 RGB ``(H, W, 3)``, as a data URL."""
     bgr = cv2.cvtColor(fit(image, *_shown_size(image, page)), cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode('.webp', bgr, [cv2.IMWRITE_WEBP_QUALITY, page.quality])[1]
-    return 'data:image/webp;base64,' + base64.b64encode(encoded).decode()
+    return 'data:image/webp;base64,' + base64.b64encode(encoded.tobytes()).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from hifacegan_plugin.compare.tables import markdown_table, metric_header
@@ -51,7 +50,7 @@ def report(opt: dict[str, Any]) -> None:
         print(f'Images, {" | ".join(columns)}: {sheet_file}')
 
 
-def _measure(dataset: Dataset, folder: Path, suffix: str, metrics: dict[str, list[Metric]]) -> list[Images]:
+def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Metric]]) -> list[Images]:
     """Measure the degraded and the restored images of a test set, and return the first of them.
 
     Raises:
@@ -86,7 +85,7 @@ def _like(restored: np.ndarray, image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if restored.ndim == 2 else cv2.COLOR_GRAY2BGR)
 
 
-def _table(title: str, metrics: dict[str, Sequence[Metric]]) -> str:
+def _table(title: str, metrics: Mapping[str, Sequence[Metric]]) -> str:
     """Lay out the values as Markdown, one metric a line; below it, say what could not be measured."""
     rows, notes = [], []
     for sides in zip(*metrics.values()):

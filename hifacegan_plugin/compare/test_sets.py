@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,7 +173,7 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
         degraded, truth = (tensor2img(with_channels(item[side][None], 3), rgb2bgr=False) for side in ('lq', 'gt'))
         return item['lq_path'], degraded, truth
 
-    return [lambda index=index: read(index) for index in range(len(dataset))], []
+    return [partial(read, index) for index in range(len(dataset))], []
 
 
 def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
@@ -200,7 +201,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
             raise ValueError(f'{lq}: {error}') from error
         return gt.path, low, high
 
-    return [lambda pair=pair: read(*pair) for pair in pairs], problems
+    return [partial(read, *pair) for pair in pairs], problems
 
 
 def _key(image: ImageSource) -> str:

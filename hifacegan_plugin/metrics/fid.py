@@ -71,7 +71,8 @@ def _mean_and_covariance_root(features: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Return the mean ``(D,)`` and an R of at most D rows with ``R^T R`` = covariance."""
     features = np.asarray(features, np.float64)
     mean = features.mean(axis=0)
-    return mean, np.linalg.qr((features - mean) / math.sqrt(len(features) - 1), mode='r')
+    root = np.linalg.qr((features - mean) / math.sqrt(len(features) - 1), mode='r')
+    return mean, np.asarray(root)  # which it is; NumPy's types do not know
 
 
 @functools.cache

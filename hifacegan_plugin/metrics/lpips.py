@@ -68,7 +68,7 @@ def _load_network(net: str, device: torch.device) -> torch.nn.Module:
     from torchvision.models import AlexNet_Weights, VGG16_Weights
     url = {'alex': AlexNet_Weights, 'vgg': VGG16_Weights}[net].IMAGENET1K_V1.url
     backbone = load_hub_weights(url)
-    heads = torch.load(Path(library.__file__).parent / f'weights/v0.1/{net}.pth', map_location='cpu', weights_only=True)
+    heads = torch.load(Path(library.__path__[0]) / f'weights/v0.1/{net}.pth', map_location='cpu', weights_only=True)
 
     # Without weights, the network takes no time and leaves a training's random numbers alone.
     with torch.device('meta'), warnings.catch_warnings():
