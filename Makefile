@@ -1,4 +1,6 @@
 # make demo   see the network train through BasicSR on this machine and restore pictures it has never seen
+# make faces  fetch portraits that anybody may use, and align them: datasets/faces/train.lmdb and test.lmdb
+#             (PORTRAITS=FOLDER: take them from a folder)
 # make test   run the tests
 # make options   write the options files that differ from options/hifacegan.yml in a few options
 # make docs   write the tables of options in docs/ and the JSON Schemas for editors
@@ -17,7 +19,7 @@ READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
 
-.PHONY: data demo docs options pretrained test lint bench gpu clean plugin
+.PHONY: data faces demo docs options pretrained test lint bench gpu clean plugin
 
 $(READY):
 	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
@@ -42,6 +44,11 @@ demo: data
 	$(BIN)/python -m basicsr.test -opt options/test_hifacegan_demo.yml
 	$(BIN)/hifacegan report -opt options/test_hifacegan_demo.yml
 	@echo "To use the environment: source $(VENV)/bin/activate; then, for instance: hifacegan compare -opt options/compare_demo.yml"
+
+faces: plugin
+	$(BIN)/python data_prep/fetch_portraits.py -o datasets/faces $(if $(PORTRAITS),--from "$(PORTRAITS)")
+	for part in train test; do $(BIN)/hifacegan align -i datasets/faces/portraits --list datasets/faces/$$part.txt \
+	    -o datasets/faces/$$part.lmdb --resume || exit 1; done
 
 pretrained: data
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/pretrained.lmdb --crop-size 128 \

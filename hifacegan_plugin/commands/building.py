@@ -1,4 +1,4 @@
-"""What ``hifacegan lmdb`` and ``hifacegan pairs`` share: the options of a build, and its exit status."""
+"""What ``hifacegan lmdb``, ``pairs`` and ``align`` share: the options of a build, and its exit status."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from hifacegan_plugin.images.decoding import MAX_PIXELS, silence_codecs
 from hifacegan_plugin.prepare.resumable_build import BuildError, Summary, report_path
 
 
-def add_build_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of all builds."""
+def add_size_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--size``, of the builds that resize whole images."""
     parser.add_argument('--size', type=positive_whole, metavar='N', help='resize to a shorter side of N pixels: by '
                         'area means where an image shrinks, bicubically where it grows')
+
+
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of all builds."""
     parser.add_argument('--list', type=Path, metavar='FILE', help='take only the images that this file names, one on '
                         'each line, relative to the input folder (hifacegan split writes such lists)')
     parser.add_argument('--max-pixels', type=positive_whole, default=MAX_PIXELS, metavar='N',
-                        help='reject images that are larger, without decoding them, or that --size would make larger '
-                        '(default: %(default)s)')
+                        help='reject images that are larger, without decoding them, or that resizing would make '
+                        'larger (default: %(default)s)')
     parser.add_argument('--compression-level', type=int, choices=range(1, 10), default=1, metavar='1-9',
                         help='of the PNG encoder (default: %(default)s)')
     parser.add_argument('--jobs', type=positive_whole, default=os.cpu_count(), metavar='N',

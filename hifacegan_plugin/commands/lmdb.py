@@ -18,7 +18,7 @@ import argparse
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole
-from hifacegan_plugin.commands.building import add_build_arguments, run_build
+from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, run_build
 from hifacegan_plugin.prepare.create_lmdb import Options, create_lmdb
 from hifacegan_plugin.prepare.names import read_names
 from hifacegan_plugin.prepare.resumable_build import BuildError, Summary
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'of equal shares, NAME.I-of-N.lmdb: each machine one, the dataset takes the list of them')
     parser.add_argument('--verify', action='store_true', help='decode every image before it is stored and every '
                         'value of the finished database')
+    add_size_argument(parser)
     add_build_arguments(parser)
 
 

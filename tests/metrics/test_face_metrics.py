@@ -115,12 +115,12 @@ def nothing_loaded():
 @pytest.mark.usefixtures('nothing_loaded')
 def test_missing_library(monkeypatch):
     monkeypatch.setitem(sys.modules, 'dlib', None)
-    with pytest.raises(MetricUnavailableError, match=r'dlib .*hifacegan-plugin\[metrics\]'):
+    with pytest.raises(MetricUnavailableError, match=r'dlib .*hifacegan-plugin\[faces\]'):
         calculate_fed(TRUTH, TRUTH)
 
 
 @pytest.mark.usefixtures('nothing_loaded')
 def test_missing_models(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(MetricUnavailableError, match=r'shape_predictor_68.*hifacegan-plugin\[metrics\]'):
+    with pytest.raises(MetricUnavailableError, match=r'shape_predictor_68.*hifacegan-plugin\[faces\]'):
         calculate_lle(TRUTH, TRUTH)

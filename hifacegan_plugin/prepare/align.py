@@ -1,0 +1,209 @@
+"""Cutting aligned faces out of a folder of photographs: ``hifacegan align``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hifacegan_plugin.faces.alignment import cut, share_inside, to_image
+from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
+from hifacegan_plugin.faces.finding import Face, find_faces
+from hifacegan_plugin.faces.landmarks import Model, load_model
+from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError, as_8_bit_bgr, decode, open_checked, without_alpha
+from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.lmdb_keys import lmdb_keys
+from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
+from hifacegan_plugin.prepare.json_lines import JsonLines
+from hifacegan_plugin.prepare.plain_folder import PlainFolder
+from hifacegan_plugin.prepare.resumable_build import BuildError, Outcome, Store, Summary, build
+from hifacegan_plugin.prepare.worker_pool import ordered_map, process_pool
+
+FACES = 'faces.jsonl'  # what is known of each face, below the target
+IMAGES = 'images'  # folder of the crops, where the target is not a database
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is done to each photograph.
+
+    Attributes:
+        side: of the crops, in pixels.
+        every_face: cut out all faces of a photograph, not only the largest.
+        min_face: side of the smallest square that is cut out, in pixels of the photograph.
+        max_yaw: reject faces that are turned aside by more degrees.
+        max_roll: reject faces that are tilted by more degrees.
+        min_sharpness: reject faces whose crops are less sharp, see :func:`sharpness`.
+        landmarks: model of the landmarks, see :func:`hifacegan_plugin.faces.landmarks.locate`.
+        compression_level: of the PNG encoder, 1 to 9.
+        max_pixels: photographs with more are rejected without decoding.
+    """
+
+    side: int = 512
+    every_face: bool = False
+    min_face: int = 128
+    max_yaw: float | None = None
+    max_roll: float | None = None
+    min_sharpness: float = 0.0
+    landmarks: Model = '68'
+    compression_level: int = 1
+    max_pixels: int = MAX_PIXELS
+
+
+def align(
+    folder: Path,
+    names: Sequence[str],
+    target: Path,
+    options: Options,
+    *,
+    jobs: int = os.cpu_count() or 1,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Summary:
+    """Make a database, or a folder, of the aligned faces of photographs.
+
+    Args:
+        folder: the photographs.
+        names: of the photographs: relative to the folder, each once.
+        target: ``NAME.lmdb``, or a folder whose ``images`` gets PNG files. ``faces.jsonl`` in it tells of each face
+            what :func:`describe` returns.
+        options: what is done to each photograph.
+        jobs: how many processes.
+        resume: continue an interrupted build.
+        overwrite: start again, also where ``target`` exists.
+
+    Returns:
+        How many photographs had a face that was taken, and how many had none.
+
+    Raises:
+        BuildError: dlib or a model file is missing, or nothing could be made; the message says why and what to do.
+    """
+    try:
+        load_model(options.landmarks)  # once for all processes, which are forked from this one
+    except FaceModelsMissingError as error:
+        raise BuildError(str(error)) from error
+    keys = lmdb_keys(names)
+    crops: tuple[str, Callable[[Path], Store]] = ('.', LmdbWriter) if is_database(target) else (IMAGES, PlainFolder)
+    prepare_one = partial(prepare, folder, keys, options, crops[0])
+
+    def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
+        try:
+            with process_pool(jobs) as executor:
+                yield from ordered_map(executor, prepare_one, left, window=4 * jobs)
+        except BrokenProcessPool as error:
+            raise BuildError('a worker process was killed (out of memory?): run the same command with --resume and '
+                             'fewer --jobs') from error
+
+    stores = {crops[0]: crops[1], FACES: JsonLines}
+    return build(target, names, asdict(options), stores, prepare_all, resume=resume, overwrite=overwrite)
+
+
+def is_database(target: Path) -> bool:
+    """Tell whether the crops go into a database."""
+    return target.suffix == '.lmdb'
+
+
+def read_faces(target: Path) -> list[dict[str, Any]]:
+    """Read what is known of the faces of a finished target, see :func:`describe`."""
+    return [json.loads(line) for line in (target / FACES).read_text(encoding='utf-8').splitlines()]
+
+
+def prepare(folder: Path, keys: Mapping[str, str], options: Options, store: str, name: str) -> Outcome:
+    """Turn one photograph into the entries of its faces, or into the reason why there are none."""
+    try:
+        photograph = without_alpha(decode(open_checked(read_file(folder / name, options.max_pixels),
+                                                       options.max_pixels)))
+    except ImageError as error:
+        return Outcome({}, rejected=str(error))
+    rgb = cv2.cvtColor(as_8_bit_bgr(photograph), cv2.COLOR_BGR2RGB)
+    found = find_faces(rgb, options.min_face, options.landmarks)
+    if not found:
+        return Outcome({}, rejected='has no face that the detector sees (profiles it does not see; smaller faces: '
+                                    'a lower --min-face)')
+    crops, records, reasons = [], [], []
+    for number, face in enumerate(found if options.every_face else found[:1], start=1):
+        key = face_key(keys[name], number) if options.every_face else keys[name]
+        crop = cut(photograph, face.square, options.side)
+        reason = why_not(face, crop, options)
+        record = {'key': key, 'photograph': name, **describe(face, crop, photograph.shape), 'rejected': reason}
+        records.append(Entry(key, json.dumps(record).encode(), (0, 0, 0), COPIED))
+        if reason is None:
+            crops.append(png_entry(key, crop, options.compression_level))
+        else:
+            reasons.append(reason)
+    if not crops:
+        return Outcome({}, rejected=f'has {len(found)} face{"s" * (len(found) > 1)}, none taken: {"; ".join(reasons)}')
+    return Outcome({store: crops, FACES: records})
+
+
+def face_key(key: str, number: int) -> str:
+    """Name a face of a photograph, counted from 1, the largest."""
+    return f'{key}_face{number}'
+
+
+def why_not(face: Face, crop: np.ndarray, options: Options) -> str | None:
+    """Return why a face is not taken, or None."""
+    if face.square.side < options.min_face:
+        return f'{face.square.side:.0f} pixels, less than --min-face {options.min_face}'
+    if options.max_yaw is not None and abs(face.landmarks.yaw) > options.max_yaw:
+        return f'turned aside by {abs(face.landmarks.yaw):.0f} degrees, more than --max-yaw {options.max_yaw:g}'
+    if options.max_roll is not None and abs(face.square.roll) > options.max_roll:
+        return f'tilted by {abs(face.square.roll):.0f} degrees, more than --max-roll {options.max_roll:g}'
+    if (found := sharpness(crop)) < options.min_sharpness:
+        return f'sharpness {found:.2f}, less than --min-sharpness {options.min_sharpness:g}'
+    return None
+
+
+def describe(face: Face, crop: np.ndarray, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what ``faces.jsonl`` tells of a face.
+
+    Args:
+        face: the face.
+        crop: its aligned crop, ``(side, side)`` or ``(side, side, 3)``.
+        shape: of the photograph, ``(H, W)`` or ``(H, W, C)``.
+
+    Returns:
+        ``size``: width and height of the photograph, upright. ``side``: of the crop. ``crop_to_photograph``: the
+        ``(2, 3)`` matrix that takes x and y in the crop to those in the photograph, whole numbers being the centres of
+        pixels. ``square``: side of the cut out square in pixels of the photograph. ``inside``: the share of it that
+        lies within the photograph; the rest is a reflection. ``eyes``, ``nose``, ``mouth``: landmarks in the
+        photograph. ``roll``, ``yaw``: degrees. ``sharpness``: see :func:`sharpness`. ``score``: how sure the detector
+        is.
+    """
+    height, width = shape[:2]
+    side = crop.shape[0]
+    return {
+        'size': [width, height],
+        'side': side,
+        'crop_to_photograph': np.round(to_image(face.square, side), 6).tolist(),
+        'square': round(face.square.side, 2),
+        'inside': round(share_inside(face.square, width, height), 4),
+        **{name: np.round(points, 2).tolist() for name, points in face.landmarks._asdict().items()},
+        'roll': round(face.square.roll, 2),
+        'yaw': round(face.landmarks.yaw, 1),
+        'sharpness': round(sharpness(crop), 3),
+        'score': round(face.score, 3),
+    }
+
+
+def sharpness(crop: np.ndarray) -> float:
+    """Return how sharp the middle half of a crop is: the standard deviation of its Laplacian over that of its luma.
+
+    So the contrast does not matter. A crop that is enlarged or out of focus has a small one; it falls with the side of
+    the crop, too, so that it is to be compared at one side.
+
+    Args:
+        crop: ``(side, side)`` or ``(side, side, 3)`` BGR, uint8 or uint16.
+    """
+    grey = cv2.cvtColor(as_8_bit_bgr(crop), cv2.COLOR_BGR2GRAY).astype(np.float32)
+    margin = len(grey) // 4
+    middle = grey[margin : len(grey) - margin, margin : len(grey) - margin]
+    return float(cv2.Laplacian(middle, cv2.CV_32F).std() / max(middle.std(), 1.0))

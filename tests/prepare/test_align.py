@@ -1,0 +1,212 @@
+"""hifacegan align, run as a user runs it."""
+
+import io
+import json
+import shutil
+import sys
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.faces import landmarks
+from hifacegan_plugin.faces.alignment import apply
+from hifacegan_plugin.images.databases import DamagedDatabaseError
+from hifacegan_plugin.prepare.align import sharpness
+from hifacegan_plugin.prepare.basicsr_lmdb import Entry
+from hifacegan_plugin.prepare.json_lines import JsonLines
+
+ASTRONAUT = data.astronaut()
+PORTRAIT = ASTRONAUT[:256, 96:352]
+OPTIONS = ('--side', '128', '--min-face', '100', '--jobs', '2')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('photographs')
+    (folder / 'b').mkdir()
+    Image.fromarray(PORTRAIT).save(folder / 'a.png')
+    Image.fromarray(PORTRAIT[:, ::-1]).save(folder / 'b/x 1.jpg', quality=95)
+    Image.fromarray(np.hstack([PORTRAIT, cv2.GaussianBlur(PORTRAIT[:, ::-1], (0, 0), 2)])).save(folder / 'two.png')
+    Image.fromarray(data.coffee()[:200, :200]).save(folder / 'no_face.png')
+    return folder
+
+
+def align(capfd, *arguments, status=0):
+    try:
+        found = main(['align', *map(str, arguments)])
+    except SystemExit as stop:
+        found = stop.code
+    printed = capfd.readouterr()
+    assert found == status, printed.err
+    return printed
+
+
+def images(target):
+    if target.suffix != '.lmdb':
+        return {path.stem: path.read_bytes() for path in (target / 'images').iterdir()}
+    with lmdb.open(str(target), readonly=True, lock=False) as env, env.begin() as transaction:
+        return {key.decode(): value for key, value in transaction.cursor()}
+
+
+def faces(target):
+    return {face['key']: face for face in map(json.loads, (target / 'faces.jsonl').read_text().splitlines())}
+
+
+def rejected(target):
+    lines = target.with_name(f'{target.name}.rejected.tsv').read_text().splitlines()[1:]
+    return dict(line.split('\t') for line in lines)
+
+
+def read(encoded):
+    return np.asarray(Image.open(io.BytesIO(encoded)))
+
+
+def test_a_folder_and_a_database_hold_the_same(folder, tmp_path, capfd):
+    align(capfd, '-i', folder, '-o', tmp_path / 'faces', *OPTIONS, status=1)
+    align(capfd, '-i', folder, '-o', tmp_path / 'faces.lmdb', *OPTIONS, '--jobs', 1, status=1)
+    found = images(tmp_path / 'faces')
+    assert found.keys() == {'a', 'b%2Fx%201', 'two'}
+    assert found == images(tmp_path / 'faces.lmdb')
+    assert faces(tmp_path / 'faces') == faces(tmp_path / 'faces.lmdb')
+    assert rejected(tmp_path / 'faces').keys() == {'no_face.png'}
+    assert rejected(tmp_path / 'faces')['no_face.png'].startswith('has no face that the detector sees')
+    assert {read(value).shape for value in found.values()} == {(128, 128, 3)}
+    assert (tmp_path / 'faces.lmdb/meta_info.txt').read_text().splitlines()[0] == 'a.png (128,128,3) 1'
+
+
+def test_the_recorded_matrix_leads_back_into_the_photograph(folder, tmp_path, capfd):
+    align(capfd, '-i', folder, '-o', tmp_path / 'faces', *OPTIONS, status=1)
+    crop, face = read(images(tmp_path / 'faces')['a']), faces(tmp_path / 'faces')['a']
+    assert (face['photograph'], face['size'], face['side'], face['rejected']) == ('a.png', [256, 256], 128, None)
+    transform = np.array(face['crop_to_photograph'])
+    back = cv2.warpAffine(crop, transform, (256, 256), flags=cv2.INTER_CUBIC)
+    whole = cv2.warpAffine(np.full((128, 128), 255, np.uint8), transform, (256, 256)) == 255
+    difference = np.abs(back.astype(int) - cv2.GaussianBlur(PORTRAIT, (0, 0), 0.7))[whole]
+    assert whole.sum() > 15_000
+    assert difference.mean() < 3
+    # FFHQ's rule: level eyes, and the middle of eyes and mouth near that of the crop.
+    points = np.concatenate([face['eyes'], face['mouth']])
+    there = np.linalg.solve(transform[:, :2], (points - transform[:, 2]).T).T
+    np.testing.assert_allclose(apply(transform, there), points)
+    assert abs(there[0, 1] - there[1, 1]) < 6
+    np.testing.assert_allclose(there.mean(0), [63.5, 75], atol=6)
+
+
+def test_every_face_and_the_limits(folder, tmp_path, capfd):
+    target = tmp_path / 'faces.lmdb'
+    arguments = ('-i', folder, '-o', target, *OPTIONS, '--faces', 'all', '--overwrite')
+    printed = align(capfd, *arguments, status=1)
+    assert images(target).keys() == {'a_face1', 'b%2Fx%201_face1', 'two_face1', 'two_face2'}
+    assert '4 faces taken, 0 beside them rejected' in printed.out
+    both = [face for face in faces(target).values() if face['photograph'] == 'two.png']
+    soft, sharp = sorted(face['sharpness'] for face in both)
+    assert soft < 0.7 * sharp
+
+    limit = (soft + sharp) / 2
+    printed = align(capfd, *arguments, '--min-sharpness', limit, status=1)
+    assert '3 faces taken, 1 beside them rejected' in printed.out
+    blurred, = (face for face in faces(target).values() if face['rejected'])
+    assert blurred['rejected'] == f'sharpness {soft:.2f}, less than --min-sharpness {limit:g}'
+    assert images(target).keys() == faces(target).keys() - {blurred['key']}
+
+
+@pytest.mark.parametrize(('limit', 'reason'), [
+    (('--min-face', 400), 'pixels, less than --min-face 400'),
+    (('--max-yaw', 0.001), 'more than --max-yaw 0.001'),
+    (('--max-roll', 0.001), 'more than --max-roll 0.001'),
+])
+def test_where_every_face_is_beyond_a_limit_nothing_is_built(folder, tmp_path, capfd, limit, reason):
+    shutil.copy(folder / 'a.png', tmp_path)
+    large = cv2.resize(cv2.imread(str(folder / 'a.png')), None, fx=1.8, fy=1.8)
+    cv2.imwrite(str(tmp_path / 'a.png'), large)
+    printed = align(capfd, '-i', tmp_path, '-o', tmp_path / 'faces', *OPTIONS, *limit, status=2)
+    assert 'none of the 1 images could be used' in printed.err
+    assert rejected(tmp_path / 'faces')['a.png'].startswith('has 1 face, none taken: ')
+    assert reason in rejected(tmp_path / 'faces')['a.png']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'faces.rejected.tsv']
+
+
+def test_photographs_of_other_kinds(tmp_path, capfd):
+    (tmp_path / 'in').mkdir()
+    grey = cv2.cvtColor(PORTRAIT, cv2.COLOR_RGB2GRAY)
+    Image.fromarray(grey).save(tmp_path / 'in/grey.png')
+    cv2.imwrite(str(tmp_path / 'in/deep.png'), PORTRAIT[..., ::-1].astype(np.uint16) * 257)
+    Image.fromarray(np.dstack([PORTRAIT, grey])).save(tmp_path / 'in/alpha.png')
+    exif = Image.Exif()
+    exif[0x112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(PORTRAIT)).save(tmp_path / 'in/turned.jpg', quality=95, exif=exif)
+    frames = [Image.fromarray(PORTRAIT), Image.fromarray(PORTRAIT[::-1])]
+    frames[0].save(tmp_path / 'in/animated.gif', save_all=True, append_images=frames[1:])
+    (tmp_path / 'in/broken.jpg').write_bytes((tmp_path / 'in/turned.jpg').read_bytes()[:3000])
+
+    align(capfd, '-i', tmp_path / 'in', '-o', tmp_path / 'faces', *OPTIONS, status=1)
+    assert rejected(tmp_path / 'faces').keys() == {'animated.gif', 'broken.jpg'}
+    assert 'is animated' in rejected(tmp_path / 'faces')['animated.gif']
+    found = {name: cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_UNCHANGED)
+             for name, value in images(tmp_path / 'faces').items()}
+    assert {name: (image.shape, image.dtype) for name, image in found.items()} == {
+        'grey': ((128, 128), np.uint8), 'deep': ((128, 128, 3), np.uint16),
+        'alpha': ((128, 128, 3), np.uint8), 'turned': ((128, 128, 3), np.uint8),
+    }
+    assert np.abs(found['deep'] / 257 - found['alpha']).max() <= 1
+    assert np.abs(found['turned'].astype(int) - found['alpha']).mean() < 4
+
+
+def test_resuming_gives_what_an_uninterrupted_run_gives(folder, tmp_path, capfd):
+    for target in (tmp_path / 'faces', tmp_path / 'faces.lmdb'):
+        arguments = ('-i', folder, '-o', target, *OPTIONS)
+        align(capfd, *arguments, status=1)
+        whole = images(target), (target / 'faces.jsonl').read_bytes()
+
+        partial = target.rename(tmp_path / f'.{target.name}.partial')
+        first, second, third, *_ = (partial / 'build.jsonl').read_bytes().splitlines(keepends=True)
+        (partial / 'build.jsonl').write_bytes(first + second + third[:-20])  # killed in the middle of a line
+        (partial / 'faces.jsonl').write_bytes((partial / 'faces.jsonl').read_bytes()[:-20])
+        align(capfd, *arguments, '--resume', status=1)
+        assert (images(target), (target / 'faces.jsonl').read_bytes()) == whole
+        align(capfd, *arguments, '--resume', status=1)  # nothing is left to do
+
+    target.rename(tmp_path / '.faces.lmdb.partial')
+    assert 'min_face was 100, is 90' in align(capfd, *arguments, '--resume', '--min-face', 90, status=2).err
+
+
+def test_json_lines_know_what_they_lack(tmp_path):
+    lines = JsonLines(tmp_path / 'faces.jsonl')
+    lines.write([Entry(key, b'{"key": "%s"}' % key.encode(), (0, 0, 0), 0) for key in 'abc'])
+    lines.keep_only('ab')
+    lines.close()
+    assert (tmp_path / 'faces.jsonl').read_text() == '{"key": "a"}\n{"key": "b"}\n'
+    with pytest.raises(DamagedDatabaseError, match=r'faces\.jsonl lacks lines'):
+        JsonLines(tmp_path / 'faces.jsonl').keep_only('abc')
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['-i', 'gone'], '-i gone: no such folder'),
+    (['--side', '0'], "argument --side: '0': a whole number from 1 up is wanted"),
+    (['--max-yaw', 'x'], "argument --max-yaw: 'x': a number above 0 is wanted"),
+])
+def test_bad_input_is_named(folder, tmp_path, capfd, arguments, message):
+    printed = align(capfd, '-i', folder, '-o', tmp_path / 'faces', *OPTIONS, *arguments, status=2)
+    assert message in printed.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_dlib_nothing_is_written(folder, tmp_path, capfd, monkeypatch):
+    landmarks._load.cache_clear()
+    monkeypatch.setitem(sys.modules, 'dlib', None)
+    printed = align(capfd, '-i', folder, '-o', tmp_path / 'faces', status=2)
+    assert 'cannot import dlib' in printed.err
+    assert printed.err.endswith('pip install "hifacegan-plugin[faces]"\n')
+    assert not list(tmp_path.iterdir())
+
+
+def test_sharpness_is_free_of_contrast():
+    image = np.random.default_rng(0).integers(64, 192, (64, 64, 3), np.uint8)
+    pale = (image // 2 + 32).astype(np.uint8)
+    assert sharpness(pale) == pytest.approx(sharpness(image), rel=0.02)
+    assert sharpness(cv2.GaussianBlur(image, (0, 0), 1)) < 0.6 * sharpness(image)
