@@ -1,4 +1,4 @@
-"""``hifacegan restore -i photos -o results``: pictures, folders, globs and videos.
+"""``hifacegan restore -i photos -o results``: images, folders, globs and videos.
 
 ``torchrun --nproc_per_node=4 -m hifacegan_plugin restore ...`` shares the files out among processes.
 """
@@ -72,7 +72,7 @@ class Tally(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
-    parser.add_argument('-i', '--input', required=True, help='picture, video, folder (searched through) or glob')
+    parser.add_argument('-i', '--input', required=True, help='image, video, folder (searched through) or glob')
     parser.add_argument(
         '-o', '--output', required=True, type=Path, help='folder for the results, or the file for the result of one'
     )
@@ -89,19 +89,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--memory', type=positive, metavar='GIB',
-        help='what one picture may take; larger ones are restored more slowly from less (default: 3; on a CUDA device, '
+        help='what one image may take; larger ones are restored more slowly from less (default: 3; on a CUDA device, '
         'most of what is free there)',
     )  # fmt: skip
     parser.add_argument(
         '--max-megapixels', type=positive, default=MAX_PIXELS / 1e6, metavar='MP',
-        help='refuse larger pictures (default: %(default)g)',
+        help='refuse larger images (default: %(default)g)',
     )
     parser.add_argument(
         '--format', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
-        help='of the results of its kind, pictures or videos (default: that of the input)',
+        help='of the results of its kind, images or videos (default: that of the input)',
     )  # fmt: skip
     parser.add_argument('--resume', action='store_true', help='leave out what the output folder already holds')
-    parser.add_argument('--sheet', action='store_true', help='also write pictures and their results side by side')
+    parser.add_argument('--sheet', action='store_true', help='also write images and their results side by side')
     videos = parser.add_argument_group('videos')
     videos.add_argument('--codec', default='h264', choices=CODECS, help='of the results (default: h264)')
     videos.add_argument(
@@ -127,7 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = find_files(arguments.input, arguments.output)
         if names_a_file(arguments.output):
-            tasks, failures = [plan_one(arguments.input, found, arguments.output, arguments.format)], []
+            tasks = [plan_one(arguments.input, found, arguments.output, arguments.format)]
+            failures: list[Failure] = []
             make_folder(arguments.output.parent)
         else:
             tasks, failures = plan(found, arguments.output, arguments.format, arguments.sheet)
@@ -145,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     if rank == 0:
         if found.others:
             kinds = ', '.join(sorted({other.suffix.lower() or 'no suffix' for other in found.others}))
-            print(f'left out, by their names neither pictures nor videos: {len(found.others)} ({kinds})')
+            print(f'left out, neither images nor videos by their names: {len(found.others)} ({kinds})')
         print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed')
         for failure in failures:
             source = str(failure.source)
@@ -163,7 +164,7 @@ def work_through(
     position = int(os.environ.get('LOCAL_RANK', 0))
     to_video = partial(restore_video, options=video_options, resume=arguments.resume, network=_network(arguments))
     with logging_redirect_tqdm([logging.getLogger('basicsr')]):
-        for task in tqdm(waiting, unit='picture', disable=None, position=position):
+        for task in tqdm(waiting, unit='image', disable=None, position=position):
             if arguments.resume and task.target.exists():  # meanwhile, by another run beside this
                 done_before += 1
                 continue
@@ -200,7 +201,8 @@ def plan(found: Found, output: Path, file_format: str | None, sheet: bool) -> tu
     root, files = found.root, found.files
     wanted = {file: output / file.relative_to(root).with_suffix(_target_suffix(file, file_format)) for file in files}
     claims = Counter(wanted.values())
-    tasks, failures, taken = [], [], {}
+    tasks, failures = list[Task](), list[Failure]()
+    taken: dict[Path, Path] = {}  # results, and what they are made of
     # Files whose results keep their whole names come first.
     for source, target in sorted(wanted.items(), key=lambda pair: (pair[0].name != pair[1].name, pair[0])):
         renamed = claims[target] > 1 and source.name != target.name
@@ -241,14 +243,14 @@ def plan_one(given: str, found: Found, output: Path, file_format: str | None) ->
     """
     source = Path(given)
     if found.files != [source]:
-        raise InputError(f'{output} is the name of a file, but {given} may be many: give a folder for the results.')
+        raise InputError(f'{output} is the name of a file, but {given} may be many: name a folder for the results.')
     kind, suffixes = ('video', VIDEO_FORMATS) if source.suffix.lower() in VIDEOS else ('image', WRITABLE)
     if output.suffix.lower() not in suffixes:
         raise InputError(f'{output}: the result of one {kind} is written as {", ".join(suffixes)}. Rename it.')
     if file_format and output.suffix.lower() != f'.{file_format}':
         raise InputError(f'{output} and --format {file_format} contradict each other: leave --format out.')
     if output.exists() and output.samefile(source):
-        raise InputError(f'{output} would be overwritten by its own result: give another name.')
+        raise InputError(f'{output} would be overwritten by its own result: choose another name.')
     return Task(source, output)
 
 
@@ -265,7 +267,7 @@ def find_files(pattern: str, output: Path) -> Found:
         files = [path for path in ([given] if given.exists() else _glob(given)) if not path.is_dir()]
         found = Found(Path(os.path.commonpath([path.parent for path in files])) if files else given, files, [], [])
     if not (found.files or found.failures):
-        raise InputError(f'{pattern}: no picture or video there. Read are {", ".join(SUFFIXES + VIDEOS)}.')
+        raise InputError(f'{pattern}: no image or video there. It reads {", ".join(SUFFIXES + VIDEOS)}.')
     return found
 
 
@@ -314,7 +316,7 @@ def sheet_of(target: Path) -> Path:
 def restore_file(
     restorer: Restorer, task: Task, sheet: bool, max_pixels: int, to_video: Callable[[Restorer, Path, Path], int]
 ) -> None:
-    """Restore one picture, or one video by ``to_video``.
+    """Restore one image, or one video by ``to_video``.
 
     Raises:
         ImageError: if it cannot be read or the result cannot be written.
@@ -324,9 +326,9 @@ def restore_file(
     if task.source.suffix.lower() in VIDEOS:
         to_video(restorer, task.source, task.target)
         return
-    picture = read_photograph(task.source, max_pixels)
-    restored = replace(picture, pixels=restorer(picture.pixels))
+    photograph = read_photograph(task.source, max_pixels)
+    restored = replace(photograph, pixels=restorer(photograph.pixels))
     if sheet:
-        side_by_side = replace(picture, pixels=np.concatenate([picture.pixels, restored.pixels], axis=1))
+        side_by_side = replace(photograph, pixels=np.concatenate([photograph.pixels, restored.pixels], axis=1))
         write_photograph(sheet_of(task.target), side_by_side)
     write_photograph(task.target, restored)

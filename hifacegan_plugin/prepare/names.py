@@ -33,7 +33,7 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
         raise BuildError(f'{error.filename}: {error.strerror}') from error
     if others:
         suffixes = ', '.join(sorted({Path(name).suffix or 'no suffix' for name in others}))
-        print(f'{folder}: left out {len(others)} files that are not images by their names ({suffixes})')
+        print(f'{folder}: left out, not images by their names: {len(others)} ({suffixes})')
     if not names:
         raise BuildError(f'{list_file or folder} contains no images')
     repeated = [name for name, count in Counter(names).items() if count > 1]

@@ -346,7 +346,7 @@ def test_folder(folder, weights, generator, photo, tmp_path, capsys):
     restored = read_photograph(tmp_path / 'out/a.png', 10**6).pixels
     assert np.array_equal(restored, Restorer(generator)(photo))
     assert capsys.readouterr().out.splitlines() == [
-        'left out, by their names neither pictures nor videos: 1 (.txt)',
+        'left out, neither images nor videos by their names: 1 (.txt)',
         '3 restored, 0 done before, 0 failed',
     ]
 
@@ -518,7 +518,7 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['-i', 'nowhere', '-o', 'out'], 'no picture or video there'),
+        (['-i', 'nowhere', '-o', 'out'], 'no image or video there'),
         (['-i', 'a.png', '-o', 'a.png'], 'a.png would be overwritten by its own result'),
         (['-i', 'a.png', '-o', 'link.png'], 'link.png would be overwritten by its own result'),
         (['-i', 'a.png', '-o', 'a.png/b'], 'b cannot be the output folder (Not a directory)'),
