@@ -7,17 +7,22 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 from hifacegan_plugin import schema
 from hifacegan_plugin.data.degradations import DEGRADATIONS, RECIPES
 from hifacegan_plugin.data.degradations.registry import Chance, Choice, Integer, Uniform
+from hifacegan_plugin.metrics.metric import IMAGES, metric_functions
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
-from hifacegan_plugin.schema.file import OptionsFile, TestFile, TrainingFile
+from hifacegan_plugin.schema.comparison import ComparisonFile
+from hifacegan_plugin.schema.file import TestFile, TrainingFile
 from hifacegan_plugin.schema.registered import PLAIN, arguments_of
+from hifacegan_plugin.schema.section import Section
 
 FOLDER = Path(schema.__file__).parent
-FILES: dict[str, type[OptionsFile]] = {'training.schema.json': TrainingFile, 'test.schema.json': TestFile}
+FILES: dict[str, type[Section]] = {
+    'training.schema.json': TrainingFile, 'test.schema.json': TestFile, 'comparison.schema.json': ComparisonFile,
+}  # fmt: skip
 NETWORK, LOSS, METRIC, SCHEDULER, DEGRADATION = 'Network', 'Loss', 'MetricFunction', 'Scheduler', 'Degradation'
 STANDS_FOR = {  # options whose content a registry decides, by what they are
     'network_g': NETWORK, 'network_d': NETWORK, 'scheduler': SCHEDULER, 'degradation': DEGRADATION,
@@ -25,7 +30,7 @@ STANDS_FOR = {  # options whose content a registry decides, by what they are
 }  # fmt: skip
 
 
-def schema_of(file: type[OptionsFile]) -> dict[str, Any]:
+def schema_of(file: type[Section]) -> dict[str, Any]:
     """Return the JSON Schema of a kind of options file."""
     described = file.model_json_schema()
     definitions = described['$defs']
@@ -39,7 +44,7 @@ def schema_of(file: type[OptionsFile]) -> dict[str, Any]:
     definitions |= {
         NETWORK: _by_signature(dict(iter(ARCH_REGISTRY)), ()),
         LOSS: _by_signature(dict(iter(LOSS_REGISTRY)), ()),
-        METRIC: _by_signature(dict(iter(METRIC_REGISTRY)), ('img', 'img2')),
+        METRIC: _by_signature(metric_functions(), IMAGES),
         SCHEDULER: _by_signature({LinearDecayLR.__name__: LinearDecayLR}, ('optimizer', 'last_epoch')),
         DEGRADATION: _degradation(),
     }
@@ -87,7 +92,7 @@ def _by_type(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _arguments(called: Any, supplied: tuple[str, ...]) -> dict[str, Any]:
     parameters, takes_any = arguments_of(called, supplied)
     types = {int: 'integer', float: 'number', bool: 'boolean', str: 'string'}
-    properties: dict[str, Any] = {'type': {}, 'better': {}} if supplied == ('img', 'img2') else {'type': {}}
+    properties: dict[str, Any] = {'type': {}, 'better': {}} if supplied == IMAGES else {'type': {}}
     for name, parameter in parameters.items():
         properties[name] = {'type': types[parameter.annotation]} if parameter.annotation in PLAIN else {}
         if parameter.default not in (parameter.empty, None):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
 
 from hifacegan_plugin.schema.data import A_ROOT, OURS, DegradationOptions, HostDataset, IoBackend
 from hifacegan_plugin.schema.file import Metric
@@ -14,6 +14,7 @@ from hifacegan_plugin.schema.section import VARIANT, Count, Section, Switch, opt
 from hifacegan_plugin.schema.training import Named
 
 DEGRADED, TRUTH = 'degraded', 'truth'  # folders of images beside those of the restorers
+PAIRED = 'PairedImageDataset'
 FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
 
 
@@ -40,9 +41,18 @@ class PairedDataset(Section):
     meta_info_file: str | None = option('a text file that names the images to take, one a line', None, takes='a path')
 
 
-class Network(Section):
+class OtherDataset(HostDataset):
+    """Another data set of the host's registry."""
+
+    type: Annotated[str, WithJsonSchema({'type': 'string', 'not': {'enum': [OURS, PAIRED]}})] = option(
+        'the class of the data set', takes='the name of a class')
+
+
+class NetworkRestorer(Section):
     """A restorer that is a network of the host's registry."""
 
+    model_config = ConfigDict(
+        json_schema_extra={'anyOf': [{'required': ['network_g']}, {'required': ['pretrain_network_g']}]})
     network_g: Named | None = option('the network; without it, what the checkpoint says about itself', None)
     pretrain_network_g: str | None = option('weights', None, takes='a path')
     param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', None)
@@ -59,13 +69,16 @@ class Network(Section):
 class Classical(Section):
     """A restorer without options."""
 
-    type: Literal['input', 'bicubic', 'fast_nl_means'] = option(
+    type: Annotated[
+        Literal['input', 'bicubic', 'fast_nl_means'], WithJsonSchema({'enum': ['input', 'bicubic']})
+    ] = option(
         '`input` is the degraded image, `bicubic` enlarges it, `fast_nl_means` is OpenCV\'s denoiser')
 
 
 class FastNlMeans(Classical):
     """OpenCV's ``fastNlMeansDenoisingColored``."""
 
+    type: Literal['fast_nl_means'] = option('the denoiser')
     h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option('strength for luminance', 10)
     h_color: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option('strength for colour', 10)
     template: Count = option('side of the patches that are compared', 7, unit='pixels')
@@ -74,7 +87,7 @@ class FastNlMeans(Classical):
 
 def _kind_of_data_set(options: Any) -> str:
     kind = options.get('type') if isinstance(options, dict) else None
-    return VARIANT + (kind if kind in (OURS, 'PairedImageDataset') else 'others')
+    return VARIANT + (kind if kind in (OURS, PAIRED) else 'others')
 
 
 def _kind_of_restorer(options: Any) -> str:
@@ -85,12 +98,12 @@ def _kind_of_restorer(options: Any) -> str:
 
 Dataset = Annotated[
     Annotated[DegradationOptions, Tag(VARIANT + OURS)]
-    | Annotated[PairedDataset, Tag(f'{VARIANT}PairedImageDataset')]
-    | Annotated[HostDataset, Tag(f'{VARIANT}others')],
+    | Annotated[PairedDataset, Tag(VARIANT + PAIRED)]
+    | Annotated[OtherDataset, Tag(f'{VARIANT}others')],
     Discriminator(_kind_of_data_set),
 ]
 Restorer = Annotated[
-    Annotated[Network, Tag(f'{VARIANT}network')]
+    Annotated[NetworkRestorer, Tag(f'{VARIANT}network')]
     | Annotated[FastNlMeans, Tag(f'{VARIANT}fast_nl_means')]
     | Annotated[Classical, Tag(f'{VARIANT}others')],
     Discriminator(_kind_of_restorer),

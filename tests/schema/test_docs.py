@@ -11,24 +11,27 @@ from conftest import REPOSITORY
 from jsonschema import Draft202012Validator
 
 import hifacegan_plugin  # noqa: F401  the first line of options files names it
+from hifacegan_plugin.schema.comparison import ComparisonFile
 from hifacegan_plugin.schema.file import problems_of_file
+from hifacegan_plugin.schema.section import find_problems
 
 sys.path.insert(0, str(REPOSITORY / 'docs'))
 
 import make_docs
 
 DEMO = REPOSITORY / 'options/hifacegan_demo.yml'
+COMPARISON = REPOSITORY / 'options/compare_demo.yml'
 PAGES = sorted((REPOSITORY / 'docs').glob('*.md'))
-FILES = [file for file in sorted((REPOSITORY / 'options').rglob('*.yml')) if not file.name.startswith('compare_')]
+FILES = sorted((REPOSITORY / 'options').rglob('*.yml'))
 
 
 def read(file):
     return yaml.load(file.read_text(), Loader=yaml.Loader)
 
 
-def changed(path, value):
-    """The demo's options with one of them changed."""
-    opt = section = read(DEMO)
+def changed(path, value, file=DEMO):
+    """The options of a file with one of them changed."""
+    opt = section = read(file)
     *sections, key = path.split('.')
     for name in sections:
         section = section[name]
@@ -98,3 +101,15 @@ def test_validator_and_doctor_agree_on_what_is_wrong(path, value):
 ])
 def test_what_registries_know_is_in_the_schema(path, value, valid):
     assert Draft202012Validator(schema_named_by(DEMO)).is_valid(changed(path, value)) == valid
+
+
+@pytest.mark.parametrize(('path', 'value'), [
+    ('restorers.input', {'type': 'bicubi'}), ('restorers.input', {'type': 'input', 'h': 3}), ('restorers.input', {}),
+    ('restorers.non-local means.h', 'strong'), ('page.quality', 0), ('page', 8), ('metrics.PSNR', {'crop_border': 0}),
+    ('datasets.demo_heldout.type', 3), ('datasets.demo_heldout', {'type': 'PairedImageDataset'}),
+])
+def test_validator_and_comparison_agree_on_what_is_wrong(path, value):
+    opt = changed(path, value, COMPARISON)
+    validator = Draft202012Validator(schema_named_by(COMPARISON))
+    assert find_problems(ComparisonFile, opt)
+    assert validator.is_valid(read(COMPARISON)) and not validator.is_valid(opt)
