@@ -58,8 +58,8 @@ KINDS = {
 def model(kind: str, networks: dict[str, Any], num_gpu: int = 0, **train: Any) -> Any:
     """Build a model of the host's registry, from the same random numbers every time."""
     torch.manual_seed(0)
-    schedule = {'type': 'MultiStepLR', 'milestones': [10**6]}
-    train = {'optim_g': dict(ADAM), 'optim_d': dict(ADAM), 'scheduler': schedule, **LOSSES, **train}
+    course = {'scheduler': {'type': 'MultiStepLR', 'milestones': [10**6]}, 'total_iter': 10**6}
+    train = {'optim_g': dict(ADAM), 'optim_d': dict(ADAM), **course, **LOSSES, **train}
     folders = dict.fromkeys(('models', 'training_states'), tempfile.gettempdir())
     options = {'model_type': kind, 'num_gpu': num_gpu, 'is_train': True, 'dist': False, 'rank': 0, 'path': folders}
     return build_model({**options, 'logger': {'print_freq': 10**9}, 'train': train, **networks})

@@ -18,6 +18,7 @@ OPTIONS = {
     'datasets': {},
     'logger': {'print_freq': 100},
     'train': {
+        'total_iter': 1000,
         'ema_decay': 0.9,
         'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.0, 0.9]},
         'optim_d': {'type': 'Adam', 'lr': 4e-3, 'betas': [0.0, 0.9]},

@@ -12,20 +12,6 @@ from hifacegan_plugin.archs.published_layouts import to_plugin_layout, without_m
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
-def read_lr_factors(train_opt: dict[str, Any]) -> dict[str, float]:
-    """Return ``train: lr_factors``, factors of the learning rate by name of a part; empty if absent or null.
-
-    Raises:
-        ValueError: they are not numbers by name.
-    """
-    factors = train_opt.get('lr_factors')
-    if factors is None:
-        return {}
-    if not isinstance(factors, dict) or not all(isinstance(factor, (int, float)) for factor in factors.values()):
-        raise ValueError(f'train: lr_factors: give numbers by name, as {{blocks.6: 0.1}}, not {factors!r}.')
-    return factors
-
-
 def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
     """Freeze the parameters of a network whose learning rate has the factor 0.
 

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
-from hifacegan_plugin.models.fine_tuning import freeze_parts, read_lr_factors
+from hifacegan_plugin.models.fine_tuning import freeze_parts
 from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
+from hifacegan_plugin.schema.training import Train
 
 
-def configure_generator(network: nn.Module, train_opt: dict[str, Any]) -> None:
+def configure_generator(network: nn.Module, options: Train) -> None:
     """Configure a generator for training, in place, as the options under ``train`` ask.
 
     Parts are frozen (``lr_factors``), coarse outputs added and the first phase entered (``progressive``), and
     ``gradient_checkpointing``, ``channels_last`` and ``compile`` applied.
 
     Raises:
-        ValueError: the network does not support an option, or options contradict each other.
+        ValueError: the network does not support an option.
     """
-    factors = read_lr_factors(train_opt)
+    factors = options.lr_factors or {}
     freeze_parts(network, factors)
-    milestones = train_opt.get('progressive')
+    milestones = options.progressive
     if milestones:
-        check_progressive(network, milestones)
+        check_progressive(network)
         network.add_coarse_outputs()
         set_phase(network, halvings_at(1, milestones), factors)
-    if train_opt.get('gradient_checkpointing', False):
+    if options.gradient_checkpointing:
         if not hasattr(network, 'gradient_checkpointing'):
             raise ValueError(f'train: gradient_checkpointing: {type(network).__name__} does not support it.')
         network.gradient_checkpointing = True
-    if train_opt.get('channels_last', False):
+    if options.channels_last:
         network.to(memory_format=torch.channels_last)
-    if train_opt.get('compile', False):
-        if getattr(network, 'gradient_checkpointing', False):
-            raise ValueError('train: compile and gradient_checkpointing do not work together: choose one.')
+    if options.compile:
         network.compile()  # in place: the keys of the weights stay

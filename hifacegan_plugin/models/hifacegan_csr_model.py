@@ -17,6 +17,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import tensor2img
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -30,17 +31,21 @@ from hifacegan_plugin.models.checkpoints import Checkpoints, network_content
 from hifacegan_plugin.models.divergence import DivergenceGuard, has_finite_weights
 from hifacegan_plugin.models.ema import update_ema
 from hifacegan_plugin.models.epoch import current_epoch
-from hifacegan_plugin.models.fine_tuning import fitting_weights, parameter_groups, read_lr_factors
+from hifacegan_plugin.models.fine_tuning import fitting_weights, parameter_groups
 from hifacegan_plugin.models.generator import configure_generator
 from hifacegan_plugin.models.lr_scheduler import build_scheduler
 from hifacegan_plugin.models.objective import Objective
-from hifacegan_plugin.models.option_checks import check_channels, check_keep_best, check_network_options, choose, number
 from hifacegan_plugin.models.pending_losses import PendingLosses
 from hifacegan_plugin.models.progressive import halvings_at, set_phase
 from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
 from hifacegan_plugin.models.stop_signal import StopSignal, exit_status
 from hifacegan_plugin.models.throughput import Throughput
 from hifacegan_plugin.models.validation import Validation, log_figures
+from hifacegan_plugin.schema.file import parse_training
+from hifacegan_plugin.schema.problem import raise_first
+from hifacegan_plugin.schema.registered import problems_of_call
+from hifacegan_plugin.schema.section import find_problems
+from hifacegan_plugin.schema.training import Train
 from hifacegan_plugin.system.memory import keep_freed_memory
 from hifacegan_plugin.system.processes import explain_lost_peer, gather_from_all
 from hifacegan_plugin.system.random_state import random_state, undisturbed_random_state
@@ -48,8 +53,7 @@ from hifacegan_plugin.weights import read_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
-AMP_DTYPES = {'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-ON_NOT_FINITE = {'stop': True, 'skip': False}
+AMP_DTYPES = {None: None, 'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 AT_THE_END = -1  # the host's iteration where it saves what the training ends with
 
 
@@ -74,13 +78,14 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     def __init__(self, opt: dict[str, Any]) -> None:
         for section in ('network_g', 'network_d'):
             if opt.get(section):
-                check_network_options(section, opt[section])
+                raise_first(problems_of_call(section, opt[section], dict(iter(ARCH_REGISTRY))))
         metrics = build_metrics((opt.get('val') or {}).get('metrics'))
         super().__init__(opt)
         self.validator = Validation(opt, metrics, self.restore, self.stop_requested)
         network = build_network(opt['network_g'])
         if self.is_train:
-            configure_generator(network, opt['train'])
+            self.train_options = parse_training(opt)
+            configure_generator(network, self.train_options)
         self.net_g = self.model_to_device(network)
         self.print_network(self.net_g)
         self._load_pretrained(self.net_g, 'network_g', opt['path'].get('param_key_g', 'params'))
@@ -93,23 +98,23 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
 
     def init_training_settings(self) -> None:
         """Build what only training needs: objective, discriminator, average, optimisers, schedules, collaborators."""
-        train_opt = self.opt['train']
-        check_keep_best(self.opt)
-        self.lr_factors = read_lr_factors(train_opt)
-        self.milestones = train_opt.get('progressive') or []
-        self.channels_last = bool(train_opt.get('channels_last', False))
-        self.objective = Objective(train_opt, self.device)
+        options = self.train_options
+        for problem in find_problems(Train, self.opt['train'], 'train'):  # those that are left stop nothing
+            logger.warning(problem.what)
+        self.lr_factors = options.lr_factors or {}
+        self.milestones = options.progressive or []
+        self.objective = Objective(options, self.device)
         if self.objective.is_adversarial:
             self._build_discriminator()
-        self.net_d_iters = number('net_d_iters', train_opt.get('net_d_iters', 1), at_least=1, kind=int)
-        self.net_d_init_iters = number('net_d_init_iters', train_opt.get('net_d_init_iters', 0), at_least=0)
+        self.net_d_iters = options.net_d_iters
+        self.net_d_init_iters = options.net_d_init_iters
         self.net_g.train()
-        self.ema_decay = number('ema_decay', train_opt.get('ema_decay', 0), at_least=0)
+        self.ema_decay = options.ema_decay
         if self.ema_decay > 0:
             self._build_average()
-        self.accumulate_iters = number('accumulate_iters', train_opt.get('accumulate_iters', 1), at_least=1, kind=int)
-        self.grad_clip = number('grad_clip', train_opt.get('grad_clip', 0), at_least=0)
-        self.amp_dtype = choose('amp', train_opt.get('amp') or 'none', AMP_DTYPES)
+        self.accumulate_iters = options.accumulate_iters
+        self.grad_clip = options.grad_clip
+        self.amp_dtype = AMP_DTYPES[options.amp]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         self.setup_optimizers()
         self.setup_schedulers()
@@ -121,21 +126,18 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         self.iteration: int | None = None  # the last one trained, in this process or before it was resumed
 
         self.stop_signal = StopSignal()
-        self.throughput = Throughput(int(train_opt.get('total_iter', 0)), self.device)
+        self.throughput = Throughput(options.total_iter, self.device)
         states = Path(self.opt['path']['training_states'])
-        stop = choose('on_not_finite', train_opt.get('on_not_finite', 'stop'), ON_NOT_FINITE)
-        self.divergence = DivergenceGuard(stop, states.parent / 'not_finite', self.opt['rank'])
+        stops = options.on_not_finite == 'stop'
+        self.divergence = DivergenceGuard(stops, states.parent / 'not_finite', self.opt['rank'])
         self.best_figures = BestFigures(states / 'best_figures.json')
-        self.checkpoints = Checkpoints(Path(self.opt['path']['models']), states, train_opt.get('keep_last', 0))
+        self.checkpoints = Checkpoints(Path(self.opt['path']['models']), states, options.keep_last or 0)
         if self.opt['rank'] == 0:
             self.checkpoints.delete_unfinished()
 
     def _build_discriminator(self) -> None:
-        if not self.opt.get('network_d'):
-            raise ValueError('train: gan_opt needs a discriminator: add network_d to the options file.')
-        check_channels(self.opt)
         network = build_network(self.opt['network_d'])
-        if self.channels_last:
+        if self.train_options.channels_last:
             network.to(memory_format=torch.channels_last)
         self.net_d = self.model_to_device(network)
         self.print_network(self.net_d)
@@ -169,9 +171,9 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
 
     def setup_schedulers(self) -> None:
         """Build the schedule of each optimiser's learning rates."""
-        train_opt = self.opt['train']
+        options = self.train_options
         self.schedulers = [
-            build_scheduler(optimizer, train_opt['scheduler'], int(train_opt.get('total_iter', 0)))
+            build_scheduler(optimizer, options.scheduler.model_dump(), options.total_iter)
             for optimizer in self.optimizers
         ]
 
@@ -211,7 +213,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         self.lq = with_channels(_in_unit_range(self._on_device(data['lq'])), channels)
         self.gt = with_channels(_in_unit_range(self._on_device(data['gt'])), channels) if 'gt' in data else None
         self.paths = data.get('lq_path', [])
-        if self.is_train and self.channels_last:
+        if self.is_train and self.train_options.channels_last:
             self.lq = self.lq.to(memory_format=torch.channels_last)
 
     def _on_device(self, images: Tensor) -> Tensor:
@@ -402,7 +404,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             'options': json.loads(json.dumps(self.opt, default=str)),  # plain values, which load without pickled code
             'plugin_version': hifacegan_plugin.__version__,
         }
-        keep = self.best_figures.iterations(self.opt['train'].get('keep_best'))
+        keep = self.best_figures.iterations(self.train_options.keep_best)
         self.checkpoints.write(iteration, self._network_contents(), state, keep)
 
     def _may_write(self, what: str) -> bool:
@@ -451,7 +453,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             ValueError: the options ask for optimisers that the state is not of.
         """
         if 'options' in resume_state:  # as this class writes them
-            before = read_lr_factors(resume_state['options']['train'])
+            before = resume_state['options']['train'].get('lr_factors') or {}
             check_lr_factors(self.get_bare_model(self.net_g), before, self.lr_factors)
         resume_optimizers(self.optimizers, resume_state['optimizers'])
         self.iteration = self.checkpoints.newest = resume_state['iter']
@@ -462,11 +464,10 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
 
     def _advance_schedules(self, iteration: int) -> None:
         """Set the learning rates of an iteration of a training that has had these options from the start."""
-        warmup = self.opt['train'].get('warmup_iter', -1)
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler.step\(\)`')  # before an optimiser's step
             for earlier in range(1, iteration + 1):
-                self.update_learning_rate(earlier, warmup)
+                self.update_learning_rate(earlier, self.train_options.warmup_iter)
 
     # ------------------------------------------------------------------------------------------------------ restoring
 

@@ -14,9 +14,9 @@ from basicsr.losses.gan_loss import GANLoss
 from torch import Tensor, nn
 
 from hifacegan_plugin.images.channels import with_channels
-from hifacegan_plugin.models.loss_schedule import check_loss_weight_schedule, factor_at
+from hifacegan_plugin.models.loss_schedule import factor_at
+from hifacegan_plugin.schema.training import LOSSES, Named, Train
 
-LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt')
 Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
 
 
@@ -24,31 +24,22 @@ class Objective:
     """Computes the losses that the options under ``train`` ask for.
 
     Args:
-        train_opt: those options: ``pixel_opt``, ``perceptual_opt``, ``gan_opt``, ``feature_matching_opt``, each of
-            which may be absent, and ``loss_weight_schedule``.
+        options: those options: ``pixel_opt``, ``perceptual_opt``, ``gan_opt``, ``feature_matching_opt``, each of which
+            may be absent, and ``loss_weight_schedule``.
         device: device to compute on.
 
     Attributes:
         is_adversarial: whether there is a discriminator to train.
 
     Raises:
-        ValueError: there is no loss, a loss lacks one that it needs, or the schedule fits none.
         FileNotFoundError: a loss needs weights that are neither on this machine nor can be downloaded.
     """
 
-    def __init__(self, train_opt: dict[str, Any], device: torch.device) -> None:
-        self._schedule = train_opt.get('loss_weight_schedule') or {}
-        check_loss_weight_schedule(self._schedule, [name for name in LOSSES if train_opt.get(name)])
+    def __init__(self, options: Train, device: torch.device) -> None:
+        self._schedule = options.loss_weight_schedule or {}
         self._pixel, self._perceptual, self._gan, self._feature_matching = (
-            _build(name, train_opt[name], device) if train_opt.get(name) else None for name in LOSSES)
+            _build(name, getattr(options, name), device) for name in LOSSES)
         self.is_adversarial = self._gan is not None
-        if not (self._pixel or self._perceptual or self._gan):
-            raise ValueError('train: set at least one of pixel_opt, perceptual_opt and gan_opt.')
-        if self._feature_matching and not self._gan:
-            raise ValueError(
-                'train: feature_matching_opt needs gan_opt, which trains the discriminator whose features are '
-                'matched (gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).'
-            )
 
     def compute(
         self, restored: Tensor, lq: Tensor, gt: Tensor, net_d: nn.Module | None, iteration: int
@@ -100,8 +91,11 @@ class Objective:
         }
 
 
-def _build(name: str, options: dict[str, Any], device: torch.device) -> nn.Module:
-    """Build the loss that ``train: <name>`` describes."""
+def _build(name: str, described: Named | None, device: torch.device) -> nn.Module | None:
+    """Build the loss that ``train: <name>`` describes, if it is there."""
+    if described is None:
+        return None
+    options: dict[str, Any] = described.model_dump()
     try:
         return build_loss(options).to(device)
     except URLError as error:

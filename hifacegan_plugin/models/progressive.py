@@ -11,26 +11,19 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.models.fine_tuning import freeze_parts
 
 
-def check_progressive(network: nn.Module, milestones: list[int]) -> None:
+def check_progressive(network: nn.Module) -> None:
     """Refuse what cannot grow.
 
     Args:
         network: the generator.
-        milestones: ``train: progressive``, the last iterations of the coarse phases.
 
     Raises:
-        ValueError: the generator is no ``CSRGenerator`` of ``preset: paper``, or the phases are not one to three rising
-            iterations.
+        ValueError: the generator is no ``CSRGenerator`` of ``preset: paper``.
     """
     if not isinstance(network, CSRGenerator):
         raise ValueError(f'train: progressive: {type(network).__name__} cannot grow, only CSRGenerator can.')
     if network.preset != 'paper':
         raise ValueError(f'train: progressive: network_g: preset: {network.preset} does not grow: take it out.')
-    if not (isinstance(milestones, list) and 1 <= len(milestones) <= 3 and sorted(set(milestones)) == milestones):
-        raise ValueError(
-            'train: progressive: give the last iterations of one to three coarse phases in rising order, such as '
-            f'[25000, 50000, 75000]; got {milestones}.'
-        )
 
 
 def halvings_at(iteration: int, milestones: list[int]) -> int:

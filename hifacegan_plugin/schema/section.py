@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hifacegan_plugin.schema.problem import OptionError, Problem, did_you_mean, raise_first
+from hifacegan_plugin.schema.problem import Problem, did_you_mean, raise_first
 
 SHOWN = 'the files in options/ show what goes where'
 EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # without a point or a sign, YAML takes it for text
@@ -180,10 +180,9 @@ def parse(section: type[SectionType], options: Any, where: str = '') -> SectionT
         OptionError: an option is unknown, missing or out of range; names the first one.
     """
     raise_first(find_problems(section, options, where))
-    try:
-        return section.model_validate(options, extra='ignore' if not section.unknown_stops else None)
-    except ValidationError as error:
-        raise OptionError(str(error)) from error
+    if not section.unknown_stops:
+        options = {name: value for name, value in options.items() if name in section.model_fields}
+    return section.model_validate(options)
 
 
 def default_of(field: FieldInfo) -> str:
