@@ -17,7 +17,7 @@ from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
 from hifacegan_plugin.schema import reading
 from hifacegan_plugin.schema.file import problems_of_file
 from hifacegan_plugin.schema.problem import Problem
-from hifacegan_plugin.schema.registered import problems_of_call
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # as the host knows them
 
@@ -57,19 +57,19 @@ def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
 
 def all_named(opt: dict[str, Any]) -> Iterator[Named]:
     """List every part of the options that names something."""
-    yield Named('model_type', {'type': opt['model_type']}, dict(iter(MODEL_REGISTRY)), None)
+    yield Named('model_type', {'type': opt['model_type']}, registered_names(MODEL_REGISTRY), None)
     for key, options in opt.items():
         if key.startswith('network_') and options is not None:
-            yield Named(key, options, dict(iter(ARCH_REGISTRY)))
+            yield Named(key, options, registered_names(ARCH_REGISTRY))
     for phase, options in opt['datasets'].items():
-        yield Named(f'datasets: {phase}', options, dict(iter(DATASET_REGISTRY)), None)
+        yield Named(f'datasets: {phase}', options, registered_names(DATASET_REGISTRY), None)
     train = opt.get('train', {})
     schedulers = dict(SCHEDULERS)
     if opt['model_type'] != HiFaceGANCSRModel.__name__:
         del schedulers[LinearDecayLR.__name__]  # the host's models do not know it
     for key, options in train.items():
         if key.endswith('_opt') and options:
-            yield Named(f'train: {key}', options, dict(iter(LOSS_REGISTRY)))
+            yield Named(f'train: {key}', options, registered_names(LOSS_REGISTRY))
         elif key.startswith('optim_') and options:
             optimizers = {name: getattr(torch.optim, name) for name in OPTIMIZERS}
             yield Named(f'train: {key}', options, optimizers, ('params',))

@@ -25,7 +25,7 @@ from hifacegan_plugin.metrics.catalogue import FID, METRICS, UNKNOWN, direction
 from hifacegan_plugin.metrics.fid import frechet_distance, inception_features
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
 from hifacegan_plugin.schema.problem import OptionError, Problem, raise_first
-from hifacegan_plugin.schema.registered import problems_of_call
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
@@ -215,7 +215,7 @@ class FrechetInceptionDistance(Metric):
 
 def metric_functions() -> dict[str, Callable[..., Any]]:
     """Return what ``type`` of a metric may be, and the function whose arguments are its options."""
-    return {**dict(iter(METRIC_REGISTRY)), FID: inception_features}
+    return {**registered_names(METRIC_REGISTRY), FID: inception_features}
 
 
 def problems_of_metric(where: str, options: Mapping[str, Any]) -> Iterator[Problem]:

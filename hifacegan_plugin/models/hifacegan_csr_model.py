@@ -43,7 +43,7 @@ from hifacegan_plugin.models.throughput import Throughput
 from hifacegan_plugin.models.validation import Validation, log_figures
 from hifacegan_plugin.schema.file import parse_training
 from hifacegan_plugin.schema.problem import raise_first
-from hifacegan_plugin.schema.registered import problems_of_call
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 from hifacegan_plugin.schema.section import find_problems
 from hifacegan_plugin.schema.training import Train
 from hifacegan_plugin.system.memory import keep_freed_memory
@@ -78,7 +78,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     def __init__(self, opt: dict[str, Any]) -> None:
         for section in ('network_g', 'network_d'):
             if opt.get(section):
-                raise_first(problems_of_call(section, opt[section], dict(iter(ARCH_REGISTRY))))
+                raise_first(problems_of_call(section, opt[section], registered_names(ARCH_REGISTRY)))
         metrics = build_metrics((opt.get('val') or {}).get('metrics'))
         super().__init__(opt)
         self.validator = Validation(opt, metrics, self.restore, self.stop_requested)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -12,6 +12,12 @@ from hifacegan_plugin.schema.problem import Problem, did_you_mean
 from hifacegan_plugin.schema.section import EXPONENTIAL, Whole
 
 PLAIN = {int: (Whole, 'a whole number'), float: (float, 'a number'), bool: (bool, 'true or false'), str: (str, 'text')}
+
+
+def registered_names(registry: Iterable[tuple[str, Callable[..., Any]]]) -> dict[str, Callable[..., Any]]:
+    """Return what may be named in a registry of the host, which also finds ``NAME_basicsr`` by ``NAME``."""
+    entries = dict(iter(registry))
+    return {name.removesuffix('_basicsr'): entry for name, entry in entries.items()} | entries
 
 
 def problems_of_call(

@@ -284,7 +284,7 @@ def rates(model, iterations: range) -> list[float]:
 @pytest.mark.parametrize('warmup', [-1, 8], ids=['', 'warmup'])
 @pytest.mark.parametrize(('before', 'now'), SCHEDULES.values(), ids=SCHEDULES)
 def test_a_resumed_training_learns_at_the_rates_of_its_options_from_the_start(before, now, warmup, options):
-    options['train']['scheduler'] = before
+    options['train'] |= {'scheduler': before, 'total_iter': 6}
     model = train(built(options), range(1, 6))
     model.save(0, 5)
     options['train'] |= {'scheduler': now, 'warmup_iter': warmup, 'total_iter': 12}

@@ -3,7 +3,7 @@
 import pytest
 
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
-from hifacegan_plugin.schema.registered import problems_of_call
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 
 def measure(img, border, *, scale=1):
@@ -33,3 +33,8 @@ KNOWN = {'measure': measure, 'take_anything': take_anything, 'LinearDecayLR': Li
 def test_arguments_go_by_the_signature(options, message):
     problems = problems_of_call('here', options, KNOWN, supplied=('img', 'optimizer'))
     assert [problem.what for problem in problems] == ([message] if message else [])
+
+
+def test_the_host_finds_its_own_names_without_their_suffix():
+    names = registered_names([('Unet_basicsr', measure), ('Net', take_anything), ('Net_basicsr', measure)])
+    assert names['Unet'] is names['Unet_basicsr'] is measure and names['Net'] is take_anything
