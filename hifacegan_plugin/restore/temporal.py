@@ -27,14 +27,14 @@ class Smoother:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def start_after(self, frame: np.ndarray, result: np.ndarray) -> None:
-        """Go on after an input, uint8 or uint16 ``(H, W, 3)``, and the :attr:`result` that was made of it."""
+        """Continue after an input, uint8 or uint16 ``(H, W, 3)``, and the :attr:`result` that was made of it."""
         self.frame, self.result = frame * np.float32(255 / np.iinfo(frame.dtype).max), result
 
     def __call__(self, frame: np.ndarray, restored: np.ndarray) -> np.ndarray:
         """Return ``restored``, uint8 or uint16 ``(H, W, 3)``, smoothed, given the input that it was restored from."""
         scale = np.float32(255 / np.iinfo(restored.dtype).max)
         levels, result = frame * scale, restored * scale
-        if self.frame is not None:
+        if self.frame is not None and self.result is not None:
             steps = self._flow.calc(_for_matching(levels), _for_matching(self.frame), None)
             changes = np.abs(cv2.GaussianBlur(levels - _moved(self.frame, steps), (0, 0), NOISE_BLUR)).max(axis=2)
             share = KEPT * np.exp(-((changes / TOLERANCE) ** 2))

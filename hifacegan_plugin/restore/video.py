@@ -187,7 +187,8 @@ def _write_segments(
     look = read_look(source)
     segments = _segments_in(folder)
     done = sum(len(segment.times) for _, segment in segments)
-    smoother, problems = Smoother() if options.temporal else None, []
+    smoother = Smoother() if options.temporal else None
+    problems: list[str] = []
     with open_video(source) as container:
         reader = FrameReader(container, main_stream(container))
         decoded = iter(reader)
@@ -195,8 +196,8 @@ def _write_segments(
         if smoother and last:
             smoother.start_after(to_rgb(last, look), np.load(segments[-1][0].with_suffix('.npy')))
         total = reader.stream.frames or None
-        decoded = tqdm(decoded, total=total, initial=done, unit='frame', leave=False, disable=None)
-        frames = _restored(restore, decoded, look, smoother, problems, done)
+        shown = tqdm(decoded, total=total, initial=done, unit='frame', leave=False, disable=None)
+        frames = _restored(restore, shown, look, smoother, problems, done)
         for first in frames:
             path = folder / f'{len(segments):06}.mp4'
             with whole_file(path) as part:
@@ -206,7 +207,7 @@ def _write_segments(
                 segment.problems.extend(problems)
                 problems.clear()
                 segment.write(path.with_suffix('.json'))
-                if smoother:
+                if smoother and smoother.result is not None:
                     np.save(path.with_suffix('.npy'), smoother.result)
             if segments:
                 segments[-1][0].with_suffix('.npy').unlink(missing_ok=True)

@@ -166,8 +166,8 @@ class FrameReader:
         """Compare what was read with what the file announces."""
         stream = self.stream
         if self.container.format.name.startswith('mov'):
-            announced = len(stream.index_entries)  # without what an edit list leaves out
-            return f'{self._packets} of {announced} frames could be read' if self._packets < announced else None
+            frames = len(stream.index_entries)  # without what an edit list leaves out
+            return f'{self._packets} of {frames} frames could be read' if self._packets < frames else None
         if self.container.format.name == 'avi':  # whose duration is estimated again where the end is missing
             announced = stream.frames * stream.time_base
         else:
