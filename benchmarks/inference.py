@@ -37,7 +37,8 @@ import torch.nn.functional as F
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hifacegan_plugin.archs.csr_arch import PRESETS, CSRGenerator  # noqa: E402
+from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
+from hifacegan_plugin.archs.csr_network import NETWORKS  # noqa: E402
 from hifacegan_plugin.images.photographs import Photograph, write_photograph  # noqa: E402
 from hifacegan_plugin.restore.engines import (  # noqa: E402
     ENGINES,
@@ -57,7 +58,7 @@ def main() -> None:
     """Measure what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--num-feat', type=int, default=48)
-    parser.add_argument('--preset', choices=PRESETS, default='paper', help='form of the network (fast: --num-feat 16)')
+    parser.add_argument('--preset', choices=NETWORKS, default='paper', help='form of the network (fast: --num-feat 16)')
     parser.add_argument('--sizes', type=int, nargs='+', default=[512])
     parser.add_argument('--batches', type=int, nargs='+', default=[1])
     parser.add_argument('--threads', type=int, default=2)
@@ -287,9 +288,11 @@ def measure_seams(generator: CSRGenerator) -> None:
     print(f'strips: differ from the whole by {255 * np.abs(engine(pictures) - whole).max():.4f} levels at most')
     print(f'frugal: {255 * np.abs(engine(pictures, frugal=True) - whole).max():.4f}')
     for overlap in (1, 16, 32, 64, 96, 128):
-        difference = 255 * (restore_in_tiles(engine, pictures, 320, overlap) - whole)
+        tiled = restore_in_tiles(engine, pictures, multiple=generator.multiple, size=320, overlap=overlap)
+        difference = 255 * (tiled - whole)
         jumps = np.abs(np.diff(difference, axis=3)).mean((0, 1, 2))
-        borders = [border for start, stop, _ in spans(512, 320, overlap) for border in (start - 1, stop - 1)]
+        borders = [border for start, stop, _ in spans(512, generator.multiple, 320, overlap)
+                   for border in (start - 1, stop - 1)]
         borders = [border for border in borders if 0 <= border < 511]
         print(
             f'tiles overlapping by {overlap:3}: differ by {np.abs(difference).mean():.2f} on average, '

@@ -212,8 +212,8 @@ BAD_FILES = [
     ('expanded.pth', lambda path: torch.save(_with(torch.ones(1).expand(3)), path), 'such as to_picture.bias'),
     ('huge.pth', lambda path: torch.save({  # would take terabytes to build
         'to_picture.weight': torch.ones(3, 32000, 3, 3), 'blocks.0.spade_0.shared.weight': torch.ones(1, 9, 3, 3),
-    }, path), 'too few numbers for a network of num_feat: 32000'),
-    ('coarse.pth', lambda path: torch.save({'params': _coarse_phase()}, path), 'makes pictures of 1/4 of the size'),
+    }, path), r'missing: suppression.head.weight'),
+    ('coarse.pth', lambda path: torch.save({'params': _coarse_phase()}, path), 'makes images of 1/4 of the size'),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The discriminator of HiFaceGAN: PatchGANs that look at the picture at several scales.
+"""The discriminator of HiFaceGAN: PatchGANs that look at the image at several scales.
 
 Source: Wang et al., "pix2pixHD", CVPR 2018, section 3.2, as HiFaceGAN uses it (arXiv 2005.05005, section 3.4).
 """
@@ -6,26 +6,28 @@ Source: Wang et al., "pix2pixHD", CVPR 2018, section 3.2, as HiFaceGAN uses it (
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from hifacegan_plugin.archs.csr_arch import INITS, init_weights
+from hifacegan_plugin.archs.choices import check_choice
+from hifacegan_plugin.archs.initial_weights import INITS, init_weights
 from hifacegan_plugin.archs.published_layouts import describe_mismatch, to_plugin_layout
 
 MAX_WIDTH = 512
 
 
 class MultiscalePatchDiscriminator(nn.Module):
-    """Judge (degraded, picture) pairs patch by patch, each scale at half the resolution of the one before.
+    """Judge (degraded, restored or true) pairs patch by patch, each scale at half the resolution of the one before.
 
     Args:
-        num_in_ch: channels of the degraded picture.
-        num_out_ch: channels of the picture that is judged.
+        num_in_ch: channels of the degraded image.
+        num_out_ch: channels of the image that is judged.
         num_feat: width of the first layer; doubles from layer to layer, up to 512.
         num_d: number of scales.
-        n_layers_d: convolutions before the one that gives the logits.
+        n_layers_d: convolutions before the one that returns the logits.
         init: initial weights of the convolutions with spectral normalisation, as in
             :class:`hifacegan_plugin.archs.CSRGenerator`.
 
@@ -43,8 +45,7 @@ class MultiscalePatchDiscriminator(nn.Module):
         init: str = 'xavier',
     ) -> None:
         super().__init__()
-        if init not in INITS:
-            raise ValueError(f'init: {init!r} is not one of {", ".join(INITS)} (network_d of the options file).')
+        check_choice(type(self).__name__, 'init', init, INITS)
         self.scales = nn.ModuleList(
             PatchDiscriminator(num_in_ch + num_out_ch, num_feat, n_layers_d, init) for _ in range(num_d)
         )
@@ -55,26 +56,26 @@ class MultiscalePatchDiscriminator(nn.Module):
         Fake and real pairs go through as one batch.
 
         Args:
-            x: degraded picture and picture stacked, ``(N, num_in_ch + num_out_ch, H, W)``, in [0, 1].
+            x: degraded image and judged image stacked, ``(N, num_in_ch + num_out_ch, H, W)``, in [0, 1].
 
         Returns:
             For each scale the outputs of all its layers, the logits ``(N, 1, h, w)`` last.
         """
-        outputs = []
+        outputs: list[list[Tensor]] = []
         for scale in self.scales:
             if outputs:
                 x = F.avg_pool2d(x, 3, 2, padding=1, count_include_pad=False)
             outputs.append(scale(x))
         return outputs
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):  # noqa: ANN201
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Load weights in this plugin's layout or the published one (the reference's, which is BasicSR's).
 
         Raises:
             RuntimeError: with ``strict``, if keys are missing, left over or misshapen; names them.
         """
         state_dict = to_plugin_layout(state_dict, self.state_dict())
-        if strict and (problem := describe_mismatch(state_dict, self)):
+        if strict and (problem := describe_mismatch(type(self).__name__, state_dict, self.state_dict())):
             raise RuntimeError(problem)
         return super().load_state_dict(state_dict, strict, assign)
 
@@ -91,7 +92,7 @@ class PatchDiscriminator(nn.Module):
             self.convs.append(nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=2, bias=False))
         self.convs.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
         inner = self.convs[1:-1]
-        init_weights(self, as_built=inner if init == 'reference' else ())
+        init_weights(self, as_built=list(inner) if init == 'reference' else ())
         for conv in inner:
             spectral_norm(conv)
 

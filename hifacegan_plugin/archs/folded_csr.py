@@ -1,6 +1,6 @@
-"""The generator in the paper's form, rewritten for inference: the same pictures from less work and in less memory.
+"""The paper's network, rewritten for inference: the same images from less work and in less memory.
 
-What algebra allows, for fixed weights and statistics taken from each picture itself:
+What algebra allows, for fixed weights and statistics taken from each image itself:
 
 * spectral norm is folded into the weights;
 * the shortcut's 1x1 convolution is composed into its beta: ``conv_s(n * gamma + beta(h)) = conv_s(n * gamma) +
@@ -8,27 +8,27 @@ What algebra allows, for fixed weights and statistics taken from each picture it
 * nearest upsampling changes neither mean nor variance, so that features are normalised before they are upsampled;
 * biases that an instance norm takes away again are dropped.
 
-Statistics over the whole picture are all that ties distant rows together. What lies between two of them is computed in
+Statistics over the whole image are all that ties distant rows together. What lies between two of them is computed in
 strips of rows, small enough for the cache of a processor. No seam can arise, because a strip is computed from as many
 neighbouring rows as it depends on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_form import DOWNSCALE, PAPER_FORM
+from hifacegan_plugin.archs.paper_csr import PaperCSR
 from hifacegan_plugin.archs.replenishment import ReplenishmentBlock, Spade, activation
 from hifacegan_plugin.archs.suppression import LOGIT_RANGE, SuppressionModule
 
-BLOCK_LEVELS = PAPER_FORM.block_levels
+BLOCK_LEVELS = PaperCSR.block_levels
+COARSEST = 2 ** BLOCK_LEVELS[0]  # pixels of the image that fall on one of the coarsest level
 EPSILON = 1e-5  # of torch's instance norm
 ALIGNMENT = 8  # strips begin at a multiple of so many rows
 FRUGAL_LEVELS = (0, 1)  # the finest scales, whose maps a frugal walk computes whenever they are read
@@ -42,7 +42,7 @@ class Strip(NamedTuple):
     height: int
 
 
-# Gives a strip of a feature map ``(N, C, H, W)`` that need not exist as a whole; None stands for all of it.
+# Returns a strip of a feature map ``(N, C, H, W)`` that need not exist as a whole; None stands for all of it.
 Rows = Callable[[Strip | None], Tensor]
 
 
@@ -54,12 +54,12 @@ def grow(strip: Strip | None, rows: int) -> Strip | None:
 
 
 def stored(x: Tensor) -> Rows:
-    """Give the rows of a feature map that exists."""
+    """Return the rows of a feature map that exists."""
     return lambda strip: x if strip is None else x[:, :, strip.start : strip.stop]
 
 
 def upsampled(rows: Rows) -> Rows:
-    """Give the rows of a feature map of twice the size, by nearest neighbour."""
+    """Return the rows of a feature map of twice the size, by nearest neighbour."""
 
     def upsample(strip: Strip | None) -> Tensor:
         if strip is None:
@@ -73,7 +73,7 @@ def upsampled(rows: Rows) -> Rows:
 
 def trim(x: Tensor, held: Strip | None, wanted: Strip | None) -> Tensor:
     """Cut the rows ``wanted`` out of a tensor that holds the rows ``held``."""
-    return x if held is None else x[:, :, wanted.start - held.start : wanted.stop - held.start]
+    return x if held is None or wanted is None else x[:, :, wanted.start - held.start : wanted.stop - held.start]
 
 
 class Statistics(NamedTuple):
@@ -86,8 +86,9 @@ class Statistics(NamedTuple):
     def of_parts(cls, parts: list[tuple[int, Tensor, Tensor]], norm: str) -> Statistics:
         """Join (number of rows, mean, variance) of the strips of a feature map."""
         height = sum(rows for rows, _, _ in parts)
-        mean = sum(part_mean * (rows / height) for rows, part_mean, _ in parts)
-        variance = sum((part + (part_mean - mean).square()) * (rows / height) for rows, part_mean, part in parts)
+        mean = cast('Tensor', sum(part_mean * (rows / height) for rows, part_mean, _ in parts))
+        shifted = ((rows, part + (part_mean - mean).square()) for rows, part_mean, part in parts)
+        variance = cast('Tensor', sum(part * (rows / height) for rows, part in shifted))
         if norm == 'rms':
             scale = torch.rsqrt(variance + mean.square() + mean.shape[1])
             return cls(scale, torch.zeros_like(scale))
@@ -96,7 +97,7 @@ class Statistics(NamedTuple):
 
 
 def normalise(rows: Rows, statistics: Statistics) -> Rows:
-    """Give the rows with zero mean and unit variance per channel (norm ``rms``: with unit mean square)."""
+    """Return the rows with zero mean and unit variance per channel (norm ``rms``: with unit mean square)."""
     return lambda strip: rescale(rows(strip), *statistics)
 
 
@@ -106,7 +107,7 @@ def rescale(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def moments(x: Tensor, strip: Strip | None) -> tuple[Tensor, Tensor]:
-    """Mean and variance of ``(N, C, H, W)`` over space, each ``(N, C, 1, 1)``."""
+    """Return mean and variance of ``(N, C, H, W)`` over space, each ``(N, C, 1, 1)``."""
     x = x.float()
     if strip is None:
         mean = x.mean((2, 3), keepdim=True)
@@ -122,7 +123,7 @@ def moments(x: Tensor, strip: Strip | None) -> tuple[Tensor, Tensor]:
 
 
 class Walk(NamedTuple):
-    """How to go over a picture.
+    """How to go over an image.
 
     Args:
         strip_elements: size of the largest tensor of a strip; None: everything at once, which graph exporters need.
@@ -159,26 +160,26 @@ class Walk(NamedTuple):
 
 def keep(rows: Rows, strips: list[Strip | None]) -> Rows:
     """Compute a feature map and store it."""
-    if strips == [None]:
-        return stored(rows(None))
-    whole = None
-    for strip in strips:
-        part = rows(strip)
-        if whole is None:
-            shape = (part.shape[0], part.shape[1], strip.height, part.shape[3])
-            whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
-        stored(whole)(strip).copy_(part)
-    return stored(whole)
+    first = strips[0]
+    part = rows(first)
+    if first is None:
+        return stored(part)
+    shape = (part.shape[0], part.shape[1], first.height, part.shape[3])
+    whole = stored(torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last))
+    whole(first).copy_(part)
+    for strip in strips[1:]:
+        whole(strip).copy_(rows(strip))
+    return whole
 
 
 class FoldedCSR(nn.Module):
-    """Gives the pictures that a :class:`CSRGenerator` in eval() mode gives.
+    """Return the images that a :class:`PaperCSR` in eval() mode returns.
 
     Args:
-        generator: what to fold, of ``preset: paper``; its weights are copied.
+        generator: what to fold; its weights are copied.
     """
 
-    def __init__(self, generator: CSRGenerator) -> None:
+    def __init__(self, generator: PaperCSR) -> None:
         super().__init__()
         generator = deepcopy(generator).eval()  # spectral norm as it stands
         self.variant = generator.variant
@@ -186,17 +187,19 @@ class FoldedCSR(nn.Module):
         self.global_residual = generator.global_residual
         if self.variant != 'spade':
             self.head = RowConv2d(generator.suppression.head.weight)
-            self.levels = nn.ModuleList(FoldedSuppression(module) for module in generator.suppression.levels)
+            levels = [FoldedSuppression(module) for module in generator.suppression.levels]
+            self.levels = cast('Sequence[FoldedSuppression]', nn.ModuleList(levels))
         if self.variant != 'lip_spade':
             self.start = RowConv2d(generator.start.weight, generator.start.bias)
-        self.blocks = nn.ModuleList(FoldedBlock(block) for block in generator.blocks)
+        blocks = [FoldedBlock(block) for block in generator.blocks]
+        self.blocks = cast('Sequence[FoldedBlock]', nn.ModuleList(blocks))
         self.to_picture = RowConv2d(generator.to_picture.weight, generator.to_picture.bias)
         self.to(memory_format=torch.channels_last)
 
     def compute_in(self, dtype: torch.dtype) -> FoldedCSR:
         """Compute in ``dtype`` from now on, but for the very first convolution.
 
-        That one stays in float32, because the instance norm behind it blows up what rounding does to a picture of
+        That one stays in float32, because the instance norm behind it blows up what rounding does to an image of
         little contrast: with it in bfloat16 too, the error of the whole network is four times as large.
         """
         self.to(dtype)
@@ -210,10 +213,10 @@ class FoldedCSR(nn.Module):
         return self.to_picture.weight.dtype
 
     def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
-        """Restore ``x (N, num_in_ch, H, W)``, float32 RGB in [0, 1], H and W from 64 up; see :class:`CSRGenerator`."""
+        """Restore ``x (N, num_in_ch, H, W)``, float32 RGB in [0, 1], H and W from 64 up; see :class:`PaperCSR`."""
         walk = walk or Walk()
         height, width = x.shape[-2:]
-        x = reflect(reflect(x, 2, height), 3, width)
+        x = pad(pad(x, 2, COARSEST), 3, COARSEST)
         x = x.contiguous(memory_format=torch.channels_last)
         out = self.replenish(*self.suppress(x, walk), walk)
         if self.global_residual:
@@ -221,23 +224,23 @@ class FoldedCSR(nn.Module):
         return out[..., :height, :width]
 
     def suppress(self, x: Tensor, walk: Walk) -> tuple[Tensor, list[Rows]]:
-        """Give the start ``(N, 16 nf, H/32, W/32)`` of the replenishment and guidance from fine to coarse."""
+        """Return the start ``(N, 16 nf, H/32, W/32)`` of the replenishment and guidance from fine to coarse."""
         if self.variant != 'spade':
             levels = self.pyramid(x, walk)
         if self.variant == 'lip_spade':
             start = levels[-1](None)
         else:
-            start = self.start(x[:, :, ::DOWNSCALE, ::DOWNSCALE].to(self.dtype), None)
+            start = self.start(x[:, :, ::COARSEST, ::COARSEST].to(self.dtype), None)
         if self.variant != 'csr':
-            pictures = x.to(self.dtype)
-            levels = [stored(pictures[:, :, :: 2**level, :: 2**level]) for level in range(BLOCK_LEVELS[0] + 1)]
+            images = x.to(self.dtype)
+            levels = [stored(images[:, :, :: 2**level, :: 2**level]) for level in range(BLOCK_LEVELS[0] + 1)]
         return start, levels
 
     def pyramid(self, x: Tensor, walk: Walk) -> list[Rows]:
-        """Give the six levels of the suppression pyramid, fine to coarse."""
+        """Return the six levels of the suppression pyramid, fine to coarse."""
         height, width = x.shape[-2:]
-        picture, levels = stored(x), []
-        rows: Rows = lambda strip: self.head(picture(grow(strip, 1)), strip)  # noqa: E731
+        image, levels = stored(x), []
+        rows: Rows = lambda strip: self.head(image(grow(strip, 1)), strip)  # noqa: E731
         for level, module in enumerate([*self.levels, None]):
             channels = module.logit_conv.in_channels if module else self.levels[-1].conv.out_channels
             strips = walk.strips(height >> level, len(x) * (width >> level) * channels * 2)
@@ -252,7 +255,7 @@ class FoldedCSR(nn.Module):
         return levels
 
     def finish(self, rows: Rows, statistics: Statistics, rectify: bool) -> Rows:
-        """Give a level of the pyramid as it steers the blocks."""
+        """Return a level of the pyramid as it steers the blocks."""
         normalised = normalise(rows, statistics)
 
         def compute(strip: Strip | None) -> Tensor:
@@ -262,7 +265,7 @@ class FoldedCSR(nn.Module):
         return compute
 
     def replenish(self, start: Tensor, guidance: list[Rows], walk: Walk) -> Tensor:
-        """Paint detail back, coarse to fine: pictures ``(N, num_in_ch, H, W)`` in (-1, 1). Empties ``guidance``."""
+        """Paint detail back, coarse to fine: images ``(N, num_in_ch, H, W)`` in (-1, 1). Empties ``guidance``."""
         level = BLOCK_LEVELS[0]
         height, width = start.shape[2] << level, start.shape[3] << level
         x, statistics = walk.collect(stored(start), [None], self.norm)
@@ -278,21 +281,24 @@ class FoldedCSR(nn.Module):
             x = block.outcome(x, normalised, normalise(middle, statistics), guidance[-1])
             if block is not self.blocks[-1]:
                 x, statistics = walk.collect(x, strips, self.norm)
-        picture = lambda strip: torch.tanh(self.to_picture(activation(x(grow(strip, 1))), strip))  # noqa: E731
-        return walk.collect(picture, strips, self.norm)[0](None)
+        image: Rows = lambda strip: torch.tanh(self.to_picture(activation(x(grow(strip, 1))), strip))  # noqa: E731
+        return walk.collect(image, strips, self.norm)[0](None)
 
 
-def reflect(x: Tensor, axis: int, length: int) -> Tensor:
-    """Lengthen an axis to a multiple of 32, by reflection.
+def pad(x: Tensor, axis: int, multiple: int) -> Tensor:
+    """Lengthen an axis to a multiple, as :meth:`CSRNetwork.pad` does, for sizes that are dynamic in an exported graph.
 
     Gathered by index, which OpenVINO does in float32 where it is told to; padding it does not.
     """
-    index = torch.arange(length + -length % DOWNSCALE, device=x.device)
-    return x.index_select(axis, torch.minimum(index, 2 * (length - 1) - index))
+    length = x.shape[axis]
+    index = torch.arange(length + -length % multiple, device=x.device)
+    mirrored = 2 * (length - 1) - index
+    beyond = torch.where(mirrored[-1:] < 0, length - 1, mirrored)  # the border, where the reflection is too short
+    return x.index_select(axis, torch.minimum(index, beyond))
 
 
 class RowConv2d(nn.Conv2d):
-    """A 3x3 convolution for strips: pads with zeros at the borders of the picture, not at those of the strip."""
+    """A 3x3 convolution for strips: pads with zeros at the borders of the image, not at those of the strip."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         fout, fin = weight.shape[:2]
@@ -301,7 +307,7 @@ class RowConv2d(nn.Conv2d):
         if bias is not None:
             self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
 
-    def forward(self, x: Tensor, strip: Strip | None) -> Tensor:
+    def forward(self, x: Tensor, strip: Strip | None) -> Tensor:  # type: ignore[override]
         """Map the rows ``grow(strip, 1)`` of the input to the rows ``strip`` of the output."""
         if strip is None:
             return super().forward(x)
@@ -317,16 +323,17 @@ class FoldedSuppression(nn.Module):
     def __init__(self, module: SuppressionModule) -> None:
         super().__init__()
         self.logit_conv = RowConv2d(module.pool.logit_conv.weight)
-        self.logit_scale = nn.Parameter(module.pool.logit_norm.weight.detach().view(-1, 1, 1), requires_grad=False)
-        self.logit_shift = nn.Parameter(module.pool.logit_norm.bias.detach().view(-1, 1, 1), requires_grad=False)
+        norm = cast('nn.InstanceNorm2d', module.pool.logit_norm)
+        self.logit_scale = nn.Parameter(norm.weight.detach().view(-1, 1, 1), requires_grad=False)
+        self.logit_shift = nn.Parameter(norm.bias.detach().view(-1, 1, 1), requires_grad=False)
         self.conv = RowConv2d(module.conv.weight)  # the instance norm that follows takes any bias away
 
     def logit(self, x: Rows) -> Rows:
-        """Give the importance of every value of ``x``, not yet normalised."""
+        """Return the importance of every value of ``x``, not yet normalised."""
         return lambda strip: self.logit_conv(x(grow(strip, 1)), strip)
 
     def narrow(self, x: Rows, logit: Rows, statistics: Statistics) -> Rows:
-        """Give the next level, half as high and wide, not yet normalised."""
+        """Return the next level, half as high and wide, not yet normalised."""
         # exp(12 (sigmoid(z) - 1/2)) = exp(6 tanh(z / 2))
         scale = statistics.scale * self.logit_scale / 2
         shift = (statistics.shift * self.logit_scale + self.logit_shift) / 2
@@ -362,7 +369,7 @@ class FoldedBlock(nn.Module):
         return 2 * self.conv_0.in_channels
 
     def middle(self, normalised: Rows, guidance: Rows) -> Rows:
-        """Give what lies between the two halves, ``(N, middle, H, W)``, not yet normalised."""
+        """Return what lies between the two halves, ``(N, middle, H, W)``, not yet normalised."""
 
         def compute(strip: Strip | None) -> Tensor:
             wide = grow(strip, 1)
@@ -372,7 +379,7 @@ class FoldedBlock(nn.Module):
         return compute
 
     def outcome(self, x: Rows, normalised: Rows, middle: Rows, guidance: Rows) -> Rows:
-        """Give the output of the block, ``(N, fout, H, W)``, from its normalised middle."""
+        """Return the output of the block, ``(N, fout, H, W)``, from its normalised middle."""
 
         def compute(strip: Strip | None) -> Tensor:
             wide = grow(strip, 1)
@@ -407,7 +414,7 @@ class FoldedSpade(nn.Module):
         self.beta = RowConv2d(beta)
 
     def forward(self, guidance: Rows, strip: Strip | None) -> tuple[Tensor, Tensor]:
-        """Give the rows ``strip`` of gamma and beta."""
+        """Return the rows ``strip`` of gamma and beta."""
         wide = grow(strip, 1)
         hidden = F.relu_(self.hidden(guidance(grow(wide, 1)), wide))
         return self.gamma(hidden, strip), self.beta(hidden, strip)

@@ -11,15 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
-
-from hifacegan_plugin.archs.csr_form import FAST_SCALES, PAPER_FORM, fast_form
+from torch import Tensor
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 # Published name -> name in this plugin. The pyramid is `encoder.*` in the paper's network and `lip_encoder.model.<n>`,
 # four entries a level, in the checkpoints of the LIP-SPADE baseline; BasicSR writes g_middle for G_middle.
-_RENAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
+_RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r'^module\.', ''),
     (r'^encoder\.head\.0\.', 'suppression.head.'),
     (r'^encoder\.encoder_(\d)\.0\.logit\.0\.', r'suppression.levels.\1.pool.logit_conv.'),
@@ -42,12 +40,12 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
     (r'\.weight_([uv])$', r'.parametrizations.weight.0._\1'),
 )
 
-# What files carry and a network may have no use for: batch statistics (eval() takes each picture's own), the coarse
+# What files carry and a network may have no use for: batch statistics (eval() takes each image's own), the coarse
 # outputs of progressive training, and the start of a network that begins with the last suppression level.
 _DISPENSABLE = re.compile(r'\.param_free_norm\.|^coarse_outputs\.|^start\.')
 
-# Tensors in the state dict of a generator whose options leave no trace in its weights, so that every program that
-# hands on nothing but tensors hands these on, too: name -> option and value. Files without them are read as ever.
+# Tensors in the state dict of a generator whose options leave no trace in its weights, so that a program that passes
+# on nothing but tensors passes these on, too: name -> option and value. Files without them are read as before.
 MARKERS: dict[str, tuple[str, Any]] = {
     'option.norm.rms': ('norm', 'rms'),
     'option.global_residual': ('global_residual', True),
@@ -61,7 +59,7 @@ _NORMS_WITHOUT_STATISTICS = {'G_middle_0.': 'rms', 'g_middle_0.': 'instance'}
 
 
 def without_markers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give what the network computes with."""
+    """Return what the network computes with."""
     return {key: value for key, value in state_dict.items() if key not in MARKERS}
 
 
@@ -84,39 +82,8 @@ def rename(key: str) -> str:
     return key
 
 
-def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read the options of a :class:`CSRGenerator` off its weights, in any known layout.
-
-    Returns:
-        ``num_in_ch``, ``num_feat``, ``variant``, ``preset``, for ``fast`` also ``num_scales``, and what
-        :func:`read_untraced_options` returns.
-
-    Raises:
-        ValueError: if these are no weights of this network.
-    """
-    shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
-    preset = 'fast' if 'blocks.0.gamma.weight' in shapes else 'paper'
-    steering = {'fast': 'blocks.0.gamma.weight', 'paper': 'blocks.0.spade_0.shared.weight'}[preset]
-    output, guidance = (shapes.get(key, ()) for key in ('to_picture.weight', steering))
-    if len(output) != 4 or len(guidance) != 4:
-        raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
-    num_in_ch, form, options = output[0], PAPER_FORM, {}
-    if preset == 'fast':
-        num_scales = len({key.split('.')[1] for key in shapes if key.startswith('blocks.')})
-        if num_scales not in FAST_SCALES:
-            raise ValueError(f'these are weights of {num_scales} scales; CSRGenerator has one of {FAST_SCALES}')
-        form, options = fast_form(num_scales), {'num_scales': num_scales}
-    num_feat = output[1] // form.block_widths[-1]
-    if guidance[1] != num_in_ch:
-        variant = 'csr'
-    else:
-        variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
-    untraced = read_untraced_options(state_dict)
-    return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant, 'preset': preset} | options | untraced
-
-
 def read_untraced_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read what shows in no weight of a :class:`CSRGenerator`, but beside its weights, in any known layout.
+    """Read the options of ``CSRGenerator`` that stand beside its weights, not in them, in any known layout.
 
     Returns:
         What is marked: ``norm: rms``, ``global_residual``, the ``halvings`` of a coarse phase of progressive training.
@@ -130,9 +97,15 @@ def read_untraced_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     return options
 
 
-def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> str:
-    """Say what keeps ``state_dict`` (in this plugin's layout) from loading into ``network``; empty if nothing does."""
-    expected, state_dict = without_markers(network.state_dict()), without_markers(state_dict)
+def describe_mismatch(name: str, state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """Say what keeps a state dict (in this plugin's layout) from loading into a network; empty if nothing does.
+
+    Args:
+        name: of the network, for the message.
+        state_dict: what is to be loaded.
+        expected: the network's own state dict.
+    """
+    expected, state_dict = without_markers(expected), without_markers(state_dict)
     problems = {
         'missing': [key for key in expected if key not in state_dict],
         'unknown': [key for key in state_dict if key not in expected],
@@ -149,17 +122,9 @@ def describe_mismatch(state_dict: Mapping[str, Tensor], network: nn.Module) -> s
     }
     if not any(problems.values()):
         return ''
-    lines = [f'These weights do not fit {type(network).__name__}.']
+    lines = [f'These weights do not fit {name}.']
     for kind, keys in problems.items():
         if keys:
             more = f' and {len(keys) - 3} more' if len(keys) > 3 else ''
             lines.append(f'  {len(keys)} {kind}: {", ".join(keys[:3])}{more}')
-    try:
-        options = read_generator_options(state_dict)
-        options.pop('halvings', None)  # no option, but a phase of the training
-    except ValueError:
-        options = {}
-    mend = ', '.join(f'{key}: {value}' for key, value in options.items() if getattr(network, key, value) != value)
-    if mend:
-        lines.append(f'  They look like {mend}: set this under network_g of the options file.')
     return '\n'.join(lines)

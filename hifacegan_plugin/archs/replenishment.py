@@ -1,4 +1,4 @@
-"""Replenishment: blocks that paint detail back, each steered by the guidance of its own scale.
+"""Replenishment: blocks that add detail back, each steered by the guidance of its own scale.
 
 Sources: Yang et al., arXiv 2005.05005, section 3.3; Park et al., "Semantic Image Synthesis with Spatially-Adaptive
 Normalization" (SPADE), CVPR 2019.
@@ -21,7 +21,15 @@ NORMS = ('batch', 'syncbatch', 'instance', 'rms')
 GUIDANCE_HIDDEN = 128  # width of the hidden layer between guidance and gamma, beta
 
 
-class ReplenishmentBlock(nn.Module):
+class Unit(nn.Module):
+    """What adds detail back at one scale, called with features and their guidance."""
+
+    def recomputing(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Return the contexts of the two passes of gradient checkpointing, of which the second must change nothing."""
+        return nullcontext(), nullcontext()
+
+
+class ReplenishmentBlock(Unit):
     """Residual block whose normalisation is modulated by the guidance (SPADE; Park et al., CVPR 2019, figure 4)."""
 
     def __init__(self, fin: int, fout: int, guidance: int, norm: str) -> None:
@@ -39,21 +47,22 @@ class ReplenishmentBlock(nn.Module):
 
     @property
     def own_convs(self) -> list[nn.Conv2d]:
-        """The convolutions outside SPADE: those that carry spectral normalisation."""
-        return [module for name, module in self.named_children() if name.startswith('conv_')]
+        """Return the convolutions outside SPADE: those that carry spectral normalisation."""
+        return [module for module in self.children() if isinstance(module, nn.Conv2d)]
 
     def apply_spectral_norm(self) -> None:
         """Divide the weights of the block's own convolutions by their largest singular value from now on."""
         for conv in self.own_convs:
             spectral_norm(conv)
 
-    def recomputing(self) -> tuple[AbstractContextManager, AbstractContextManager]:
-        """Give the contexts of the two passes of gradient checkpointing; only the first one moves spectral norm."""
+    def recomputing(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Return the contexts of the two passes of gradient checkpointing; only the first one moves spectral norm."""
         return nullcontext(), self._frozen_spectral_norm()
 
     @contextmanager
     def _frozen_spectral_norm(self) -> Iterator[None]:
-        parametrizations = [m.parametrizations for m in self.modules() if parametrize.is_parametrized(m)]
+        parametrized = [module for module in self.modules() if parametrize.is_parametrized(module)]
+        parametrizations = [module.get_submodule('parametrizations') for module in parametrized]
         for parametrization in parametrizations:
             parametrization.eval()
         try:
@@ -93,18 +102,18 @@ class Spade(nn.Module):
 
 
 def activation(x: Tensor, inplace: bool = False) -> Tensor:
-    """Leaky ReLU with the slope that the whole network uses."""
+    """Apply the leaky ReLU with the slope that the whole network uses."""
     return F.leaky_relu(x, 0.2, inplace)
 
 
 def normalise(x: Tensor, norm: str, training: bool) -> Tensor:
     """Normalise ``x (N, C, H, W)`` channel by channel, without parameters.
 
-    Outside training every picture is normalised by its own statistics, whatever ``norm`` gathered them from in
-    training: that is what the reference's test script does, one picture at a time.
+    Outside training every image is normalised by its own statistics, whatever ``norm`` gathered them from in training:
+    that is what the reference's test script does, one image at a time.
     """
     if norm == 'rms':
-        # The reference hands its own "instance" norm the number of channels as epsilon. Its weights expect that.
+        # The reference passes its own "instance" norm the number of channels as epsilon. Its weights expect that.
         return x * torch.rsqrt(x.square().mean((2, 3), keepdim=True) + x.shape[1])
     if norm == 'instance' or not training:
         return F.instance_norm(x)
@@ -115,7 +124,7 @@ def normalise(x: Tensor, norm: str, training: bool) -> Tensor:
 
 
 def _statistics_of_all_processes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance ``(1, C, 1, 1)``, float32, over the batches of all processes, which hold equally many pictures.
+    """Return mean and variance ``(1, C, 1, 1)``, float32, over the batches of all processes, of equally many images.
 
     torch's SyncBatchNorm runs on GPUs only; this runs on every backend. Each process fills its own row of a table
     that is summed, so that one exchange is enough and no variance is taken as a difference of large numbers.

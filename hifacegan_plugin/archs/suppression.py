@@ -1,11 +1,13 @@
-"""Suppression: from a degraded picture down to the semantic guidance that is left once degradation is stripped.
+"""Suppression: from a degraded image down to the semantic guidance that is left once degradation is stripped.
 
 Sources: Yang et al., arXiv 2005.05005, section 3.2; Gao et al., "LIP: Local Importance-Based Pooling", ICCV 2019.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +17,13 @@ LOGIT_RANGE = 12.0
 
 
 class SuppressionPyramid(nn.Module):
-    """From a picture to levels of guidance, each half the size of the one before (paper, section 3.2)."""
+    """From an image to levels of guidance, each half the size of the one before (paper, section 3.2)."""
 
     def __init__(self, num_in_ch: int, widths: list[int]) -> None:
         super().__init__()
         self.head = nn.Conv2d(num_in_ch, widths[0], 3, padding=1, bias=False)
-        self.levels = nn.ModuleList(SuppressionModule(fin, fout) for fin, fout in pairwise(widths))
+        levels = [SuppressionModule(fin, fout) for fin, fout in pairwise(widths)]
+        self.levels = cast('Sequence[SuppressionModule]', nn.ModuleList(levels))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map ``(N, C, H, W)`` to levels ``(N, widths[i], H / 2^i, W / 2^i)``, the last one not rectified."""
@@ -50,13 +53,13 @@ class SuppressionModule(nn.Module):
 class LocalImportancePool(nn.Module):
     """Average pooling with weights that the network learns (Gao et al., "LIP", ICCV 2019, equation 4)."""
 
-    def __init__(self, logit_conv: nn.Module, logit_norm: nn.Module) -> None:
+    def __init__(self, logit_conv: nn.Conv2d, logit_norm: nn.Module) -> None:
         super().__init__()
         self.logit_conv = logit_conv
         self.logit_norm = logit_norm
 
     def importance(self, x: Tensor) -> Tensor:
-        """Give the weight of each value of ``x`` in its average, from e^-6 to e^6, of the same shape."""
+        """Return the weight of each value of ``x`` in its average, from e^-6 to e^6, of the same shape."""
         # The range is centred on 0, which leaves the weighted mean as it is and half precision without an overflow.
         return torch.exp(LOGIT_RANGE * (torch.sigmoid(self.logit_norm(self.logit_conv(x))) - 0.5))
 

@@ -6,14 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from hifacegan_plugin.weights import (
-    WeightsError,
-    add_untraced_options,
-    generator_options,
-    given_options,
-    load_generator,
-    write_weights,
-)
+from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
+from hifacegan_plugin.weights import WeightsError, generator_options, load_generator, write_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
 from hifacegan_plugin.restore.engines import EXPORTED, EngineError, export
-from hifacegan_plugin.weights import WeightsError, add_untraced_options, given_options, load_generator
+from hifacegan_plugin.weights import WeightsError, load_generator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import tensor2img
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE
+from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.channels import channels_of
@@ -130,7 +130,8 @@ def check_database(where: str, database: Path) -> Iterator[Problem]:
 def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check that the network can work on the crops."""
     size = opt['datasets']['train'].get('gt_size')
-    if opt['network_g']['type'] != CSRGenerator.__name__:
+    generator = generator_of(opt)
+    if generator is None:
         return
     if opt.get('scale', 1) != 1:
         yield Problem(f'scale is {opt["scale"]}, but {CSRGenerator.__name__} gives pictures of the size that it takes.',
@@ -138,13 +139,25 @@ def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     if size is None:
         yield Problem('datasets: train: gt_size is not set: pictures of different sizes make no batch.',
                       'set gt_size, unless all have one size', stops=False)
-    elif size < MIN_SIZE:
-        yield Problem(f'datasets: train: gt_size: {size} is too small: the network takes pictures from {MIN_SIZE} x '
-                      f'{MIN_SIZE} up.', f'gt_size: {MIN_SIZE} or more')
-    elif size % DOWNSCALE:
-        padded = size + -size % DOWNSCALE
-        yield Problem(f'datasets: train: gt_size: {size} is no multiple of {DOWNSCALE}: the network pads every crop to '
-                      f'{padded} and works for nothing.', f'gt_size: {padded} or {padded - DOWNSCALE}', stops=False)
+    elif size < (least := generator.smallest_side):
+        yield Problem(f'datasets: train: gt_size: {size} is too small: the network takes images from {least} x {least} '
+                      'up.', f'gt_size: {least} or more')
+    elif size % (multiple := generator.multiple):
+        padded = size + -size % multiple
+        yield Problem(f'datasets: train: gt_size: {size} is no multiple of {multiple}: the network pads every crop to '
+                      f'{padded} and works for nothing.', f'gt_size: {padded} or {padded - multiple}', stops=False)
+
+
+def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:
+    """Build the generator without memory for its weights; None if it is another one, or its options are wrong."""
+    options = dict(opt['network_g'])
+    if options.pop('type') != CSRGenerator.__name__:
+        return None
+    try:
+        with torch.device('meta'):
+            return CSRGenerator(**options)
+    except (TypeError, ValueError, RuntimeError):  # what is wrong is found where the options are checked
+        return None
 
 
 def check_prefetching(options: dict[str, Any]) -> Iterator[Problem]:
@@ -191,9 +204,9 @@ def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> 
         if draws < options['batch_size_per_gpu']:
             yield Problem(f'{where}: {draws} pictures an epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
                           'nothing would be trained.', 'raise dataset_enlarge_ratio')
-    elif opt['network_g']['type'] == CSRGenerator.__name__ and min(items[0]['lq'].shape[-2:]) < MIN_SIZE:
-        yield Problem(f'{where}: pictures are smaller than {MIN_SIZE} x {MIN_SIZE}, which the network takes.',
-                      f'set resize: {MIN_SIZE} or more')
+    elif (generator := generator_of(opt)) and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side):
+        yield Problem(f'{where}: images are smaller than {least} x {least}, which the network takes.',
+                      f'set resize: {least} or more')
     else:
         truth = tensor2img(items[0]['gt']) if 'gt' in items[0] else None
         degraded = tensor2img(items[0]['lq'])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_network import CSRNetwork
+from hifacegan_plugin.archs.paper_csr import PaperCSR
 from hifacegan_plugin.models.fine_tuning import freeze_parts
 
 
@@ -20,10 +21,10 @@ def check_progressive(network: nn.Module) -> None:
     Raises:
         ValueError: the generator is no ``CSRGenerator`` of ``preset: paper``.
     """
-    if not isinstance(network, CSRGenerator):
+    if not isinstance(network, PaperCSR):
+        if isinstance(network, CSRNetwork):
+            raise ValueError(f'train: progressive: network_g: preset: {network.preset} does not grow: take it out.')
         raise ValueError(f'train: progressive: {type(network).__name__} cannot grow, only CSRGenerator can.')
-    if network.preset != 'paper':
-        raise ValueError(f'train: progressive: network_g: preset: {network.preset} does not grow: take it out.')
 
 
 def halvings_at(iteration: int, milestones: list[int]) -> int:
@@ -31,7 +32,7 @@ def halvings_at(iteration: int, milestones: list[int]) -> int:
     return sum(iteration <= milestone for milestone in milestones)
 
 
-def set_phase(network: CSRGenerator, halvings: int, lr_factors: dict[str, float]) -> None:
+def set_phase(network: PaperCSR, halvings: int, lr_factors: dict[str, float]) -> None:
     """Let the network put out pictures ``2^halvings`` times smaller, and only what they need be trained.
 
     What takes no part would otherwise keep DistributedDataParallel waiting for its gradients.
@@ -42,7 +43,7 @@ def set_phase(network: CSRGenerator, halvings: int, lr_factors: dict[str, float]
         lr_factors: ``train: lr_factors``; parts with the factor 0 stay frozen.
     """
     network.halvings = halvings
-    for block, level in zip(network.blocks, network.form.block_levels, strict=True):
+    for block, level in zip(network.blocks, network.block_levels, strict=True):
         block.requires_grad_(level >= halvings)
     for output in (network.to_picture, network.coarse_outputs):
         output.requires_grad_(False)

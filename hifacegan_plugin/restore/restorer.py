@@ -1,10 +1,11 @@
-"""Pictures in, pictures out: any size, grey or colour, with or without alpha, 8 or 16 bits."""
+"""Images in, images out: any size, grey or colour, with or without alpha, 8 or 16 bits."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import overload
@@ -14,30 +15,19 @@ import torch
 from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_form import DOWNSCALE, MIN_SIZE, fast_reach
+from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.decoding import ImageError
 from hifacegan_plugin.images.photographs import read_photograph
-from hifacegan_plugin.restore.engines import DTYPES, EXPORTED, Engine, choose_engine, open_engine
+from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
+from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PRETRAINED, load_generator
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-GIB = 1 << 30
-MEMORY = 3 * GIB  # that an image may take on a CPU, unless another limit is given
-SHARE_OF_A_CARD = 0.85  # of what is free on a card, the rest being lost between blocks and in workspaces of cuDNN
 MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
-OVERLAP = 96  # pixels that tiles share
-
-# Numbers that an engine holds at a time, a pixel: times num_feat, and times the channels of the picture. Measured for
-# torch; an upper estimate for the others.
-NUMBERS_PER_PIXEL = {'torch': (2.8, 6), 'compiled': (16, 6), 'onnx': (16, 6), 'openvino': (16, 6), 'frugal': (0.8, 6)}
-FAST_NUMBERS_PER_PIXEL = (29, 6)  # of the fast form, in any engine
-# On a card, which works in no strips, unless frugally; the first of the two is of numbers in the precision computed in.
-# Measured on an NVIDIA H200 in TF32 and float16 (docs/gpu.md), but for `frugal`, which is the figure of a CPU.
-NUMBERS_ON_A_CARD = {'torch': (10.5, 3), 'compiled': (10.5, 3), 'frugal': (0.8, 6)}
-FAST_NUMBERS_ON_A_CARD = (17, 6)  # of float32 in any precision: float16 takes more than half of it
+OVERLAP = 96  # pixels that tiles share, if the statistics of each are its own
 
 
 class Restorer:
@@ -49,13 +39,12 @@ class Restorer:
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
             :func:`~hifacegan_plugin.restore.engines.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
-        memory: bytes that a picture may take while it is restored, besides the program and its weights. Default: 3 GiB;
-            on a CUDA device, 85 % of what is free there when the picture comes. Pictures that would take more are
-            restored by torch from less memory, with the same result; those that still do not fit, in overlapping
-            tiles, with a warning, because tiles are normalised apart. The fast form normalises nothing: it works in
-            tiles at once, and these give the same result. Two float32 copies of the picture, and a tile of the least
-            size, are taken in any case. A CUDA device that runs out of memory all the same is given less to do at a
-            time, with a warning.
+        memory: bytes that an image may take while it is restored, besides the program and its weights. Default: 3 GiB;
+            on a CUDA device, 85 % of what is free there when the image comes. Images that would take more are restored
+            by torch from less memory, with the same result; those that still do not fit, in overlapping tiles, with a
+            warning, because tiles are normalised apart. The fast network normalises nothing: it works in tiles at
+            once, with the same result. Two float32 copies of the image, and a tile of the least size, are taken in any
+            case. A CUDA device that runs out of memory all the same is given less to do at a time, with a warning.
 
     Raises:
         WeightsError: if the weights cannot be used.
@@ -64,30 +53,30 @@ class Restorer:
 
     def __init__(
         self,
-        weights: str | Path | CSRGenerator = PRETRAINED,
+        weights: str | Path | CSRNetwork = PRETRAINED,
         engine: str = 'auto',
         dtype: str = 'float32',
         memory: int | None = None,
     ) -> None:
-        generator = weights if isinstance(weights, CSRGenerator) else load_generator(weights)
+        generator = weights if isinstance(weights, CSRNetwork) else load_generator(weights)
         self.engine = choose_engine(engine, dtype)
         self.dtype = dtype
         self.memory = memory
-        self.num_feat, self.num_in_ch, self.local = generator.num_feat, generator.num_in_ch, generator.preset == 'fast'
-        if self.local:  # further than that from its end, a tile gives the exact result; rounded up to half a step
-            self._margin = -(-fast_reach(generator.num_scales) // (DOWNSCALE // 2)) * (DOWNSCALE // 2)
+        self.num_in_ch = generator.num_in_ch
         self._opening = threading.RLock()  # held while a way is looked up and made
-        self._ways: dict[str, Engine] = {self.engine: open_engine(self.engine, generator, dtype)}
-        # Kept only where large pictures will ask for torch, because it takes as much memory again as the engine.
-        self._generator = None if 'torch' in self._ways else generator
+        self._ways: dict[str, Callable[..., np.ndarray]] = {self.engine: open_engine(self.engine, generator, dtype)}
+        self._generator = generator
+        if self.engine == 'torch':  # the weights, which take as much memory as the engine, are not asked for again
+            with torch.device('meta'):
+                self._generator = CSRGenerator(**generator.options)
 
     @overload
     def __call__(self, image: Tensor) -> Tensor: ...
 
     @overload
-    def __call__(self, image: np.ndarray | str | os.PathLike) -> np.ndarray: ...
+    def __call__(self, image: np.ndarray | str | os.PathLike[str]) -> np.ndarray: ...
 
-    def __call__(self, image: np.ndarray | Tensor | str | os.PathLike) -> np.ndarray | Tensor:
+    def __call__(self, image: np.ndarray | Tensor | str | os.PathLike[str]) -> np.ndarray | Tensor:
         """Restore an image, or a batch of them as a tensor.
 
         Args:
@@ -170,90 +159,79 @@ class Restorer:
             raise ValueError(f'the network gives no numbers (NaN) in {self.dtype}: take float32, or other weights')
         return np.einsum('nchw,c->nhw', y, np.array(LUMA, y.dtype))[:, None] if colours < y.shape[1] else y
 
-    def restore(self, pictures: np.ndarray) -> np.ndarray:
+    def restore(self, images: np.ndarray) -> np.ndarray:
         """Restore float32 images ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1].
 
         Raises:
-            TypeError: if ``pictures`` are no array.
+            TypeError: if ``images`` are no array.
             ValueError: if they are nothing of that, or of other channels than the network takes.
         """
-        if not isinstance(pictures, np.ndarray):
-            raise TypeError(f'restore() takes a numpy array, not {type(pictures).__name__}')
-        if pictures.dtype != np.float32 or pictures.ndim != 4 or pictures.shape[1] != self.num_in_ch:
+        if not isinstance(images, np.ndarray):
+            raise TypeError(f'restore() takes a numpy array, not {type(images).__name__}')
+        if images.dtype != np.float32 or images.ndim != 4 or images.shape[1] != self.num_in_ch:
             raise ValueError(
-                f'restore() takes float32 (N, {self.num_in_ch}, H, W), not {pictures.dtype} {pictures.shape}; '
+                f'restore() takes float32 (N, {self.num_in_ch}, H, W), not {images.dtype} {images.shape}; '
                 'the restorer itself, called, takes images of other kinds'
             )
-        if pictures.size == 0:
-            raise ValueError(f'there are no pixels in {pictures.shape}')
-        if min(pictures.strides) < 0:  # as of a mirrored image; torch refuses it
-            pictures = pictures.copy()
-        height, width = pictures.shape[-2:]
-        missing = (max(MIN_SIZE - height, 0), max(MIN_SIZE - width, 0))
+        if images.size == 0:
+            raise ValueError(f'there are no pixels in {images.shape}')
+        if min(images.strides) < 0:  # as of a mirrored image; torch refuses it
+            images = images.copy()
+        height, width = images.shape[-2:]
+        least = self._generator.smallest_side
+        missing = (max(least - height, 0), max(least - width, 0))
         if any(missing):
-            pictures = np.pad(pictures, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode='symmetric')
-        return self._restore_any(pictures)[..., :height, :width]
+            images = np.pad(images, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode='symmetric')
+        return self._restore_any(images)[..., :height, :width]
 
-    def _restore_any(self, pictures: np.ndarray) -> np.ndarray:
-        """Restore pictures from 64 x 64 up in the fastest way that their size leaves."""
-        names = (self.engine,) if self.local else (self.engine, 'torch', 'frugal')
+    def _restore_any(self, images: np.ndarray) -> np.ndarray:
+        """Restore images that are large enough for the network in the fastest way that their size leaves."""
+        names = (self.engine, 'torch', 'frugal') if self._generator.reach is None else (self.engine,)
         for name in names:
-            if pictures[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
-                restored = unless_out_of_memory(self._way(name), pictures)
+            if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
+                restored = unless_out_of_memory(self._way(name), images)
                 if restored is not None:
                     return restored
-        return self._restore_in_tiles(names[-1], pictures)
+        return self._restore_in_tiles(names[-1], images)
 
-    def _restore_in_tiles(self, name: str, pictures: np.ndarray) -> np.ndarray:
-        """Restore pictures in the largest tiles that fit, and in smaller ones where a card has no room for these."""
-        overlap, margin = (2 * self._margin + DOWNSCALE, self._margin) if self.local else (OVERLAP, 0)
+    def _restore_in_tiles(self, name: str, images: np.ndarray) -> np.ndarray:
+        """Restore images in the largest tiles that fit, and in smaller ones where a card has no room for these."""
+        multiple, reach = self._generator.multiple, self._generator.reach
+        # Further than it reaches from the end of a tile, a network returns the exact result.
+        overlap, margin = (OVERLAP, 0) if reach is None else (-(-(2 * reach + 1) // multiple) * multiple, reach)
         least = 2 * overlap
         memory = self._memory_for(name)
-        # Before and after, the whole pictures lie beside the tiles, though not on a card.
-        left = memory if self._on_card(name) else max(memory - 2 * pictures.nbytes, 0)
-        pixels = left // self._bytes_per_pixel(name) // len(pictures)
-        height, width = pictures.shape[-2:]
+        # Before and after, the whole images lie beside the tiles, though not on a card.
+        left = memory if on_card(name) else max(memory - 2 * images.nbytes, 0)
+        pixels = left // self._bytes_per_pixel(name) // len(images)
+        height, width = images.shape[-2:]
         size = min(int(pixels**0.5), max(height, width) - 1)  # a card may have no room for what should fit
-        size = max(size // DOWNSCALE * DOWNSCALE, least)
+        size = max(size // multiple * multiple, least)
         while True:
-            if not self.local:
+            if reach is None:
                 logger.warning(
                     f'{width} x {height} pixels do not fit into {memory / GIB:.2g} GiB: restoring tiles of {size} x '
                     f'{size}, whose contrast may differ a little. More memory gives the exact result.'
                 )
-            restore = partial(restore_in_tiles, self._way(name), size=size, overlap=overlap, margin=margin)
+            restore = partial(
+                restore_in_tiles, self._way(name), multiple=multiple, size=size, overlap=overlap, margin=margin
+            )
             if size == least:
-                return restore(pictures)
-            restored = unless_out_of_memory(restore, pictures)
+                return restore(images)
+            restored = unless_out_of_memory(restore, images)
             if restored is not None:
                 return restored
-            size = max(size // 2 // DOWNSCALE * DOWNSCALE, least)
+            size = max(size // 2 // multiple * multiple, least)
 
     def _memory_for(self, name: str) -> int:
-        """Return the bytes that a picture may take in an engine, or ``frugal``."""
-        if self.memory is not None:
-            return self.memory
-        if not self._on_card(name):
-            return MEMORY
-        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, which has it already
-        return int(SHARE_OF_A_CARD * (torch.cuda.mem_get_info()[0] + unused))
+        """Return the bytes that an image may take in an engine, or ``frugal``."""
+        return free_memory(name) if self.memory is None else self.memory
 
     def _bytes_per_pixel(self, name: str) -> int:
-        width = 4
-        if self._on_card(name):
-            features, pictures = FAST_NUMBERS_ON_A_CARD if self.local else NUMBERS_ON_A_CARD[name]
-            if not self.local and name != 'frugal':
-                width = DTYPES[self.dtype].itemsize
-        else:
-            features, pictures = FAST_NUMBERS_PER_PIXEL if self.local else NUMBERS_PER_PIXEL[name]
-        return int(width * features * self.num_feat + 4 * pictures * self.num_in_ch)
+        return bytes_per_pixel(self._generator, name, self.dtype)
 
-    @staticmethod
-    def _on_card(name: str) -> bool:
-        return name not in EXPORTED and torch.cuda.is_available()
-
-    def _way(self, name: str) -> Engine:
-        """Give an engine, or ``frugal``: the torch engine told to save memory."""
+    def _way(self, name: str) -> Callable[..., np.ndarray]:
+        """Return an engine, or ``frugal``: the torch engine told to save memory."""
         with self._opening:
             if name not in self._ways:
                 if name == 'frugal':
@@ -268,12 +246,12 @@ def colour_channels(channels: int) -> int:
     return channels - (channels % 2 == 0)
 
 
-def unless_out_of_memory(restore: Engine, pictures: np.ndarray) -> np.ndarray | None:
-    """Return ``restore(pictures)``; None, with a warning, if a card has no memory left for it."""
+def unless_out_of_memory(restore: Engine, images: np.ndarray) -> np.ndarray | None:
+    """Return ``restore(images)``; None, with a warning, if a card has no memory left for it."""
     try:
-        return restore(pictures)
+        return restore(images)
     except torch.OutOfMemoryError:
-        height, width = pictures.shape[-2:]
+        height, width = images.shape[-2:]
         logger.warning(f'{width} x {height} pixels: the card ran out of memory, trying with less.')
     torch.cuda.empty_cache()  # after the error is gone, whose traceback holds what was stored
     return None

@@ -1,6 +1,8 @@
 """The generator against the reference's numbers, the host's network and its own contracts."""
 
+import copy
 import functools
+import inspect
 import json
 
 import pytest
@@ -12,7 +14,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from hifacegan_plugin.archs import CSRGenerator, MultiscalePatchDiscriminator
-from hifacegan_plugin.archs.csr_arch import VARIANTS
+from hifacegan_plugin.archs.fast_csr import FastCSR
+from hifacegan_plugin.archs.paper_csr import VARIANTS, PaperCSR
 from hifacegan_plugin.archs.published_layouts import rename
 from hifacegan_plugin.archs.replenishment import NORMS, normalise
 
@@ -23,6 +26,24 @@ REFERENCES = {
     'lip_spade_ngf4_64': {'num_feat': 4, 'variant': 'lip_spade'},
     'spade_ngf4_64': {'num_feat': 4, 'variant': 'spade'},
 }
+
+
+@pytest.mark.parametrize(('preset', 'network', 'others'), [('paper', PaperCSR, FastCSR), ('fast', FastCSR, PaperCSR)])
+def test_the_registered_name_builds_the_network_of_the_preset(preset, network, others):
+    built = CSRGenerator(num_in_ch=1, num_feat=4, preset=preset)
+    for one in (built, copy.deepcopy(built)):
+        assert isinstance(one, network) and isinstance(one, CSRGenerator) and not isinstance(one, others)
+    rebuilt = CSRGenerator(**built.options)
+    assert (type(rebuilt), rebuilt.options) == (network, built.options)
+    rebuilt.load_state_dict(built.state_dict())
+
+
+def test_the_registered_name_tells_its_options():
+    options = inspect.signature(CSRGenerator).parameters
+    assert {name: option.default for name, option in options.items()} == {
+        'num_in_ch': 3, 'num_feat': 64, 'variant': 'csr', 'norm': 'batch', 'global_residual': False, 'preset': 'paper',
+        'init': 'xavier', 'num_scales': 3,
+    }  # fmt: skip
 
 
 @pytest.fixture(params=REFERENCES)

@@ -2,15 +2,16 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.archs.csr_form import fast_reach
-from hifacegan_plugin.archs.fast_csr import BorderConv2d, continue_border
-from hifacegan_plugin.archs.published_layouts import read_generator_options
+from hifacegan_plugin.archs.csr_network import read_generator_options
+from hifacegan_plugin.archs.fast_csr import SCALES, BorderConv2d, continue_border
+from hifacegan_plugin.restore.engines import DynamicCSR
 
 
 def test_gives_its_input_before_it_is_trained():
@@ -24,11 +25,36 @@ def test_every_parameter_gets_a_gradient(lively_generator):
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.any()] == []
 
 
+@pytest.mark.parametrize('num_scales', SCALES)
+@pytest.mark.parametrize('size', [(16, 16), (17, 30), (66, 16)])
+def test_any_size_is_padded_with_the_mirrored_image_or_else_its_border(lively_generator, num_scales, size):
+    """At six scales, 16 pixels miss a whole other 16, of which a mirror has but 15."""
+    network = lively_generator(preset='fast', num_scales=num_scales).eval()
+    multiple = {3: 4, 4: 8, 5: 16, 6: 32}[num_scales]
+    image = np.random.default_rng(0).random((3, *size), np.float32)
+    padded = image
+    for axis, length in enumerate(size, start=1):
+        missing = [(0, 0)] * 3
+        missing[axis] = (0, -length % multiple)
+        padded = np.pad(padded, missing, 'reflect' if -length % multiple < length else 'edge')
+    x, expected = torch.from_numpy(image)[None], torch.from_numpy(padded)[None]
+    with torch.no_grad():
+        expected = network(expected)[..., : size[0], : size[1]]
+        torch.testing.assert_close(network(x), expected)
+        torch.testing.assert_close(DynamicCSR(network)(x), expected, atol=1e-5, rtol=0)
+        assert (expected - x).abs().mean() > 0.1
+
+
+def test_an_image_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match='from 16 x 16 pixels up, got 40 x 15'):
+        CSRGenerator(num_feat=4, preset='fast')(torch.rand(1, 3, 40, 15))
+
+
 @pytest.mark.parametrize('num_scales', [3, 4])
 def test_looks_no_further_than_it_says(lively_generator, num_scales):
     """A changed pixel changes its neighbourhood, and nothing beyond."""
     network = lively_generator(preset='fast', num_scales=num_scales).double().eval()
-    reach, coarsest = fast_reach(num_scales), 2 ** (num_scales - 1)
+    reach, coarsest = network.reach, 2 ** (num_scales - 1)
     size = 4 * reach + 1
     x = torch.rand(1, 3, size, size, dtype=torch.float64)
     with torch.no_grad():
@@ -97,8 +123,7 @@ def test_guidance_steers_the_block_of_its_scale(lively_generator):
 def test_options_are_read_off_the_weights():
     network = CSRGenerator(num_in_ch=1, num_feat=6, preset='fast', num_scales=5)
     options = read_generator_options(network.state_dict())
-    assert options == {'num_in_ch': 1, 'num_feat': 6, 'variant': 'csr', 'preset': 'fast', 'num_scales': 5,
-                       'global_residual': True}
+    assert options == {'num_in_ch': 1, 'num_feat': 6, 'preset': 'fast', 'num_scales': 5, 'global_residual': True}
     with pytest.raises(RuntimeError, match=r'They look like .*preset: fast'):
         CSRGenerator(num_in_ch=1, num_feat=6).load_state_dict(network.state_dict())
 

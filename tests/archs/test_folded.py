@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from hifacegan_plugin.archs.csr_arch import VARIANTS, CSRGenerator
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.folded_csr import FoldedCSR, Strip, Walk, grow, moments, stored, upsampled
+from hifacegan_plugin.archs.paper_csr import VARIANTS
 from hifacegan_plugin.archs.replenishment import NORMS
 from hifacegan_plugin.restore.engines import network_for
 

@@ -7,8 +7,9 @@ import torch
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.archs.csr_form import PAPER_FORM
-from hifacegan_plugin.commands import stages
+from hifacegan_plugin.archs.paper_csr import LEVEL_WIDTHS
+from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN
+from hifacegan_plugin.restore import stages
 from hifacegan_plugin.weights import generator_options, write_weights
 
 HEIGHT, WIDTH = 72, 100  # neither is a multiple of 32
@@ -21,8 +22,8 @@ def picture():
 
 def cut(panel, row, column):
     """The picture at a place of a panel, without its label."""
-    top = row * (HEIGHT + stages.LABEL_HEIGHT + stages.MARGIN) + stages.LABEL_HEIGHT
-    left = column * (WIDTH + stages.MARGIN)
+    top = row * (HEIGHT + LABEL_HEIGHT + MARGIN) + LABEL_HEIGHT
+    left = column * (WIDTH + MARGIN)
     return panel[top:top + HEIGHT, left:left + WIDTH]
 
 
@@ -47,7 +48,8 @@ def test_a_network_for_grey_images_is_drawn_for_the_luma(picture, lively_generat
 def test_panels_end_with_what_the_generator_gives(options, units, picture, lively_generator):
     generator = lively_generator(**options).eval()
     panels = stages.draw_panels(generator, picture)
-    assert set(panels) == {'progressive', 'left_out'} | ({'suppression'} if generator.variant != 'spade' else set())
+    maps = {'suppression'} if options.get('variant') != 'spade' else set()
+    assert set(panels) == {'progressive', 'left_out'} | maps
     full = restored(generator, picture)
     assert np.array_equal(cut(panels['progressive'], 0, 0), picture)
     assert np.abs(cut(panels['progressive'], 0, units + 1).astype(int) - full).max() <= 1
@@ -81,14 +83,14 @@ def test_another_picture_takes_the_place_of_the_neutral(picture, lively_generato
 
 def test_importance_is_what_the_pooling_uses(picture, lively_generator):
     generator = lively_generator().eval()
-    x = stages._to_tensor(generator, picture)
+    x = stages.to_tensor(generator, picture)
     logits = []
     for level in generator.suppression.levels:
         level.pool.logit_norm.register_forward_hook(lambda module, given, result: logits.append(result))
     with torch.no_grad():
         generator(x)
         maps = stages.importance_maps(generator, x)
-    modules = len(PAPER_FORM.level_widths) - 1
+    modules = len(LEVEL_WIDTHS) - 1
     assert [m.shape for m in maps] == [(x.shape[2] >> i, x.shape[3] >> i) for i in range(modules)]
     for shown, logit in zip(maps, logits):
         expected = (12 / (1 + np.exp(-logit[0].double().numpy())) - 6).mean(0)

@@ -84,7 +84,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('type: Adam\n', 'type: Adan\n', "train: optim_g: there is no 'Adan'. Did you mean 'Adam'?"),
     ('betas: [', 'beta: [', "train: optim_d: Adam has no option 'beta'. Did you mean 'betas'?"),
     ('type: LinearDecayLR', 'type: LinearLR', "scheduler: there is no 'LinearLR'. Did you mean 'LinearDecayLR'?"),
-    ('gt_size: 64', 'gt_size: 48', 'gt_size: 48 is too small: the network takes pictures from 64 x 64'),
+    ('gt_size: 64', 'gt_size: 12', 'gt_size: 12 is too small: the network takes images from 16 x 16'),
     ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
     ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator gives pictures of the size that it takes'),
     ('&degradation noise', '&degradation nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
@@ -140,7 +140,7 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
 @pytest.mark.parametrize(('old', 'new', 'message'), [
     ('  ema_decay:', '  ema_decya:', "train: unknown option 'ema_decya'. Did you mean 'ema_decay'?"),
     ('network_d:\n', 'manual_sede: 1\nnetwork_d:\n', "manual_sede .*Did you mean 'manual_seed'?"),
-    ('gt_size: 64', 'gt_size: 72', 'gt_size: 72 is no multiple of 32: the network pads every crop to 96'),
+    ('gt_size: 64', 'gt_size: 70', 'gt_size: 70 is no multiple of 4: the network pads every crop to 72'),
     ('end_iter: 400', 'end_iter: 300', r'end_iter: 300 is not total_iter \(400\): the learning rate is zero before'),
     ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 500', 'save_checkpoint_freq: 500 is more than the 400'),
     ('  ema_decay: 0.99', '  accumulate_iters: 3', 'save_checkpoint_freq is no multiple of train: accumulate_iters'),

@@ -87,7 +87,8 @@ def test_what_does_not_fit_is_restored_in_tiles(form, lively_generator, device, 
     else:
         (size,) = re.findall(r'restoring tiles of (\d+)', caplog.text)
         pictures = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
-        restored = restore_in_tiles(lambda tile: on_the_cpu(generator, tile), pictures, int(size), OVERLAP)
+        restored = restore_in_tiles(lambda tile: on_the_cpu(generator, tile), pictures, multiple=32,
+                                    size=int(size), overlap=OVERLAP)
         expected = restored[0].transpose(1, 2, 0).clip(0, 1) * 255
     assert np.abs(actual - expected).max() < 1.5  # levels, of which one side is rounded
 

@@ -229,7 +229,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
         expected = engine(pictures)
     else:
         assert 'restoring tiles of 224 x 224' in caplog.text
-        expected = restore_in_tiles(engine, pictures, 224, OVERLAP)
+        expected = restore_in_tiles(engine, pictures, multiple=32, size=224, overlap=OVERLAP)
     assert np.abs(restored - expected[0].transpose(1, 2, 0).clip(0, 1) * 255).max() <= 1
 
 
@@ -295,9 +295,9 @@ def test_tiles_of_the_fast_form_give_the_exact_result(lively_generator, caplog, 
 def test_tiles_of_different_brightness_fade_into_one_another():
     """What each tile's own statistics shift is spread over the overlap: no jump that the eye takes for an edge."""
     pictures = (data.astronaut()[:192, :416].transpose(2, 0, 1)[None] / 255).astype(np.float32)
-    tiled = restore_in_tiles(lambda tile: tile - tile.mean(), pictures, size=256, overlap=96)
+    tiled = restore_in_tiles(lambda tile: tile - tile.mean(), pictures, multiple=32, size=256, overlap=96)
     shifts = (tiled - pictures)[0, 0, 0]
-    (_, stop, _), (start, *_) = spans(416, 256, 96)
+    (_, stop, _), (start, *_) = spans(416, 32, 256, 96)
     step = abs(pictures[..., :stop].mean() - pictures[..., start:].mean())
     assert step > 8 / 255  # side by side, they would show
     assert abs(shifts[-1] - shifts[0]) == pytest.approx(step, rel=1e-3)
@@ -308,7 +308,7 @@ def test_tiles_of_different_brightness_fade_into_one_another():
 @pytest.mark.parametrize('length', [10, 64, 65, 100, 127, 128, 129, 160, 161, 1000])
 def test_spans_cover_everything_once(length, margin):
     total = np.zeros(length)
-    for start, stop, weights in spans(length, 128, 32, margin):
+    for start, stop, weights in spans(length, 32, 128, 32, margin):
         assert stop - start <= 128
         assert start % 32 == 0
         if start:
@@ -319,7 +319,8 @@ def test_spans_cover_everything_once(length, margin):
 
 def test_tiles_of_a_pointwise_restoration_leave_no_seam():
     pictures = np.random.default_rng(0).random((1, 3, 100, 230), np.float32)
-    np.testing.assert_allclose(restore_in_tiles(lambda x: x * 2, pictures, 64, 32), pictures * 2, rtol=1e-5)
+    tiled = restore_in_tiles(lambda x: x * 2, pictures, multiple=32, size=64, overlap=32)
+    np.testing.assert_allclose(tiled, pictures * 2, rtol=1e-5)
 
 
 def restore(*arguments):

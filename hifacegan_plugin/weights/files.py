@@ -1,4 +1,4 @@
-"""Weights files of the generator: read without executing anything in them, written whole, made into a network.
+"""Weights files: what is read is data, never code.
 
 Read are this plugin's and the host's checkpoints (``params``, ``params_ema``) and the state dicts that the reference
 implementation and BasicSR published, as ``.pth`` or ``.safetensors``. This plugin's files also hold the options of the
@@ -7,7 +7,6 @@ network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safet
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import re
@@ -21,15 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_form import PAPER_FORM, fast_form
-from hifacegan_plugin.archs.published_layouts import read_generator_options
-from hifacegan_plugin.archs.replenishment import NORMS
 from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
-
-PRETRAINED = Path(__file__).parent / 'pretrained/restoration.safetensors'  # made by `make pretrained`
 
 OPTIONS_KEY = 'network_g'  # of the options, in checkpoints and in the metadata of safetensors files
 FOREIGN_BEGINNINGS = {
@@ -42,7 +35,7 @@ PARAM_KEYS = ('params_ema', 'params')  # of the host's checkpoints; the first on
 
 
 class WeightsError(ValueError):
-    """A weights file that cannot be used; the message names the file and the mend."""
+    """A weights file that cannot be used; the message names the file and the fix."""
 
 
 def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -101,76 +94,6 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
             part.write_bytes(save(tensors, metadata))  # its own writer lets nobody else read the file
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: cannot be written ({error}). Check folder, permissions and space.') from error
-
-
-def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRGenerator:
-    """Make the network that a state dict belongs to, with these weights, in eval() mode.
-
-    Width, variant, preset and channels are read off the weights. ``norm`` and ``global_residual`` are taken from
-    ``options``, else from what stands beside the weights, else they are ``batch`` and False.
-
-    Raises:
-        WeightsError: if these are not the weights of a whole :class:`CSRGenerator`.
-    """
-    untraced = {key: options[key] for key in ('norm', 'global_residual') if key in options}
-    try:
-        read = read_generator_options(state_dict) | untraced
-        halvings = read.pop('halvings', 0)
-        form = fast_form(read['num_scales']) if read['preset'] == 'fast' else PAPER_FORM
-        width = form.block_widths[0] * read['num_feat']  # of a convolution of the first block
-        if sum(value.numel() for value in state_dict.values()) < 9 * width**2:  # before memory is taken for it
-            raise ValueError(f'these are too few numbers for a network of num_feat: {read["num_feat"]}')
-        generator = CSRGenerator(**read)
-        generator.load_state_dict(state_dict)
-    except (ValueError, RuntimeError) as error:
-        raise WeightsError(f'{error}. Give a net_g_*.pth file of this plugin or a published generator.') from error
-    if halvings:
-        raise WeightsError(
-            f'these weights are of a coarse phase of progressive training, which makes pictures of 1/{2**halvings} of '
-            'the size. Take a later checkpoint.'
-        )
-    return generator.eval()
-
-
-def load_generator(path: str | Path, param_key: str | None = None, **given: Any) -> CSRGenerator:
-    """Read a weights file and make its network, in eval() mode.
-
-    Args:
-        path: the file.
-        param_key: as for :func:`read_weights`.
-        given: ``norm`` or ``global_residual``, instead of what the file says.
-
-    Raises:
-        WeightsError: as :func:`read_weights` and :func:`build_generator`; names the file.
-    """
-    state_dict, options = read_weights(path, param_key)
-    try:
-        return build_generator(state_dict, options | given)
-    except WeightsError as error:
-        raise WeightsError(f'{path}: {error}') from error
-
-
-def add_untraced_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of a command that say of a network what its weights may not tell."""
-    parser.add_argument(
-        '--norm', choices=NORMS, help='what the network was trained with (default: what the file says or shows)'
-    )
-    parser.add_argument(
-        '--global-residual', action='store_true', default=None, help='the network predicts a correction (see --norm)'
-    )
-
-
-def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return those of :func:`add_untraced_options` that were given, as :func:`load_generator` takes them."""
-    options = {'norm': arguments.norm, 'global_residual': arguments.global_residual}
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def generator_options(generator: CSRGenerator) -> dict[str, Any]:
-    """Give the options of a network as they stand under ``network_g`` in a file."""
-    names = ['num_in_ch', 'num_feat', 'variant', 'norm', 'global_residual', 'preset']
-    names += ['num_scales'] if generator.preset == 'fast' else []
-    return {'type': type(generator).__name__, **{name: getattr(generator, name) for name in names}}
 
 
 def _check_beginning(path: Path) -> None:
@@ -240,7 +163,7 @@ def _as_options(path: Path, options: Any) -> dict[str, Any]:
 
 
 def _choose_param_key(content: Mapping[str, Any], wanted: str | None) -> str | None:
-    """Give the key under which the weights stand in a checkpoint; None: it is a state dict itself."""
+    """Return the key under which the weights stand in a checkpoint; None: it is a state dict itself."""
     found = [key for key in (wanted, *PARAM_KEYS) if key in content]
     key = found[0] if found else None
     if wanted is not None and key != wanted:

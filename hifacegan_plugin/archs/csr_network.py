@@ -1,0 +1,220 @@
+"""What the two networks of collaborative suppression and replenishment (CSR) have in common.
+
+An image runs down a *suppression pyramid*, which strips the degradation scale by scale and leaves semantic guidance;
+then *replenishment blocks*, the units, add detail back from coarse to fine, each steered by guidance.
+
+Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression and Replenishment", ACM MM 2020
+(arXiv 2005.05005), section 3.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hifacegan_plugin.archs.published_layouts import (
+    MARKERS,
+    describe_mismatch,
+    read_untraced_options,
+    rename,
+    to_plugin_layout,
+    without_markers,
+)
+from hifacegan_plugin.archs.replenishment import Unit, activation
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+NAME = 'CSRGenerator'  # under which all of them are registered
+NETWORKS: dict[str, type[CSRNetwork]] = {}  # by the name of their preset
+
+
+class CSRNetwork(nn.Module):
+    """Restore images without being told what is wrong with them.
+
+    A subclass names its ``preset`` when it is declared. It builds ``blocks``, which are the units, and
+    ``to_picture``, sets the attributes below, and implements whatever raises ``NotImplementedError`` here.
+    """
+
+    preset: ClassVar[str]
+    telling_weight: ClassVar[str]  # a key of the state dict that no other network has
+    smallest_side: ClassVar[int]  # in pixels, of what it restores
+    block_levels: tuple[int, ...]  # of each unit, coarse to fine: how often the size of the image is halved there
+    global_residual: bool  # the network predicts a correction of its input
+
+    num_in_ch: int
+    num_feat: int
+    blocks: Sequence[Unit]  # a module list
+    to_picture: nn.Conv2d
+
+    def __init_subclass__(cls, preset: str | None = None) -> None:
+        super().__init_subclass__()
+        if preset is not None:
+            cls.preset = preset
+            NETWORKS[preset] = cls
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gradient_checkpointing = False  # in training, compute the insides of the blocks twice to save memory
+
+    @property
+    def multiple(self) -> int:
+        """Return what heights and widths are padded to a multiple of: the image is halved as often."""
+        return 2 ** self.block_levels[0]
+
+    @property
+    def reach(self) -> int | None:
+        """Return beyond how many pixels no part of an image matters to another; None: all of it matters to all."""
+        raise NotImplementedError
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the options of ``CSRGenerator`` that build a network of this shape."""
+        raise NotImplementedError
+
+    @classmethod
+    def options_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Read the options off the shapes of the weights, by their keys in this plugin's layout.
+
+        Raises:
+            ValueError: if no network of this class has such weights.
+        """
+        raise NotImplementedError
+
+    def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Strip the degradation: from an image to what the replenishment starts from and is steered by.
+
+        Args:
+            x: images ``(N, num_in_ch, H, W)``, H and W multiples of :attr:`multiple`.
+
+        Returns:
+            The start, at the size of the coarsest unit, and the guidance of each unit, coarse to fine.
+        """
+        raise NotImplementedError
+
+    def replenish(self, start: Tensor, guidance: list[Tensor]) -> Tensor:
+        """Add detail back, coarse to fine.
+
+        Args:
+            start: as :meth:`suppress` returns it.
+            guidance: a tensor for each unit, as :meth:`suppress` returns them; mixing those of two images shows what
+                each unit contributes (paper, figure 7).
+
+        Returns:
+            Images ``(N, num_in_ch, H, W)`` in (-1, 1).
+        """
+        return torch.tanh(self.to_picture(activation(self.refine(start, guidance))))
+
+    def refine(self, start: Tensor, guidance: list[Tensor], finest: int = 0) -> Tensor:
+        """Run the units up to those of the level ``finest``, and return the features of the last one."""
+        x, level = start, self.block_levels[0]
+        for block, block_level, block_guidance in zip(self.blocks, self.block_levels, guidance, strict=True):
+            if block_level < finest:
+                break
+            if block_level < level:
+                x = F.interpolate(x, scale_factor=2, mode='nearest')
+                level = block_level
+            if self.gradient_checkpointing and self.training:
+                x = checkpoint(block, x, block_guidance, use_reentrant=False, context_fn=block.recomputing)
+            else:
+                x = block(x, block_guidance)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restore ``x``.
+
+        Args:
+            x: degraded images ``(N, num_in_ch, H, W)``, RGB in [0, 1]; any H and W from :attr:`smallest_side` up.
+
+        Returns:
+            Restored images of the same shape. They pass through tanh, so that values lie in (-1, 1), around [0, 1]
+            once trained; with :attr:`global_residual` the input is added.
+
+        Raises:
+            ValueError: if a side is shorter than :attr:`smallest_side`.
+        """
+        height, width = x.shape[-2:]
+        x = self.pad(x)
+        out = self.replenish(*self.suppress(x))
+        if self.global_residual:
+            out = out + x
+        return out[..., :height, :width]
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad images below and on the right to multiples of :attr:`multiple`.
+
+        By reflection, or by the border where a side is too short to be reflected.
+
+        Raises:
+            ValueError: if a side is shorter than :attr:`smallest_side`.
+        """
+        height, width = x.shape[-2:]
+        if min(height, width) < self.smallest_side:
+            raise ValueError(
+                f'{NAME} takes images from {self.smallest_side} x {self.smallest_side} pixels up, got {height} x '
+                f'{width}: enlarge or pad them (in a data set: raise gt_size or set resize).'
+            )
+        below, right = -height % self.multiple, -width % self.multiple
+        x = F.pad(x, (0, 0, 0, below), mode='reflect' if below < height else 'replicate')
+        return F.pad(x, (0, right, 0, 0), mode='reflect' if right < width else 'replicate')
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights in this plugin's layout, the reference implementation's or BasicSR's, unconverted.
+
+        Weights that tell of a network with another ``norm`` or ``global_residual`` load, with a warning.
+
+        Raises:
+            RuntimeError: with ``strict``, if keys are missing, left over or misshapen; names them and the options
+                that the weights were likely made with.
+        """
+        theirs = read_untraced_options(state_dict)
+        state_dict = to_plugin_layout(state_dict, self.state_dict())
+        if strict and (problem := describe_mismatch(NAME, state_dict, self.state_dict())):
+            raise RuntimeError(problem + self._hint(state_dict))
+        for option in ('norm', 'global_residual'):  # the phase of progressive training follows the iteration
+            ours = self.options.get(option)
+            if option in theirs and ours not in (None, theirs[option]):
+                logger.warning(
+                    f'These weights are of a network with {option}: {theirs[option]}, not {ours}: set it under '
+                    'network_g of the options file, unless you mean to train them anew.'
+                )
+        return super().load_state_dict(without_markers(state_dict), strict, assign)
+
+    def _hint(self, state_dict: Mapping[str, Tensor]) -> str:
+        """Return a line that names the options with which the weights would fit; empty if there are none."""
+        try:
+            theirs = read_generator_options(state_dict)
+        except ValueError:
+            return ''
+        theirs.pop('halvings', None)  # no option, but a phase of the training
+        differing = ', '.join(f'{key}: {value}' for key, value in theirs.items() if self.options.get(key) != value)
+        return f'\n  They look like {differing}: set this under network_g of the options file.' if differing else ''
+
+    def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
+        """Mark, in every state dict, what leaves no trace in the weights."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for key, (option, value) in MARKERS.items():
+            if getattr(self, option, None) == value:
+                destination[prefix + key] = torch.ones(1)
+
+
+def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read the options of ``CSRGenerator`` off its weights, in any known layout.
+
+    Returns:
+        ``num_in_ch``, ``num_feat``, ``preset``, the other options that show in the shapes, and what
+        :func:`~hifacegan_plugin.archs.published_layouts.read_untraced_options` returns.
+
+    Raises:
+        ValueError: if these are no weights of such a network.
+    """
+    shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
+    for network in NETWORKS.values():
+        if all(len(shapes.get(key, ())) == 4 for key in (network.telling_weight, 'to_picture.weight')):
+            return {'preset': network.preset} | network.options_of(shapes) | read_untraced_options(state_dict)
+    raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')

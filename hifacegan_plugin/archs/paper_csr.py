@@ -1,0 +1,139 @@
+"""The network of the paper: nested collaborative suppression and replenishment, with the baselines of its ablation.
+
+Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression and Replenishment", ACM MM 2020
+(arXiv 2005.05005), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hifacegan_plugin.archs.choices import check_choice
+from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
+from hifacegan_plugin.archs.initial_weights import INITS, init_weights
+from hifacegan_plugin.archs.replenishment import NORMS, ReplenishmentBlock, activation
+from hifacegan_plugin.archs.suppression import SuppressionPyramid
+
+VARIANTS = ('csr', 'lip_spade', 'spade')
+LEVEL_WIDTHS = (1, 2, 4, 8, 16, 16)  # of the pyramid, fine to coarse, in units of num_feat (paper, figure 2)
+BLOCK_WIDTHS = (16, 16, 16, 8, 4, 2, 1)  # of the replenishment blocks, coarse to fine
+
+
+class PaperCSR(CSRNetwork, preset='paper'):
+    """The paper's network; the arguments are those of :class:`~hifacegan_plugin.archs.CSRGenerator`.
+
+    In ``train()`` mode the normalisation inside the replenishment blocks follows ``norm``; in ``eval()`` mode each
+    image is normalised by its own statistics and spectral norm is frozen, so that the result is deterministic and
+    never depends on the neighbours in the batch.
+
+    Raises:
+        ValueError: for an unknown ``variant``, ``norm`` or ``init``.
+    """
+
+    telling_weight = 'blocks.0.spade_0.shared.weight'
+    smallest_side = 64  # below it the deepest level is a single pixel, which has no statistics
+    block_levels = (5, 4, 4, 3, 2, 1, 0)
+    reach = None
+
+    suppression: SuppressionPyramid
+    start: nn.Conv2d
+    blocks: Sequence[ReplenishmentBlock]
+    coarse_outputs: nn.ModuleList
+
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_feat: int = 64,
+        variant: str = 'csr',
+        norm: str = 'batch',
+        global_residual: bool = False,
+        init: str = 'xavier',
+    ) -> None:
+        super().__init__()
+        check_choice(NAME, 'variant', variant, VARIANTS)
+        check_choice(NAME, 'norm', norm, NORMS)
+        check_choice(NAME, 'init', init, INITS)
+        self.num_in_ch = num_in_ch
+        self.num_feat = num_feat
+        self.variant = variant
+        self.norm = norm
+        self.global_residual = global_residual
+        self.halvings = 0  # of the size of the output; more than 0 in the coarse phases of progressive training
+
+        level_widths, block_widths = ([width * num_feat for width in widths] for widths in (LEVEL_WIDTHS, BLOCK_WIDTHS))
+        if variant != 'spade':
+            self.suppression = SuppressionPyramid(num_in_ch, level_widths)
+        if variant != 'lip_spade':
+            self.start = nn.Conv2d(num_in_ch, block_widths[0], 3, padding=1)
+        blocks = []
+        for fin, fout, level in zip([block_widths[0], *block_widths], block_widths, self.block_levels):
+            guidance = level_widths[level] if variant == 'csr' else num_in_ch
+            blocks.append(ReplenishmentBlock(fin, fout, guidance, norm))
+        self.blocks = cast('Sequence[ReplenishmentBlock]', nn.ModuleList(blocks))
+        self.to_picture = nn.Conv2d(block_widths[-1], num_in_ch, 3, padding=1)
+        own_convs = [conv for block in blocks for conv in block.own_convs]
+        init_weights(self, as_built=own_convs if init == 'reference' else ())
+        # Spectral norm comes last, because it estimates the norm of the weights that it finds.
+        for block in blocks:
+            block.apply_spectral_norm()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the options of ``CSRGenerator`` that build a network of this shape."""
+        names = ('num_in_ch', 'num_feat', 'variant', 'norm', 'global_residual', 'preset')
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def options_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Read width, channels and variant off the shapes of the weights."""
+        num_in_ch, num_feat = shapes['to_picture.weight'][:2]
+        if shapes[cls.telling_weight][1] != num_in_ch:
+            variant = 'csr'
+        else:
+            variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
+        return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restore ``x``; see :meth:`CSRNetwork.forward`.
+
+        In the coarse phases of progressive training, the images returned are ``2^halvings`` times smaller in
+        ``train()`` mode, and enlarged from that size in ``eval()`` mode.
+        """
+        if not self.halvings:
+            return super().forward(x)
+        height, width = x.shape[-2:]
+        x = self.pad(x)
+        out = self.replenish(*self.suppress(x))
+        if self.global_residual:
+            out = out + F.avg_pool2d(x, 2**self.halvings)
+        if self.training:
+            return out[..., : -(-height >> self.halvings), : -(-width >> self.halvings)]
+        return F.interpolate(out, size=x.shape[-2:], mode='bilinear')[..., :height, :width]
+
+    def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the start ``(N, 16 num_feat, H/32, W/32)`` and the guidance of the seven units, coarse to fine."""
+        levels = [] if self.variant == 'spade' else self.suppression(x)
+        start = levels[-1] if self.variant == 'lip_spade' else self.start(x[..., :: self.multiple, :: self.multiple])
+        if self.variant == 'csr':
+            return start, [levels[level] for level in self.block_levels]
+        return start, [x] * len(self.blocks)
+
+    def replenish(self, start: Tensor, guidance: list[Tensor]) -> Tensor:
+        """Add detail back: images ``(N, num_in_ch, H / 2^halvings, W / 2^halvings)``; see the base class."""
+        x = self.refine(start, guidance, finest=self.halvings)
+        return torch.tanh(self.output_at(self.halvings)(activation(x)))
+
+    def output_at(self, halvings: int) -> nn.Module:
+        """Return the convolution that makes an image ``2^halvings`` times smaller than the input."""
+        return self.coarse_outputs[-halvings] if halvings else self.to_picture
+
+    def add_coarse_outputs(self) -> None:
+        """Add the outputs at an eighth, a quarter and half the size, which progressive training starts with."""
+        widths = [width * self.num_feat for width, level in zip(BLOCK_WIDTHS, self.block_levels) if 0 < level < 4]
+        self.coarse_outputs = nn.ModuleList(nn.Conv2d(width, self.num_in_ch, 3, padding=1) for width in widths)
+        init_weights(self.coarse_outputs)

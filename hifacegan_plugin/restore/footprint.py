@@ -1,0 +1,65 @@
+"""How much memory restoring takes, and how much there is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from hifacegan_plugin.archs.csr_network import CSRNetwork
+from hifacegan_plugin.archs.fast_csr import FastCSR
+from hifacegan_plugin.archs.paper_csr import PaperCSR
+from hifacegan_plugin.restore.engines import DTYPES, EXPORTED
+
+GIB = 1 << 30
+MEMORY = 3 * GIB  # that an image may take on a CPU, unless another limit is given
+SHARE_OF_A_CARD = 0.85  # of what is free on a card, the rest being lost between blocks and in workspaces of cuDNN
+
+
+class Numbers(NamedTuple):
+    """How many numbers are held at a time for each pixel of an image."""
+
+    features: float  # times num_feat
+    images: float  # float32, times the channels of the image
+    in_dtype: bool = False  # the features take the precision that is computed in, not float32
+
+
+# Measured for torch; an upper estimate for the others. The fast network takes the same in any engine.
+_PAPER_IN_ONE_GO = Numbers(16, 6)
+ON_CPU: dict[type[CSRNetwork], dict[str, Numbers]] = {
+    PaperCSR: {
+        'torch': Numbers(2.8, 6),
+        'frugal': Numbers(0.8, 6),
+        **dict.fromkeys(('compiled', *EXPORTED), _PAPER_IN_ONE_GO),
+    },
+    FastCSR: dict.fromkeys(('torch', 'compiled', *EXPORTED), Numbers(29, 6)),
+}
+# A card works in no strips, unless frugally. Measured on an NVIDIA H200 in TF32 and float16 (docs/gpu.md), but for
+# `frugal`, which is the figure of a CPU.
+ON_CARD: dict[type[CSRNetwork], dict[str, Numbers]] = {
+    PaperCSR: {
+        **dict.fromkeys(('torch', 'compiled'), Numbers(10.5, 3, in_dtype=True)),
+        'frugal': Numbers(0.8, 6),
+    },
+    FastCSR: dict.fromkeys(('torch', 'compiled'), Numbers(17, 6)),  # float16 takes more than half of float32
+}
+
+
+def on_card(way: str) -> bool:
+    """Tell whether an engine, or ``frugal``, works on a CUDA device."""
+    return way not in EXPORTED and torch.cuda.is_available()
+
+
+def bytes_per_pixel(generator: CSRNetwork, way: str, dtype: str) -> int:
+    """Return the bytes that an engine, or ``frugal``, takes for each pixel of an image."""
+    numbers = (ON_CARD if on_card(way) else ON_CPU)[type(generator)][way]
+    width = DTYPES[dtype].itemsize if numbers.in_dtype else 4
+    return int(width * numbers.features * generator.num_feat + 4 * numbers.images * generator.num_in_ch)
+
+
+def free_memory(way: str) -> int:
+    """Return the bytes that an image may take in an engine, or ``frugal``, unless another limit is given."""
+    if not on_card(way):
+        return MEMORY
+    unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, which has it already
+    return int(SHARE_OF_A_CARD * (torch.cuda.mem_get_info()[0] + unused))

@@ -1,0 +1,70 @@
+"""From weights to the network that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork, read_generator_options
+from hifacegan_plugin.weights.files import WeightsError, read_weights
+
+PRETRAINED = Path(__file__).parents[1] / 'pretrained/restoration.safetensors'  # made by `make pretrained`
+
+
+def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRNetwork:
+    """Build the network that a state dict belongs to, with these weights, in eval() mode.
+
+    What shows in the shapes of the weights is read off them. ``norm`` and ``global_residual`` are taken from
+    ``options``, else from what stands beside the weights, else they are ``batch`` and False.
+
+    Raises:
+        WeightsError: if these are not the weights of a whole ``CSRGenerator``.
+    """
+    untraced = {key: options[key] for key in ('norm', 'global_residual') if key in options}
+    try:
+        read = read_generator_options(state_dict) | untraced
+        halvings = read.pop('halvings', 0)
+        with torch.device('meta'):  # takes no memory, whatever size the weights pretend to
+            generator = CSRGenerator(**read)
+        generator.load_state_dict({key: _as_float32(value) for key, value in state_dict.items()}, assign=True)
+    except (ValueError, RuntimeError) as error:
+        raise WeightsError(f'{error}. Give a net_g_*.pth file of this plugin or a published generator.') from error
+    if halvings:
+        raise WeightsError(
+            f'these weights are of a coarse phase of progressive training, which makes images of 1/{2**halvings} of '
+            'the size. Take a later checkpoint.'
+        )
+    return generator.eval()
+
+
+def _as_float32(value: Tensor) -> Tensor:
+    """Copy a tensor of floating point, into memory that is aligned, as that of a file need not be."""
+    return value.to(torch.float32, copy=True) if value.is_floating_point() else value
+
+
+def load_generator(path: str | Path, param_key: str | None = None, **given: Any) -> CSRNetwork:
+    """Read a weights file and build its network, in eval() mode.
+
+    Args:
+        path: the file.
+        param_key: as for :func:`~hifacegan_plugin.weights.read_weights`.
+        given: ``norm`` or ``global_residual``, instead of what the file says.
+
+    Raises:
+        WeightsError: as :func:`~hifacegan_plugin.weights.read_weights` and :func:`build_generator`; names the file.
+    """
+    state_dict, options = read_weights(path, param_key)
+    try:
+        return build_generator(state_dict, options | given)
+    except WeightsError as error:
+        raise WeightsError(f'{path}: {error}') from error
+
+
+def generator_options(generator: CSRNetwork) -> dict[str, Any]:
+    """Return the options of a network as they stand under ``network_g`` in a file."""
+    return {'type': NAME, **generator.options}
