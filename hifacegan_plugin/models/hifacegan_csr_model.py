@@ -9,6 +9,7 @@ import json
 import logging
 import warnings
 from contextlib import ExitStack
+from functools import reduce
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -300,12 +301,13 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             net_d = self.net_d if self.objective.is_adversarial else None
             losses_g, losses_d = self.objective.compute(restored, lq, gt, net_d, current_iter)
         if updates_g:
-            total = self.scaler.scale(sum(losses_g.values()) / self.accumulate_iters)
+            total = self.scaler.scale(reduce(torch.add, losses_g.values()) / self.accumulate_iters)
             (gradient,) = torch.autograd.grad(total, restored, retain_graph=bool(losses_d))
             torch.autograd.backward(self.output, gradient.to(self.output.dtype))
             self.output = self.output.detach()
         if losses_d:
-            self.scaler.scale(sum(losses_d.values()) / (2 * self.accumulate_iters)).backward()
+            torch.autograd.backward(
+                self.scaler.scale(reduce(torch.add, losses_d.values()) / (2 * self.accumulate_iters)))
         return {**(losses_g if updates_g else {}), **losses_d}
 
     def _start_reading(self, iteration: int, losses: dict[str, Tensor]) -> PendingLosses:

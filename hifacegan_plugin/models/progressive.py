@@ -1,4 +1,4 @@
-"""Progressive training: the generator learns a small picture first, and twice the size in each phase that follows.
+"""Progressive training: the generator learns small images first, and twice the size in each phase that follows.
 
 Source: the reference implementation's training phases (arXiv 2005.05005, section 4.1): a scale every 5 epochs.
 """
@@ -28,7 +28,7 @@ def check_progressive(network: nn.Module) -> None:
 
 
 def halvings_at(iteration: int, milestones: list[int]) -> int:
-    """Tell how many times the output is halved at an iteration."""
+    """Return how many times the size of the output is halved at an iteration."""
     return sum(iteration <= milestone for milestone in milestones)
 
 

@@ -94,7 +94,7 @@ class DegradationOptions(Loading):
 class BuiltDegradations(DegradationOptions):
     """The options of ``DegradationDataset`` as the host hands them over to build it."""
 
-    type: Literal['DegradationDataset'] = option('the class of the data set', OURS)
+    type: str = option('the class of the data set, perhaps one derived from it', OURS)  # type: ignore[assignment]
     phase: str = option('`train`, `val` or `test`')
 
 

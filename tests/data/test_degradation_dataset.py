@@ -20,6 +20,7 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 import hifacegan_plugin  # noqa: F401  registers the data set
+from hifacegan_plugin.data import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
 from hifacegan_plugin.images import sources as pictures
 
@@ -521,3 +522,10 @@ def test_bad_roots_are_named(folder, database, tmp_path):
         build(folder, meta_info_file=str(names))
     with pytest.raises(FileNotFoundError, match=r'meta_info_file: .*missing\.txt does not exist'):
         build(folder, meta_info_file=str(tmp_path / 'missing.txt'))
+
+
+def test_a_derived_data_set_has_a_name_of_its_own(folder):
+    class DerivedDataset(DegradationDataset):
+        """Stands in for a data set that a user derives and registers."""
+
+    assert len(DerivedDataset({**build(folder).opt, 'type': 'DerivedDataset'})) == len(NAMES)
