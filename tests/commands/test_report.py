@@ -18,7 +18,7 @@ METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
 
 @pytest.fixture
 def images(tmp_path, monkeypatch):
-    """Degraded, restored and true image, BGR, where the data set and the test would have them."""
+    """Degraded, restored and ground truth, BGR, where the data set and the test would have them."""
     monkeypatch.chdir(tmp_path)
     truth = data.astronaut()[:96, 200:280, ::-1]
     degraded, restored = (cv2.GaussianBlur(truth, None, sigma) for sigma in (3, 1))
@@ -91,7 +91,7 @@ def test_options_that_the_host_cannot_have_run_are_named(images, tmp_path, capsy
 
 
 @pytest.mark.parametrize('root', ['nowhere', 'empty'])
-def test_a_test_set_without_pictures_is_named(images, tmp_path, capsys, root):
+def test_a_test_set_without_images_is_named(images, tmp_path, capsys, root):
     (tmp_path / 'empty').mkdir()
     assert report(tmp_path, {'type': 'SingleImageDataset', 'dataroot_lq': root}, {}) == 2
     assert ('nowhere' if root == 'nowhere' else 'set: no images') in capsys.readouterr().err

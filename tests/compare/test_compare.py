@@ -146,7 +146,7 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     assert restored.stat().st_mtime_ns == before
     assert again['CSR'] == rows['CSR']
     assert again['EDSR x2']['figures'] == rows['EDSR x2']['figures']
-    assert 'does not fit scale: 1' in ' '.join(problems)  # x2 for pictures of full size, without saying so
+    assert 'does not fit scale: 1' in ' '.join(problems)  # x2 for images of full size, without saying so
 
 
 def test_nan_and_a_crash_are_reported_and_the_rest_goes_on(tmp_path, small_lmdb):
@@ -208,20 +208,20 @@ def test_a_process_that_is_killed_is_reported(tmp_path):
     assert read_log(log, {}) == []
 
 
-def test_pictures_of_another_network_vanish_even_where_the_new_one_cannot_be_built(tmp_path):
+def test_images_of_another_network_vanish_even_where_the_new_one_cannot_be_built(tmp_path):
     folder = Folder(tmp_path)
     for test_set in ('changed', 'same'):
         with open_log(folder.log(test_set, 'net', 'restored'), {'weights': 'a'}, []) as append:
             append({'name': 'x', 'milliseconds': 1.0})
         write_png(folder.image(test_set, 'net', 'x'), data.astronaut())
     weights = {'pretrain_network_g': str(tmp_path / 'missing.pth')}
-    pictures, made_from = {'changed': ['x'], 'same': ['x']}, {'changed': {'weights': 'b'}, 'same': {'weights': 'a'}}
-    worker.restore(worker.Job('net', weights, tmp_path, pictures, made_from))
+    images, made_from = {'changed': ['x'], 'same': ['x']}, {'changed': {'weights': 'b'}, 'same': {'weights': 'a'}}
+    worker.restore(worker.Job('net', weights, tmp_path, images, made_from))
     assert 'missing.pth' in read_json(folder.summary('net'))['error']
-    assert [folder.image(test_set, 'net', 'x').exists() for test_set in pictures] == [False, True]
+    assert [folder.image(test_set, 'net', 'x').exists() for test_set in images] == [False, True]
 
 
-def test_costs_are_those_of_all_pictures_that_were_restored_in_whichever_run(tmp_path, monkeypatch):
+def test_costs_are_those_of_all_images_that_were_restored_in_whichever_run(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, 'keep_freed_memory', lambda: None)  # it would last beyond this test
     peaks = iter([70 << 20, 20 << 20, 30 << 20])  # of large and small, and of small in the second run
     monkeypatch.setattr(worker, '_memory', lambda: 0)
@@ -293,7 +293,7 @@ def degraded_set(folder):
     return {'type': 'DegradationDataset', 'dataroot_gt': str(folder), 'degradation': 'noise'}
 
 
-def test_no_two_pictures_of_a_set_share_a_name(tmp_path):
+def test_no_two_images_of_a_set_share_a_name(tmp_path):
     sources = ['x/a', 'x/a_2', 'y/a', 'y/a_2', 'y/b']
     for i, name in enumerate(sources):
         (tmp_path / 'src' / name).parent.mkdir(parents=True, exist_ok=True)
@@ -362,8 +362,8 @@ def test_a_list_chooses_the_pairs_and_has_to_exist(tmp_path, backend, capsys):
     assert f'meta_info_file: {tmp_path}/nowhere.txt does not exist' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('content', [b'', b'no picture'])
-def test_a_picture_of_the_folder_that_is_damaged_is_named_and_written_again_once_it_is_removed(
+@pytest.mark.parametrize('content', [b'', b'no image'])
+def test_an_image_of_the_folder_that_is_damaged_is_named_and_written_again_once_it_is_removed(
         tmp_path, small_lmdb, capsys, content):
     dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
     file = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}})
@@ -449,16 +449,16 @@ def test_interval_is_the_percentile_bootstrap(values):
     assert (low, high) == bootstrap_interval(values)
 
 
-@pytest.mark.parametrize(('pictures', 'in_words'), [(6, 'six'), (50, 'fifty')])
-def test_interval_holds_the_mean_as_often_as_the_notes_say(monkeypatch, pictures, in_words):
+@pytest.mark.parametrize(('images', 'in_words'), [(6, 'six'), (50, 'fifty')])
+def test_interval_holds_the_mean_as_often_as_the_notes_say(monkeypatch, images, in_words):
     monkeypatch.setattr(intervals, 'RESAMPLES', 1000)
-    bounds = np.array([bootstrap_interval(values) for values in np.random.default_rng(0).normal(size=(1000, pictures))])
+    bounds = np.array([bootstrap_interval(values) for values in np.random.default_rng(0).normal(size=(1000, images))])
     coverage = ((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)).mean()
     stated = re.search(rf'(\d+)( of 100 cases)? with {in_words}', tables.NOTES)[1]
     assert 100 * coverage == pytest.approx(int(stated), abs=2)
 
 
-def test_interval_of_one_picture_is_unknown():
+def test_interval_of_one_image_is_unknown():
     assert all(map(math.isnan, bootstrap_interval([30.0])))
     assert bootstrap_interval([30.0, 30.0]) == (30, 30)
 
@@ -486,7 +486,7 @@ def test_best_is_sought_among_the_complete():
     assert tables.format_figure(rows[1], build_metric('m', PSNR)) == '3.00 [0.00, 0.00] (1 of 2)'
 
 
-def test_a_picture_that_nobody_can_be_measured_on_counts_against_nobody():
+def test_an_image_that_nobody_can_be_measured_on_counts_against_nobody():
     values = {'a': {'x': 1., 'y': 3.}, 'b': {'x': 2.}, 'c': {'x': 4., 'y': 2.}}
     rows = [Row(label, 3, 3, {'m': Figure(np.mean([*of.values()]), 0, 0, len(of))}, {'m': of})
             for label, of in values.items()]
@@ -521,15 +521,15 @@ def test_memory_is_that_of_the_work():
 
 
 def test_classical_restorers_are_opencvs():
-    picture = data.astronaut()[100:164, 200:280]
-    assert np.array_equal(methods.as_it_is(picture, (64, 80)), picture)
-    assert np.array_equal(methods.as_it_is(picture, (128, 160)), picture.repeat(2, 0).repeat(2, 1))
-    assert np.array_equal(methods.bicubic(picture, (64, 80)), picture)
-    close = cv2.resize(picture, (160, 128), interpolation=cv2.INTER_CUBIC)
-    assert np.abs(methods.bicubic(picture, (128, 160)).astype(int) - close).max() <= 1
-    noisy = (picture + np.random.default_rng(0).normal(0, 20, picture.shape)).clip(0, 255).astype(np.uint8)
+    image = data.astronaut()[100:164, 200:280]
+    assert np.array_equal(methods.as_it_is(image, (64, 80)), image)
+    assert np.array_equal(methods.as_it_is(image, (128, 160)), image.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(methods.bicubic(image, (64, 80)), image)
+    close = cv2.resize(image, (160, 128), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(methods.bicubic(image, (128, 160)).astype(int) - close).max() <= 1
+    noisy = (image + np.random.default_rng(0).normal(0, 20, image.shape)).clip(0, 255).astype(np.uint8)
     denoised = methods.build_method({'type': 'fast_nl_means', 'h': 20, 'h_color': 20}).restore(noisy, (64, 80))
-    error, denoised_error = (np.abs(p.astype(int) - picture).mean() for p in (noisy, denoised))
+    error, denoised_error = (np.abs(p.astype(int) - image).mean() for p in (noisy, denoised))
     assert denoised_error < 0.8 * error
     peer = cv2.fastNlMeansDenoisingColored(noisy[..., ::-1].copy(), h=20, hColor=20)[..., ::-1]
     assert np.array_equal(denoised, peer)
@@ -540,10 +540,10 @@ def test_classical_restorers_are_opencvs():
     ((25, 35), 2, 1, (25, 35)), ((25, 35), 1, 1, (50, 70)),
 ])
 def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, expected):
-    picture = np.full((*shape, 3), 51, np.uint8)
+    image = np.full((*shape, 3), 51, np.uint8)
     arguments = {'scale': scale, 'multiple': multiple, 'device': torch.device('cpu')}
-    x = methods._network_input(picture, (50, 70), channels=3, **arguments)
-    assert torch.equal(methods._network_input(picture, (50, 70), channels=1, **arguments), x[:, :1])
+    x = methods._network_input(image, (50, 70), channels=3, **arguments)
+    assert torch.equal(methods._network_input(image, (50, 70), channels=1, **arguments), x[:, :1])
     assert tuple(x.shape) == (1, 3, *expected)
     assert torch.allclose(x, torch.tensor(0.2))
 
@@ -551,10 +551,10 @@ def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, e
 def test_restoring_pads_and_cuts_back(tmp_path):
     rrdb = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 1, 'num_feat': 4, 'num_block': 1,
             'num_grow_ch': 2}  # takes multiples of 4 only
-    picture = data.astronaut()[:50, :70]
+    image = data.astronaut()[:50, :70]
     with pytest.raises(AssertionError):
-        methods.build_method({'network_g': rrdb}).restore(picture, (50, 70))
-    assert methods.build_method({'network_g': rrdb, 'multiple': 4}).restore(picture, (50, 70)).shape == (50, 70, 3)
+        methods.build_method({'network_g': rrdb}).restore(image, (50, 70))
+    assert methods.build_method({'network_g': rrdb, 'multiple': 4}).restore(image, (50, 70)).shape == (50, 70, 3)
 
 
 @pytest.mark.parametrize(('options', 'message'), [
@@ -584,7 +584,7 @@ def test_a_log_survives_a_kill_and_forgets_what_changed(tmp_path):
     assert read_log(file, {'h': 2}) == []
 
 
-def test_pictures_that_hold_nothing_are_named(tmp_path):
-    (tmp_path / 'x.png').write_bytes(b'no picture')
+def test_images_that_hold_nothing_are_named(tmp_path):
+    (tmp_path / 'x.png').write_bytes(b'no image')
     with pytest.raises(OSError, match=r'x\.png'):
         read_rgb(tmp_path / 'x.png')

@@ -102,8 +102,8 @@ class Browser:
 
     def screenshot(self, box):
         clip = {**box, 'scale': 1}
-        picture = self.call('Page.captureScreenshot', clip=clip)['data']
-        return cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+        image = self.call('Page.captureScreenshot', clip=clip)['data']
+        return cv2.imdecode(np.frombuffer(base64.b64decode(image), np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
 
     def close(self):
         self.session = None
@@ -124,12 +124,12 @@ def browser(tmp_path_factory):
 
 
 def make_page(path, page=Page(quality=101), label='bright <b>&'):  # noqa: B008
-    """A page of two pictures and three restorers: one leaves the picture, one brightens it, one failed."""
+    """A page of two images and three restorers: one leaves the image, one brightens it, one failed."""
     folder = Folder(path.parent)
-    pictures = ['x', 'y']
+    images = ['x', 'y']
     truth = {'x': data.astronaut()[:200, 100:400], 'y': data.coffee()[:200, :300]}
     made = {'truth': 1.0, 'plain': 0.25, label: 0.75}
-    for name in pictures:
+    for name in images:
         for which, factor in made.items():
             write_png(folder.image('set', which, name), (truth[name] * factor).astype(np.uint8))
     restorers = {'plain': {'type': 'input'}, 'failed': {'type': 'input'}, label: {'type': 'input'}}
@@ -142,7 +142,7 @@ def make_page(path, page=Page(quality=101), label='bright <b>&'):  # noqa: B008
             {'PSNR': {'x': 19.0, 'y': 21.0}, 'LPIPS': {'x': 0.1, 'y': 0.1}}, 1_320_000, 2.5, [200, 300], 11.0, 70.0),
     ]
     comparison = Comparison('a & b', {}, restorers, metrics, page)  # a label that would be refused, to see it escaped
-    tables = [(ImageSet('set', {}, 'source', pictures, 'content', []), rows)]
+    tables = [(ImageSet('set', {}, 'source', images, 'content', []), rows)]
     results = Results(comparison, build_metrics(metrics), tables, {'device': 'a <machine>'}, ['failed: no <weights>'])
     write_page(path, results, folder)
     return truth
@@ -207,15 +207,15 @@ return {x: Math.round(b.x + scrollX), y: Math.round(b.y + scrollY), width: b.wid
 
 
 def shown_share(browser, truth, number=0):
-    """Share of the width that shows the left picture, as a screenshot has it; the rest has to be the right one."""
-    picture = browser.screenshot(browser(BOX % number))
-    assert picture.shape == truth.shape
+    """Share of the width that shows the left image, as a screenshot has it; the rest has to be the right one."""
+    image = browser.screenshot(browser(BOX % number))
+    assert image.shape == truth.shape
     left, right = ((truth * factor).astype(np.uint8).astype(int) for factor in (0.25, 0.75))
-    is_left = np.abs(picture - left).sum((0, 2)) < np.abs(picture - right).sum((0, 2))
+    is_left = np.abs(image - left).sum((0, 2)) < np.abs(image - right).sum((0, 2))
     share = is_left.mean()
-    edge = round(share * picture.shape[1])
+    edge = round(share * image.shape[1])
     for side, expected in [(np.s_[:, :max(edge - 8, 0)], left), (np.s_[:, edge + 8:], right)]:
-        assert np.median(np.abs(picture[side] - expected[side])) <= 1  # where the browser puts fractions of a pixel
+        assert np.median(np.abs(image[side] - expected[side])) <= 1  # where the browser puts fractions of a pixel
     return share
 
 

@@ -25,7 +25,7 @@ def model(kind, name):
 
 @pytest.fixture(scope='module')
 def describe():
-    """Embedding and landmarks of an RGB picture with one face, by dlib alone."""
+    """Embedding and landmarks of an RGB image with one face, by dlib alone."""
     detect = dlib.get_frontal_face_detector()
     landmarks68 = model('shape_predictor', 'shape_predictor_68_face_landmarks')
     landmarks5 = model('shape_predictor', 'shape_predictor_5_face_landmarks')
@@ -49,7 +49,7 @@ def test_as_dlib_s_own_calls(describe, restored):
     assert calculate_lle(restored, TRUTH) == pytest.approx(np.hypot(dx, dy).mean(), abs=1e-9)
 
 
-def test_equal_pictures():
+def test_equal_images():
     assert calculate_fed(TRUTH, TRUTH) == calculate_lle(TRUTH, TRUTH) == 0
 
 
@@ -60,7 +60,7 @@ def test_landmarks_follow_a_shift(shift):
     assert calculate_fed(shifted, TRUTH) < 0.1
 
 
-def test_worse_pictures_are_farther():
+def test_worse_images_are_farther():
     sharper = cv2.GaussianBlur(TRUTH, (0, 0), 1.5)
     for metric in (calculate_fed, calculate_lle):
         assert 0 < metric(sharper, TRUTH) < metric(BLURRED, TRUTH)
@@ -87,7 +87,7 @@ def test_face_elsewhere_is_not_the_true_one():
     assert math.isnan(calculate_fed(np.hstack([grey, TRUTH]), np.hstack([TRUTH, grey])))
 
 
-def test_each_picture_is_analysed_once():
+def test_each_image_is_analysed_once():
     truth, restored = TRUTH[:-7], BLURRED[:-7]
     before = face._analyse.cache_info().misses
     calculate_fed(restored, truth)
@@ -101,7 +101,7 @@ def test_upsample_finds_small_faces():
     assert calculate_lle(small, small, upsample=2) == 0
 
 
-def test_float_and_grey_pictures():
+def test_float_and_grey_images():
     assert calculate_lle(TRUTH + 0.4, TRUTH) == 0
     assert calculate_lle(TRUTH[..., 1], TRUTH[..., 1]) == 0
 

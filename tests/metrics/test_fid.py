@@ -33,20 +33,20 @@ def test_as_scipy_s_matrix_square_root(count, count2, length):
 class Pooled(torch.nn.Module):
     """Features that need no weights: means over a 4x4 grid, for each colour."""
 
-    def forward(self, pictures):
-        return torch.nn.functional.adaptive_avg_pool2d(pictures.double(), 4).flatten(1)
+    def forward(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images.double(), 4).flatten(1)
 
 
 @pytest.mark.parametrize('count', [10, 80])  # fewer than the 48 features, whose covariance is singular, and more
 def test_as_torchmetrics(count):
     rng = np.random.default_rng(0)
-    pictures = [torch.from_numpy(rng.integers(low, 256, (count, 3, 16, 16), dtype=np.uint8)) for low in (0, 40)]
+    images = [torch.from_numpy(rng.integers(low, 256, (count, 3, 16, 16), dtype=np.uint8)) for low in (0, 40)]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         metric = FrechetInceptionDistance(feature=Pooled(), input_img_size=(3, 16, 16)).set_dtype(torch.float64)
-    metric.update(pictures[0], real=True)
-    metric.update(pictures[1], real=False)
-    ours = frechet_distance(*(Pooled()(p).numpy() for p in pictures))
+    metric.update(images[0], real=True)
+    metric.update(images[1], real=False)
+    ours = frechet_distance(*(Pooled()(p).numpy() for p in images))
     assert ours == pytest.approx(metric.compute().item(), rel=1e-5)
 
 
@@ -58,7 +58,7 @@ def test_properties():
     assert frechet_distance(x, y) == pytest.approx(frechet_distance(x[::-1], y))
 
 
-def test_one_picture_has_no_covariance():
+def test_one_image_has_no_covariance():
     assert math.isnan(frechet_distance(features(1, 8, 0), features(5, 8, 0)))
 
 

@@ -56,12 +56,12 @@ def test_as_the_library_s_own_call(backbone, checkpoints, monkeypatch):
     assert calculate_lpips(RESTORED, TRUTH, net=net) == pytest.approx(expected, rel=1e-5)
 
 
-def test_equal_pictures(backbone, checkpoints):
+def test_equal_images(backbone, checkpoints):
     save(backbone, checkpoints)
     assert calculate_lpips(TRUTH, TRUTH, net=backbone[0]) == 0
 
 
-def test_smallest_picture(backbone, checkpoints):
+def test_smallest_image(backbone, checkpoints):
     save(backbone, checkpoints)
     net, size = backbone[0], {'alex': 31, 'vgg': 16}[backbone[0]]
     assert calculate_lpips(RESTORED[:size, :size], TRUTH[:size, :size], net=net) > 0

@@ -17,21 +17,21 @@ from hifacegan_plugin.metrics import calculate_msssim
 TRUTH = data.astronaut()[:256, :288, ::-1]
 
 
-def noisy(picture):
-    return np.clip(picture + np.random.default_rng(0).normal(0, 30, picture.shape), 0, 255).astype(np.uint8)
+def noisy(image):
+    return np.clip(image + np.random.default_rng(0).normal(0, 30, image.shape), 0, 255).astype(np.uint8)
 
 
-def blurred(picture):
-    return cv2.GaussianBlur(picture, (0, 0), 3)
+def blurred(image):
+    return cv2.GaussianBlur(image, (0, 0), 3)
 
 
-def brighter(picture):
-    return np.clip(picture * 1.2 + 20., 0, 255).astype(np.uint8)
+def brighter(image):
+    return np.clip(image * 1.2 + 20., 0, 255).astype(np.uint8)
 
 
-def to_tensor(picture):
+def to_tensor(image):
     """`(H, W, C)` -> one-channel batch `(C, 1, H, W)`."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).double().permute(2, 0, 1)[:, None]
+    return torch.from_numpy(np.ascontiguousarray(image)).double().permute(2, 0, 1)[:, None]
 
 
 def scipy_msssim(x, y):
@@ -110,11 +110,11 @@ def test_range():
 
 
 @pytest.mark.parametrize(('scales', 'size'), [(5, 161), (4, 81), (3, 41), (2, 21), (1, 11)])
-def test_smallest_picture(scales, size):
-    picture = TRUTH[:size, :size]
-    assert calculate_msssim(picture, picture, scales=scales) == 1
+def test_smallest_image(scales, size):
+    image = TRUTH[:size, :size]
+    assert calculate_msssim(image, image, scales=scales) == 1
     with pytest.raises(ValueError, match=rf'at least {size}x{size} pixels, got {size - 1}x{size}; .*`scales`'):
-        calculate_msssim(picture[1:], picture[1:], scales=scales)
+        calculate_msssim(image[1:], image[1:], scales=scales)
 
 
 @pytest.mark.parametrize('scales', [0, 6])
