@@ -103,7 +103,7 @@ class Section(BaseModel):
         field, known = cls.model_fields.get(name), list(cls.model_fields)
         if kind == 'extra_forbidden':
             what = f': unknown option {name!r}{did_you_mean(name, known)} It takes: {", ".join(known)}.'
-            return _detail((), section, what, 'correct its name, or take it out', cls.unknown_stops)
+            return _detail((), section, what, 'correct its name, or take it out', cls.unknown_stops, unknown=name)
         if kind == 'missing' and field:
             fix = SHOWN if _is_section(field.annotation) else f'add it: {in_words(field)}'
             return _detail((name,), section, ' is missing.', fix)
@@ -120,9 +120,9 @@ class Section(BaseModel):
 
 
 def _detail(
-    location: tuple[int | str, ...], value: Any, what: str, fix: str, stops: bool = True
+    location: tuple[int | str, ...], value: Any, what: str, fix: str, stops: bool = True, unknown: str = ''
 ) -> InitErrorDetails:
-    error = PydanticCustomError('option', '{what}', {'what': what, 'fix': fix, 'stops': stops})
+    error = PydanticCustomError('option', '{what}', {'what': what, 'fix': fix, 'stops': stops, 'unknown': unknown})
     return InitErrorDetails(type=error, loc=location, input=value)
 
 
@@ -155,19 +155,7 @@ def find_problems(section: type[Section], options: Any, where: str = '') -> list
         options: what YAML makes of them.
         where: names of the sections that they stand in, such as ``train``.
     """
-    try:
-        section.model_validate(options)
-    except ValidationError as error:
-        return [_problem(detail, where) for detail in error.errors()]
-    return []
-
-
-def _problem(detail: Any, where: str) -> Problem:
-    names = [str(part) for part in detail['loc'] if not str(part).startswith(VARIANT)]
-    context = detail['ctx']
-    path = ': '.join(filter(None, (where, *names)))
-    what = f'{path}{context["what"]}' if path else str(context['what']).lstrip(': ')
-    return Problem(what, context['fix'], context['stops'])
+    return _examine(section, options, where)[1]
 
 
 SectionType = TypeVar('SectionType', bound=Section)
@@ -179,10 +167,43 @@ def parse(section: type[SectionType], options: Any, where: str = '') -> SectionT
     Raises:
         OptionError: an option is unknown, missing or out of range; names the first one.
     """
-    raise_first(find_problems(section, options, where))
-    if not section.unknown_stops:
-        options = {name: value for name, value in options.items() if name in section.model_fields}
-    return section.model_validate(options)
+    parsed, problems = _examine(section, options, where)
+    raise_first(problems)
+    assert parsed is not None
+    return parsed
+
+
+def _examine(section: type[SectionType], options: Any, where: str) -> tuple[SectionType | None, list[Problem]]:
+    """Parse the options of a section; return it, unless one of the problems stops a training, and all problems."""
+    try:
+        return section.model_validate(options), []
+    except ValidationError as error:
+        details = error.errors()
+    problems = [_problem(detail, where) for detail in details]
+    if any(problem.stops for problem in problems):
+        return None, problems
+    for detail in details:
+        options = _without(options, _names(detail), detail['ctx']['unknown'])
+    parsed, conflicts = _examine(section, options, where)
+    return parsed, [*problems, *conflicts]
+
+
+def _without(options: Mapping[str, Any], names: list[str], unknown: str) -> dict[str, Any]:
+    """Return options without one of the section that is reached by names."""
+    if not names:
+        return {name: value for name, value in options.items() if name != unknown}
+    return {**options, names[0]: _without(options[names[0]], names[1:], unknown)}
+
+
+def _names(detail: Any) -> list[str]:
+    return [str(part) for part in detail['loc'] if not str(part).startswith(VARIANT)]
+
+
+def _problem(detail: Any, where: str) -> Problem:
+    context = detail['ctx']
+    path = ': '.join(filter(None, (where, *_names(detail))))
+    what = f'{path}{context["what"]}' if path else str(context['what']).lstrip(': ')
+    return Problem(what, context['fix'], context['stops'])
 
 
 def default_of(field: FieldInfo) -> str:

@@ -103,7 +103,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('prefetch_mode: ~', 'prefetch_mode: gpu', "datasets: train: prefetch_mode: give ~, cpu or cuda, not 'gpu'"),
     ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
     ('use_tb_logger: true\n  wandb:\n    project: ~', 'use_tb_logger: false\n  wandb:\n    project: mine',
-     'logger: wandb shows what TensorBoard is given: set use_tb_logger: true'),
+     'logger: wandb shows what TensorBoard logs: set use_tb_logger: true'),
     ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: 'face/v1' cannot be the name of a folder"),
     ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),
     ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'train: feature_matching_opt needs gan_opt'),

@@ -73,6 +73,16 @@ def test_an_option_under_train_that_nobody_reads_is_told_but_stops_nothing():
     assert parse(Train, options).ema_decay == 0
 
 
+def test_options_without_effect_hide_no_contradiction():
+    opt = read('hifacegan_demo.yml')
+    opt['train'].update(gan=opt['train'].pop('gan_opt'), keep_best='lpips')
+    first, second = problems_of_file(opt)
+    assert first.what.startswith("train: unknown option 'gan'") and not first.stops
+    assert second.what.startswith('train: feature_matching_opt needs gan_opt')
+    with pytest.raises(OptionError, match='feature_matching_opt needs gan_opt'):
+        parse(Train, opt['train'], 'train')
+
+
 def test_all_problems_of_a_file_are_told_each_at_its_option():
     opt = read('hifacegan_demo.yml')
     good = copy.deepcopy(opt)
