@@ -55,7 +55,7 @@ def _detect_at(rgb: np.ndarray, scale: float) -> list[Detection]:
     scaled = max(1, round(width * scale)), max(1, round(height * scale))
     if scaled != (width, height):
         rgb = cv2.resize(rgb, scaled, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    boxes, scores, _ = _detector().run(np.ascontiguousarray(rgb), 0, 0.0)
+    boxes, scores, _ = load_detector().run(np.ascontiguousarray(rgb), 0, 0.0)
     across, down = width / scaled[0], height / scaled[1]
     found = (
         Detection((box.left() * across, box.top() * down, (box.right() + 1) * across, (box.bottom() + 1) * down), score)
@@ -65,5 +65,10 @@ def _detect_at(rgb: np.ndarray, scale: float) -> list[Detection]:
 
 
 @functools.cache
-def _detector() -> dlib.fhog_object_detector:
+def load_detector() -> dlib.fhog_object_detector:
+    """Load the detector once.
+
+    Raises:
+        FaceModelsMissingError: dlib is missing.
+    """
     return require_dlib().get_frontal_face_detector()

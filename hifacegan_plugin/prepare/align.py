@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from hifacegan_plugin.faces.alignment import cut, share_inside, to_image
+from hifacegan_plugin.faces.detection import load_detector
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.faces.finding import Face, find_faces
 from hifacegan_plugin.faces.landmarks import Model, load_model
@@ -87,7 +88,8 @@ def align(
         BuildError: dlib or a model file is missing, or nothing could be made; the message says why and what to do.
     """
     try:
-        load_model(options.landmarks)  # once for all processes, which are forked from this one
+        load_detector()  # here, once for all processes, which are forked from this one
+        load_model(options.landmarks)
     except FaceModelsMissingError as error:
         raise BuildError(str(error)) from error
     keys = lmdb_keys(names)

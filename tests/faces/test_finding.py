@@ -78,7 +78,7 @@ def test_yaw_of_a_head_of_average_depth(yaw, roll):
 
 @pytest.fixture
 def nothing_loaded():
-    detection._detector.cache_clear()
+    detection.load_detector.cache_clear()
     landmarks._load.cache_clear()
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.faces import landmarks
+from hifacegan_plugin.faces import detection
 from hifacegan_plugin.faces.alignment import apply
 from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.prepare.align import sharpness
@@ -197,7 +197,7 @@ def test_bad_input_is_named(folder, tmp_path, capfd, arguments, message):
 
 
 def test_without_dlib_nothing_is_written(folder, tmp_path, capfd, monkeypatch):
-    landmarks._load.cache_clear()
+    detection.load_detector.cache_clear()
     monkeypatch.setitem(sys.modules, 'dlib', None)
     printed = align(capfd, '-i', folder, '-o', tmp_path / 'faces', status=2)
     assert 'cannot import dlib' in printed.err
