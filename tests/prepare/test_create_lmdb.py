@@ -1,4 +1,4 @@
-"""data_prep/create_lmdb.py, run as a user runs it, its databases read by the host, and the faults it has to survive."""
+"""``hifacegan lmdb``, run as a user runs it, its databases read by the host, and the faults it has to survive."""
 
 import contextlib
 import io

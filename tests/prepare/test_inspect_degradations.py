@@ -1,4 +1,4 @@
-"""data_prep/inspect_degradations.py: the sheet."""
+"""``hifacegan inspect-degradations``: the sheet."""
 
 import subprocess
 import sys

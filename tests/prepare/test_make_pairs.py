@@ -1,4 +1,4 @@
-"""data_prep/make_pairs.py, run as a user runs it: the pairs, the host reading them, and the kills it has to survive."""
+"""``hifacegan pairs``, run as a user runs it: the pairs, the host reading them, and the kills it has to survive."""
 
 import contextlib
 import io

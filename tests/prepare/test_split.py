@@ -1,4 +1,4 @@
-"""data_prep/split.py, run as a user runs it."""
+"""``hifacegan split`` by its script, run as a user runs it."""
 
 import subprocess
 import sys

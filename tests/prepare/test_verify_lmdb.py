@@ -1,4 +1,4 @@
-"""data_prep/verify_lmdb.py, run as a user runs it, on databases that were damaged in every way."""
+"""``hifacegan verify-lmdb`` by its script, run as a user runs it, on databases that were damaged in every way."""
 
 import random
 import shutil

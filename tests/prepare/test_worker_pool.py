@@ -1,4 +1,4 @@
-"""data_prep/worker_pool.py."""
+"""Pools of worker processes."""
 
 import subprocess
 import sys
