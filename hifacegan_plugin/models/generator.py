@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hifacegan_plugin.models.fine_tuning import freeze_parts
-from hifacegan_plugin.models.progressive import check_progressive, halvings_at, set_phase
+from hifacegan_plugin.models.progressive import halvings_at, require_growing, set_phase
 from hifacegan_plugin.schema.training import Train
 
 
@@ -23,13 +23,13 @@ def configure_generator(network: nn.Module, options: Train) -> None:
     freeze_parts(network, factors)
     milestones = options.progressive
     if milestones:
-        check_progressive(network)
-        network.add_coarse_outputs()
-        set_phase(network, halvings_at(1, milestones), factors)
+        growing = require_growing(network)
+        growing.add_coarse_outputs()
+        set_phase(growing, halvings_at(1, milestones), factors)
     if options.gradient_checkpointing:
         if not hasattr(network, 'gradient_checkpointing'):
             raise ValueError(f'train: gradient_checkpointing: {type(network).__name__} does not support it.')
-        network.gradient_checkpointing = True
+        network.gradient_checkpointing = True  # type: ignore[assignment]  # torch expects modules and tensors alone
     if options.channels_last:
         network.to(memory_format=torch.channels_last)
     if options.compile:

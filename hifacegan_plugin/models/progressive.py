@@ -12,11 +12,8 @@ from hifacegan_plugin.archs.paper_csr import PaperCSR
 from hifacegan_plugin.models.fine_tuning import freeze_parts
 
 
-def check_progressive(network: nn.Module) -> None:
-    """Refuse what cannot grow.
-
-    Args:
-        network: the generator.
+def require_growing(network: nn.Module) -> PaperCSR:
+    """Return the generator if it can grow.
 
     Raises:
         ValueError: the generator is no ``CSRGenerator`` of ``preset: paper``.
@@ -25,6 +22,7 @@ def check_progressive(network: nn.Module) -> None:
         if isinstance(network, CSRNetwork):
             raise ValueError(f'train: progressive: network_g: preset: {network.preset} does not grow: take it out.')
         raise ValueError(f'train: progressive: {type(network).__name__} cannot grow, only CSRGenerator can.')
+    return network
 
 
 def halvings_at(iteration: int, milestones: list[int]) -> int:
@@ -33,13 +31,13 @@ def halvings_at(iteration: int, milestones: list[int]) -> int:
 
 
 def set_phase(network: PaperCSR, halvings: int, lr_factors: dict[str, float]) -> None:
-    """Let the network put out pictures ``2^halvings`` times smaller, and only what they need be trained.
+    """Make the network return images ``2^halvings`` times smaller, and train only what they need.
 
-    What takes no part would otherwise keep DistributedDataParallel waiting for its gradients.
+    DistributedDataParallel would wait for the gradients of parameters that take no part.
 
     Args:
-        network: with its coarse outputs.
-        halvings: 0 to 3.
+        network: the generator, with its coarse outputs.
+        halvings: how many times the size is halved, 0 to 3.
         lr_factors: ``train: lr_factors``; parts with the factor 0 stay frozen.
     """
     network.halvings = halvings
