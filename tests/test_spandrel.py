@@ -22,9 +22,9 @@ def test_model_loader_opens_converted_weights(tmp_path, variant, options):
     model = spandrel.ModelLoader().load_from_file(tmp_path / 'a.safetensors')
     assert (model.architecture.id, model.scale, model.tags) == ('HiFaceGAN', 1, ['4nf', variant])
     assert model.tiling is spandrel.ModelTiling.DISCOURAGED
-    pictures = torch.rand(1, 3, 64, 80)
+    images = torch.rand(1, 3, 64, 80)
     with torch.no_grad():
-        assert torch.equal(model(pictures), generator(pictures).clamp(0, 1))
+        assert torch.equal(model(images), generator(images).clamp(0, 1))
 
 
 def test_model_loader_opens_the_fast_form(tmp_path, lively_generator):
@@ -32,9 +32,9 @@ def test_model_loader_opens_the_fast_form(tmp_path, lively_generator):
     torch.save({'params': generator.state_dict()}, tmp_path / 'a.pth')
     model = spandrel.ModelLoader().load_from_file(tmp_path / 'a.pth')
     assert (model.tags, model.tiling) == (['4nf', 'fast'], spandrel.ModelTiling.SUPPORTED)
-    pictures = torch.rand(1, 3, 64, 80)
+    images = torch.rand(1, 3, 64, 80)
     with torch.no_grad():
-        assert torch.equal(model(pictures), generator(pictures).clamp(0, 1))
+        assert torch.equal(model(images), generator(images).clamp(0, 1))
 
 
 @pytest.mark.parametrize('options', [{}, {'norm': 'rms', 'global_residual': True}])
@@ -42,9 +42,9 @@ def test_model_loader_opens_checkpoints_unconverted(tmp_path, lively_generator, 
     generator = lively_generator(**options).eval()
     torch.save({'params_ema': generator.state_dict(), 'params': {}, 'network_g': options}, tmp_path / 'a.pth')
     model = spandrel.ModelLoader().load_from_file(tmp_path / 'a.pth')
-    pictures = torch.rand(1, 3, 64, 80)
+    images = torch.rand(1, 3, 64, 80)
     with torch.no_grad():
-        assert torch.equal(model(pictures), generator(pictures).clamp(0, 1))
+        assert torch.equal(model(images), generator(images).clamp(0, 1))
 
 
 @pytest.mark.parametrize('name', ['csr_ngf4_64x96', 'lip_spade_ngf4_64', 'spade_ngf4_64'])

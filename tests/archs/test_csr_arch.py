@@ -69,9 +69,9 @@ def test_evaluation_output_uses_per_sample_statistics_as_the_reference(reference
     torch.testing.assert_close(output, tensors['output_per_sample'], atol=1e-4, rtol=0)
 
 
-def gradient_norms(network, picture):
+def gradient_norms(network, image):
     network.zero_grad()
-    network(picture).square().mean().backward()
+    network(image).square().mean().backward()
     return {name: parameter.grad.norm().item() for name, parameter in network.named_parameters()}
 
 
@@ -130,7 +130,7 @@ def test_evaluation_is_deterministic_and_independent_of_the_batch(norm, lively_g
         together = network(x)
         assert together.std() > 0.05
         assert torch.equal(together, network(x))
-        alone = torch.cat([network(picture[None]) for picture in x])
+        alone = torch.cat([network(image[None]) for image in x])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
@@ -153,7 +153,7 @@ def test_any_size_keeps_its_size(size):
         assert network(torch.rand(1, 3, *size)).shape == (1, 3, *size)
 
 
-def test_odd_sizes_are_padded_with_the_mirrored_picture(lively_generator):
+def test_odd_sizes_are_padded_with_the_mirrored_image(lively_generator):
     network = lively_generator().eval()
     x = torch.rand(1, 3, 70, 80)
     with torch.no_grad():
@@ -214,6 +214,6 @@ def test_unknown_choices_are_named(options, message):
         CSRGenerator(num_feat=4, **options)
 
 
-def test_a_picture_that_is_too_small_is_refused():
+def test_an_image_that_is_too_small_is_refused():
     with pytest.raises(ValueError, match='from 64 x 64 pixels up, got 63 x 80'):
         CSRGenerator(num_feat=4)(torch.rand(1, 3, 63, 80))

@@ -15,14 +15,14 @@ BF16_ERROR = 0.08  # of the norm of the outputs: bfloat16 rounds to 8 bits, 0.4 
 
 
 def gradients_of(network, output):
-    """Give the gradients of all weights for a loss that every number of the output counts in."""
+    """Return the gradients of all weights for a loss that every number of the output counts in."""
     names, parameters = zip(*network.named_parameters(), strict=True)
     weights = torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output)
     return dict(zip(names, torch.autograd.grad((output * weights).mean(), parameters), strict=True))
 
 
 def relative_error(actual, expected):
-    """Give the norm of the difference in units of the norm of what is expected."""
+    """Return the norm of the difference in units of the norm of what is expected."""
     expected = expected.double()
     return ((actual.double().cpu() - expected).norm() / expected.norm()).item()
 

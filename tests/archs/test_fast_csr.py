@@ -1,4 +1,4 @@
-"""The generator in its form for small budgets."""
+"""The generator for small budgets."""
 
 import shutil
 
@@ -68,7 +68,7 @@ def test_looks_no_further_than_it_says(lively_generator, num_scales):
 
 
 def test_borders_are_continued_as_they_are(lively_generator):
-    """In a picture of one colour the border is like the middle; zeros around it would darken it."""
+    """In an image of one colour the border is like the middle; zeros around it would darken it."""
     network = lively_generator(preset='fast').eval()
     with torch.no_grad():
         out = network(torch.full((1, 3, 96, 128), 0.7))

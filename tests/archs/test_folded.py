@@ -23,7 +23,7 @@ WALKS = [
 
 @torch.no_grad()
 def make_generator(**options) -> CSRGenerator:
-    """A network whose output has the contrast of a picture, unlike one that was just initialised."""
+    """A network whose output has the contrast of an image, unlike one that was just initialised."""
     torch.manual_seed(0)
     generator = CSRGenerator(num_feat=4, **options).eval()
     for parameter in generator.parameters():
@@ -44,23 +44,23 @@ def make_generator(**options) -> CSRGenerator:
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_gives_what_the_generator_gives(variant, walk):
     generator = make_generator(variant=variant)
-    pictures = torch.rand(2, 3, 100, 75)
-    expected = generator(pictures)
+    images = torch.rand(2, 3, 100, 75)
+    expected = generator(images)
     assert 0.1 < expected.std() < 0.5
-    assert (FoldedCSR(generator)(pictures, walk) - expected).abs().max() < TOLERANCE
+    assert (FoldedCSR(generator)(images, walk) - expected).abs().max() < TOLERANCE
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
 def test_the_generator_may_go_on_training(preset):
     generator = CSRGenerator(num_feat=4, preset=preset).train()
-    pictures = torch.rand(1, 3, 64, 64)
+    images = torch.rand(1, 3, 64, 64)
     network = network_for(generator)
-    before = network(pictures)
+    before = network(images)
     assert generator.training
     for parameter in generator.parameters():
         parameter.add_(0.1)
-    assert torch.equal(network(pictures), before)
+    assert torch.equal(network(images), before)
 
 
 @torch.no_grad()
@@ -68,8 +68,8 @@ def test_the_generator_may_go_on_training(preset):
 @pytest.mark.parametrize('norm', NORMS)
 def test_norms_and_residual(norm, walk):
     generator = make_generator(norm=norm, global_residual=True)
-    pictures = torch.rand(1, 3, 64, 96)
-    assert (FoldedCSR(generator)(pictures, walk) - generator(pictures)).abs().max() < TOLERANCE
+    images = torch.rand(1, 3, 64, 96)
+    assert (FoldedCSR(generator)(images, walk) - generator(images)).abs().max() < TOLERANCE
 
 
 @torch.no_grad()
@@ -86,12 +86,12 @@ def test_gives_what_the_reference_gives(reference_dir, name):
 
 
 @torch.no_grad()
-def test_other_pictures_in_the_batch_change_nothing():
+def test_other_images_in_the_batch_change_nothing():
     network = FoldedCSR(make_generator())
-    pictures = torch.rand(3, 3, 64, 64)
+    images = torch.rand(3, 3, 64, 64)
     walk = Walk(strip_elements=20_000)
-    alone = torch.cat([network(picture[None], walk) for picture in pictures])
-    assert (network(pictures, walk) - alone).abs().max() < 1e-5
+    alone = torch.cat([network(image[None], walk) for image in images])
+    assert (network(images, walk) - alone).abs().max() < 1e-5
 
 
 @torch.no_grad()
@@ -121,12 +121,12 @@ def test_saves_arithmetic():
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device('meta'):
-        picture = torch.rand(1, 3, 128, 128)
+        image = torch.rand(1, 3, 128, 128)
         generator = CSRGenerator(num_feat=48).eval()
     counts = []
     for network in (generator, FoldedCSR(generator)):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(picture)
+            network(image)
         counts.append(counter.get_total_flops() * 16 / 1e9)  # GFLOP at 512 x 512
     assert counts[0] == pytest.approx(863, abs=1)
     assert counts[1] == pytest.approx(816, abs=1)
@@ -154,10 +154,10 @@ def test_moments_survive_a_large_mean():
 @torch.no_grad()
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_float16_stays_close(variant):
-    """As on a GPU, which takes a picture at once."""
+    """As on a GPU, which takes an image at once."""
     generator = make_generator(variant=variant)
-    pictures = torch.rand(1, 3, 100, 75)
-    error = (FoldedCSR(generator).compute_in(torch.float16)(pictures).float() - generator(pictures)).abs()
+    images = torch.rand(1, 3, 100, 75)
+    error = (FoldedCSR(generator).compute_in(torch.float16)(images).float() - generator(images)).abs()
     assert 0 < error.mean() < 0.002
 
 
@@ -165,10 +165,10 @@ def test_float16_stays_close(variant):
 @pytest.mark.parametrize('walk', WALKS)
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_bfloat16_takes_little_contrast(variant, walk):
-    """Rounding such a picture to bfloat16 would already cost a tenth of its contrast."""
+    """Rounding such an image to bfloat16 would already cost a tenth of its contrast."""
     generator = make_generator(variant=variant)
-    pictures = 0.6 + 0.05 * F.avg_pool2d(torch.rand(1, 3, 100, 75), 3, 1, 1)
-    expected = generator(pictures)
+    images = 0.6 + 0.05 * F.avg_pool2d(torch.rand(1, 3, 100, 75), 3, 1, 1)
+    expected = generator(images)
     network = FoldedCSR(generator).compute_in(torch.bfloat16)
-    error = (network(pictures, walk).float() - expected).abs().mean()
+    error = (network(images, walk).float() - expected).abs().mean()
     assert 0 < error < 0.02

@@ -68,7 +68,7 @@ def test_norm_of_the_hosts_network_is_read_off_its_weights(norm_g, norm):
 
 
 def in_the_references_layout(state_dict, statistics):
-    """Give a state dict the reference's names, and the statistics of a batch norm where its network has one."""
+    """Return a state dict under the reference's names, with the statistics of a batch norm where it has one."""
     names = {
         r'^suppression\.head': 'encoder.head.0',
         r'^suppression\.levels\.(\d)\.pool\.logit_conv': r'encoder.encoder_\1.0.logit.0',
