@@ -26,7 +26,7 @@ TELLING_KEYS = (
 
 
 def is_generator(state_dict: dict[str, Tensor]) -> bool:
-    """Tell whether these are weights of a ``CSRGenerator``."""
+    """Return whether these are weights of a ``CSRGenerator``."""
     keys = {rename(key) for key in state_dict}
     return any(keys >= telling for telling in TELLING_KEYS)
 

@@ -98,7 +98,7 @@ def read_untraced_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def describe_mismatch(name: str, state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Say what keeps a state dict (in this plugin's layout) from loading into a network; empty if nothing does.
+    """Return what keeps a state dict (in this plugin's layout) from loading into a network; empty if nothing does.
 
     Args:
         name: of the network, for the message.

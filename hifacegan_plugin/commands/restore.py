@@ -178,7 +178,7 @@ def work_through(
 
 
 def _network(arguments: argparse.Namespace) -> str:
-    """Tell what restores the frames of a video from anything else that may."""
+    """Identify what restores the frames of a video."""
     others = ('input', 'output', 'format', 'resume', 'sheet', 'threads', 'max_megapixels')
     options = {name: str(value) for name, value in vars(arguments).items() if name not in others}
     return f'{sorted(options.items())} {arguments.weights.stat().st_mtime_ns}'
@@ -233,7 +233,7 @@ def make_folder(folder: Path) -> None:
 
 
 def names_a_file(output: Path) -> bool:
-    """Tell whether results are to go into one file of this name instead of a folder."""
+    """Return whether results are to go into one file of this name instead of a folder."""
     return output.suffix.lower() in SUFFIXES + VIDEOS and not output.is_dir()
 
 

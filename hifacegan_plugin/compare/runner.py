@@ -100,6 +100,6 @@ def _restore(
 
 
 def _identify(weights: str | None) -> list[Any]:
-    """Tell a weights file from a later one under the same name."""
+    """Identify the contents of a weights file, so that a later one under the same name is recognised."""
     path = Path(weights or '')
     return [path.stat().st_size, path.stat().st_mtime] if path.is_file() else []

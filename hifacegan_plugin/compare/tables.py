@@ -83,7 +83,7 @@ def markdown_report(results: Results) -> str:
 
 
 def describe_inputs(rows: Sequence[Row]) -> list[str]:
-    """Say which input the operations are counted for: one line for each size, none where there is no network."""
+    """Return which input the operations are counted for: one line for each size, none where there is no network."""
     sizes: dict[tuple[int, ...], list[str]] = {}
     for row in rows:
         if row.gflop_input:

@@ -89,7 +89,7 @@ def run_job(context: Context, job: Job) -> dict[str, Any]:
 
 
 def describe_end(status: int) -> str:
-    """Say why a process that left no summary ended, by its exit status as ``multiprocessing`` has it."""
+    """Return why a process that left no summary ended, by its exit status as ``multiprocessing`` has it."""
     if status < 0:
         killed = ', as the system does when memory runs out' if -status == signal.SIGKILL else ''
         return f'its process was ended by {signal.Signals(-status).name}{killed}'

@@ -29,7 +29,7 @@ SHARED_MEMORY = Path('/dev/shm')  # through which data workers hand over their b
 
 
 def check_data_sets(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check the data sets; pictures are read of those whose options, folders and databases are all right."""
+    """Check the data sets; read images from those whose options, folders and databases are all right."""
     readable = []
     for phase, options in opt['datasets'].items():
         where = f'datasets: {phase}'
@@ -41,7 +41,7 @@ def check_data_sets(opt: dict[str, Any]) -> Iterator[Problem]:
             readable.append((where, options))
     yield from check_overlap(dict(readable))
     for where, options in readable:
-        yield from check_pictures(where, options, opt)
+        yield from check_images(where, options, opt)
 
 
 def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
@@ -96,10 +96,10 @@ def check_roots(where: str, options: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
-    """Give the databases that an option names; raise where what it names is not there."""
+    """Return the databases that an option names; raise an error if what it names does not exist."""
     if options['type'] == DegradationDataset.__name__:  # which takes lists and patterns
         list_file = options.get('meta_info_file') if key == 'dataroot_gt' else None
-        roots = {picture.root for picture in find_images(options[key], backend, option=key, list_file=list_file)}
+        roots = {image.root for image in find_images(options[key], backend, option=key, list_file=list_file)}
     elif Path(options[key]).exists():
         roots = {str(options[key])}
     else:
@@ -108,10 +108,10 @@ def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
 
 
 def check_database(where: str, database: Path) -> Iterator[Problem]:
-    """Check that a database is whole and holds every picture that its ``meta_info.txt`` lists."""
+    """Check that a database is whole and holds every image that its ``meta_info.txt`` lists."""
     data = database / 'data.mdb'
     try:
-        listed = {picture.name for picture in find_images(str(database), 'lmdb')}
+        listed = {image.name for image in find_images(str(database), 'lmdb')}
         env = open_database(database).environment
         needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
         if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training
@@ -123,7 +123,7 @@ def check_database(where: str, database: Path) -> Iterator[Problem]:
         yield Problem(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
         return
     if missing := sorted(listed - found):
-        yield Problem(f'{where}: {database} lacks {len(missing)} of {len(listed)} pictures that its meta_info.txt '
+        yield Problem(f'{where}: {database} lacks {len(missing)} of {len(listed)} images that its meta_info.txt '
                       f'lists, such as {missing[0]}.', MAKE_ANEW)
 
 
@@ -134,18 +134,18 @@ def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     if generator is None:
         return
     if opt.get('scale', 1) != 1:
-        yield Problem(f'scale is {opt["scale"]}, but {CSRGenerator.__name__} gives pictures of the size that it takes.',
-                      'scale: 1; degraded pictures are brought to the full size then')
+        yield Problem(f'scale is {opt["scale"]}, but {CSRGenerator.__name__} returns images of the size of its input.',
+                      'scale: 1; degraded images are then brought to the full size')
     if size is None:
-        yield Problem('datasets: train: gt_size is not set: pictures of different sizes make no batch.',
-                      'set gt_size, unless all have one size', stops=False)
+        yield Problem('datasets: train: gt_size is not set: images of different sizes cannot form a batch.',
+                      'set gt_size, unless all images have the same size', stops=False)
     elif size < (least := generator.smallest_side):
         yield Problem(f'datasets: train: gt_size: {size} is too small: the network takes images from {least} x {least} '
                       'up.', f'gt_size: {least} or more')
     elif size % (multiple := generator.multiple):
         padded = size + -size % multiple
         yield Problem(f'datasets: train: gt_size: {size} is no multiple of {multiple}: the network pads every crop to '
-                      f'{padded} and works for nothing.', f'gt_size: {padded} or {padded - multiple}', stops=False)
+                      f'{padded} and wastes the work.', f'gt_size: {padded} or {padded - multiple}', stops=False)
 
 
 def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:
@@ -185,24 +185,24 @@ def check_shared_memory(options: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-def check_pictures(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
+def check_images(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
     """Build the data set as training does; read its first image, one from the middle and the last one."""
-    mend = 'correct the options of this data set'
+    fix = 'correct the options of this data set'
     try:
         dataset = build_dataset(options)
-        mend = 'hifacegan verify-lmdb helps to find out more'
+        fix = 'hifacegan verify-lmdb helps to find out more'
         items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
     except KeyError as error:  # the host's data sets look options up as they need them
         yield Problem(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
         return
     except Exception as error:  # a data set of the host or of the user may fail in any way; that is the problem
-        yield Problem(f'{where}: {describe_error(error)}', mend)
+        yield Problem(f'{where}: {describe_error(error)}', fix)
         return
     yield from check_channels(where, options, items[0], opt)
     if options['phase'] == 'train':
         draws = len(dataset) * options.get('dataset_enlarge_ratio', 1)
         if draws < options['batch_size_per_gpu']:
-            yield Problem(f'{where}: {draws} pictures an epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
+            yield Problem(f'{where}: {draws} images per epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
                           'nothing would be trained.', 'raise dataset_enlarge_ratio')
     elif (generator := generator_of(opt)) and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side):
         yield Problem(f'{where}: images are smaller than {least} x {least}, which the network takes.',

@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def describe() -> Iterator[str]:
-    """Give lines that tell what this machine has."""
+    """Return lines that describe this machine."""
     memory = _memory_in_gib()
     yield (
         f'Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} CPU cores'
@@ -81,7 +81,7 @@ def check_gpu() -> Iterator[Problem]:
 
 
 def version(package: str) -> str | None:
-    """Give the installed version of a package; None where there is none."""
+    """Return the installed version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -94,7 +94,7 @@ def _first_installed(alternatives: tuple[str, ...]) -> str:
 
 
 def _has_stand_in(package: str) -> bool:
-    """Tell whether another package that brings the same modules is installed."""
+    """Return whether another package that brings the same modules is installed."""
     return any(package in alternatives and any(map(version, alternatives)) for alternatives in PACKAGES)
 
 

@@ -156,7 +156,7 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Proble
 
 @contextmanager
 def _quiet_model(opt: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give options whose model logs nothing below warnings takes no signals and writes into a folder that vanishes."""
+    """Yield options whose model logs nothing below warnings, handles no signals and writes into a temporary folder."""
     opt = copy.deepcopy(opt)
     logging.disable(logging.INFO)
     try:
@@ -192,7 +192,7 @@ def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Problem]:
 
 
 def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
-    """Tell time and memory of the training and of its validations, and the losses."""
+    """Return lines on time and memory of the training and of its validations, and on the losses."""
     seconds, losses = train_two_iterations(model, opt)
     iterations = int(opt['train']['total_iter'])
     lines = [
@@ -214,7 +214,7 @@ def _duration(seconds: float) -> timedelta:
 
 
 def validation_sets(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
-    """Give the options and the number of images of each data set that a training validates on."""
+    """Return the options and the number of images of each data set that a training validates on."""
     if opt.get('val'):
         for options in opt['datasets'].values():
             if options['phase'] == 'val':

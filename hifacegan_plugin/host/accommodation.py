@@ -66,7 +66,7 @@ def accommodation(
 
 
 def own_module(user: ModuleType, attribute: str) -> ModuleType:
-    """Give a module of the host a copy of a module that it imports, so that a change there reaches nobody else.
+    """Give a module of the host a copy of a module that it imports, so that a change there affects no other module.
 
     Args:
         user: the host's module.

@@ -27,7 +27,7 @@ class DamagedDatabaseError(Exception):
 
 
 class Database:
-    """A database ``NAME.lmdb``, opened when it is first read and closed when nobody holds this object any longer.
+    """A database ``NAME.lmdb``, opened when it is first read and closed when this object is no longer referenced.
 
     Make it with :func:`open_database`, so that all its readers share it. It can be pickled. A handle must not be used
     across a fork, so a forked process opens the database again.

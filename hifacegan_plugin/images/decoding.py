@@ -233,7 +233,7 @@ def png_chunks(data: bytes) -> Iterator[PngChunk]:
 
 
 def _has_frames(data: bytes, chunks: list[PngChunk]) -> bool:
-    """Tell whether a PNG is animated (PNG specification, section 4.9).
+    """Return whether a PNG is animated (PNG specification, section 4.9).
 
     Raises:
         ImageError: it has no pixels.
@@ -269,7 +269,7 @@ def _still_png(data: bytes, chunks: list[PngChunk]) -> bytes:
 
 
 def _is_whole_jpeg(data: bytes) -> bool:
-    """Tell whether a JPEG has its end marker behind its first scan (ITU-T T.81, section B.1.1).
+    """Return whether a JPEG has its end marker behind its first scan (ITU-T T.81, section B.1.1).
 
     Up to the scan come segments that state their length, and may hold a thumbnail with an end marker of its own; in
     the scan 0xFF is followed by a marker or by a stuffed zero, so that 0xFFD9 can only be the end.

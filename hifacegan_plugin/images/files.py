@@ -22,7 +22,7 @@ SUFFIXES = (
 
 
 def is_image_name(name: str | os.PathLike[str]) -> bool:
-    """Tell whether a file name ends as those of images do, in upper or lower case."""
+    """Return whether a file name ends as those of images do, in upper or lower case."""
     return os.fspath(name).lower().endswith(SUFFIXES)
 
 

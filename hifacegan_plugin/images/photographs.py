@@ -158,7 +158,7 @@ def _read_colour_chunks(image: EncodedImage) -> dict[bytes, bytes]:
 
 
 def _says_srgb(chunks: dict[bytes, bytes]) -> bool:
-    """Tell whether colours are those that readers take where nothing is said; cICP rules sRGB, sRGB rules the rest."""
+    """Return whether colours are those assumed without tags; cICP overrides sRGB, and sRGB overrides the rest."""
     if b'cICP' in chunks:
         return chunks[b'cICP'] == _SRGB_CICP
     if b'sRGB' in chunks:

@@ -1,4 +1,4 @@
-"""Feature matching: real and restored pictures shall look alike to every layer of the discriminator."""
+"""Feature matching: make real and restored images look alike to every layer of the discriminator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CRITERIA = {'l1': F.l1_loss, 'l2': F.mse_loss}
 
 
 class FeatureMatchingLoss(nn.Module):
-    """Distance of the discriminator's features of two pictures (pix2pixHD, Wang et al., CVPR 2018, equation 4).
+    """Distance between the discriminator's features of two images (pix2pixHD, Wang et al., CVPR 2018, equation 4).
 
     Summed over all layers but the logits, averaged over the scales, scaled by ``loss_weight``.
 
@@ -30,11 +30,11 @@ class FeatureMatchingLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
-        """Compare what a multiscale discriminator made of two pictures.
+        """Compare the outputs of a multiscale discriminator for two images.
 
         Args:
-            fake: for each scale the outputs ``(N, C, h, w)`` of all layers, the logits last, for the restored picture.
-            real: the same for the true picture; no gradient flows into it.
+            fake: for each scale the outputs ``(N, C, h, w)`` of all layers, the logits last, for the restored image.
+            real: the same for the ground truth; no gradient flows into it.
 
         Returns:
             The loss, a scalar from 0 up.
@@ -44,8 +44,8 @@ class FeatureMatchingLoss(nn.Module):
         """
         if isinstance(fake, Tensor) or any(isinstance(scale, Tensor) or len(scale) < 2 for scale in fake):
             raise ValueError(
-                'feature_matching_opt: network_d does not give the outputs of all layers, which are matched, for each '
-                'scale, as MultiscalePatchDiscriminator does: take that one, or take feature_matching_opt out.'
+                'feature_matching_opt: network_d does not return the outputs of all its layers for each scale, '
+                'which are what is matched: use MultiscalePatchDiscriminator, or remove feature_matching_opt.'
             )
         losses = [
             self.criterion(fake_layer, real_layer.detach())

@@ -143,7 +143,7 @@ class Metric(ABC):
         return f'{value:.{self.decimals}f}'
 
     def describe_unmeasured(self, named_at_most: int | None = None) -> list[str]:
-        """Say how many and which images have no value, and why: a line for each reason.
+        """Report how many and which images have no value, and why: a line for each reason.
 
         Nothing where the metric as a whole is unavailable.
         """
@@ -170,7 +170,7 @@ class Metric(ABC):
         return [(image, sample) for image, sample in self.state.samples if not self._why_none(sample)]
 
     def _why_none(self, sample: np.ndarray) -> str:
-        """Say why an image that was measured has no value; empty where it has one."""
+        """Return why an image that was measured has no value; empty if it has one."""
         if np.isfinite(sample).all():
             return ''
         return self._no_value or f'its value is {sample}'

@@ -63,7 +63,7 @@ class Checkpoints:
                 write_checkpoint(content, self.models / f'{name}_{iteration}.pth')
             write_checkpoint(state, self.states / f'{iteration}.state')
         except OSError as error:
-            with suppress(OSError):  # what is left does no harm: without its state nobody resumes from it
+            with suppress(OSError):  # leftovers are harmless: no training resumes without a state
                 delete_checkpoint(self.models, self.states, iteration)
             logger.error(f'No checkpoint at iteration {iteration}: {error}. Training goes on.')
             return

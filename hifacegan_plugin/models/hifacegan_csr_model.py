@@ -371,8 +371,8 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     def save(self, epoch: int, current_iter: int) -> None:
         """Write a checkpoint, once it is known that the last losses were finite.
 
-        Weights that are not finite are not written: nobody could go on from them. At the end of the training (iteration
-        -1) the last weights are written, after a checkpoint, so that a training that is extended goes on from them.
+        Weights that are not finite are not written: training could not resume from them. At the end of the training
+        (iteration -1) the last weights are written, after a checkpoint, so that an extended training resumes from them.
 
         Raises:
             FloatingPointError: as :meth:`optimize_parameters`.

@@ -49,7 +49,7 @@ class StopSignal:
         if not self.came:
             self.number, self.came_at = signal.Signals(number), time.monotonic()
             if number == signal.SIGINT:
-                with suppress(OSError, ValueError):  # nobody reads it: no reason not to save
+                with suppress(OSError, ValueError):  # stderr is closed: save all the same
                     os.write(sys.stderr.fileno(), b'\nSaving after this iteration; once more ends at once.\n')
         elif number != signal.SIGTERM and time.monotonic() - self.came_at > ONE_REQUEST:
             signal.signal(number, signal.SIG_DFL)

@@ -109,7 +109,7 @@ def align(
 
 
 def is_database(target: Path) -> bool:
-    """Tell whether the crops go into a database."""
+    """Return whether the crops go into a database."""
     return target.suffix == '.lmdb'
 
 

@@ -127,7 +127,7 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
 
 
 def fits(shape: tuple[int, int, int], options: Options) -> bool:
-    """Tell whether an image of this shape, ``(H, W, C)``, has the wanted size already."""
+    """Return whether an image of this shape, ``(H, W, C)``, has the wanted size already."""
     height, width, _ = shape
     crop = options.crop_size
     return options.size in (None, min(height, width)) and (crop is None or height == width == crop)

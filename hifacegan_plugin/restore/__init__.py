@@ -1,4 +1,4 @@
-"""Restoring pictures: ``Restorer(weights)(image)`` in Python, ``hifacegan restore`` in a shell."""
+"""Restore images: ``Restorer(weights)(image)`` in Python, ``hifacegan restore`` in a shell."""
 
 from hifacegan_plugin.restore.restorer import Restorer
 

@@ -46,7 +46,7 @@ ON_CARD: dict[type[CSRNetwork], dict[str, Numbers]] = {
 
 
 def on_card(way: str) -> bool:
-    """Tell whether an engine, or ``frugal``, works on a CUDA device."""
+    """Return whether an engine, or ``frugal``, works on a CUDA device."""
     return way not in EXPORTED and torch.cuda.is_available()
 
 

@@ -156,7 +156,7 @@ def parse_training(opt: dict[str, Any]) -> Train:
 
 
 def _conflicts_of_training(train: Train, opt: Mapping[str, Any]) -> Iterator[str]:
-    """Say what in other sections does not fit the options under ``train``."""
+    """Yield what in other sections does not fit the options under ``train``."""
     if train.gan_opt and not opt.get('network_d'):
         yield 'train: gan_opt needs a discriminator: add network_d to the options file.'
     elif train.gan_opt:

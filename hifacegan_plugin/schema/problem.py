@@ -37,6 +37,6 @@ def raise_first(problems: Iterable[Problem]) -> None:
 
 
 def describe_error(error: Exception) -> str:
-    """Say what an exception says; of those that say little without their type, name it."""
+    """Return the message of an exception, with its type if the message says little without it."""
     text = str(error).strip()
     return text if isinstance(error, (ValueError, OSError)) and text else f'{type(error).__name__}: {text}'

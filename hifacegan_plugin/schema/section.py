@@ -66,7 +66,7 @@ class Section(BaseModel):
     unknown_stops: ClassVar[bool] = True  # whether an option that is not declared is refused, or without effect
 
     def conflicts(self) -> Iterator[str]:
-        """Say which options contradict each other."""
+        """Yield a message for each contradiction between options."""
         yield from ()
 
     @model_validator(mode='wrap')
@@ -215,7 +215,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def in_words(field: FieldInfo) -> str:
-    """Say what an option may be set to."""
+    """Return in words what an option may be set to."""
     declared: Any = field.json_schema_extra or {}
     if declared.get('takes'):
         return str(declared['takes'])

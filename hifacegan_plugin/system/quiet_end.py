@@ -1,4 +1,4 @@
-"""The end of a command that nobody listens to any more: ``| head -1``, or Ctrl-C."""
+"""End a command quietly on Ctrl-C or when its output is no longer read, as by ``| head -1``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TextIO
 
 
 def end_quietly(command: Callable[[], int]) -> int:
-    """Run a command; without a traceback it ends where what reads its output has ended, and on Ctrl-C.
+    """Run a command that ends without a traceback on Ctrl-C or when the reader of its output has ended.
 
     Returns:
         The exit status: the command's, or as shells show the signal, 128 + its number.
@@ -37,7 +37,7 @@ def end_quietly(command: Callable[[], int]) -> int:
 
 
 def _is_unread(stream: TextIO) -> bool:
-    """Tell whether a stream goes into a pipe that nobody can read from."""
+    """Return whether a stream goes into a pipe that has no reader."""
     poll = select.poll()
     poll.register(stream, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

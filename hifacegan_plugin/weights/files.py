@@ -91,7 +91,7 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
     metadata = {'format': 'pt', OPTIONS_KEY: json.dumps(dict(options))}
     try:
         with whole_file(path) as part:
-            part.write_bytes(save(tensors, metadata))  # its own writer lets nobody else read the file
+            part.write_bytes(save(tensors, metadata))  # safetensors' own writer makes the file private to its owner
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: cannot be written ({error}). Check folder, permissions and space.') from error
 
@@ -112,7 +112,7 @@ def _check_beginning(path: Path) -> None:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Tell whether a tensor is an array that holds all its values, of a type that torch computes with."""
+    """Return whether a tensor is an array that holds all its values, of a type that torch computes with."""
     if value.layout is not torch.strided or value.is_quantized or value.is_meta:
         return False
     computable = value.element_size() > 1 or not value.is_floating_point()

@@ -86,7 +86,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('type: LinearDecayLR', 'type: LinearLR', "scheduler: there is no 'LinearLR'. Did you mean 'LinearDecayLR'?"),
     ('gt_size: 64', 'gt_size: 12', 'gt_size: 12 is too small: the network takes images from 16 x 16'),
     ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
-    ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator gives pictures of the size that it takes'),
+    ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator returns images of the size of its input'),
     ('&degradation noise', '&degradation nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
     ('dataroot_gt: ', 'dataroot_gtt: ', "datasets: val: unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?"),
     ('dataroot_gt: ', 'dataroot_gt: /missing', 'datasets: train: dataroot_gt: /missing.* does not exist'),
@@ -99,7 +99,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
     ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),
     ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 0', 'logger: save_checkpoint_freq: .*from 1 up .*, not 0'),
-    ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 pictures an epoch do not fill a batch of 8'),
+    ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 images per epoch do not fill a batch of 8'),
     ('prefetch_mode: ~', 'prefetch_mode: gpu', "datasets: train: prefetch_mode: give ~, cpu or cuda, not 'gpu'"),
     ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
     ('use_tb_logger: true\n  wandb:\n    project: ~', 'use_tb_logger: false\n  wandb:\n    project: mine',
@@ -178,7 +178,7 @@ def overwrite(database: Path) -> None:
 
 
 @pytest.mark.parametrize(('damage', 'message'), [
-    (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 pictures .* such as 00003'),
+    (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 images .* such as 00003'),
     (spoil_a_picture, "key '00003' of .* cannot be decoded"),
     (cut_short, r'data\.mdb is cut short: 65,536 of [\d,]+ bytes'),
     (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),

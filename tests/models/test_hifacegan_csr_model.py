@@ -164,7 +164,7 @@ def test_discriminators_that_give_one_map_are_trained(options, loss):
 @pytest.mark.parametrize(('network', 'message'), [
     ({}, r'GANLoss takes one map, but network_d returns several: take MultiScaleGANLoss'),
     ({'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4},
-     'feature_matching_opt: network_d does not give the outputs of all layers'),
+     'feature_matching_opt: network_d does not return the outputs of all its layers'),
 ], ids=['several maps', 'one map'])
 def test_losses_that_do_not_take_what_the_discriminator_gives_are_refused(options, network, message):
     options['network_d'] = network or options['network_d']

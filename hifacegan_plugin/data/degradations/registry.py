@@ -21,7 +21,7 @@ DEGRADATIONS = Registry('degradation step', scope='hifacegan_plugin')
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether an option's value is a number; YAML's true and false are none."""
+    """Return whether an option's value is a number; YAML's true and false are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
