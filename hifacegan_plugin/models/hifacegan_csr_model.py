@@ -478,9 +478,11 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         network = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
         was_training = network.training
         network.eval()
-        with torch.no_grad():
-            self.output = network(self.lq)
-        network.train(was_training)
+        try:
+            with torch.no_grad():
+                self.output = network(self.lq)
+        finally:  # an image that cannot be restored does not end a training
+            network.train(was_training)
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return the images of the last batch on the CPU: ``lq``, ``result`` and, where it is known, ``gt``."""
