@@ -94,6 +94,9 @@ class Section(BaseModel):
                 yield _detail(location, detail['input'], *detail['ctx'].values())
             elif not location:
                 yield _detail((), section, *_no_section(section))
+            elif detail['type'] == 'invalid_key':
+                yield _detail((), section, f': {detail["input"]!r} is no text to YAML, so it names no option.',
+                              'put it in quotes (on, off, yes and no, too), or take it out')
             elif location[0] not in explained:
                 explained.add(location[0])
                 yield cls._of_option(str(location[0]), detail['type'], section)

@@ -55,6 +55,8 @@ def test_options_that_are_not_set_have_their_defaults():
     ({'optim_g': 'Adam'}, "train: optim_g is no section with options of its own, but 'Adam'."),
     ({'optim_g': {'lr': 1}}, 'train: optim_g: type is missing.'),
     ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not [0.1].'),
+    ({1: 0}, 'train: 1 is no text to YAML, so it names no option.'),
+    ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: True is no text to YAML, so it names no option.'),
     ({'pixel_opt': None}, 'train: set at least one of pixel_opt, perceptual_opt and gan_opt.'),
     ({'gan_opt': NAMED}, 'train: gan_opt trains a discriminator: add optim_d.'),
     ({'loss_weight_schedule': {'pixel': [[1, 0]]}},
