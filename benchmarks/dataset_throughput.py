@@ -1,11 +1,11 @@
-"""Show where the time of DegradationDataset goes, and what of it a DataLoader keeps.
+"""Show where the time of DegradationDataset goes, and how much of its speed a DataLoader keeps.
 
     python benchmarks/dataset_throughput.py
     python benchmarks/dataset_throughput.py --dataroot datasets/ffhq_512_train.lmdb --degradation jpeg --workers 4
 
-Without --dataroot it makes a temporary LMDB of 512x512 PNGs from pictures that scikit-image ships. The first table is
-of one process. The second compares a loader of the whole data set with one whose workers decode and degrade the same
-pictures and deliver nothing: what is lost is lost to crops, tensors, batches and their way to the trainer.
+Without --dataroot it makes a temporary LMDB of 512x512 PNGs from images that scikit-image ships. The first table is
+for one process. The second compares a loader of the whole data set with one whose workers decode and degrade the same
+images and deliver nothing: the difference is the cost of crops, tensors, batches and their transfer to the trainer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import hifacegan_plugin  # noqa: F401  registers the data set
 from hifacegan_plugin.data import DegradationDataset, degradation_dataset, degradations
-from hifacegan_plugin.images import sources as pictures
+from hifacegan_plugin.images.sources import read_image
 
 
 class PartsAlone(Dataset):
@@ -40,7 +40,7 @@ class PartsAlone(Dataset):
     def __getitem__(self, index: int) -> int:
         """See :class:`PartsAlone`."""
         cv2.setNumThreads(0)
-        image = pictures.read_image(self.whole.pictures[index])
+        image = read_image(self.whole.images[index])
         self.whole.degrade(image, degradations.make_generator(0, index))
         return index
 
@@ -50,7 +50,7 @@ def make_database(folder: str, count: int, size: int) -> Path:
     import skimage.data
     from basicsr.utils.lmdb_util import LmdbMaker
 
-    path = Path(folder) / 'pictures.lmdb'
+    path = Path(folder) / 'images.lmdb'
     maker = LmdbMaker(str(path))
     sources = [getattr(skimage.data, name)() for name in ('astronaut', 'chelsea', 'coffee', 'rocket', 'cat')]
     for i in range(count):
@@ -67,11 +67,11 @@ def profile(dataset: DegradationDataset, count: int) -> dict[str, float]:
     cv2.setNumThreads(0)
     for index in range(count):
         clock = [time.perf_counter()]
-        picture = dataset.pictures[index % len(dataset)]
-        image = pictures.read_image(picture)
+        source = dataset.images[index % len(dataset)]
+        image = read_image(source)
         clock.append(time.perf_counter())
         rng = degradations.make_generator(0, index)
-        prepare = dataset._draw_preparation(image.shape[:2], rng, picture)
+        prepare = dataset._draw_preparation(image.shape[:2], rng, source)
         gt = cv2.cvtColor(prepare(image), cv2.COLOR_BGR2RGB)
         clock.append(time.perf_counter())
         lq = dataset.degrade(gt, rng)
@@ -86,7 +86,7 @@ def profile(dataset: DegradationDataset, count: int) -> dict[str, float]:
 
 
 def rate(loader: DataLoader) -> float:
-    """Return the pictures per second of one epoch; the workers run already."""
+    """Return the images per second of one epoch, of workers that already run."""
     iterator = iter(loader)
     next(iterator)
     start = time.perf_counter()
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument('--dataroot', help='an LMDB or a folder; default: a temporary LMDB')
     parser.add_argument('--degradation', default='full', help='name of a recipe; default: %(default)s')
     parser.add_argument('--gt-size', type=int, default=512, help='side of the crop; default: %(default)s')
-    parser.add_argument('--pictures', type=int, default=200, help='of the temporary LMDB; default: %(default)s')
+    parser.add_argument('--pictures', type=int, default=200, help='images in the temporary LMDB; default: %(default)s')
     parser.add_argument('--workers', type=int, default=2, help='default: %(default)s')
     parser.add_argument('--batch-size', type=int, default=2, help='default: %(default)s')
     parser.add_argument('--rounds', type=int, default=5, help='default: %(default)s')

@@ -1,10 +1,10 @@
-"""Time the degradations on one core, beside imgaug where asked.
+"""Time the degradations on one core, beside imgaug on request.
 
     python benchmarks/degradations.py                  # ours alone
     python benchmarks/degradations.py --with-imgaug    # both, interleaved
 
-imgaug 0.4 needs numpy < 1.24, so it lives in a virtual environment of its own, made on first use below .cache/, and
-is timed there by a second process that rests while ours is timed. One picture at a time: skimage.data.astronaut(),
+imgaug 0.4 needs numpy < 1.24, so it lives in a virtual environment of its own, created below .cache/ on first use,
+and is timed there by a second process that is idle while ours is timed. One image at a time: skimage.data.astronaut(),
 512x512 uint8. Each figure is the median over the rounds, in seconds of processor time.
 """
 
@@ -42,7 +42,7 @@ Timer = Callable[[str, int, int], float]
 
 
 def our_timer() -> Timer:
-    """Return a function of (case, first seed, number of pictures) that gives the seconds taken."""
+    """Return a function of (case, first seed, number of images) that returns the seconds taken."""
     sys.path.insert(0, str(REPOSITORY))
     from hifacegan_plugin.data.degradations import build_degradation, make_generator
 
@@ -50,7 +50,7 @@ def our_timer() -> Timer:
 
 
 def serve_imgaug() -> None:
-    """Answer ``[case, first seed, number of pictures]`` on stdin with the seconds taken, on stdout."""
+    """Answer ``[case, first seed, number of images]`` on stdin with the seconds taken, on stdout."""
     import imgaug
     from imgaug import augmenters as iaa
 
@@ -78,16 +78,16 @@ def serve_imgaug() -> None:
 
 
 def timer(steps: dict[str, Callable], seeded: Callable) -> Timer:
-    """Return a function that times a step on a number of pictures, one seed each."""
+    """Return a function that times a step on a number of images, one seed each."""
     import cv2
     import skimage.data
 
     cv2.setNumThreads(0)
     image = skimage.data.astronaut()
 
-    def measure(case: str, seed: int, pictures: int) -> float:
+    def measure(case: str, seed: int, images: int) -> float:
         start = time.process_time()
-        for i in range(seed, seed + pictures):
+        for i in range(seed, seed + images):
             steps[case](image, seeded(i))
         return time.process_time() - start
 
@@ -95,7 +95,7 @@ def timer(steps: dict[str, Callable], seeded: Callable) -> Timer:
 
 
 def imgaug_timer() -> Timer:
-    """Start the process in imgaug's environment, which is made if need be, and return a function that asks it."""
+    """Start a process in imgaug's environment, created if necessary, and return a function that queries it."""
     python = IMGAUG_ENVIRONMENT / 'bin/python'
     if not python.exists():
         print(f'making {IMGAUG_ENVIRONMENT} for imgaug: a minute ...', file=sys.stderr)
@@ -116,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--with-imgaug', action='store_true', help='time imgaug 0.4 too, interleaved')
     parser.add_argument('--rounds', type=int, default=15, help='default: %(default)s')
-    parser.add_argument('--pictures', type=int, default=20, help='a round and case; default: %(default)s')
+    parser.add_argument('--pictures', type=int, default=20, help='images per round and case; default: %(default)s')
     parser.add_argument('--serve-imgaug', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if hasattr(os, 'sched_setaffinity'):

@@ -1,14 +1,14 @@
-"""Time the restoration of one picture by every engine, beside its peers, and say where the time goes.
+"""Time the restoration of one image by every engine, beside its peers, and show where the time goes.
 
     python benchmarks/inference.py                     # the table: 512x512, width 48, two threads
     python benchmarks/inference.py --sizes 256 512 1024 --batches 1 2 4 8 --engines torch
     python benchmarks/inference.py --preset fast --num-feat 16 --no-host
     python benchmarks/inference.py --profile           # where the time goes, before and after
     python benchmarks/inference.py --memory 4000x3000  # peak memory of a fresh process
-    python benchmarks/inference.py --seams net_g.pth   # what strips and tiles change in the picture
+    python benchmarks/inference.py --seams net_g.pth   # what strips and tiles change in the image
 
-Weights are random, scaled so that the output has the contrast of a picture. The input is scikit-image's photograph of
-an astronaut, resized, in batches every other one mirrored: errors are those of a photograph. Each contestant has a
+Weights are random, scaled so that the output has the contrast of an image. The input is scikit-image's photograph of
+an astronaut, resized, every other image of a batch mirrored: errors are those of a photograph. Each contestant has a
 process of its own, and they take turns in every round; figures are medians over the rounds. Ratios are against our own
 unfolded network in torch, float32; the BasicSR host's own HiFaceGAN (an easier network) is timed beside it. The peak is
 the best of a few convolutions, measured in the same run.
@@ -94,7 +94,7 @@ def main() -> None:
 
 @torch.no_grad()
 def make_generator(num_feat: int, preset: str) -> CSRGenerator:
-    """Random weights that give a picture with contrast."""
+    """Return a generator with random weights whose output has contrast."""
     torch.manual_seed(0)
     generator = CSRGenerator(num_feat=num_feat, preset=preset).eval()
     for parameter in generator.parameters():
@@ -109,7 +109,7 @@ def make_generator(num_feat: int, preset: str) -> CSRGenerator:
 
 
 def measure_peak(dtype: torch.dtype) -> float:
-    """Give the floating-point operations a second of the best convolution."""
+    """Return the floating-point operations per second of the best convolution."""
     best = 0.0
     for fin, fout, side in PEAK_SHAPES:
         x = torch.rand(1, fin, side, side).to(dtype, memory_format=torch.channels_last)
@@ -122,7 +122,7 @@ def measure_peak(dtype: torch.dtype) -> float:
 
 
 def choose_contestants(arguments: argparse.Namespace, dtypes: list[str]) -> dict[str, Callable[[CSRGenerator], Engine]]:
-    """Give, by name, what makes an engine of the generator, for everything that is timed."""
+    """Return, by name, a function that builds an engine from the generator, for each contestant."""
     contestants = {'unfolded, torch float32': in_torch}
     if not arguments.no_host:
         contestants['HiFaceGAN of the host, torch float32'] = partial(open_host, size=arguments.sizes[0])
@@ -141,9 +141,9 @@ def choose_contestants(arguments: argparse.Namespace, dtypes: list[str]) -> dict
 def in_torch(network: torch.nn.Module) -> Engine:
     """Wrap a network as an engine."""
 
-    def run(pictures: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(torch.from_numpy(pictures)).numpy()
+            return network(torch.from_numpy(images)).numpy()
 
     return run
 
@@ -161,7 +161,7 @@ def open_folded(generator: CSRGenerator) -> Engine:
 
 
 def start(opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> Connection:
-    """Start a process with one contestant, which ends with this one: what one sets there is not set for the others."""
+    """Start a process with one contestant, which ends with this process: its settings do not affect the others."""
     ours, its = multiprocessing.Pipe()
     context = multiprocessing.get_context('spawn')
     context.Process(target=serve, args=(its, opener, arguments), daemon=True).start()
@@ -170,14 +170,14 @@ def start(opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespac
 
 
 def serve(requests: Connection, opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> None:
-    """Answer pictures with the seconds that they took, and what came of them."""
+    """Answer each batch of images with the seconds that it took and the restored images."""
     torch.set_num_threads(arguments.threads)
     run = opener(make_generator(arguments.num_feat, arguments.preset))
     with suppress(EOFError):  # until the other end is closed
         while True:
-            pictures = requests.recv()
+            images = requests.recv()
             before = time.perf_counter()
-            restored = run(pictures)
+            restored = run(images)
             requests.send((time.perf_counter() - before, restored))
 
 
@@ -189,13 +189,13 @@ def report(
     peaks: dict[str, float],
 ) -> None:
     """Time all contestants in turns and print the table."""
-    pictures = photographs(shape)
+    images = photographs(shape)
     flops = {'unfolded': count_flops(generator, shape), 'folded': count_flops(network_for(generator), shape)}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     outputs = {}
     for i in range(rounds + 1):  # the first round warms up
         for name, contestant in contestants.items():
-            contestant.send(pictures)
+            contestant.send(images)
             elapsed, outputs[name] = contestant.recv()
             if i:
                 seconds[name].append(elapsed)
@@ -220,13 +220,13 @@ def photographs(shape: tuple[int, int, int, int]) -> np.ndarray:
     from skimage import data
 
     batch, _, height, width = shape
-    picture = cv2.resize(data.astronaut(), (width, height), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
-    pictures = np.stack([picture[..., :: (-1) ** i] for i in range(batch)])
-    return pictures.astype(np.float32) / 255
+    image = cv2.resize(data.astronaut(), (width, height), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+    images = np.stack([image[..., :: (-1) ** i] for i in range(batch)])
+    return images.astype(np.float32) / 255
 
 
 def count_flops(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
-    """Count by torch's own counter, on the smallest picture; all of the work is proportional to its pixels."""
+    """Count operations by torch's own counter, on the smallest image; they are proportional to its pixels."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -239,27 +239,27 @@ def profile(generator: CSRGenerator, size: int) -> None:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
-    pictures = np.random.default_rng(0).random((1, 3, size, size), np.float32)
+    images = np.random.default_rng(0).random((1, 3, size, size), np.float32)
     for name, run in (
         ('unfolded', in_torch(generator)),
         ('folded in one go', in_torch(network_for(generator))),
         ('engine torch', open_engine('torch', generator, 'float32')),
     ):
-        run(pictures)
+        run(images)
         with record(activities=[ProfilerActivity.CPU]) as recorded:
-            run(pictures)
+            run(images)
         print(f'\n{name}')
         print(recorded.key_averages().table(sort_by='self_cpu_time_total', row_limit=10, max_name_column_width=32))
 
 
 def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> None:
-    """Restore one large picture by the command, and print the peak of its resident memory."""
+    """Restore one large image by the command and print its peak resident memory."""
     width, height = map(int, arguments.memory.split('x'))
     with tempfile.TemporaryDirectory() as folder:
-        weights, picture = Path(folder, 'net_g.safetensors'), Path(folder, 'large.png')
+        weights, image = Path(folder, 'net_g.safetensors'), Path(folder, 'large.png')
         write_weights(weights, generator.state_dict(), generator_options(generator))
-        write_photograph(picture, Photograph(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)))
-        options = {'-i': picture, '-o': Path(folder, 'out'), '-w': weights}
+        write_photograph(image, Photograph(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)))
+        options = {'-i': image, '-o': Path(folder, 'out'), '-w': weights}
         options |= {'--memory': arguments.limit, '--threads': arguments.threads}
         words = [str(word) for option in options.items() for word in option]
         command = [sys.executable, '-m', 'hifacegan_plugin', 'restore', *words]
@@ -267,14 +267,14 @@ def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> No
         subprocess.run(command, check=True, cwd=REPOSITORY)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f'{width}x{height}, limit {arguments.limit} GiB for the picture: {peak:.2f} GiB in all, {seconds:.0f} s')
+    print(f'{width}x{height}, limit {arguments.limit} GiB for the image: {peak:.2f} GiB in all, {seconds:.0f} s')
 
 
 def measure_seams(generator: CSRGenerator) -> None:
     """Restore a 4x downsampled photograph (512x512, needs scikit-image) as a whole, in strips and in tiles of 320.
 
     A seam is a jump: how much the difference to the whole changes from one pixel to the next, at the columns where a
-    tile begins or ends, beside its change everywhere. In levels of 255.
+    tile begins or ends, compared with its change everywhere. In levels of 255.
     """
     import cv2
     from skimage import data
@@ -282,13 +282,13 @@ def measure_seams(generator: CSRGenerator) -> None:
     photograph = data.astronaut()
     small = cv2.resize(photograph, None, fx=1 / 4, fy=1 / 4, interpolation=cv2.INTER_AREA)
     degraded = cv2.resize(small, photograph.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    pictures = (degraded.transpose(2, 0, 1)[None] / 255).astype(np.float32)
+    images = (degraded.transpose(2, 0, 1)[None] / 255).astype(np.float32)
     engine = open_engine('torch', generator, 'float32')
-    whole = in_torch(network_for(generator))(pictures)
-    print(f'strips: differ from the whole by {255 * np.abs(engine(pictures) - whole).max():.4f} levels at most')
-    print(f'frugal: {255 * np.abs(engine(pictures, frugal=True) - whole).max():.4f}')
+    whole = in_torch(network_for(generator))(images)
+    print(f'strips: differ from the whole by {255 * np.abs(engine(images) - whole).max():.4f} levels at most')
+    print(f'frugal: {255 * np.abs(engine(images, frugal=True) - whole).max():.4f}')
     for overlap in (1, 16, 32, 64, 96, 128):
-        tiled = restore_in_tiles(engine, pictures, multiple=generator.multiple, size=320, overlap=overlap)
+        tiled = restore_in_tiles(engine, images, multiple=generator.multiple, size=320, overlap=overlap)
         difference = 255 * (tiled - whole)
         jumps = np.abs(np.diff(difference, axis=3)).mean((0, 1, 2))
         borders = [border for start, stop, _ in spans(512, generator.multiple, 320, overlap)

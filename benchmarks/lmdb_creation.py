@@ -1,10 +1,10 @@
-"""Time create_lmdb.py against BasicSR's make_lmdb_from_imgs, on 512x512 PNG files made from scikit-image's pictures.
+"""Time create_lmdb.py against BasicSR's make_lmdb_from_imgs, on 512x512 PNG files made from scikit-image's photographs.
 
     python benchmarks/lmdb_creation.py --pictures 300 --rounds 5
 
-Compared are, in turn within every round: BasicSR as it comes, BasicSR with two reading processes, create_lmdb.py
-copying the files' bytes, and create_lmdb.py --reencode with two threads. Imports and the deletion of the databases are
-not timed; the data are on disk (fsync) in each. Printed are the medians over the rounds.
+Each round runs, in turn: BasicSR with its defaults, BasicSR with two reading processes, create_lmdb.py copying the
+files' bytes, and create_lmdb.py --reencode with two threads. Imports and the deletion of the databases are not timed;
+each leaves its data on disk (fsync). The medians over the rounds are printed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hifacegan_plugin.prepare.create_lmdb import Options, create_lmdb
 JOBS = 2
 
 
-def make_pictures(folder: Path, count: int) -> list[str]:
+def make_images(folder: Path, count: int) -> list[str]:
     """Write random square crops of photographs, resized to 512x512, as PNG."""
     rng = np.random.default_rng(0)
     photographs = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
@@ -49,7 +49,7 @@ def make_pictures(folder: Path, count: int) -> list[str]:
 
 
 def contestants(folder: Path, names: list[str], target: Path) -> dict[str, Callable[[], object]]:
-    """What is timed, by name; each builds `target`."""
+    """Return what is timed, by name; each builds `target`."""
     keys = [Path(name).stem for name in names]
 
     def host(**options: object) -> None:
@@ -69,15 +69,15 @@ def contestants(folder: Path, names: list[str], target: Path) -> dict[str, Calla
 def main() -> None:
     """Run the comparison and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--pictures', type=int, default=300)
+    parser.add_argument('--pictures', type=int, default=300, help='number of images (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--folder', type=Path, help='where to work: on the disk to measure (default: /tmp or so)')
+    parser.add_argument('--folder', type=Path, help='working folder, on the disk to measure (default: a temporary one)')
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
-        folder, target = Path(place, 'pictures'), Path(place, 'x.lmdb')
+        folder, target = Path(place, 'images'), Path(place, 'x.lmdb')
         folder.mkdir()
-        names = make_pictures(folder, arguments.pictures)
+        names = make_images(folder, arguments.pictures)
         timed = contestants(folder, names, target)
         rates: dict[str, list[float]] = {name: [] for name in timed}
         sizes = {}
@@ -92,7 +92,7 @@ def main() -> None:
 
     alone, parallel, *_ = (statistics.median(times) for times in rates.values())
     print(f'{len(names)} PNG files of 512x512, {arguments.rounds} rounds, medians\n')
-    print(f'{"":38} pictures/s  kB/picture  BasicSR x  BasicSR, {JOBS} processes x')
+    print(f'{"":38}   images/s    kB/image  BasicSR x  BasicSR, {JOBS} processes x')
     for name, times in rates.items():
         rate = statistics.median(times)
         print(f'{name:38} {rate:10.1f}  {sizes[name] / 1e3:10.1f}  {rate / alone:9.2f}  {rate / parallel:9.2f}')

@@ -1,18 +1,18 @@
-"""Train networks for the same time on the same pictures, and show how good each is after how long.
+"""Train networks for the same time on the same images, and show the quality of each at several time marks.
 
     python benchmarks/quality_at_budget.py --degradations noise full --minutes 2 5 10 --seeds 0 1 2
     python benchmarks/quality_at_budget.py --networks options/peers/edsr.yml my_network.yml --rates 5e-4 --core 1
-    python benchmarks/quality_at_budget.py --table     # of what is there, without training
+    python benchmarks/quality_at_budget.py --table     # of existing results, without training
 
-Without --train-data and --test-data it wants the data of `make demo`. A network is the `network_g` of an options file.
-All get the same crops, degraded alike and in the same order, L1 and Adam, and the same number of seconds: of one
-core's processor time, so that other work on the machine takes nothing from them. The rate is constant; what is measured
-at each mark is the moving average of the weights (--ema 0 takes the weights themselves), on pictures that nobody was
-trained on, each degraded --draws times. Each network is trained with every learning rate; a table shows, of the rates
+Without --train-data and --test-data it uses the data of `make demo`. A network is the `network_g` of an options file.
+All get the same crops, degraded alike and in the same order, L1 and Adam, and the same number of seconds of
+one core's processor time, so that other work on the machine does not count. The learning rate is constant; measured at
+each mark is the exponential moving average of the weights (--ema 0: the weights themselves), on held-out images, each
+degraded --draws times. Each network is trained with every learning rate; a table shows, of the rates
 that have the most seeds, the one that gave it the best PSNR at that mark.
 
-Results are kept in --output, one file for each training: a second call goes on from the last mark that was reached to
-later ones, and two calls may work side by side, each on a core of its own. Printed are mean and spread (largest less
+Results are kept in --output, one file per training: a second call continues from the last mark reached, and two calls
+may run side by side, each on its own core. Printed are mean and spread (largest less
 smallest) over the seeds.
 """
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
     parser.add_argument('--ema', type=float, default=0.99, help='decay of the moving average (default: 0.99)')
     parser.add_argument('--crop', type=int, default=64, help='side of the training crops (default: 64)')
-    parser.add_argument('--draws', type=int, default=5, help='degraded versions of each test picture (default: 5)')
+    parser.add_argument('--draws', type=int, default=5, help='degraded versions of each test image (default: 5)')
     parser.add_argument('--core', type=int, default=0, help='number of the processor core to train on (default: 0)')
     parser.add_argument('--train-data', type=Path, default=Path('datasets/demo/train.lmdb'), metavar='LMDB_OR_FOLDER')
     parser.add_argument('--test-data', type=Path, default=Path('datasets/demo/heldout.lmdb'), metavar='LMDB_OR_FOLDER')
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def train(file: Path, degradation: str, rate: float, seed: int, arguments: argparse.Namespace) -> None:
-    """Train a network up to the last mark, from where an earlier call has left it."""
+    """Train a network up to the last mark, from where an earlier call stopped."""
     result = result_file(file, degradation, rate, seed, arguments)
     data = [str(arguments.train_data), str(arguments.test_data)]
     settings = {'ema': arguments.ema, 'crop': arguments.crop, 'draws': arguments.draws, 'data': data}
@@ -158,12 +158,12 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
 
 
 def result_file(file: Path, degradation: str, rate: float, seed: int, arguments: argparse.Namespace) -> Path:
-    """Name the file that keeps the figures of a training."""
+    """Return the path of the file that holds the figures of a training."""
     return arguments.output / f'{file.stem}-{degradation}-{rate:g}-{seed}.json'
 
 
 def data_options(phase: str, root: Path, degradation: str, **others: Any) -> dict[str, Any]:
-    """Give the options of a data set."""
+    """Return the options of a data set."""
     backend = {'type': 'lmdb' if root.suffix == '.lmdb' else 'disk'}
     return {'name': root.stem, 'type': 'DegradationDataset', 'phase': phase, 'dataroot_gt': str(root),
             'io_backend': backend, 'degradation': degradation, **others}
@@ -172,7 +172,7 @@ def data_options(phase: str, root: Path, degradation: str, **others: Any) -> dic
 def read_batches(
     degradation: str, seed: int, step: int, arguments: argparse.Namespace
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give the batches from one step on: each is a function of seed and step alone."""
+    """Yield the batches from one step on: each is a function of seed and step alone."""
     dataset = build_dataset(data_options('train', arguments.train_data, degradation, seed=seed, gt_size=arguments.crop,
                                          use_hflip=True, use_rot=True))
     for first in itertools.count(step * BATCH, BATCH):
@@ -182,7 +182,7 @@ def read_batches(
 
 @torch.no_grad()
 def measure(network: nn.Module, held_out: ConcatDataset) -> dict[str, float]:
-    """Measure the network on the pictures that it has not seen."""
+    """Measure the network on the held-out images."""
     metrics = build_metrics(METRICS)
     for item in held_out:
         height, width = item['lq'].shape[1:]
@@ -194,7 +194,7 @@ def measure(network: nn.Module, held_out: ConcatDataset) -> dict[str, float]:
 
 
 def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> str:
-    """Lay out mean and spread over the seeds, best PSNR first."""
+    """Return a table of mean and spread over the seeds, best PSNR first."""
     rows = []
     for file in arguments.networks:
         of_rate = defaultdict(list)
@@ -228,7 +228,7 @@ def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> st
 
 
 def mean_psnr(marks: list[dict[str, float]]) -> float:
-    """Give the mean over the seeds."""
+    """Return the mean PSNR over the seeds."""
     return statistics.mean(mark['PSNR'] for mark in marks)
 
 

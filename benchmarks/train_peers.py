@@ -3,15 +3,15 @@
     python benchmarks/train_peers.py --degradation noise --budget 600 --core 0
     python benchmarks/train_peers.py --degradation full --budget 600 --core 1 --peers csr edsr swinir
 
-wants the data of `make demo`. Each network trains through the host's own command, on one core. The budget is counted in
-processor seconds, so that other work on the machine takes nothing from a network: first the pace of all networks is
-measured, in short runs whose results are thrown away; it says how many iterations fit the budget. The rate is constant
-for the first half of them and then falls to zero. What the whole training took, with the host's start and validation,
-stands in the table.
+Uses the data of `make demo`. Each network trains through the host's own command, on one core. The budget is counted in
+processor seconds, so that other work on the machine does not count: first the pace of each network is measured in short
+runs, whose results are discarded; it determines how many iterations fit the budget. The learning rate is constant for
+the first half of them and then falls to zero. The table gives the time of the whole training, including the host's
+start and validation.
 
 Paces and trained networks are kept: a second call trains those that are missing and compares all. With other crops or
-data it refuses to, and says so. Results: in results/peers_DEGRADATION_BUDGETs, training.md and what `hifacegan compare`
-writes.
+data it refuses to, with an error. Results: in results/peers_DEGRADATION_BUDGETs, training.md and what
+`hifacegan compare` writes.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ PACE_ITERATIONS = (8, 32)  # of the two runs whose difference is the pace
 
 
 class Training(NamedTuple):
-    """What a training came to."""
+    """The length and cost of a training."""
 
     iterations: int
     seconds: float  # of the processor, with the host's start and its validation
 
 
 def main() -> None:
-    """Train and compare; the comparison says what it left out, such as a metric without its weights."""
+    """Train and compare; the comparison reports what it left out, such as a metric without its weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--budget', type=float, default=600, metavar='SECONDS', help='for each network (default: 600)')
     parser.add_argument('--degradation', default='noise', help='recipe, such as noise (default) or full')
@@ -86,10 +86,10 @@ def main() -> None:
 
 
 def check_settings(arguments: argparse.Namespace, results: Path) -> None:
-    """Keep what the results depend on beside degradation and budget, or check that it is what it was.
+    """Store the settings that results depend on beside degradation and budget, or check that they are unchanged.
 
     Raises:
-        SystemExit: it is not: what is kept there may not stand for the settings of this call.
+        SystemExit: they differ, so that the stored results are not those of this call's settings.
     """
     data = (arguments.train_data, arguments.test_data)
     settings = {'crop': arguments.crop, 'data': {str(database): fingerprint(database) for database in data}}
@@ -103,12 +103,12 @@ def check_settings(arguments: argparse.Namespace, results: Path) -> None:
 
 
 def fingerprint(database: Path) -> str:
-    """Digest the lists of a database, of its keys, shapes and (where there is one) checksums."""
+    """Return a digest of the lists of a database: its keys, shapes and, if present, checksums."""
     return hashlib.sha256(b''.join(file.read_bytes() for file in sorted(database.glob('*.txt')))).hexdigest()[:16]
 
 
 def pace(peer: str, arguments: argparse.Namespace, results: Path) -> float:
-    """Measure the processor seconds of an iteration, unless that is done."""
+    """Return the processor seconds of an iteration; measure them unless that is done."""
     kept = results / f'{peer}.pace'
     if not kept.is_file():
         name = f'{experiment(peer, arguments)}_pace'
@@ -121,7 +121,7 @@ def pace(peer: str, arguments: argparse.Namespace, results: Path) -> float:
 
 
 def train(peer: str, iterations: int, arguments: argparse.Namespace, results: Path) -> Training:
-    """Train a network, unless that is done."""
+    """Train a network unless that is done."""
     name = experiment(peer, arguments)
     done = results / f'{peer}.yml'
     if not (done.is_file() and Path(f'experiments/{name}/models/net_g_latest.pth').is_file()):
@@ -131,7 +131,7 @@ def train(peer: str, iterations: int, arguments: argparse.Namespace, results: Pa
 
 
 def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespace) -> float:
-    """Run the host's training and give the processor seconds that it took.
+    """Run the host's training and return the processor seconds that it took.
 
     Raises:
         SystemExit: the training failed; shows how its log ends.
@@ -163,7 +163,7 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
 
 
 def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
-    """Take the options of the comparison, with the networks that were trained here."""
+    """Return the options of the comparison, with the networks that were trained here."""
     opt: dict[str, Any] = yaml_load(str(OPTIONS / 'compare_peers.yml'))
     for options in opt['datasets'].values():
         options.update(degradation=arguments.degradation, dataroot_gt=str(arguments.test_data))
@@ -179,7 +179,7 @@ def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
 
 
 def experiment(peer: str, arguments: argparse.Namespace) -> str:
-    """Name the folder of a training."""
+    """Return the name of a training's folder."""
     return f'peer_{peer}_{arguments.degradation}_{arguments.budget:.0f}s'
 
 

@@ -7,10 +7,10 @@
    host's `HiFaceGANModel`, from the same weights on the same batches.
 2. On the CSR network: `HiFaceGANCSRModel` beside a plain version of the update as the reference makes it: the generator
    runs again for the discriminator's update, and the discriminator passes are apart.
-3. What the time of an iteration is made of, by torch's profiler.
-4. The losses of both sides of 1. The host looks at the weights of the discriminator twice an iteration, and every look
-   moves its spectral norm; ours looks once. So the curves are compared with that held still, too: the same update, by
-   SGD, because Adam divides gradients that are all but zero by themselves and so blows up their rounding.
+3. Where the time of an iteration goes, by torch's profiler.
+4. The losses of both sides of 1. Each forward pass of the discriminator runs one power iteration of its spectral norm:
+   two per iteration in the host, one in ours. So the curves are also compared with the spectral norm frozen, and with
+   SGD, because Adam divides gradients that are nearly zero by their own size, which amplifies their rounding.
 
 The sides take turns, iteration by iteration; medians are printed. Without VGG19's weights there is no perceptual loss,
 which would cost both sides the same.
@@ -66,7 +66,7 @@ def model(kind: str, networks: dict[str, Any], num_gpu: int = 0, **train: Any) -
 
 
 def as_step(trained: Any) -> Callable[[dict[str, torch.Tensor]], dict[str, float]]:
-    """Give a function that trains a model on one batch and returns its losses."""
+    """Return a function that trains a model on one batch and returns its losses."""
 
     def step(batch: dict[str, torch.Tensor]) -> dict[str, float]:
         trained.feed_data(batch)
@@ -77,7 +77,7 @@ def as_step(trained: Any) -> Callable[[dict[str, torch.Tensor]], dict[str, float
 
 
 def reference_step(net_g: nn.Module, net_d: nn.Module) -> Callable[[dict[str, torch.Tensor]], dict[str, float]]:
-    """Give the update as the reference makes it, written plainly."""
+    """Return the update as the reference performs it, without optimisations."""
     pixel, gan, feature = (build_loss(options) for options in LOSSES.values())
     optimizers = [torch.optim.Adam(net.parameters(), lr=ADAM['lr'], betas=ADAM['betas']) for net in (net_g, net_d)]
 
@@ -105,7 +105,7 @@ def reference_step(net_g: nn.Module, net_d: nn.Module) -> Callable[[dict[str, to
 
 
 def race(sides: dict[str, Callable], batches: list[dict]) -> tuple[dict[str, float], dict[str, list]]:
-    """Let the sides take turns on each batch; give the median seconds and the losses of each."""
+    """Run the sides in turn on each batch; return the median seconds and the losses of each."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     losses: dict[str, list] = {name: [] for name in sides}
     for batch in batches:
@@ -117,7 +117,7 @@ def race(sides: dict[str, Callable], batches: list[dict]) -> tuple[dict[str, flo
 
 
 def hold_spectral_norm_still(network: nn.Module) -> None:
-    """Keep looks at the weights of a host's network from moving the estimate of their norm."""
+    """Keep forward passes of a host's network from updating its estimates of spectral norms."""
     for module in network.modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):
@@ -133,7 +133,7 @@ def report(title: str, medians: dict[str, float]) -> None:
 
 
 def report_composition(title: str, step: Callable, batch: dict[str, torch.Tensor]) -> None:
-    """Print what the time of an iteration is made of: medians of five iterations."""
+    """Print where the time of an iteration goes: medians of five iterations."""
     shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(5):
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
@@ -151,7 +151,7 @@ def report_composition(title: str, step: Callable, batch: dict[str, torch.Tensor
 
 
 def report_agreement(title: str, losses: dict[str, list]) -> None:
-    """Print how far the losses of the two sides are apart."""
+    """Print how far the losses of the two sides differ."""
     host, ours = losses.values()
     print(f'\n| losses, {title} | last of the host | last of ours | at most apart in {len(host)} iterations |')
     print('|---|---:|---:|---:|')
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument('--num-feat', type=int, default=32, help='width of the generators (default: 32)')
     parser.add_argument('--num-feat-d', type=int, default=64, help='width of the discriminators (default: 64)')
     parser.add_argument('--size', type=int, default=128, help='side of the crops (default: 128)')
-    parser.add_argument('--batch', type=int, default=2, help='pictures in a batch (default: 2)')
+    parser.add_argument('--batch', type=int, default=2, help='images in a batch (default: 2)')
     parser.add_argument('--iterations', type=int, default=20, help='iterations of each side (default: 20)')
     parser.add_argument('--threads', type=int, default=2, help='threads of torch (default: 2)')
     arguments = parser.parse_args()

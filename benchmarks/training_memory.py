@@ -1,10 +1,10 @@
-"""Measure what memory a training iteration of the CSR network takes, with and without the options that save some.
+"""Measure the memory of a training iteration of the CSR network, with and without the options that save memory.
 
     python benchmarks/training_memory.py                          # a minute
     python benchmarks/training_memory.py --num-feat 48 --size 512
 
-Every setting runs three iterations in a process of its own; the memory is the peak of the process above what it held
-when the model was built, the time that of the last iteration.
+Every setting runs three iterations in a process of its own; the memory is the peak of the process less what it held
+once the model was built; the time is that of the last iteration.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def measure(options: dict[str, Any], num_feat: int, size: int, batch: int) -> tuple[float, float]:
-    """Train three iterations; give the GiB that they took and the seconds of the last one."""
+    """Train three iterations; return the GiB that they took and the seconds of the last one."""
     torch.set_num_threads(2)
     logging.disable(logging.WARNING)
     networks = {'network_g': {'type': 'CSRGenerator', 'num_feat': num_feat},
                 'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': num_feat}}
     trained = model('HiFaceGANCSRModel', networks, **options)
-    pictures = torch.rand(batch, 3, size, size)
+    images = torch.rand(batch, 3, size, size)
     before = int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
     for iteration in (1, 2, 3):
         start = time.perf_counter()
-        trained.feed_data({'lq': pictures, 'gt': pictures.flip(3)})
+        trained.feed_data({'lq': images, 'gt': images.flip(3)})
         trained.optimize_parameters(iteration)
         seconds = time.perf_counter() - start
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**30, seconds
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--num-feat', type=int, default=16, help='width of both networks (default: 16)')
     parser.add_argument('--size', type=int, default=256, help='side of the crops (default: 256)')
-    parser.add_argument('--batch', type=int, default=2, help='pictures in a batch (default: 2)')
+    parser.add_argument('--batch', type=int, default=2, help='images in a batch (default: 2)')
     arguments = parser.parse_args()
     print(f'| num_feat {arguments.num_feat}, {arguments.batch} crops of {arguments.size} | GiB | s / iteration |')
     print('|---|---:|---:|')
