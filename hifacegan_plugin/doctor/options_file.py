@@ -7,19 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
 from hifacegan_plugin.metrics.metric import problems_of_metric
 from hifacegan_plugin.models import HiFaceGANCSRModel
 from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
+from hifacegan_plugin.models.optimizers import OPTIMIZERS, SUPPLIED
 from hifacegan_plugin.schema import reading
 from hifacegan_plugin.schema.file import problems_of_file
 from hifacegan_plugin.schema.problem import Problem
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
-
-OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # as the host knows them
 
 
 class Named(NamedTuple):
@@ -71,7 +69,6 @@ def all_named(opt: dict[str, Any]) -> Iterator[Named]:
         if key.endswith('_opt') and options:
             yield Named(f'train: {key}', options, registered_names(LOSS_REGISTRY))
         elif key.startswith('optim_') and options:
-            optimizers = {name: getattr(torch.optim, name) for name in OPTIMIZERS}
-            yield Named(f'train: {key}', options, optimizers, ('params',))
+            yield Named(f'train: {key}', options, OPTIMIZERS, SUPPLIED)
         elif key == 'scheduler':
             yield Named('train: scheduler', options, schedulers, ('optimizer',))

@@ -36,6 +36,7 @@ from hifacegan_plugin.models.fine_tuning import fitting_weights, parameter_group
 from hifacegan_plugin.models.generator import configure_generator
 from hifacegan_plugin.models.lr_scheduler import build_scheduler
 from hifacegan_plugin.models.objective import Objective
+from hifacegan_plugin.models.optimizers import problems_of_optimizer
 from hifacegan_plugin.models.pending_losses import PendingLosses
 from hifacegan_plugin.models.progressive import halvings_at, set_phase
 from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
@@ -161,6 +162,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             groups['d'] = [{'params': list(self.net_d.parameters())}]
         for label, parameters in groups.items():
             options = dict(self.opt['train'][f'optim_{label}'])
+            raise_first(problems_of_optimizer(f'train: optim_{label}', options))
             kind = options.pop('type')
             for group in parameters:
                 group['lr'] = options['lr'] * group.pop('factor', 1)

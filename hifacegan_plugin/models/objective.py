@@ -11,10 +11,13 @@ from urllib.error import URLError
 import torch
 from basicsr.losses import build_loss
 from basicsr.losses.gan_loss import GANLoss
+from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.models.loss_schedule import factor_at
+from hifacegan_plugin.schema.problem import raise_first
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 from hifacegan_plugin.schema.training import LOSSES, Named, Train
 
 Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
@@ -32,6 +35,7 @@ class Objective:
         is_adversarial: whether there is a discriminator to train.
 
     Raises:
+        OptionError: there is no such loss, or it does not take an option.
         FileNotFoundError: a loss needs weights that are neither on this machine nor can be downloaded.
     """
 
@@ -96,6 +100,7 @@ def _build(name: str, described: Named | None, device: torch.device) -> nn.Modul
     if described is None:
         return None
     options: dict[str, Any] = described.model_dump()
+    raise_first(problems_of_call(f'train: {name}', options, registered_names(LOSS_REGISTRY)))
     try:
         return build_loss(options).to(device)
     except URLError as error:

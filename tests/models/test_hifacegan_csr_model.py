@@ -462,3 +462,17 @@ def test_an_image_that_cannot_be_restored_leaves_the_generator_in_training(optio
     with pytest.raises(ValueError, match='64 x 64 pixels up, got 20 x 20'):
         model.test()
     assert all(module.training for module in model.net_g.modules())
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'pixel_opt': {'type': 'L1Los'}}, "train: pixel_opt: there is no 'L1Los'. Did you mean 'L1Loss'?"),
+    ({'pixel_opt': {'type': 'L1Loss', 'loss_wieght': 1}},
+     "train: pixel_opt: L1Loss has no option 'loss_wieght'. Did you mean 'loss_weight'?"),
+    ({'optim_g': {'type': 'Adm', 'lr': 1e-3}}, "train: optim_g: there is no 'Adm'. Did you mean 'Adam'?"),
+    ({'optim_d': {'type': 'Adam', 'lr': 1e-3, 'beta': 1}}, "train: optim_d: Adam has no option 'beta'."),
+    ({'optim_g': {'type': 'Adam'}}, 'train: optim_g: lr is missing.'),
+])  # fmt: skip
+def test_a_loss_or_optimiser_that_cannot_be_built_is_named(options, change, message):
+    with pytest.raises(ValueError) as error:
+        build_model({**options, 'train': {**options['train'], **change}})
+    assert str(error.value).startswith(message)
