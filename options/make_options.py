@@ -17,8 +17,8 @@ BASE = FOLDER / 'hifacegan.yml'
 # By this line, editors with a YAML language server complete and check a file.
 SCHEMA = '# yaml-language-server: $schema={up}hifacegan_plugin/schema/{kind}.schema.json'
 
-# The path of an option, as the host's --force_yml takes it, and what stands behind its colon instead: a value, with or
-# without a comment; a comment alone, which leaves the value; the lines of a section; or None, which takes it out.
+# The path of an option, as the host's --force_yml takes it, and what replaces the text behind its colon: a value, with
+# or without a comment; a comment alone, which keeps the value; the lines of a section; or None, which removes it.
 Changes = dict[str, str | None]
 
 FINE_TUNING: Changes = {
@@ -35,7 +35,7 @@ FINE_TUNING: Changes = {
     'train:optim_g:lr': '!!float 5e-5',
     'train:optim_d:lr': '!!float 2e-4',
     'train:lr_factors': """
-        to_picture: 0.1  # rates of parts of the generator; 0 freezes
+        to_picture: 0.1  # factors of the learning rates of parts of the generator; 0 freezes a part
     """,
     'train:scheduler': '#',
     'train:scheduler:start_iter': '30000',
@@ -43,7 +43,7 @@ FINE_TUNING: Changes = {
     'train:total_iter': '50000',
     'path:pretrain_network_g': 'experiments/HiFaceGAN_full/models/net_g_latest.pth  # the weights to start from',
     'val:val_freq': '!!float 5e3',
-    'val:metrics:lpips': '# left out, with a line that says so, where package or weights are missing',
+    'val:metrics:lpips': '# left out, with a message, if package or weights are missing',
     'val:metrics:fed': None,
 }
 
@@ -55,7 +55,7 @@ ON_THE_DEMO_IMAGES: Changes = {
     'datasets:train:use_rot': 'true',
     'datasets:train:num_worker_per_gpu': '1',
     'datasets:train:batch_size_per_gpu': '8',
-    'datasets:train:dataset_enlarge_ratio': '40  # each image is cut, turned and degraded anew every time',
+    'datasets:train:dataset_enlarge_ratio': '40  # passes over the images per epoch, each degraded anew',
     'datasets:val:name': 'demo_heldout',
     'datasets:val:dataroot_gt': 'datasets/demo/heldout.lmdb',
     'train:scheduler': '#',
@@ -85,7 +85,7 @@ DEMO: Changes = ON_THE_DEMO_IMAGES | {
     'train:gan_opt:loss_weight': '0.01',
     'train:feature_matching_opt:criterion': None,
     'train:feature_matching_opt:loss_weight': '0.1',
-    'train:pixel_opt': """# faithful to the ground truth at this small budget; the paper's form does without
+    'train:pixel_opt': """# keeps to the ground truth at this small budget; the paper's training has no pixel loss
         type: L1Loss
         loss_weight: 10.0
     """,
@@ -138,7 +138,7 @@ def testing(changes: Changes) -> Changes:
         """,
         'val:val_freq': None,
         'val:save_img': 'true',
-        'val:suffix': '~  # of the names of the images; the name of the experiment if not given',
+        'val:suffix': '~  # of the names of the images; default: the name of the experiment',
         'val:pbar': 'true',
         'val:metrics:lpips': None,
         'val:metrics:fed': None,
@@ -150,21 +150,21 @@ def testing(changes: Changes) -> Changes:
 TEST: Changes = testing({
     'name': 'HiFaceGAN_test',
     'datasets': """
-        test_degraded_here:  # clean images, degraded by a recipe: the same for everyone who runs it
+        test_degraded_here:  # clean images, degraded by a recipe, with the same result on every machine
           name: FFHQ_test
           type: DegradationDataset
           dataroot_gt: datasets/ffhq_512_test.lmdb
           io_backend:
             type: lmdb
           degradation: full
-        # test_pairs:  # degraded images and their ground truth that you have
+        # test_pairs:  # your own degraded images and their ground truth
         #   name: pairs
         #   type: PairedImageDataset
         #   dataroot_gt: datasets/pairs/gt
         #   dataroot_lq: datasets/pairs/lq
         #   io_backend:
         #     type: disk
-        # test_wild:  # degraded images without ground truth; take the metrics out then
+        # test_wild:  # degraded images without ground truth; remove the metrics that need it
         #   name: wild
         #   type: SingleImageDataset
         #   dataroot_lq: datasets/wild
@@ -197,7 +197,7 @@ DEMO_TEST: Changes = testing({
         num_feat: 16
     """,
     'path:pretrain_network_g': 'experiments/HiFaceGAN_demo/models/net_g_latest.pth',
-    'val:metrics:lpips': """# left out, with a line that says so, where its weights are not on this machine
+    'val:metrics:lpips': """# left out, with a message, if its weights are not on this machine
         type: calculate_lpips
     """,
 })
@@ -211,13 +211,13 @@ CSR_PEER = """
 """
 
 OF_PEERS = """
-Every file in this folder differs from the others in name and network_g alone: same images, degradation, crops, batch,
-loss and rate. The networks are sized for about the same number of operations, 1.7 to 2.3 GFLOP a crop, but for
-csr_fast, which does with 0.91. benchmarks/train_peers.py trains all of them for the same time and compares them."""
+Every file in this folder differs from the others only in name and network_g: same images, degradation, crops, batch,
+loss and rate. The networks are sized for about the same number of operations, 1.7 to 2.3 GFLOP per crop, except
+csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them for the same time and compares them."""
 
 OF_ABLATIONS = """
-Every file in this folder is options/hifacegan.yml but for its name and what it leaves out;
-options/compare_ablations.yml compares what they train."""
+Every file in this folder is options/hifacegan.yml except for its name and what it leaves out;
+options/compare_ablations.yml compares the trained networks."""
 
 
 def task(degradation: str) -> Changes:
@@ -244,8 +244,8 @@ FILES: dict[str, tuple[str, Changes]] = {
     ),
     'hifacegan_demo.yml': (
         """A CSR network on a CPU in minutes: noise removal on the images that `make demo` prepares.
-Minutes are enough for the form of the network for small budgets (preset: fast) and small crops. No weights to
-download: no perceptual loss.""",
+Minutes are enough for the fast form of the network (preset: fast) and small crops. There is no perceptual loss, so no
+weights have to be downloaded.""",
         DEMO,
     ),
     'test_hifacegan.yml': ('Restores test sets and measures the result.', TEST),
@@ -261,11 +261,11 @@ download: no perceptual loss.""",
         'csr_no_perceptual': ('Without the perceptual loss.', {'train:perceptual_opt': None}),
         'csr_no_feature_matching': ('Without feature matching.', {'train:feature_matching_opt': None}),
         'csr_no_adversarial': (
-            'Without the adversarial loss: the discriminator learns as ever, and only its features are matched.',
+            'Without the adversarial loss: the discriminator is trained as before, and only its features are matched.',
             {'train:gan_opt:loss_weight': '0'},
         ),
         'lip_spade': (
-            'Without the nested guidance: suppression makes the start of the replenishment, the image steers it.',
+            'Without the nested guidance: replenishment starts from the last suppression level, the image steers it.',
             {'network_g:variant': 'lip_spade'},
         ),
         'spade': (
@@ -298,7 +298,7 @@ download: no perceptual loss.""",
             type: HiFaceGAN
             num_feat: 16
             crop_size: 64
-            norm_g: spectralspadeinstance3x3  # its batch norm ruins the output once it is tested one image at a time
+            norm_g: spectralspadeinstance3x3  # with its batch norm, output is ruined when testing one image at a time
         """),
         'edsr': ('EDSR (Lim et al., CVPRW 2017), without its upsampling.', """
             type: EDSR
@@ -388,10 +388,10 @@ def parse(text: str) -> Option:
 
 
 def change(options: Option, path: str, text: str | None) -> None:
-    """Put ``text`` behind the colon of the option at ``path``, or take the option out where there is none.
+    """Put ``text`` behind the colon of the option at ``path``, or remove the option if it is None.
 
     Raises:
-        KeyError: there is no such section, or no such option to take out or to comment.
+        KeyError: there is no such section, or no such option to remove or to comment.
     """
     *sections, key = path.split(':')
     section = options
@@ -412,7 +412,7 @@ def change(options: Option, path: str, text: str | None) -> None:
 
 
 def _take_out(section: Option, key: str) -> None:
-    """Remove an option; the blank line above it goes on to stand above the next one."""
+    """Remove an option; keep the blank line above it for the next one."""
     keys = [*section.inside, None]
     above = section.inside.pop(key).above
     follower = section.inside.get(keys[keys.index(key) + 1])
@@ -421,7 +421,7 @@ def _take_out(section: Option, key: str) -> None:
 
 
 def render(options: Option, indent: str = '') -> list[str]:
-    """Write the options in a section as lines."""
+    """Return the lines of the options in a section."""
     lines = []
     for key, option in options.inside.items():
         above = option.above if lines else filter(None, option.above)  # no blank line at the top of a section
