@@ -4,8 +4,8 @@
 # make test   run the tests
 # make options   write the options files that differ from options/hifacegan.yml in a few options
 # make docs   write the tables of options in docs/ and the JSON Schemas for editors
-# make pretrained   train the network that comes with the plugin anew (a quarter of an hour)
-# make lint   check the style
+# make pretrained-general, make pretrained-faces   train a network that comes with the package anew (resumable)
+# make lint   check style, types, and who may import whom
 # make bench  run the benchmarks (half an hour on two cores; those that train for a budget get a minute for two networks)
 # make gpu    check and measure on this machine's NVIDIA card (eight minutes)
 # make clean  remove what the demo wrote (the environment stays)
@@ -19,7 +19,7 @@ READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
 
-.PHONY: data faces demo docs options pretrained test lint bench gpu clean plugin
+.PHONY: data faces demo docs options pretrained-general pretrained-faces test lint bench gpu clean plugin
 
 $(READY):
 	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
@@ -50,11 +50,10 @@ faces: plugin
 	for part in train test; do $(BIN)/hifacegan align -i datasets/faces/portraits --list datasets/faces/$$part.txt \
 	    -o datasets/faces/$$part.lmdb --resume || exit 1; done
 
-pretrained: data
-	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/pretrained.lmdb --crop-size 128 \
-	    --list data_prep/pretrained_pictures.txt --overwrite
-	$(BIN)/python -m basicsr.train -opt options/hifacegan_pretrained.yml --auto_resume
-	$(BIN)/hifacegan convert -w experiments/HiFaceGAN_pretrained/models/net_g_latest.pth -o hifacegan_plugin/pretrained/restoration.safetensors
+# IMAGES: a folder of clean images; for faces, of aligned ones with their surroundings. MINUTES: 10 on a card.
+pretrained-general pretrained-faces: pretrained-%: plugin
+	@[ -n "$(IMAGES)" ] || { echo "make $@ IMAGES=FOLDER [MINUTES=120]: say which images to learn from"; exit 2; }
+	$(BIN)/python benchmarks/train_pretrained.py $* --images "$(IMAGES)" --minutes $(or $(MINUTES),120) -o experiments/pretrained_$*
 
 options:
 	$(PYTHON) options/make_options.py
@@ -67,12 +66,16 @@ test: plugin
 
 lint: plugin
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # By default these two take days: all networks, several rates and seeds, ten or twenty minutes for each training.
 BUDGETED := benchmarks/train_peers.py benchmarks/quality_at_budget.py
+# These need a card, or images of the user's.
+ON_REQUEST := benchmarks/gpu.py benchmarks/published.py benchmarks/train_pretrained.py
 
 bench: data
-	for script in $(sort $(filter-out $(BUDGETED) benchmarks/gpu.py, $(wildcard benchmarks/*.py))); do $(BIN)/python $$script || exit 1; done
+	for script in $(sort $(filter-out $(BUDGETED) $(ON_REQUEST), $(wildcard benchmarks/*.py))); do $(BIN)/python $$script || exit 1; done
 	$(BIN)/python benchmarks/train_peers.py --budget 60 --peers csr_fast edsr
 	$(BIN)/python benchmarks/quality_at_budget.py --networks options/peers/csr_fast.yml options/peers/edsr.yml \
 	    --degradations noise --minutes 1 --rates 5e-4 --seeds 0

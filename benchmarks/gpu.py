@@ -448,7 +448,7 @@ def measure_data(results: Results, quick: bool) -> None:
     from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 
     workers = min(16, os.cpu_count() or 1)
-    mild = yaml_load(str(REPOSITORY / 'options/hifacegan_pretrained.yml'))['datasets']['train']['degradation']
+    mild = yaml_load(str(REPOSITORY / 'options/hifacegan_mild.yml'))['datasets']['train']['degradation']
 
     def loaded(folder: Path, recipe: Any, crop: int, count: int) -> dict[str, Any]:
         dataset = DegradationDataset({'phase': 'train', 'name': 'images', 'dataroot_gt': str(folder), 'gt_size': crop,
@@ -760,10 +760,10 @@ def compile_inference(name: str, quick: bool, device: torch.device) -> None:
     """Compile what the part --infer times, of the paper's form or of the network that comes with the plugin."""
     from inference import make_generator
 
-    from hifacegan_plugin.restore.restorer import PRETRAINED
-    from hifacegan_plugin.weights import load_generator
+    from hifacegan_plugin.weights import PACKAGED, load_generator
 
-    generator = make_generator(4 if quick else 64, 'paper') if name == 'infer paper' else load_generator(PRETRAINED)
+    paper = name == 'infer paper'
+    generator = make_generator(4 if quick else 64, 'paper') if paper else load_generator(PACKAGED['general'])
     generator = generator.to(device)
     small, large = (64, 128) if quick else (512, 2048)
     form = 'compiled fp16' if device.type == 'cuda' else 'compiled fp32'

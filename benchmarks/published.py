@@ -4,11 +4,12 @@
     python benchmarks/published.py --images kodak                        # the network that comes with the plugin
     python benchmarks/published.py --images kodak -w net_g.safetensors   # others
     python benchmarks/published.py --images kodak --methods network nlm bm3d
+    python benchmarks/published.py --images faces -w hifacegan_plugin/pretrained/faces.safetensors --cases full gfpgan
 
-Every image is degraded in the same way for every method: Gaussian noise, JPEG and Gaussian blur, and not at all. Noise
-is clipped and rounded to 8 bits, as a file holds it; published figures are of noise that is neither. The network is
-told nothing. Non-local means (OpenCV's, in colour) and BM3D (the package `bm3d`, whose licence excludes commercial use,
-so that it is no dependency) are told the standard deviation.
+Every image is degraded in the same way for every method: Gaussian noise, JPEG and Gaussian blur, not at all, and, where
+asked for, by the recipes of the package. Noise is clipped and rounded to 8 bits, as a file holds it; published figures
+are of noise that is neither. The network is told nothing. Non-local means (OpenCV's, in colour) and BM3D (the package
+`bm3d`, whose licence excludes commercial use, so that it is no dependency) are told the standard deviation.
 
 Printed: the mean PSNR in dB over the images, with the figures as JSON by `-o`.
 """
@@ -28,8 +29,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.restore import Restorer
-from hifacegan_plugin.weights import PRETRAINED
+from hifacegan_plugin.weights import PACKAGED
 
 Method = Callable[[np.ndarray], np.ndarray]
 
@@ -37,6 +39,7 @@ NOISE = (15, 25, 50)
 JPEG = (10, 20, 40)
 BLUR = (1.0, 1.5, 2.0)
 CLEAN = 'clean'
+RECIPES = ('full', 'gfpgan', 'mosaic16x', 'noise', 'blur', 'jpeg')  # those that keep the size
 
 # Kodak24 in colour, PSNR / dB at sigma 15, 25, 50. The first three from Zhang et al., "FFDNet", IEEE TIP 2018, the
 # fourth from Liang et al., "SwinIR", ICCVW 2021. All but DnCNN, here its blind form, are told sigma.
@@ -55,6 +58,7 @@ def degradations() -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
         **{f'JPEG {quality}': partial(compress, quality=quality) for quality in JPEG},
         **{f'blur {sigma:g}': partial(blur, sigma=sigma) for sigma in BLUR},
         CLEAN: lambda image, number: image,
+        **{recipe: partial(degrade, recipe=recipe) for recipe in RECIPES},
     }
 
 
@@ -73,6 +77,11 @@ def compress(image: np.ndarray, number: int, quality: int) -> np.ndarray:
 def blur(image: np.ndarray, number: int, sigma: float) -> np.ndarray:
     """Blur by a Gaussian; round to 8 bits."""
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+def degrade(image: np.ndarray, number: int, recipe: str) -> np.ndarray:
+    """Run a recipe of the package, with a seed of its own for each image."""
+    return build_degradation(recipe)(image, np.random.default_rng([number, 7]))
 
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:
@@ -123,7 +132,7 @@ def measure(images: dict[str, np.ndarray], restorers: dict[str, Method], denoise
         for case, step in steps.items():
             degraded = step(truth, number)
             methods = {'input': lambda image: image, **restorers}
-            if case.startswith('noise'):
+            if case.startswith('noise '):
                 sigma = float(case.split()[1])
                 methods |= {NAMES[key]: partial(DENOISERS[key], sigma=sigma) for key in denoisers}
             for method, restore in methods.items():
@@ -150,9 +159,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=Path, required=True, metavar='FOLDER')
-    parser.add_argument('-w', '--weights', type=Path, nargs='+', default=[PRETRAINED])
+    parser.add_argument('-w', '--weights', type=Path, nargs='+', default=[PACKAGED['general']])
     parser.add_argument('--methods', nargs='+', choices=('network', *DENOISERS), default=['network', 'nlm'])
-    parser.add_argument('--cases', nargs='+', choices=tuple(degradations()), default=list(degradations()))
+    unnamed = [case for case in degradations() if case not in RECIPES]
+    parser.add_argument('--cases', nargs='+', choices=tuple(degradations()), default=unnamed)
     parser.add_argument('--first', type=int, help='take only so many images')
     parser.add_argument('-o', '--output', type=Path, help='JSON file for the figures of every image')
     args = parser.parse_args()

@@ -6,9 +6,10 @@ call :func:`register`. Restoring needs no BasicSR.
 """
 
 import sys
+from typing import Any
 
-__all__ = ['register']
-__version__ = '0.1.0'
+__all__ = ['Restorer', 'load_generator', 'register']
+__version__ = '0.2.0'
 
 
 def register() -> None:
@@ -22,6 +23,19 @@ def register() -> None:
     from hifacegan_plugin import host
 
     host.register()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs PyTorch when it is asked for: ``Restorer`` and ``load_generator``."""
+    if name == 'Restorer':
+        from hifacegan_plugin.restore import Restorer
+
+        return Restorer
+    if name == 'load_generator':
+        from hifacegan_plugin.weights import load_generator
+
+        return load_generator
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 if 'basicsr' in sys.modules:

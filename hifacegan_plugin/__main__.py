@@ -17,6 +17,7 @@ from hifacegan_plugin.system.quiet_end import end_quietly
 COMMANDS = {
     'Restore': {
         'restore': 'restore images, folders or videos with trained weights',
+        'models': 'list the networks that come with the package, and how good they are',
     },
     'Prepare data': {
         'align': 'cut aligned faces out of photographs',

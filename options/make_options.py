@@ -1,7 +1,7 @@
 """Write the options files that differ from hifacegan.yml in a few options. `make options` runs it.
 
 ``hifacegan.yml`` is the base: complete, commented and edited by hand. ``FILES`` says what every other file changes in
-it. Files that share nothing with it (``compare_*.yml``, ``hifacegan_pretrained.yml``) are written by hand.
+it. Files that share nothing with it (``compare_*.yml``, ``hifacegan_mild.yml``) are written by hand.
 """
 
 from __future__ import annotations

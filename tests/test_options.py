@@ -22,7 +22,7 @@ import make_options
 OPTIONS = REPOSITORY / 'options'
 FILES = sorted(OPTIONS.rglob('*.yml'))
 FILES = [file for file in FILES if not file.name.startswith('compare_')]  # no host options: see test_compare.py
-BY_HAND = {'hifacegan.yml', 'hifacegan_pretrained.yml'}
+BY_HAND = {'hifacegan.yml', 'hifacegan_mild.yml'}
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 

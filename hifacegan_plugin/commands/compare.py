@@ -23,14 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare the restorers of an options file; 0: all went well, 1: something failed, 2: there is no result."""
-    host.register()
-    from hifacegan_plugin.compare.comparison import read_comparison
-    from hifacegan_plugin.compare.runner import compare
-
     try:
+        host.register()
+        from hifacegan_plugin.compare.comparison import read_comparison
+        from hifacegan_plugin.compare.runner import compare
+
         comparison = read_comparison(arguments.opt)
         problems = compare(comparison, arguments.output or Path('results') / comparison.name, arguments.resume)
-    except (ValueError, OSError) as error:
+    except (ImportError, ValueError, OSError) as error:
         print(f'hifacegan compare: {error}', file=sys.stderr)
         return NO_RESULTS
     return LEFT_OUT if problems else 0

@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a table and write a contact sheet for each test set; return 0, or 2 where something went wrong."""
-    host.register()
-    from hifacegan_plugin.compare.report import report
-
     try:
+        host.register()
+        from hifacegan_plugin.compare.report import report
+
         report(_read_options(arguments.opt))
-    except (ValueError, OSError) as error:
+    except (ImportError, ValueError, OSError) as error:
         print(f'hifacegan report: {error}', file=sys.stderr)
         return 2
     return 0

@@ -34,7 +34,7 @@ from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
 from hifacegan_plugin.restore.footprint import GIB
 from hifacegan_plugin.restore.restorer import MAX_PIXELS, Restorer
 from hifacegan_plugin.restore.video import CODECS, RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS, VideoOptions, restore_video
-from hifacegan_plugin.weights import PRETRAINED, WeightsError, load_generator
+from hifacegan_plugin.weights import PACKAGED, WeightsError, load_generator
 
 
 class InputError(ValueError):
@@ -78,11 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '-o', '--output', required=True, type=Path, help='folder for the results, or the file for the result of one'
     )
-    parser.add_argument(
-        '-w', '--weights', type=Path, default=PRETRAINED, metavar='FILE',
-        help='generator weights, .pth or .safetensors (default: a small network that comes with the plugin, for mild '
-        'blur, low resolution, noise and JPEG artefacts)',
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        '--model', default='general', choices=PACKAGED,
+        help='a network that comes with the package; hifacegan models tells of each (default: %(default)s)',
     )  # fmt: skip
+    weights.add_argument('-w', '--weights', type=Path, metavar='FILE', help='your own, .pth or .safetensors')
     add_untraced_options(parser)
     parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
     parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
@@ -116,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
+    arguments.weights = arguments.weights or PACKAGED[arguments.model]
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))

@@ -22,7 +22,7 @@ from hifacegan_plugin.images.photographs import read_photograph
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card
 from hifacegan_plugin.restore.tiles import restore_in_tiles
-from hifacegan_plugin.weights import PRETRAINED, load_generator
+from hifacegan_plugin.weights import PACKAGED, load_generator
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -34,8 +34,8 @@ class Restorer:
     """Restores images with the weights of a file: ``Restorer('net_g.pth')(image)``, in any number of threads at a time.
 
     Args:
-        weights: a file that :func:`hifacegan_plugin.weights.load_generator` reads, or a network. Default: the small
-            network that comes with the plugin, for mild blur, low resolution, noise and JPEG artefacts.
+        weights: ``general`` or ``faces``, the networks that come with the package (``hifacegan models``); a file that
+            :func:`hifacegan_plugin.weights.load_generator` reads; or a network.
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
             :func:`~hifacegan_plugin.restore.engines.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
@@ -53,12 +53,12 @@ class Restorer:
 
     def __init__(
         self,
-        weights: str | Path | CSRNetwork = PRETRAINED,
+        weights: str | Path | CSRNetwork = 'general',
         engine: str = 'auto',
         dtype: str = 'float32',
         memory: int | None = None,
     ) -> None:
-        generator = weights if isinstance(weights, CSRNetwork) else load_generator(weights)
+        generator = weights if isinstance(weights, CSRNetwork) else load_generator(PACKAGED.get(str(weights), weights))
         self.engine = choose_engine(engine, dtype)
         self.dtype = dtype
         self.memory = memory

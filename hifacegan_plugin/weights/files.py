@@ -25,6 +25,7 @@ from hifacegan_plugin.system.files import whole_file
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 OPTIONS_KEY = 'network_g'  # of the options, in checkpoints and in the metadata of safetensors files
+CARD_KEY = 'model_card'  # of what is known of a network, in the metadata of safetensors files
 FOREIGN_BEGINNINGS = {
     b'<!': 'a web page',
     b'<html': 'a web page',
@@ -80,8 +81,19 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
     return state_dict, options
 
 
-def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> None:
+def write_weights(
+    path: str | Path,
+    state_dict: Mapping[str, Tensor],
+    options: Mapping[str, Any],
+    card: Mapping[str, Any] | None = None,
+) -> None:
     """Write a safetensors file with the network's options in its metadata; it appears whole or not at all.
+
+    Args:
+        path: the file.
+        state_dict: the weights, in the type in which they are kept.
+        options: of the network.
+        card: what is known of it, such as training data and figures; see :func:`read_card`.
 
     Raises:
         WeightsError: if the file cannot be written.
@@ -89,11 +101,18 @@ def write_weights(path: str | Path, state_dict: Mapping[str, Tensor], options: M
     path = Path(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
     metadata = {'format': 'pt', OPTIONS_KEY: json.dumps(dict(options))}
+    metadata |= {CARD_KEY: json.dumps(dict(card))} if card else {}
     try:
         with whole_file(path) as part:
             part.write_bytes(save(tensors, metadata))  # safetensors' own writer makes the file private to its owner
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: cannot be written ({error}). Check folder, permissions and space.') from error
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Return the model card of a safetensors file that :func:`write_weights` wrote; empty if it has none."""
+    with safe_open(path, 'pt') as file:
+        return dict(json.loads((file.metadata() or {}).get(CARD_KEY, '{}')))
 
 
 def _check_beginning(path: Path) -> None:

@@ -13,8 +13,6 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork, read_generator_options
 from hifacegan_plugin.weights.files import WeightsError, read_weights
 
-PRETRAINED = Path(__file__).parents[1] / 'pretrained/restoration.safetensors'  # made by `make pretrained`
-
 
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRNetwork:
     """Build the network that a state dict belongs to, with these weights, in eval() mode.

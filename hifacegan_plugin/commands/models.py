@@ -1,0 +1,27 @@
+"""``hifacegan models``: the networks that come with the package."""
+
+from __future__ import annotations
+
+import argparse
+
+from hifacegan_plugin.weights import PACKAGED, load_generator, read_card
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan models``: there are none."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the model card of each network."""
+    for name, path in PACKAGED.items():
+        parameters = sum(parameter.numel() for parameter in load_generator(path).parameters())
+        card = read_card(path)
+        print(f'{name}: {parameters / 1e6:.2f} million parameters, {path.stat().st_size / 1e6:.1f} MB')
+        for key in ('purpose', 'data', 'recipe', 'date'):
+            print(f'  {key}: {card[key]}')
+        for test, figures in card['figures'].items():
+            print(f'  {test}, mean PSNR in dB, degraded -> restored:')
+            for case, (before, after) in figures.items():
+                print(f'    {case:<12} {"-" if before is None else f"{before:.2f}":>6} -> {after:.2f}')
+        print(f'  {path}')
+    return 0

@@ -1,0 +1,46 @@
+"""The networks that come with the package."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.weights import PACKAGED, load_generator, read_card
+
+
+@pytest.mark.parametrize('name', PACKAGED)
+def test_each_is_small_and_tells_what_it_is(name):
+    assert PACKAGED[name].stat().st_size < 8e6
+    card = read_card(PACKAGED[name])
+    assert {'purpose', 'data', 'recipe', 'date', 'figures'} <= card.keys()
+    assert all(len(values) == 2 for figures in card['figures'].values() for values in figures.values())
+
+
+def test_models_lists_them_with_their_figures(capsys):
+    assert main(['models']) == 0
+    listed = capsys.readouterr().out
+    for name, path in PACKAGED.items():
+        assert f'{name}: ' in listed and str(path) in listed
+    assert 'noise 25' in listed and 'mosaic16x' in listed
+
+
+@pytest.mark.parametrize(('given', 'scales'), [([], 4), (['--model', 'faces'], 5)])
+def test_restore_takes_them_by_name(given, scales, tmp_path, monkeypatch, noisy_image):
+    taken = []
+    monkeypatch.setattr('hifacegan_plugin.commands.restore.load_generator',
+                        lambda path, **options: taken.append(load_generator(path, **options)) or taken[-1])
+    assert main(['restore', '-i', str(noisy_image), '-o', str(tmp_path / 'out'), *given]) == 0
+    assert taken[0].num_scales == scales
+
+
+def test_a_name_or_a_file_is_one_network():
+    assert Restorer('faces').num_in_ch == Restorer(PACKAGED['faces']).num_in_ch == 3
+
+
+@pytest.fixture
+def noisy_image(tmp_path):
+
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'noisy.png')
+    return tmp_path / 'noisy.png'
