@@ -66,6 +66,7 @@ test: plugin
 
 lint: plugin
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 

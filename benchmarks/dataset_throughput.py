@@ -55,7 +55,7 @@ def make_database(folder: str, count: int, size: int) -> Path:
     sources = [getattr(skimage.data, name)() for name in ('astronaut', 'chelsea', 'coffee', 'rocket', 'cat')]
     for i in range(count):
         image = cv2.resize(sources[i % len(sources)], (size, size), interpolation=cv2.INTER_CUBIC)
-        encoded = cv2.imencode('.png', image[:, ::(-1) ** (i // len(sources)), ::-1])[1]
+        encoded = cv2.imencode('.png', image[:, :: (-1) ** (i // len(sources)), ::-1])[1]
         maker.put(encoded.tobytes(), f'{i:04d}', image.shape)
     maker.close()
     return path
@@ -109,19 +109,35 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = args.dataroot or str(make_database(folder, args.pictures, args.gt_size))
-        options = {'phase': 'train', 'dataroot_gt': root, 'degradation': args.degradation, 'gt_size': args.gt_size,
-                   'use_hflip': True, 'io_backend': {'type': 'lmdb' if root.endswith('.lmdb') else 'disk'}}
+        options = {
+            'phase': 'train',
+            'dataroot_gt': root,
+            'degradation': args.degradation,
+            'gt_size': args.gt_size,
+            'use_hflip': True,
+            'io_backend': {'type': 'lmdb' if root.endswith('.lmdb') else 'disk'},
+        }
         dataset = DegradationDataset(options)
         parts = profile(dataset, 100)
         print(f'| one process, {args.gt_size}x{args.gt_size}, {args.degradation} | ms | share |\n|---|---|---|')
         for part, seconds in parts.items():
             print(f'| {part} | {1000 * seconds:.2f} | {seconds / sum(parts.values()):.0%} |')
 
-        datasets = {'decode and degrade alone': PartsAlone(dataset),
-                    'DegradationDataset': dataset,
-                    'DegradationDataset, deliver: uint8': DegradationDataset({**options, 'deliver': 'uint8'})}
-        loaders = {name: DataLoader(dataset, batch_size=args.batch_size, num_workers=args.workers, drop_last=True,
-                                    persistent_workers=args.workers > 0) for name, dataset in datasets.items()}
+        datasets = {
+            'decode and degrade alone': PartsAlone(dataset),
+            'DegradationDataset': dataset,
+            'DegradationDataset, deliver: uint8': DegradationDataset({**options, 'deliver': 'uint8'}),
+        }
+        loaders = {
+            name: DataLoader(
+                dataset,
+                batch_size=args.batch_size,
+                num_workers=args.workers,
+                drop_last=True,
+                persistent_workers=args.workers > 0,
+            )
+            for name, dataset in datasets.items()
+        }
         rates = {name: [] for name in loaders}
         for _ in range(args.rounds):
             for name, loader in loaders.items():

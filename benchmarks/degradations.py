@@ -67,8 +67,9 @@ def serve_imgaug() -> None:
         'noise': iaa.OneOf(list(noise.values())),
         'blur': iaa.OneOf(list(blur.values())),
         'jpeg': iaa.JpegCompression(compression=(50, 85)),
-        'down': iaa.Sequential([iaa.Resize((0.125, 0.25), interpolation='cubic'),
-                                iaa.Resize(512, interpolation='cubic')]),
+        'down': iaa.Sequential(
+            [iaa.Resize((0.125, 0.25), interpolation='cubic'), iaa.Resize(512, interpolation='cubic')]
+        ),
     }
     cases = {**noise, **blur, **groups, 'full': iaa.Sequential(list(groups.values()), random_order=True)}
     steps = {case: lambda image, _, augment=augmenter: augment(image=image) for case, augmenter in cases.items()}
@@ -101,8 +102,9 @@ def imgaug_timer() -> Timer:
         print(f'making {IMGAUG_ENVIRONMENT} for imgaug: a minute ...', file=sys.stderr)
         venv.create(IMGAUG_ENVIRONMENT, with_pip=True)
         subprocess.run([python, '-m', 'pip', 'install', '--quiet', *IMGAUG_PACKAGES], check=True)
-    server = subprocess.Popen([python, __file__, '--serve-imgaug'], text=True,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    server = subprocess.Popen(
+        [python, __file__, '--serve-imgaug'], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
 
     def measure(*question: str | int) -> float:
         print(json.dumps(question), file=server.stdin, flush=True)

@@ -67,8 +67,10 @@ class Results:
     def add(self, **row: Any) -> dict[str, Any]:
         """Take a row and write the files."""
         self.rows.append(row)
-        write(self.folder / f'gpu-{self.part}.json', json.dumps(
-            {'part': self.part, 'environment': self.environment, 'rows': self.rows}, indent=1, default=str))
+        write(
+            self.folder / f'gpu-{self.part}.json',
+            json.dumps({'part': self.part, 'environment': self.environment, 'rows': self.rows}, indent=1, default=str),
+        )
         write(self.folder / f'gpu-{self.part}.md', self.as_markdown())
         told = {key: value for key, value in row.items() if key not in ('group', 'traceback', 'kernels')}
         print(f'[{row["group"]}]', ', '.join(f'{key} {shown(value)}' for key, value in told.items()), flush=True)
@@ -82,8 +84,10 @@ class Results:
         try:
             figures = work()
         except Exception as error:  # whatever it is, it belongs to this measurement alone
-            figures = {'error': f'{type(error).__name__}: {error}'.partition('\n')[0][:200],
-                       'traceback': traceback.format_exc()}
+            figures = {
+                'error': f'{type(error).__name__}: {error}'.partition('\n')[0][:200],
+                'traceback': traceback.format_exc(),
+            }
         gc.collect()
         torch._dynamo.reset()
         if self.device.type == 'cuda':
@@ -92,8 +96,11 @@ class Results:
 
     def as_markdown(self) -> str:
         """Give a table of each group; its columns are the figures of its rows."""
-        lines = [f'# {self.part}: {self.environment["device"]}', '',
-                 ', '.join(f'{key} {value}' for key, value in self.environment.items())]
+        lines = [
+            f'# {self.part}: {self.environment["device"]}',
+            '',
+            ', '.join(f'{key} {value}' for key, value in self.environment.items()),
+        ]
         for group in dict.fromkeys(row['group'] for row in self.rows):
             rows = [row for row in self.rows if row['group'] == group]
             hidden = ('group', 'traceback', 'kernels')
@@ -117,12 +124,21 @@ def write(path: Path, text: str) -> None:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Tell what the figures were measured on."""
-    about = {'device': platform.processor() or platform.machine(), 'torch': torch.__version__,
-             'python': platform.python_version(), 'cores': os.cpu_count(), 'date': time.strftime('%Y-%m-%d')}
+    about = {
+        'device': platform.processor() or platform.machine(),
+        'torch': torch.__version__,
+        'python': platform.python_version(),
+        'cores': os.cpu_count(),
+        'date': time.strftime('%Y-%m-%d'),
+    }
     if device.type == 'cuda':
         properties = torch.cuda.get_device_properties(device)
-        about |= {'device': properties.name, 'GiB': round(properties.total_memory / 2**30, 1),
-                  'CUDA': torch.version.cuda, 'cuDNN': torch.backends.cudnn.version()}
+        about |= {
+            'device': properties.name,
+            'GiB': round(properties.total_memory / 2**30, 1),
+            'CUDA': torch.version.cuda,
+            'cuDNN': torch.backends.cudnn.version(),
+        }
     return about
 
 
@@ -195,8 +211,9 @@ def copy_bandwidth(device: torch.device, quick: bool) -> dict[str, float]:
 def measure_ceiling(results: Results, kind: str, quick: bool) -> float:
     """Measure what the device can do at best in numbers of a kind, in TFLOP/s."""
     dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16}.get(kind, torch.float32)
-    row = results.measure('Ceilings', f'convolution, {kind}',
-                          lambda: convolution_peak(results.device, dtype, kind != 'fp32', quick))
+    row = results.measure(
+        'Ceilings', f'convolution, {kind}', lambda: convolution_peak(results.device, dtype, kind != 'fp32', quick)
+    )
     return row.get('TFLOP/s', float('nan'))
 
 
@@ -216,11 +233,20 @@ def paper_networks(kind: str, quick: bool, size: int) -> dict[str, Any]:
     """Give the sections of the networks of the paper's setting, ours or the host's."""
     width = 4 if quick else 64
     if kind == 'host':
-        return {'network_g': {'type': 'HiFaceGAN', 'num_feat': width, 'norm_g': 'spectralspadebatch3x3',
-                              'is_train': False, 'crop_size': size},
-                'network_d': {'type': 'HiFaceGANDiscriminator', 'num_feat': width}}
-    return {'network_g': {'type': 'CSRGenerator', 'num_feat': width},
-            'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': width}}
+        return {
+            'network_g': {
+                'type': 'HiFaceGAN',
+                'num_feat': width,
+                'norm_g': 'spectralspadebatch3x3',
+                'is_train': False,
+                'crop_size': size,
+            },
+            'network_d': {'type': 'HiFaceGANDiscriminator', 'num_feat': width},
+        }
+    return {
+        'network_g': {'type': 'CSRGenerator', 'num_feat': width},
+        'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': width},
+    }
 
 
 def fast_networks(quick: bool) -> dict[str, Any]:
@@ -325,8 +351,13 @@ def kernels_of(step: Callable[[], Any], device: torch.device) -> dict[str, Any]:
     by_time = f'self_{"device" if device.type == "cuda" else "cpu"}_time_total'
     events = sorted(recorded.key_averages(), key=lambda event: -getattr(event, by_time))
     kernels = [(round(getattr(event, by_time) / 1000, 3), event.count, event.key[:120]) for event in events[:40]]
-    return {'busy_ms': sum(getattr(event, by_time) for event in events) / 1000, 'profiled_ms': 1000 * wall,
-            'launches': sum(event.count for event in events), 'longest': kernels[0][2], 'kernels': kernels}
+    return {
+        'busy_ms': sum(getattr(event, by_time) for event in events) / 1000,
+        'profiled_ms': 1000 * wall,
+        'launches': sum(event.count for event in events),
+        'longest': kernels[0][2],
+        'kernels': kernels,
+    }
 
 
 def measure_training(results: Results, quick: bool) -> None:
@@ -451,8 +482,17 @@ def measure_data(results: Results, quick: bool) -> None:
     mild = yaml_load(str(REPOSITORY / 'options/hifacegan_mild.yml'))['datasets']['train']['degradation']
 
     def loaded(folder: Path, recipe: Any, crop: int, count: int) -> dict[str, Any]:
-        dataset = DegradationDataset({'phase': 'train', 'name': 'images', 'dataroot_gt': str(folder), 'gt_size': crop,
-                                      'degradation': recipe, 'io_backend': {'type': 'disk'}, 'deliver': 'uint8'})
+        dataset = DegradationDataset(
+            {
+                'phase': 'train',
+                'name': 'images',
+                'dataroot_gt': str(folder),
+                'gt_size': crop,
+                'degradation': recipe,
+                'io_backend': {'type': 'disk'},
+                'deliver': 'uint8',
+            }
+        )
         indices = range(count * (4 if quick else 2000))
         loader = DataLoader(dataset, count, sampler=indices, num_workers=workers, prefetch_factor=4)
         batches = iter(loader)
@@ -504,9 +544,12 @@ def measure_large_batch(results: Results, quick: bool) -> None:
 def measure_kernels(results: Results, quick: bool) -> None:
     """Profile an iteration of both forms."""
     device = results.device
-    forms = {'paper': (paper_networks('ours', quick, 0), {}, (2, 64) if quick else (2, 512)),
-             'fast': (fast_networks(quick), PIXEL_ALONE, (2, 64) if quick else (64, 128))}
+    forms = {
+        'paper': (paper_networks('ours', quick, 0), {}, (2, 64) if quick else (2, 512)),
+        'fast': (fast_networks(quick), PIXEL_ALONE, (2, 64) if quick else (64, 128)),
+    }
     for form, (networks, train, shape) in forms.items():
+
         def profiled(networks: Any = networks, train: Any = train, shape: Any = shape) -> dict[str, Any]:
             trained = built('HiFaceGANCSRModel', networks, device, **train, amp='bf16', channels_last=True)
             step = stepper(trained, batch_of(*shape, device))
@@ -549,19 +592,44 @@ def measure_inference(results: Results, quick: bool) -> None:
 
     device = results.device
     paper = make_generator(4 if quick else 64, 'paper').to(device)
-    packaged = {path.stem: load_generator(path).to(device)
-                for path in sorted((REPOSITORY / 'hifacegan_plugin/pretrained').glob('*.safetensors'))}
+    packaged = {
+        path.stem: load_generator(path).to(device)
+        for path in sorted((REPOSITORY / 'hifacegan_plugin/pretrained').glob('*.safetensors'))
+    }
     small, large = (64, 128) if quick else (512, 2048)
-    measure_networks(results, 'CSR', paper, 1, small, (
-        'compiled fp16', 'unfolded TF32', 'unfolded fp32', 'folded fp16', 'folded bf16', 'graph fp16', 'host TF32',
-        'folded TF32'))
+    measure_networks(
+        results,
+        'CSR',
+        paper,
+        1,
+        small,
+        (
+            'compiled fp16',
+            'unfolded TF32',
+            'unfolded fp32',
+            'folded fp16',
+            'folded bf16',
+            'graph fp16',
+            'host TF32',
+            'folded TF32',
+        ),
+    )
     for name, generator in packaged.items():
-        measure_networks(results, name, generator, 1, small, (
-            'compiled fp16', 'unfolded TF32', 'unfolded fp32', 'folded fp16', 'graph fp16'))
+        measure_networks(
+            results,
+            name,
+            generator,
+            1,
+            small,
+            ('compiled fp16', 'unfolded TF32', 'unfolded fp32', 'folded fp16', 'graph fp16'),
+        )
     for name, generator in {'CSR': paper, **packaged}.items():
         for dtype in ('float16', 'float32') if device.type == 'cuda' else ('float32',):
-            results.measure('Restorer, from bytes to bytes', f'{name}, {small}x{small}, {dtype}',
-                            lambda g=generator, d=dtype: restored(g, d, small, device))
+            results.measure(
+                'Restorer, from bytes to bytes',
+                f'{name}, {small}x{small}, {dtype}',
+                lambda g=generator, d=dtype: restored(g, d, small, device),
+            )
     for name, generator in {'CSR': paper, **packaged}.items():
         for count, size in ((1, large), (16, small)):
             measure_networks(results, name, generator, count, size, ('folded fp16', 'compiled fp16', 'unfolded TF32'))
@@ -655,8 +723,13 @@ def check(results: Results, quick: bool) -> None:
         command = [sys.executable, __file__, '--compile', str(rows), '--device', results.device.type]
         environment = {**os.environ, 'TORCHINDUCTOR_COMPILE_THREADS': '4'}
         start = time.monotonic()
-        process = subprocess.Popen(command + ['--quick'] * quick, cwd=REPOSITORY, env=environment,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command + ['--quick'] * quick,
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             run_tests(results)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -667,28 +740,58 @@ def check(results: Results, quick: bool) -> None:
     for row in done:
         results.add(group='Compiled beforehand', **row)
     if len(done) < len(WARMED):
-        results.add(group='Compiled beforehand', name=WARMED[len(done)], outcome='cut off',
-                    took=time.monotonic() - start - sum(row['took'] for row in done))
+        results.add(
+            group='Compiled beforehand',
+            name=WARMED[len(done)],
+            outcome='cut off',
+            took=time.monotonic() - start - sum(row['took'] for row in done),
+        )
 
 
 def run_tests(results: Results) -> None:
     """Run pytest in a process of its own; a row for each test as it ends."""
     workers = min(8, (os.cpu_count() or 2) // 2)
     files = sorted((REPOSITORY / 'tests').rglob('test_cuda_*.py'))  # others import what may not be there
-    command = [sys.executable, '-m', 'pytest', '-m', 'cuda', '-p', 'gpu_rows', '-n', str(workers), '-q',
-               '-o', 'addopts=', '--device', results.device.type, *map(str, files)]
+    command = [
+        sys.executable,
+        '-m',
+        'pytest',
+        '-m',
+        'cuda',
+        '-p',
+        'gpu_rows',
+        '-n',
+        str(workers),
+        '-q',
+        '-o',
+        'addopts=',
+        '--device',
+        results.device.type,
+        *map(str, files),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder, 'rows')
         rows.touch()
         plugin = Path(folder, 'gpu_rows.py')
         plugin.write_text(PYTEST_PLUGIN)
         path = os.pathsep.join([folder, str(REPOSITORY), os.environ.get('PYTHONPATH', '')])
-        environment = {**os.environ, 'PYTHONPATH': path, 'GPU_ROWS': str(rows), 'OMP_NUM_THREADS': '2',
-                       'TORCHINDUCTOR_COMPILE_THREADS': '4'}
+        environment = {
+            **os.environ,
+            'PYTHONPATH': path,
+            'GPU_ROWS': str(rows),
+            'OMP_NUM_THREADS': '2',
+            'TORCHINDUCTOR_COMPILE_THREADS': '4',
+        }
         log = Path(folder, 'log')
         with log.open('w') as output:
-            process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output,
-                                       stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         told = 0
         try:
             while True:
@@ -704,12 +807,16 @@ def run_tests(results: Results) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
         summary = log.read_text().strip().splitlines()
-        results.add(group='Tests', name='pytest', outcome=summary[-1] if summary else 'nothing printed',
-                    status='cut off' if process.poll() is None or process.returncode == -9 else process.returncode,
-                    traceback='' if told else '\n'.join(summary[-60:]))
+        results.add(
+            group='Tests',
+            name='pytest',
+            outcome=summary[-1] if summary else 'nothing printed',
+            status='cut off' if process.poll() is None or process.returncode == -9 else process.returncode,
+            traceback='' if told else '\n'.join(summary[-60:]),
+        )
 
 
-PYTEST_PLUGIN = '''
+PYTEST_PLUGIN = """
 import json, os
 
 def pytest_runtest_logreport(report):
@@ -723,7 +830,7 @@ def pytest_runtest_logreport(report):
         row["reason"] = str(report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr)
     with open(os.environ["GPU_ROWS"], "a") as file:
         file.write(json.dumps(row) + "\\n")
-'''
+"""
 
 
 def compile_beforehand(rows: Path, quick: bool, device: torch.device) -> None:
@@ -778,9 +885,19 @@ def pretrain(results: Results, images: Path, minutes: float) -> None:
     """Train both packaged networks at the same time, because each leaves the card idle while it prepares a batch."""
     started = {}
     for task in ('general', 'faces'):
-        command = [sys.executable, str(REPOSITORY / 'benchmarks/train_pretrained.py'), task, '--images',
-                   str(images / task), '--minutes', str(minutes), '--device', results.device.type, '-o',
-                   str(results.folder / task)]
+        command = [
+            sys.executable,
+            str(REPOSITORY / 'benchmarks/train_pretrained.py'),
+            task,
+            '--images',
+            str(images / task),
+            '--minutes',
+            str(minutes),
+            '--device',
+            results.device.type,
+            '-o',
+            str(results.folder / task),
+        ]
         started[task] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for task, process in started.items():
         _, errors = process.communicate()
@@ -798,8 +915,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for part, limit in LIMITS.items():
         parser.add_argument(f'--{part}', action='store_true', help=f'this part ({limit} s at most)')
-    parser.add_argument('--pretrain', type=Path, metavar='FOLDER', help='train the packaged networks on the images in '
-                        'FOLDER/general and FOLDER/faces, and nothing else')
+    parser.add_argument(
+        '--pretrain',
+        type=Path,
+        metavar='FOLDER',
+        help='train the packaged networks on the images in FOLDER/general and FOLDER/faces, and nothing else',
+    )
     parser.add_argument('--minutes', type=float, default=7.5, help='of --pretrain (default: %(default)s)')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')
     parser.add_argument('--quick', action='store_true', help='tiny networks and images, to rehearse')
@@ -816,8 +937,9 @@ def main() -> int:
         compile_beforehand(arguments.compile, arguments.quick, device)
         return 0
     if arguments.pretrain:
-        pretrain(Results('pretrain', arguments.output, 60 * arguments.minutes, device), arguments.pretrain,
-                 arguments.minutes)
+        pretrain(
+            Results('pretrain', arguments.output, 60 * arguments.minutes, device), arguments.pretrain, arguments.minutes
+        )
         return 0
     parts = [part for part in PARTS if getattr(arguments, part)] or list(PARTS)
     if len(parts) > 1:

@@ -291,8 +291,11 @@ def measure_seams(generator: CSRGenerator) -> None:
         tiled = restore_in_tiles(engine, images, multiple=generator.multiple, size=320, overlap=overlap)
         difference = 255 * (tiled - whole)
         jumps = np.abs(np.diff(difference, axis=3)).mean((0, 1, 2))
-        borders = [border for start, stop, _ in spans(512, generator.multiple, 320, overlap)
-                   for border in (start - 1, stop - 1)]
+        borders = [
+            border
+            for start, stop, _ in spans(512, generator.multiple, 320, overlap)
+            for border in (start - 1, stop - 1)
+        ]
         borders = [border for border in borders if 0 <= border < 511]
         print(
             f'tiles overlapping by {overlap:3}: differ by {np.abs(difference).mean():.2f} on average, '

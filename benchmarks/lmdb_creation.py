@@ -43,7 +43,7 @@ def make_images(folder: Path, count: int) -> list[str]:
         photograph = photographs[i % len(photographs)]
         side = int(min(photograph.shape[:2]) * rng.uniform(0.6, 1))
         top, left = (rng.integers(length - side, endpoint=True) for length in photograph.shape[:2])
-        crop = photograph[top:top + side, left:left + side]
+        crop = photograph[top : top + side, left : left + side]
         Image.fromarray(cv2.resize(crop, (512, 512), interpolation=cv2.INTER_CUBIC)).save(folder / name)
     return names
 

@@ -122,8 +122,9 @@ def read_images(folder: Path) -> dict[str, np.ndarray]:
     return images
 
 
-def measure(images: dict[str, np.ndarray], restorers: dict[str, Method], denoisers: list[str],
-            cases: list[str]) -> dict[str, dict[str, list[float]]]:
+def measure(
+    images: dict[str, np.ndarray], restorers: dict[str, Method], denoisers: list[str], cases: list[str]
+) -> dict[str, dict[str, list[float]]]:
     """Return the PSNR of every image: method, then degradation."""
     figures: dict[str, dict[str, list[float]]] = {}
     steps = {case: step for case, step in degradations().items() if case in cases}
@@ -166,7 +167,7 @@ def main() -> None:
     parser.add_argument('--first', type=int, help='take only so many images')
     parser.add_argument('-o', '--output', type=Path, help='JSON file for the figures of every image')
     args = parser.parse_args()
-    images = dict(list(read_images(args.images).items())[:args.first])
+    images = dict(list(read_images(args.images).items())[: args.first])
     restorers = {path.stem: Restorer(path) for path in args.weights} if 'network' in args.methods else {}
     denoisers = [method for method in args.methods if method in DENOISERS]
     figures = measure(images, restorers, denoisers, args.cases)

@@ -67,8 +67,9 @@ BATCH = 8
 def main() -> None:
     """Train what is missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--networks', type=Path, nargs='+', default=PEERS, metavar='FILE',
-                        help='options files (default: options/peers)')
+    parser.add_argument(
+        '--networks', type=Path, nargs='+', default=PEERS, metavar='FILE', help='options files (default: options/peers)'
+    )
     parser.add_argument('--degradations', nargs='+', default=['noise', 'full'], help='recipes (default: noise full)')
     parser.add_argument('--minutes', type=float, nargs='+', default=[2, 5, 10, 20], help='marks (default: 2 5 10 20)')
     parser.add_argument('--rates', type=float, nargs='+', default=[2e-4, 5e-4, 1e-3], help='default: 2e-4 5e-4 1e-3')
@@ -116,8 +117,10 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
         return
     reached = max(map(float, content['marks']), default=0)
     if marks[0] < reached:
-        raise SystemExit(f'{result} has reached {reached:g} minutes and cannot go back to {marks[0]:g}: leave out '
-                         'the marks before that it has not, or give another --output')
+        raise SystemExit(
+            f'{result} has reached {reached:g} minutes and cannot go back to {marks[0]:g}: leave out '
+            'the marks before that it has not, or give another --output'
+        )
     torch.manual_seed(seed)
     network = build_network(yaml_load(str(file))['network_g'])
     average = deepcopy(network).eval()
@@ -130,8 +133,12 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
             part.load_state_dict(state[name])
         step, seconds = state['step'], state['seconds']
     batches = read_batches(degradation, seed, step, arguments)
-    held_out = ConcatDataset([build_dataset(data_options('test', arguments.test_data, degradation, seed=draw))
-                              for draw in range(arguments.draws)])
+    held_out = ConcatDataset(
+        [
+            build_dataset(data_options('test', arguments.test_data, degradation, seed=draw))
+            for draw in range(arguments.draws)
+        ]
+    )
     with tqdm(total=60 * marks[-1], initial=round(seconds), desc=result.stem, unit='s', disable=None) as bar:
         for minutes in marks:
             network.train()
@@ -148,8 +155,13 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
                 bar.update(max(0, min(round(seconds), bar.total) - bar.n))
             content['marks'][f'{minutes:g}'] = {'steps': step, 'seconds': seconds, **measure(average, held_out)}
             content['gflop'] = count_operations(average, torch.zeros(1, 3, arguments.crop, arguments.crop)) / 1e9
-            state = {'network': network.state_dict(), 'average': average.state_dict(),
-                     'optimizer': optimizer.state_dict(), 'step': step, 'seconds': seconds}
+            state = {
+                'network': network.state_dict(),
+                'average': average.state_dict(),
+                'optimizer': optimizer.state_dict(),
+                'step': step,
+                'seconds': seconds,
+            }
             # The figures first: after a kill before the state follows, the earlier state goes the same way once more.
             with whole_file(result) as part:
                 part.write_text(json.dumps(content, indent=1), encoding='utf-8')
@@ -165,16 +177,26 @@ def result_file(file: Path, degradation: str, rate: float, seed: int, arguments:
 def data_options(phase: str, root: Path, degradation: str, **others: Any) -> dict[str, Any]:
     """Return the options of a data set."""
     backend = {'type': 'lmdb' if root.suffix == '.lmdb' else 'disk'}
-    return {'name': root.stem, 'type': 'DegradationDataset', 'phase': phase, 'dataroot_gt': str(root),
-            'io_backend': backend, 'degradation': degradation, **others}
+    return {
+        'name': root.stem,
+        'type': 'DegradationDataset',
+        'phase': phase,
+        'dataroot_gt': str(root),
+        'io_backend': backend,
+        'degradation': degradation,
+        **others,
+    }
 
 
 def read_batches(
     degradation: str, seed: int, step: int, arguments: argparse.Namespace
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches from one step on: each is a function of seed and step alone."""
-    dataset = build_dataset(data_options('train', arguments.train_data, degradation, seed=seed, gt_size=arguments.crop,
-                                         use_hflip=True, use_rot=True))
+    dataset = build_dataset(
+        data_options(
+            'train', arguments.train_data, degradation, seed=seed, gt_size=arguments.crop, use_hflip=True, use_rot=True
+        )
+    )
     for first in itertools.count(step * BATCH, BATCH):
         items = [dataset[index] for index in range(first, first + BATCH)]
         yield tuple(torch.stack([item[side] for item in items]) for side in ('lq', 'gt'))
@@ -209,8 +231,11 @@ def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> st
             rate, marks = max(of_rate.items(), key=lambda item: (len(item[1]), mean_psnr(item[1])))
             rows.append((file.stem, rate, marks))
     rows.sort(key=lambda row: -mean_psnr(row[2]))
-    measured = [metric for metric in build_metrics(METRICS)
-                if any(metric.name in mark for _, _, marks in rows for mark in marks)]
+    measured = [
+        metric
+        for metric in build_metrics(METRICS)
+        if any(metric.name in mark for _, _, marks in rows for mark in marks)
+    ]
 
     def figure(marks: list[dict[str, float]], metric: Metric) -> str:
         values = [mark[metric.name] for mark in marks if metric.name in mark]
@@ -221,9 +246,17 @@ def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> st
 
     return markdown_table(
         ['network', 'rate', 'seeds', *(metric.name for metric in measured), 'steps/s', 'GFLOP'],
-        [[name, f'{rate:g}', str(len(marks)), *(figure(marks, metric) for metric in measured),
-          f'{statistics.mean(mark["steps"] / mark["seconds"] for mark in marks):.2f}', f'{marks[0]["gflop"]:.2f}']
-         for name, rate, marks in rows],
+        [
+            [
+                name,
+                f'{rate:g}',
+                str(len(marks)),
+                *(figure(marks, metric) for metric in measured),
+                f'{statistics.mean(mark["steps"] / mark["seconds"] for mark in marks):.2f}',
+                f'{marks[0]["gflop"]:.2f}',
+            ]
+            for name, rate, marks in rows
+        ],
     )
 
 

@@ -56,8 +56,9 @@ def main() -> None:
     parser.add_argument('--budget', type=float, default=600, metavar='SECONDS', help='for each network (default: 600)')
     parser.add_argument('--degradation', default='noise', help='recipe, such as noise (default) or full')
     parser.add_argument('--core', type=int, default=0, help='number of the processor core to train on (default: 0)')
-    parser.add_argument('--peers', nargs='+', choices=PEERS, default=PEERS, metavar='PEER',
-                        help=f'some of {", ".join(PEERS)}')
+    parser.add_argument(
+        '--peers', nargs='+', choices=PEERS, default=PEERS, metavar='PEER', help=f'some of {", ".join(PEERS)}'
+    )
     parser.add_argument('--crop', type=int, default=64, help='side of the training crops (default: 64)')
     parser.add_argument('--train-data', type=Path, default=Path('datasets/demo/train.lmdb'), metavar='LMDB')
     parser.add_argument('--test-data', type=Path, default=Path('datasets/demo/heldout.lmdb'), metavar='LMDB')
@@ -152,8 +153,15 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
         'logger:use_tb_logger': 'false',
     }
     print(f'{name}: {iterations} iterations', flush=True)
-    command = [sys.executable, '-m', 'basicsr.train', '-opt', str(OPTIONS / 'peers' / f'{peer}.yml'), '--force_yml',
-               *(f'{key}={value}' for key, value in changes.items())]
+    command = [
+        sys.executable,
+        '-m',
+        'basicsr.train',
+        '-opt',
+        str(OPTIONS / 'peers' / f'{peer}.yml'),
+        '--force_yml',
+        *(f'{key}={value}' for key, value in changes.items()),
+    ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if process.returncode:

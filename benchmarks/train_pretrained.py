@@ -65,15 +65,31 @@ SAVE = 60  # seconds between two files to resume from
 def _general() -> Degrade:
     """Noise, JPEG artefacts, blur and low resolution, alone and mixed; some images are clean."""
     any_way = ['area', 'bilinear', 'bicubic']
-    noise = mixture([(0.75, gaussian_noise((0, 55))), (0.1, gaussian_noise((0, 50), grey=1)),
-                     (0.15, shot_noise((0.1, 4)))])
+    noise = mixture(
+        [(0.75, gaussian_noise((0, 55))), (0.1, gaussian_noise((0, 50), grey=1)), (0.15, shot_noise((0.1, 4)))]
+    )
     some_noise = mixture([(0.7, gaussian_noise((0, 30), grey=0.3)), (0.3, shot_noise((0.1, 3)))])
     blur = mixture([(0.7, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.3, motion_blur((3, 13)))])
     shrink = in_groups(2, down_and_back((1.2, 4), any_way, ['bilinear', 'bicubic']))
-    mixed = in_groups(2, in_order(sometimes(0.5, blur), sometimes(0.5, down_and_back((1, 3), any_way, ['bicubic'])),
-                                  sometimes(0.7, some_noise), sometimes(0.6, jpeg((10, 95), 0.8))))
-    return mixture([(0.3, noise), (0.2, in_groups(4, jpeg((5, 95), 0.8))), (0.15, blur), (0.05, shrink), (0.25, mixed),
-                    (0.05, unchanged)])
+    mixed = in_groups(
+        2,
+        in_order(
+            sometimes(0.5, blur),
+            sometimes(0.5, down_and_back((1, 3), any_way, ['bicubic'])),
+            sometimes(0.7, some_noise),
+            sometimes(0.6, jpeg((10, 95), 0.8)),
+        ),
+    )
+    return mixture(
+        [
+            (0.3, noise),
+            (0.2, in_groups(4, jpeg((5, 95), 0.8))),
+            (0.15, blur),
+            (0.05, shrink),
+            (0.25, mixed),
+            (0.05, unchanged),
+        ]
+    )
 
 
 def _faces() -> Degrade:
@@ -81,12 +97,26 @@ def _faces() -> Degrade:
     blur = mixture([(0.5, motion_blur((10, 20))), (0.5, gaussian_blur((3, 8)))])
     down = by_reciprocal((1 / 8, 1 / 4), lambda ratio: down_and_back(ratio, ['bicubic'], ['bicubic']))
     full = in_groups(2, shuffled(blur, paper_noise, jpeg((17, 51)), down))
-    gfpgan = in_groups(2, in_order(
-        gaussian_blur((0.1, 10), (2, 2), isotropic=0.5),
-        down_and_back((0.8, 8), ['bilinear'], ['bilinear'], in_order(gaussian_noise((0, 20)), jpeg((60, 100))))))
+    gfpgan = in_groups(
+        2,
+        in_order(
+            gaussian_blur((0.1, 10), (2, 2), isotropic=0.5),
+            down_and_back((0.8, 8), ['bilinear'], ['bilinear'], in_order(gaussian_noise((0, 20)), jpeg((60, 100)))),
+        ),
+    )
     sr4x = down_and_back((4, 4), ['area'], ['bicubic'])
-    return mixture([(0.42, full), (0.2, gfpgan), (0.1, mosaic(16)), (0.05, sr4x), (0.05, paper_noise), (0.05, blur),
-                    (0.05, jpeg((17, 51))), (0.08, _general())])
+    return mixture(
+        [
+            (0.42, full),
+            (0.2, gfpgan),
+            (0.1, mosaic(16)),
+            (0.05, sr4x),
+            (0.05, paper_noise),
+            (0.05, blur),
+            (0.05, jpeg((17, 51))),
+            (0.08, _general()),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -124,8 +154,10 @@ class Crops:
         """
         chosen = self.chances.multinomial(count, replacement=True)
         heights, widths = self.heights[chosen], self.widths[chosen]
-        down, across = (torch.rand(2, count, 1, 1, device=chosen.device) * torch.stack([heights, widths]).sub(side - 1)
-                        [..., None, None]).long()
+        down, across = (
+            torch.rand(2, count, 1, 1, device=chosen.device)
+            * torch.stack([heights, widths]).sub(side - 1)[..., None, None]
+        ).long()
         flip_down, flip_across, swap = torch.rand(3, count, 1, 1, device=chosen.device) < 0.5
         line = torch.arange(side, device=chosen.device)
         back = side - 1 - line
@@ -177,8 +209,9 @@ class Training:
         self.rng = np.random.default_rng(args.seed)
         self.network = CSRGenerator(preset='fast', **task.network).to(self.device, memory_format=torch.channels_last)
         self.average = deepcopy(self.network).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), args.rate, (0.9, 0.99), weight_decay=args.decay,
-                                           fused=self.device.type == 'cuda')
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), args.rate, (0.9, 0.99), weight_decay=args.decay, fused=self.device.type == 'cuda'
+        )
         self.iteration, self.elapsed = 0, 0.0
         self.state_file = args.output / 'training.pt'
         if self.state_file.exists():
@@ -219,8 +252,11 @@ class Training:
             losses.append(self.step(crops))
             self.elapsed = before + time.perf_counter() - began
             if self.elapsed - last_line > PEEK:
-                line = {'iteration': self.iteration, 'seconds': round(self.elapsed, 1),
-                        'psnr': round(-10 * float(torch.stack(losses).mean()), 3)}
+                line = {
+                    'iteration': self.iteration,
+                    'seconds': round(self.elapsed, 1),
+                    'psnr': round(-10 * float(torch.stack(losses).mean()), 3),
+                }
                 print(json.dumps(line), flush=True)
                 print(json.dumps(line), file=log, flush=True)
                 losses, last_line = [], self.elapsed
@@ -234,9 +270,17 @@ class Training:
         options = generator_options(self.average) | {'type': 'CSRGenerator'}
         write_weights(self.args.output / 'net_g.safetensors', self.average.state_dict(), options)
         part = self.state_file.with_suffix('.part')
-        torch.save({'network': self.network.state_dict(), 'average': self.average.state_dict(),
-                    'optimizer': self.optimizer.state_dict(), 'iteration': self.iteration, 'elapsed': self.elapsed,
-                    'random': [torch.get_rng_state()]}, part)
+        torch.save(
+            {
+                'network': self.network.state_dict(),
+                'average': self.average.state_dict(),
+                'optimizer': self.optimizer.state_dict(),
+                'iteration': self.iteration,
+                'elapsed': self.elapsed,
+                'random': [torch.get_rng_state()],
+            },
+            part,
+        )
         part.replace(self.state_file)
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -282,8 +326,11 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     images = read_images(args.images, task.crop, task.scales)
-    print(f'{len(images)} images, {sum(image.size for image in images) / 1e6:.0f} MB; '
-          f'{args.device}, batches of {args.batch} crops of {task.crop} pixels, {args.minutes:g} minutes', flush=True)
+    print(
+        f'{len(images)} images, {sum(image.size for image in images) / 1e6:.0f} MB; '
+        f'{args.device}, batches of {args.batch} crops of {task.crop} pixels, {args.minutes:g} minutes',
+        flush=True,
+    )
     Training(task, args).run(Crops(images, torch.device(args.device)))
 
 

@@ -183,8 +183,13 @@ def main() -> None:
         batches.append({'lq': (truth + noise).clamp(0, 1), 'gt': truth})
 
     host_networks = {
-        'network_g': {'type': 'HiFaceGAN', 'num_feat': arguments.num_feat, 'norm_g': 'spectralspadebatch3x3',
-                      'is_train': False, 'crop_size': arguments.size},
+        'network_g': {
+            'type': 'HiFaceGAN',
+            'num_feat': arguments.num_feat,
+            'norm_g': 'spectralspadebatch3x3',
+            'is_train': False,
+            'crop_size': arguments.size,
+        },
         'network_d': {'type': 'HiFaceGANDiscriminator', 'num_feat': arguments.num_feat_d},
     }
     fast = {'channels_last': True}

@@ -33,8 +33,10 @@ def measure(options: dict[str, Any], num_feat: int, size: int, batch: int) -> tu
     """Train three iterations; return the GiB that they took and the seconds of the last one."""
     torch.set_num_threads(2)
     logging.disable(logging.WARNING)
-    networks = {'network_g': {'type': 'CSRGenerator', 'num_feat': num_feat},
-                'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': num_feat}}
+    networks = {
+        'network_g': {'type': 'CSRGenerator', 'num_feat': num_feat},
+        'network_d': {'type': 'MultiscalePatchDiscriminator', 'num_feat': num_feat},
+    }
     trained = model('HiFaceGANCSRModel', networks, **options)
     images = torch.rand(batch, 3, size, size)
     before = int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')

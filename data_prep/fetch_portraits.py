@@ -129,8 +129,9 @@ def fetch_all(get: Callable[[str], bytes], folder: Path) -> None:
 def main() -> int:
     """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER',
-                        help='gets portraits/, train.txt and test.txt')
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='FOLDER', help='gets portraits/, train.txt and test.txt'
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument('--from', dest='source', type=Path, metavar='FOLDER', help='take them from this folder')
     source.add_argument('--url', default=URL, help='of a mirror (default: %(default)s)')
@@ -139,8 +140,11 @@ def main() -> int:
     try:
         fetch_all(get, arguments.output)
     except FetchError as error:
-        print(f'fetch_portraits.py: {error}. What is there stays: run the same command again to continue, or name a '
-              'folder that has the portraits with --from', file=sys.stderr)
+        print(
+            f'fetch_portraits.py: {error}. What is there stays: run the same command again to continue, or name a '
+            'folder that has the portraits with --from',
+            file=sys.stderr,
+        )
         return 2
     except OSError as error:
         print(f'fetch_portraits.py: cannot write {error.filename}: {error.strerror}', file=sys.stderr)

@@ -23,8 +23,21 @@ from hifacegan_plugin.prepare.dead_leaves import draw_dead_leaves
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
 
 TRAIN = (
-    'brick', 'camera', 'chelsea', 'china', 'coins', 'flower', 'grace_hopper', 'grass', 'gravel', 'hubble_deep_field',
-    'immunohistochemistry', 'moon', 'retina', 'rocket', 'stereo_motorcycle',
+    'brick',
+    'camera',
+    'chelsea',
+    'china',
+    'coins',
+    'flower',
+    'grace_hopper',
+    'grass',
+    'gravel',
+    'hubble_deep_field',
+    'immunohistochemistry',
+    'moon',
+    'retina',
+    'rocket',
+    'stereo_motorcycle',
 )
 TRAIN_SIDE = 512  # the shorter side at most: as it is, a quarter of all crops would be of the retina
 HELD_OUT = {  # name: top left corners of the squares that are cut out

@@ -74,8 +74,9 @@ def _by_signature(registered: dict[str, Any], supplied: tuple[str, ...]) -> dict
 
 def _own(registered: dict[str, Any]) -> dict[str, Any]:
     """Return the plugin's own classes and functions."""
-    return {name: called for name, called in sorted(registered.items())
-            if called.__module__.startswith('hifacegan_plugin.')}
+    return {
+        name: called for name, called in sorted(registered.items()) if called.__module__.startswith('hifacegan_plugin.')
+    }
 
 
 def _by_type(described: dict[str, dict[str, Any]]) -> dict[str, Any]:

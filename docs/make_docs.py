@@ -40,8 +40,14 @@ def _options(section: type[Section]) -> list[tuple[str, ...]]:
     for name, field in section.model_fields.items():
         if name not in shared:
             default = '' if field.is_required() else default_of(field)
-            rows.append((f'`{name}`', in_words(field), default and f'`{default}`' if default != 'none' else default,
-                         str(field.description)))
+            rows.append(
+                (
+                    f'`{name}`',
+                    in_words(field),
+                    default and f'`{default}`' if default != 'none' else default,
+                    str(field.description),
+                )
+            )
     return rows
 
 
@@ -86,8 +92,10 @@ def schemas() -> dict[Path, str]:
     hifacegan_plugin.register()
     import json_schema
 
-    return {json_schema.FOLDER / name: json.dumps(json_schema.schema_of(kind), indent=1, ensure_ascii=False) + '\n'
-            for name, kind in json_schema.FILES.items()}
+    return {
+        json_schema.FOLDER / name: json.dumps(json_schema.schema_of(kind), indent=1, ensure_ascii=False) + '\n'
+        for name, kind in json_schema.FILES.items()
+    }
 
 
 def main() -> None:

@@ -123,7 +123,6 @@ def peer(name: str, network: str) -> Changes:
     }
 
 
-
 def testing(changes: Changes) -> Changes:
     """Return the options of a test, which has neither training nor discriminator."""
     return {
@@ -147,9 +146,10 @@ def testing(changes: Changes) -> Changes:
     } | changes
 
 
-TEST: Changes = testing({
-    'name': 'HiFaceGAN_test',
-    'datasets': """
+TEST: Changes = testing(
+    {
+        'name': 'HiFaceGAN_test',
+        'datasets': """
         test_degraded_here:  # clean images, degraded by a recipe, with the same result on every machine
           name: FFHQ_test
           type: DegradationDataset
@@ -171,18 +171,20 @@ TEST: Changes = testing({
         #   io_backend:
         #     type: disk
     """,
-    'network_g': """# as the weights were trained
+        'network_g': """# as the weights were trained
         type: CSRGenerator
         num_feat: 64
         variant: csr  # lip_spade for the published checkpoints and BasicSR's HiFaceGAN
         norm: syncbatch
     """,
-    'path:pretrain_network_g': 'experiments/HiFaceGAN_full/models/net_g_latest.pth  # or published weights',
-})
+        'path:pretrain_network_g': 'experiments/HiFaceGAN_full/models/net_g_latest.pth  # or published weights',
+    }
+)
 
-DEMO_TEST: Changes = testing({
-    'name': 'HiFaceGAN_demo_test',
-    'datasets': """
+DEMO_TEST: Changes = testing(
+    {
+        'name': 'HiFaceGAN_demo_test',
+        'datasets': """
         test:
           name: demo_heldout
           type: DegradationDataset
@@ -191,16 +193,17 @@ DEMO_TEST: Changes = testing({
             type: lmdb
           degradation: noise
     """,
-    'network_g': """# as in hifacegan_demo.yml
+        'network_g': """# as in hifacegan_demo.yml
         type: CSRGenerator
         preset: fast
         num_feat: 16
     """,
-    'path:pretrain_network_g': 'experiments/HiFaceGAN_demo/models/net_g_latest.pth',
-    'val:metrics:lpips': """# left out, with a message, if its weights are not on this machine
+        'path:pretrain_network_g': 'experiments/HiFaceGAN_demo/models/net_g_latest.pth',
+        'val:metrics:lpips': """# left out, with a message, if its weights are not on this machine
         type: calculate_lpips
     """,
-})
+    }
+)
 
 CSR_PEER = """
     type: CSRGenerator

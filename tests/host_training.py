@@ -26,7 +26,12 @@ def environment(folder: Path) -> dict[str, str]:
 def run(command: list, folder: Path) -> str:
     """Run a command in ``folder`` and give what it printed; fail with that if it fails."""
     result = subprocess.run(
-        list(map(str, command)), cwd=folder, env=environment(folder), text=True, capture_output=True, check=False,
+        list(map(str, command)),
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        capture_output=True,
+        check=False,
         timeout=HANGS,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -75,8 +80,13 @@ def start(command: list, folder: Path, output: Path) -> subprocess.Popen:
     """Start a command in ``folder``, in a process group of its own, that writes what it prints to ``output``."""
     with output.open('w') as file:
         return subprocess.Popen(
-            list(map(str, command)), cwd=folder, env=environment(folder), stdout=file, stderr=subprocess.STDOUT,
-            start_new_session=True, preexec_fn=hear_signals,
+            list(map(str, command)),
+            cwd=folder,
+            env=environment(folder),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=hear_signals,
         )
 
 

@@ -91,14 +91,33 @@ class TestQualityAtBudget:
         import quality_at_budget
 
         (tmp_path / 'small.yml').write_text(
-            'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, num_feat: 1, num_block: 0, upscale: 1}')
+            'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, num_feat: 1, num_block: 0, upscale: 1}'
+        )
 
         def run(*minutes):
             data = ('--train-data', str(small_lmdb), '--test-data', str(small_lmdb))
-            monkeypatch.setattr(sys, 'argv', [
-                'quality_at_budget.py', '--networks', 'small.yml', '--degradations', 'noise', '--rates', '1e-3',
-                '--seeds', '0', '--draws', '1', *data, '-o', 'out', '--minutes', *map(str, minutes),
-            ])
+            monkeypatch.setattr(
+                sys,
+                'argv',
+                [
+                    'quality_at_budget.py',
+                    '--networks',
+                    'small.yml',
+                    '--degradations',
+                    'noise',
+                    '--rates',
+                    '1e-3',
+                    '--seeds',
+                    '0',
+                    '--draws',
+                    '1',
+                    *data,
+                    '-o',
+                    'out',
+                    '--minutes',
+                    *map(str, minutes),
+                ],
+            )
             quality_at_budget.main()
             return self.marks()
 
@@ -123,6 +142,7 @@ class TestQualityAtBudget:
     def test_a_kill_between_two_files_is_harmless(self, run, monkeypatch, killed_at):
         """A state is never beyond the figures: else it would be taken for that of the next mark that is asked for."""
         import quality_at_budget
+
         whole_file, names = quality_at_budget.whole_file, []
 
         def killed(path):
@@ -150,10 +170,17 @@ class TestQualityAtBudget:
             mark = {'steps': 6, 'seconds': 3, 'PSNR': psnr}
             (tmp_path / f'net-noise-{rate:g}-{seed}.json').write_text(json.dumps({'marks': {'5': mark}, 'gflop': 1}))
         arguments = argparse.Namespace(
-            networks=[Path('net.yml')], rates=[2e-4, 5e-4, 1e-3], seeds=[0, 1, 2], output=tmp_path)
+            networks=[Path('net.yml')], rates=[2e-4, 5e-4, 1e-3], seeds=[0, 1, 2], output=tmp_path
+        )
         row = quality_at_budget.table('noise', 5, arguments).splitlines()[-1]
         assert [cell.strip() for cell in row.strip('|').split('|')] == [
-            'net', '0.001', '2', '30.25 (2.50)', '2.00', '1.00']
+            'net',
+            '0.001',
+            '2',
+            '30.25 (2.50)',
+            '2.00',
+            '1.00',
+        ]
 
     def test_marks_come_after_the_beginning(self, run, capsys):
         with pytest.raises(SystemExit):

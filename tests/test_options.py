@@ -102,16 +102,19 @@ def changed(options, path, text):
     return '\n'.join(make_options.render(parsed))
 
 
-@pytest.mark.parametrize(('path', 'text', 'expected'), [
-    ('a:x', '2', 'a:  # of a\n  x: 2\n\n  # of y\n  y: [1]\nb: ~'),
-    ('a:x', '2  # two', 'a:  # of a\n  x: 2  # two\n\n  # of y\n  y: [1]\nb: ~'),
-    ('a:x', '# one', 'a:  # of a\n  x: 1  # one\n\n  # of y\n  y: [1]\nb: ~'),
-    ('a:x', '#', 'a:  # of a\n  x: 1\n\n  # of y\n  y: [1]\nb: ~'),
-    ('a:x', None, 'a:  # of a\n  # of y\n  y: [1]\nb: ~'),
-    ('a:z', '3', 'a:  # of a\n  x: 1  # of x\n\n  # of y\n  y: [1]\n  z: 3\nb: ~'),
-    ('a', '# new\n    x: 4\n    # z: 5\n', 'a:  # new\n  x: 4\n  # z: 5\nb: ~'),
-    ('a', None, 'b: ~'),
-])
+@pytest.mark.parametrize(
+    ('path', 'text', 'expected'),
+    [
+        ('a:x', '2', 'a:  # of a\n  x: 2\n\n  # of y\n  y: [1]\nb: ~'),
+        ('a:x', '2  # two', 'a:  # of a\n  x: 2  # two\n\n  # of y\n  y: [1]\nb: ~'),
+        ('a:x', '# one', 'a:  # of a\n  x: 1  # one\n\n  # of y\n  y: [1]\nb: ~'),
+        ('a:x', '#', 'a:  # of a\n  x: 1\n\n  # of y\n  y: [1]\nb: ~'),
+        ('a:x', None, 'a:  # of a\n  # of y\n  y: [1]\nb: ~'),
+        ('a:z', '3', 'a:  # of a\n  x: 1  # of x\n\n  # of y\n  y: [1]\n  z: 3\nb: ~'),
+        ('a', '# new\n    x: 4\n    # z: 5\n', 'a:  # new\n  x: 4\n  # z: 5\nb: ~'),
+        ('a', None, 'b: ~'),
+    ],
+)
 def test_a_change_leaves_the_rest_of_a_file_alone(path, text, expected):
     assert changed('a:  # of a\n  x: 1  # of x\n\n  # of y\n  y: [1]\nb: ~', path, text) == expected
 
@@ -146,23 +149,42 @@ def test_the_hosts_own_hifacegan_options_build(monkeypatch):
     adam = {'type': 'Adam', 'lr': 2e-4, 'weight_decay': 0, 'betas': [0.9, 0.999]}
     layers = {'relu1_1': 0.03125, 'relu2_1': 0.0625, 'relu3_1': 0.125, 'relu4_1': 0.25, 'relu5_1': 1.0}
     perceptual = {
-        'type': 'PerceptualLoss', 'layer_weights': layers, 'vgg_type': 'vgg19', 'use_input_norm': False,
-        'range_norm': False, 'perceptual_weight': 10.0, 'style_weight': 0, 'criterion': 'l1',
+        'type': 'PerceptualLoss',
+        'layer_weights': layers,
+        'vgg_type': 'vgg19',
+        'use_input_norm': False,
+        'range_norm': False,
+        'perceptual_weight': 10.0,
+        'style_weight': 0,
+        'criterion': 'l1',
     }
     norm = 'spectralspadebatch3x3'
-    model = build_model({
-        'model_type': 'HiFaceGANModel', 'num_gpu': 0, 'is_train': True, 'dist': False, 'rank': 0,
-        'network_g': {'type': 'HiFaceGAN', 'num_feat': 4, 'norm_g': norm, 'is_train': False, 'crop_size': 64},
-        'network_d': {'type': 'HiFaceGANDiscriminator', 'num_feat': 4, 'norm_d': 'spectralinstance'},
-        'path': {},
-        'train': {
-            'optim_g': dict(adam), 'optim_d': dict(adam), 'perceptual_opt': perceptual,
-            'scheduler': {'type': 'MultiStepLR', 'milestones': [500], 'gamma': 0.5},
-            'gan_opt': {'type': 'MultiScaleGANLoss', 'gan_type': 'lsgan', 'real_label_val': 1.0, 'fake_label_val': 0.0,
-                        'loss_weight': 1.0},
-            'feature_matching_opt': {'type': 'GANFeatLoss', 'loss_weight': 10.0, 'criterion': 'l1'},
-        },
-    })
+    model = build_model(
+        {
+            'model_type': 'HiFaceGANModel',
+            'num_gpu': 0,
+            'is_train': True,
+            'dist': False,
+            'rank': 0,
+            'network_g': {'type': 'HiFaceGAN', 'num_feat': 4, 'norm_g': norm, 'is_train': False, 'crop_size': 64},
+            'network_d': {'type': 'HiFaceGANDiscriminator', 'num_feat': 4, 'norm_d': 'spectralinstance'},
+            'path': {},
+            'train': {
+                'optim_g': dict(adam),
+                'optim_d': dict(adam),
+                'perceptual_opt': perceptual,
+                'scheduler': {'type': 'MultiStepLR', 'milestones': [500], 'gamma': 0.5},
+                'gan_opt': {
+                    'type': 'MultiScaleGANLoss',
+                    'gan_type': 'lsgan',
+                    'real_label_val': 1.0,
+                    'fake_label_val': 0.0,
+                    'loss_weight': 1.0,
+                },
+                'feature_matching_opt': {'type': 'GANFeatLoss', 'loss_weight': 10.0, 'criterion': 'l1'},
+            },
+        }
+    )
     model.feed_data({'lq': torch.rand(1, 3, 64, 64), 'gt': torch.rand(1, 3, 64, 64)})
     model.optimize_parameters(1)
     assert model.get_current_log()['l_g_feat'] > 0

@@ -67,5 +67,3 @@ class LocalImportancePool(nn.Module):
         """Map ``(N, C, H, W)`` to ``(N, C, H/2, W/2)``."""
         weight = self.importance(x)
         return F.avg_pool2d(x * weight, 3, 2, padding=1) / F.avg_pool2d(weight, 3, 2, padding=1)
-
-

@@ -39,23 +39,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain(parser, __doc__)
     default = Options()
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the photographs')
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='NAME',
-                        help='what to build: a database NAME.lmdb, or a folder')
-    parser.add_argument('--side', type=positive_whole, default=default.side, metavar='N',
-                        help='of the crops, in pixels (default: %(default)s)')
-    parser.add_argument('--faces', choices=('largest', 'all'), default='largest',
-                        help='which faces of a photograph (default: %(default)s)')
-    parser.add_argument('--min-face', type=positive_whole, default=default.min_face, metavar='N',
-                        help='reject faces whose square has less than N pixels a side in the photograph, about four '
-                        'times the distance of the eyes; smaller ones take longer to find (default: %(default)s)')
-    parser.add_argument('--max-yaw', type=positive, metavar='DEGREES',
-                        help='reject faces that are turned further aside, as estimated from eyes and nose')
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='NAME',
+        help='what to build: a database NAME.lmdb, or a folder',
+    )
+    parser.add_argument(
+        '--side',
+        type=positive_whole,
+        default=default.side,
+        metavar='N',
+        help='of the crops, in pixels (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--faces',
+        choices=('largest', 'all'),
+        default='largest',
+        help='which faces of a photograph (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--min-face',
+        type=positive_whole,
+        default=default.min_face,
+        metavar='N',
+        help='reject faces whose square has less than N pixels a side in the photograph, about four '
+        'times the distance of the eyes; smaller ones take longer to find (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-yaw',
+        type=positive,
+        metavar='DEGREES',
+        help='reject faces that are turned further aside, as estimated from eyes and nose',
+    )
     parser.add_argument('--max-roll', type=positive, metavar='DEGREES', help='reject faces that are tilted further')
-    parser.add_argument('--min-sharpness', type=positive, default=default.min_sharpness, metavar='X',
-                        help='reject blurred faces: the standard deviation of the Laplacian over that of the luma; '
-                        'faces.jsonl has that of each face to choose by (default: %(default)g, reject none)')
-    parser.add_argument('--landmarks', choices=MODELS, default=default.landmarks,
-                        help="number of dlib's landmarks; 5 for commercial use (default: %(default)s)")
+    parser.add_argument(
+        '--min-sharpness',
+        type=positive,
+        default=default.min_sharpness,
+        metavar='X',
+        help='reject blurred faces: the standard deviation of the Laplacian over that of the luma; '
+        'faces.jsonl has that of each face to choose by (default: %(default)g, reject none)',
+    )
+    parser.add_argument(
+        '--landmarks',
+        choices=MODELS,
+        default=default.landmarks,
+        help="number of dlib's landmarks; 5 for commercial use (default: %(default)s)",
+    )
     add_build_arguments(parser)
 
 
@@ -85,4 +118,3 @@ def run(arguments: argparse.Namespace) -> int:
         taken = sum(face['rejected'] is None for face in faces)
         print(f'{arguments.output}: {taken} faces taken, {len(faces) - taken} beside them rejected')
     return status
-

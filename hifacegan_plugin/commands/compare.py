@@ -16,9 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument('-opt', required=True, metavar='FILE', help='options file, such as options/compare_demo.yml')
     parser.add_argument('-o', '--output', type=Path, metavar='FOLDER', help='default: results/NAME')
-    parser.add_argument('--resume', action='store_true',
-                        help='keep what an earlier run finished with the same options, weights and data; otherwise '
-                             'its folder is renamed')
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='keep what an earlier run finished with the same options, weights and data; otherwise '
+        'its folder is renamed',
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -57,8 +57,13 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
         opt, more = training.as_the_host_reads(file, is_train='train' in opt)
         problems += more
     if not any(problem.stops for problem in problems):
-        checks = [training.check_start, training.check_devices, training.check_paths, training.check_perceptual_weights,
-                  data_sets.check_data_sets]
+        checks = [
+            training.check_start,
+            training.check_devices,
+            training.check_paths,
+            training.check_perceptual_weights,
+            data_sets.check_data_sets,
+        ]
         if opt['is_train']:
             checks += [training.check_course, training.check_logging]
         problems += [problem for check in checks for problem in _problems_of(check, opt)]
@@ -78,8 +83,10 @@ def _problems_of(check: Callable[[dict[str, Any]], Iterable[Problem]], opt: dict
         yield from check(opt)
     except Exception as error:  # options may hold anything, in any place
         task = str(check.__doc__).partition('.')[0]
-        yield Problem(f'{describe_error(error)} (while this was looked at: {task})',
-                      'an option has a value of the wrong type; the files in options/ show what goes there')
+        yield Problem(
+            f'{describe_error(error)} (while this was looked at: {task})',
+            'an option has a value of the wrong type; the files in options/ show what goes there',
+        )
 
 
 def _print_lines(lines: Iterable[str]) -> None:

@@ -32,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='SHEET.png', help='the sheet to make')
     parser.add_argument('--recipes', nargs='+', metavar='NAME', help='default: all there are')
     parser.add_argument('--draws', type=positive_whole, default=2, help='columns (default: %(default)s)')
-    parser.add_argument('--size', type=positive_whole, default=256,
-                        help='resize to this shorter side first (default: %(default)s)')
+    parser.add_argument(
+        '--size', type=positive_whole, default=256, help='resize to this shorter side first (default: %(default)s)'
+    )
     parser.add_argument('--seed', type=whole, default=0, help='of the first column (default: %(default)s)')
 
 

@@ -31,12 +31,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='NAME.lmdb', help='the database to make')
     parser.add_argument('--crop-size', type=positive_whole, metavar='SIZE', help='cut into squares of this side')
     parser.add_argument('--step', type=positive_whole, help='distance of the squares (default: the crop size)')
-    parser.add_argument('--reencode', action='store_true', help='decode and encode also what could be copied: all '
-                        'values are PNG then, without metadata')
-    parser.add_argument('--shard', type=_shard, default=(1, 1), metavar='I/N', help='make the I-th of N databases '
-                        'of equal shares, NAME.I-of-N.lmdb: each machine one, the dataset takes the list of them')
-    parser.add_argument('--verify', action='store_true', help='decode every image before it is stored and every '
-                        'value of the finished database')
+    parser.add_argument(
+        '--reencode',
+        action='store_true',
+        help='decode and encode also what could be copied: all values are PNG then, without metadata',
+    )
+    parser.add_argument(
+        '--shard',
+        type=_shard,
+        default=(1, 1),
+        metavar='I/N',
+        help='make the I-th of N databases '
+        'of equal shares, NAME.I-of-N.lmdb: each machine one, the dataset takes the list of them',
+    )
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help='decode every image before it is stored and every value of the finished database',
+    )
     add_size_argument(parser)
     add_build_arguments(parser)
 

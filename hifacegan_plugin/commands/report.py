@@ -14,8 +14,9 @@ from hifacegan_plugin.schema.reading import read_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument('-opt', required=True, type=Path, metavar='FILE',
-                        help='options file that `basicsr.test` was run with')
+    parser.add_argument(
+        '-opt', required=True, type=Path, metavar='FILE', help='options file that `basicsr.test` was run with'
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

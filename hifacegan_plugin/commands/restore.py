@@ -96,7 +96,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'most of what is free there)',
     )  # fmt: skip
     parser.add_argument(
-        '--max-megapixels', type=positive, default=MAX_PIXELS / 1e6, metavar='MP',
+        '--max-megapixels',
+        type=positive,
+        default=MAX_PIXELS / 1e6,
+        metavar='MP',
         help='refuse larger images (default: %(default)g)',
     )
     parser.add_argument(
@@ -294,10 +297,10 @@ def _glob(pattern: Path) -> list[Path]:
     hidden.
     """
     fixed = list(takewhile(lambda part: not set(part) & set('*?['), pattern.parts))
-    changing = pattern.parts[len(fixed):]
+    changing = pattern.parts[len(fixed) :]
     try:
         paths = Path(*fixed).glob(str(Path(*changing))) if changing else ()
-        return [path for path in paths if not any(part[0] == '.' for part in path.parts[len(fixed):])]
+        return [path for path in paths if not any(part[0] == '.' for part in path.parts[len(fixed) :])]
     except ValueError as error:
         raise InputError(f'{pattern}: {error}') from error
 

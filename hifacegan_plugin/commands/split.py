@@ -55,8 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     for part, members in parts.items():
         print(f'{arguments.output / part}.txt: {len(members)} images')
         if arguments.ffhq and len(members) < len(FFHQ_PARTS[part]):
-            print(f'hifacegan split: {arguments.input} lacks {len(FFHQ_PARTS[part]) - len(members)} of the '
-                  f'{len(FFHQ_PARTS[part])} FFHQ images of {part}', file=sys.stderr)
+            print(
+                f'hifacegan split: {arguments.input} lacks {len(FFHQ_PARTS[part]) - len(members)} of the '
+                f'{len(FFHQ_PARTS[part])} FFHQ images of {part}',
+                file=sys.stderr,
+            )
             status = 1
     return status
 

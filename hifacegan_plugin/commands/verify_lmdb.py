@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan verify-lmdb``."""
     explain(parser, __doc__)
     parser.add_argument('databases', nargs='+', type=Path, metavar='NAME.lmdb', help='what to check')
-    parser.add_argument('--jobs', type=positive_whole, default=os.cpu_count(), metavar='N',
-                        help='processes (default: %(default)s)')
+    parser.add_argument(
+        '--jobs', type=positive_whole, default=os.cpu_count(), metavar='N', help='processes (default: %(default)s)'
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -57,8 +57,10 @@ def parse_comparison(file: Path) -> tuple[Comparison | None, list[Problem]]:
     if problems:
         return None, problems
     parsed = ComparisonFile.model_validate(opt)
-    datasets, restorers, metrics = ({str(name): options for name, options in opt[section].items()}
-                                    for section in ('datasets', 'restorers', 'metrics'))
+    datasets, restorers, metrics = (
+        {str(name): options for name, options in opt[section].items()}
+        for section in ('datasets', 'restorers', 'metrics')
+    )
     return Comparison(parsed.name, datasets, restorers, metrics, parsed.page or Page()), []
 
 

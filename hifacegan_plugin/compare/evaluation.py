@@ -25,7 +25,11 @@ def build_metrics_or_report(section: Mapping[str, Mapping[str, Any]]) -> tuple[l
 
 
 def measure_images(
-    metrics: Sequence[Metric], test_set: str, label: str, images: Iterable[str], made_from: dict[str, Any],
+    metrics: Sequence[Metric],
+    test_set: str,
+    label: str,
+    images: Iterable[str],
+    made_from: dict[str, Any],
     folder: Folder,
 ) -> list[str]:
     """Measure what a restorer made of a test set, except what was measured before; the metrics then hold it.
@@ -58,8 +62,10 @@ def measure_images(
             if not missing:
                 continue
             try:
-                pair = [cv2.cvtColor(read_rgb(folder.image(test_set, which, name)), cv2.COLOR_RGB2BGR)
-                        for which in (label, TRUTH)]
+                pair = [
+                    cv2.cvtColor(read_rgb(folder.image(test_set, which, name)), cv2.COLOR_RGB2BGR)
+                    for which in (label, TRUTH)
+                ]
             except OSError as error:
                 problems.append(f'{where}: {error}')
                 continue

@@ -55,8 +55,10 @@ def build_method(options: dict[str, Any]) -> Method:
             x = network_input(degraded, size)
             y = network(x)
             if y.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
-                raise ValueError(f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
-                                 f'which does not fit scale: {scale}')
+                raise ValueError(
+                    f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
+                    f'which does not fit scale: {scale}'
+                )
             return _to_image(y, size)
 
     return Method(restore, network, network_input)
@@ -127,8 +129,10 @@ def _network_input(
     """
     if channels == 1:
         if (degraded != degraded[..., :1]).any():
-            raise ValueError('the network takes grey images, and this one has colours: take a grey test set (of a '
-                             'DegradationDataset, color: grey makes one)')
+            raise ValueError(
+                'the network takes grey images, and this one has colours: take a grey test set (of a '
+                'DegradationDataset, color: grey makes one)'
+            )
         degraded = degraded[..., :1]
     if (degraded.shape[0] * scale, degraded.shape[1] * scale) == size:
         image = _pad(degraded, multiple)
@@ -145,7 +149,7 @@ def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
 
 def _to_image(output: Tensor, size: tuple[int, int]) -> np.ndarray:
     """Turn ``(1, 1 or 3, >= H, >= W)`` around [0, 1] into an image of the requested size, RGB."""
-    output = with_channels(output, 3)[0, :, :size[0], :size[1]]
+    output = with_channels(output, 3)[0, :, : size[0], : size[1]]
     if not output.isfinite().all():
         places = int((~output.isfinite()).sum())
         raise NotFiniteError(f'the output of the network holds NaN or infinite values in {places} places')

@@ -52,7 +52,8 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
         image_note=html.escape(
             f'{len(images)} of {sum(len(test_set.pictures) for test_set, _ in tables_of_sets)} images, shown as '
             f'{kind}, at most {options.max_side} pixels a side; the values are those of the images at full size. Drag '
-            'the line, or go to an image with Tab and move it with the arrow keys.'),
+            'the line, or go to an image with Tab and move it with the arrow keys.'
+        ),
         data=json.dumps(data).replace('<', '\\u003c'),
     )
     write_text(path, text)
@@ -61,31 +62,43 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
 def _section(metrics: Sequence[Metric], test_set: ImageSet, rows: list[Row]) -> str:
     """Return the table of a test set."""
     title = f'{test_set.name}: {len(test_set.pictures)} images'
-    first = ['ascending', 'descending', *('descending' if metric.better == 'higher' else 'ascending'
-                                          for metric in metrics), *('ascending' for _ in tables.COSTS)]
+    first = [
+        'ascending',
+        'descending',
+        *('descending' if metric.better == 'higher' else 'ascending' for metric in metrics),
+        *('ascending' for _ in tables.COSTS),
+    ]
     names = ['restorer', 'images', *map(tables.metric_header, metrics), *tables.COSTS]
-    header = ''.join(f'<th scope="col" data-first="{order}"><button type="button">{html.escape(name)}</button></th>'
-                     for order, name in zip(first, names))
+    header = ''.join(
+        f'<th scope="col" data-first="{order}"><button type="button">{html.escape(name)}</button></th>'
+        for order, name in zip(first, names)
+    )
     best = {metric.name: best_rows(rows, metric) for metric in metrics}
     body = '\n'.join(_row(metrics, row, best) for row in rows)
     inputs = ''.join(f'<p class="note">{html.escape(line)}</p>' for line in tables.describe_inputs(rows))
-    return (f'<section><h2>{html.escape(title)}</h2>\n<div class="scroll" role="region" tabindex="0" '
-            f'aria-label="{html.escape(title)}"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n'
-            f'</table></div>{inputs}</section>')
+    return (
+        f'<section><h2>{html.escape(title)}</h2>\n<div class="scroll" role="region" tabindex="0" '
+        f'aria-label="{html.escape(title)}"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n'
+        f'</table></div>{inputs}</section>'
+    )
 
 
 def _row(metrics: Sequence[Metric], row: Row, best: dict[str, list[Row]]) -> str:
     error = f'<div class="error">{html.escape(row.error)}</div>' if row.error else ''
-    cells = [f'<th scope="row" data-value="{html.escape(row.label)}">{html.escape(row.label)}{error}</th>',
-             f'<td data-value="{row.restored}">{row.restored}/{row.pictures}</td>']
+    cells = [
+        f'<th scope="row" data-value="{html.escape(row.label)}">{html.escape(row.label)}{error}</th>',
+        f'<td data-value="{row.restored}">{row.restored}/{row.pictures}</td>',
+    ]
     for metric in metrics:
         mean, _, rest = tables.format_figure(row, metric).partition(' ')
         value = repr(row.figures[metric.name].mean) if metric.name in row.figures else ''
         mark = ' class="best"' if row in best[metric.name] else ''
         cells.append(f'<td data-value="{value}"{mark}>{mean}{f" <small>{rest}</small>" if rest else ""}</td>')
     costs = (row.parameters, row.gflop, row.milliseconds, row.peak_mib)
-    cells += [f'<td data-value="{"" if cost is None else cost}">{text}</td>'
-              for cost, text in zip(costs, tables.format_costs(row))]
+    cells += [
+        f'<td data-value="{"" if cost is None else cost}">{text}</td>'
+        for cost, text in zip(costs, tables.format_costs(row))
+    ]
     return f'<tr>{"".join(cells)}</tr>'
 
 
@@ -111,11 +124,18 @@ def _images(
             file = folder.image(test_set.name, label, name)
             if file.exists():
                 urls[label] = _data_url(as_it_is(read_rgb(file), truth.shape[:2]), page)
-        texts = {row.label: [f'{metric.name} {metric.format(row.values[metric.name][name])}'
-                             for metric in results.metrics if name in row.values[metric.name]] for row in rows}
+        texts = {
+            row.label: [
+                f'{metric.name} {metric.format(row.values[metric.name][name])}'
+                for metric in results.metrics
+                if name in row.values[metric.name]
+            ]
+            for row in rows
+        }
         height, width = _shown_size(truth, page)
-        encoded.append({'name': f'{test_set.name}: {name}', 'width': width, 'height': height, 'urls': urls,
-                        'values': texts})
+        encoded.append(
+            {'name': f'{test_set.name}: {name}', 'width': width, 'height': height, 'urls': urls, 'values': texts}
+        )
     return encoded
 
 

@@ -62,8 +62,10 @@ def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Me
         file = folder / f'{name}_{suffix}.png'
         restored = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if restored is None:
-            raise ValueError(f'{file} is missing: run `python -m basicsr.test -opt ...` with this options file first, '
-                             'with val: save_img: true.')
+            raise ValueError(
+                f'{file} is missing: run `python -m basicsr.test -opt ...` with this options file first, '
+                'with val: save_img: true.'
+            )
         images = [_like(restored, tensor2img(item['lq'])), restored]
         if images[0].shape != restored.shape:
             images[0] = cv2.resize(images[0], restored.shape[1::-1], interpolation=cv2.INTER_CUBIC)
@@ -94,6 +96,7 @@ def _table(title: str, metrics: Mapping[str, Sequence[Metric]]) -> str:
             notes.append(f'{metric.name} is left out: {metric.unavailable}')
             continue
         rows.append([metric_header(metric), *(each.format(each.compute()) for each in sides)])
-        notes += [f'{side}: {line}' for side, each in zip(metrics, sides)
-                  for line in each.describe_unmeasured(NAMED_AT_MOST)]
+        notes += [
+            f'{side}: {line}' for side, each in zip(metrics, sides) for line in each.describe_unmeasured(NAMED_AT_MOST)
+        ]
     return '\n\n'.join([markdown_table([title, *metrics], rows), *notes])

@@ -140,7 +140,7 @@ def describe_machine() -> dict[str, str]:
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name(),
         'threads': f'{torch.get_num_threads()} of {os.cpu_count()} cores',
         'software': f'hifacegan_plugin {hifacegan_plugin.__version__}, torch {torch.__version__}, OpenCV '
-                    f'{cv2.__version__}, Python {platform.python_version()}, {platform.system()}',
+        f'{cv2.__version__}, Python {platform.python_version()}, {platform.system()}',
     }
 
 

@@ -47,16 +47,26 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
 
     results = Results(comparison, metrics, [(test_set, []) for test_set in test_sets], describe_machine())
     for label, options in comparison.restorers.items():
-        made_from = {test_set.name: {'restorer': options, 'weights': _identify(options.get('pretrain_network_g')),
-                                     'test_set': test_set.content} for test_set in test_sets}
+        made_from = {
+            test_set.name: {
+                'restorer': options,
+                'weights': _identify(options.get('pretrain_network_g')),
+                'test_set': test_set.content,
+            }
+            for test_set in test_sets
+        }
         summary = _restore(label, options, test_sets, made_from, folder, processes)
         problems += [f'{label}: {summary["error"]}'] if summary.get('error') else []
         for test_set, rows in results.tables:
             records = read_log(folder.log(test_set.name, label, 'restored'), made_from[test_set.name])
             done = {record['name'] for record in records if 'error' not in record}
             failures = measure_images(
-                metrics, test_set.name, label, [name for name in test_set.pictures if name in done],
-                {'restored': made_from[test_set.name], 'options': comparison.metrics}, folder,
+                metrics,
+                test_set.name,
+                label,
+                [name for name in test_set.pictures if name in done],
+                {'restored': made_from[test_set.name], 'options': comparison.metrics},
+                folder,
             )
             rows.append(make_row(label, metrics, test_set.pictures, records, summary))
             problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
@@ -83,13 +93,19 @@ def _show(results: Results, output: Path, folder: Folder) -> None:
 
 
 def _restore(
-    label: str, options: dict[str, Any], test_sets: list[ImageSet], made_from: dict[str, Any], folder: Folder,
+    label: str,
+    options: dict[str, Any],
+    test_sets: list[ImageSet],
+    made_from: dict[str, Any],
+    folder: Folder,
     processes: Any,
 ) -> dict[str, Any]:
     """Let a process of its own restore what is not restored yet; return its summary."""
     summary = read_json(folder.summary(label)) or {'error': 'not restored yet'}
-    done = all(len(restored(folder, test_set.name, label, made_from[test_set.name])) == len(test_set.pictures)
-               for test_set in test_sets)
+    done = all(
+        len(restored(folder, test_set.name, label, made_from[test_set.name])) == len(test_set.pictures)
+        for test_set in test_sets
+    )
     if done and 'error' not in summary:
         return summary
     weights = options.get('pretrain_network_g')

@@ -88,8 +88,10 @@ def describe_inputs(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.gflop_input:
             sizes.setdefault(tuple(row.gflop_input), []).append(row.label)
-    return [f'GFLOP for an input of {width}x{height} pixels: {", ".join(labels)}.'
-            for (height, width), labels in sizes.items()]
+    return [
+        f'GFLOP for an input of {width}x{height} pixels: {", ".join(labels)}.'
+        for (height, width), labels in sizes.items()
+    ]
 
 
 def csv_report(results: Results) -> str:
@@ -97,31 +99,54 @@ def csv_report(results: Results) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     statistics = ('mean', 'low', 'high', 'pictures')
-    writer.writerow(['test_set', 'restorer', 'restored', 'pictures',
-                     *(f'{metric.name}_{name}' for metric in results.metrics for name in statistics),
-                     'parameters', 'gflop', 'gflop_input', 'milliseconds', 'peak_mib', 'error'])
+    writer.writerow(
+        [
+            'test_set',
+            'restorer',
+            'restored',
+            'pictures',
+            *(f'{metric.name}_{name}' for metric in results.metrics for name in statistics),
+            'parameters',
+            'gflop',
+            'gflop_input',
+            'milliseconds',
+            'peak_mib',
+            'error',
+        ]
+    )
     nothing = Figure(math.nan, math.nan, math.nan, 0)
     for test_set, rows in results.tables:
         for row in rows:
             figures = [row.figures.get(metric.name, nothing) for metric in results.metrics]
-            writer.writerow([
-                test_set.name, row.label, row.restored, row.pictures,
-                *(_or_none(getattr(figure, name)) for figure in figures for name in statistics),
-                row.parameters, row.gflop, 'x'.join(map(str, row.gflop_input or ())), row.milliseconds, row.peak_mib,
-                row.error,
-            ])
+            writer.writerow(
+                [
+                    test_set.name,
+                    row.label,
+                    row.restored,
+                    row.pictures,
+                    *(_or_none(getattr(figure, name)) for figure in figures for name in statistics),
+                    row.parameters,
+                    row.gflop,
+                    'x'.join(map(str, row.gflop_input or ())),
+                    row.milliseconds,
+                    row.peak_mib,
+                    row.error,
+                ]
+            )
     return text.getvalue()
 
 
 def json_report(results: Results) -> dict[str, Any]:
     """Return everything that is known, in types of JSON; NaN is null."""
-    return _plain({
-        'name': results.comparison.name,
-        'machine': results.machine,
-        'options': {**vars(results.comparison), 'page': results.comparison.page.model_dump()},
-        'test_sets': [{**asdict(test_set), 'rows': list(map(asdict, rows))} for test_set, rows in results.tables],
-        'problems': results.left_out,
-    })
+    return _plain(
+        {
+            'name': results.comparison.name,
+            'machine': results.machine,
+            'options': {**vars(results.comparison), 'page': results.comparison.page.model_dump()},
+            'test_sets': [{**asdict(test_set), 'rows': list(map(asdict, rows))} for test_set, rows in results.tables],
+            'problems': results.left_out,
+        }
+    )
 
 
 def _digits(value: float) -> str:

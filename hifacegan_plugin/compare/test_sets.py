@@ -126,9 +126,9 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
 
 def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
     """Return whether a test set was written from the same data, and all of it is there."""
-    return ((done['options'], done.get('source'), done['problems']) == (opened.options, opened.source, [])
-            and all(folder.image(opened.name, which, image).exists()
-                    for which in (DEGRADED, TRUTH) for image in done['pictures']))
+    return (done['options'], done.get('source'), done['problems']) == (opened.options, opened.source, []) and all(
+        folder.image(opened.name, which, image).exists() for which in (DEGRADED, TRUTH) for image in done['pictures']
+    )
 
 
 def _identify_files(options: dict[str, Any]) -> str:
@@ -162,8 +162,9 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     if options['type'] == 'PairedImageDataset':
         return _open_pairs(options)
     if options['type'] not in DATASET_REGISTRY:
-        raise ValueError(f'BasicSR has no data set {options["type"]!r}'
-                         + did_you_mean(options['type'], DATASET_REGISTRY.keys()))
+        raise ValueError(
+            f'BasicSR has no data set {options["type"]!r}' + did_you_mean(options['type'], DATASET_REGISTRY.keys())
+        )
     dataset = build_dataset(options)
 
     def read(index: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -194,7 +195,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
         low, high = (cv2.cvtColor(read_image(image), cv2.COLOR_BGR2RGB) for image in (lq, gt))
         # The border that scale does not divide, as the host cuts it off; anything more is a mistake.
         if all(0 <= side - scale * small < scale for side, small in zip(high.shape[:2], low.shape[:2])):
-            high = high[:low.shape[0] * scale, :low.shape[1] * scale]
+            high = high[: low.shape[0] * scale, : low.shape[1] * scale]
         try:
             _check_sizes(low, high, scale)
         except ValueError as error:
@@ -214,8 +215,10 @@ def _key(image: ImageSource) -> str:
 def _check_sizes(degraded: np.ndarray, truth: np.ndarray, scale: int) -> None:
     (height, width), (true_height, true_width) = degraded.shape[:2], truth.shape[:2]
     if (height * scale, width * scale) != (true_height, true_width):
-        raise ValueError(f'the degraded image is {width}x{height} and the true one {true_width}x{true_height}, '
-                         f'which does not fit scale: {scale}')
+        raise ValueError(
+            f'the degraded image is {width}x{height} and the true one {true_width}x{true_height}, '
+            f'which does not fit scale: {scale}'
+        )
 
 
 def _new_name(path: str, taken: list[str]) -> str:

@@ -97,16 +97,19 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         tensor = _to_tensor(image)
         return tensor.float().div_(255) if self.deliver == 'float' else tensor
 
-    def _draw_preparation(self, size: tuple[int, int], rng: np.random.Generator,
-                          source: ImageSource) -> Callable[[np.ndarray], np.ndarray]:
+    def _draw_preparation(
+        self, size: tuple[int, int], rng: np.random.Generator, source: ImageSource
+    ) -> Callable[[np.ndarray], np.ndarray]:
         """Draw how an image of this size is resized, cropped and flipped; ``scale`` divides the sides that result."""
         resized = height, width = _resized(size, self.resize)
         if self.gt_size is None:
             rows, columns = slice(height - height % self.scale), slice(width - width % self.scale)
         else:
             if min(height, width) < self.gt_size:
-                raise ValueError(f'{source} is {width}x{height}, smaller than gt_size {self.gt_size}: '
-                                 f'lower gt_size, or set resize: {self.gt_size}')
+                raise ValueError(
+                    f'{source} is {width}x{height}, smaller than gt_size {self.gt_size}: '
+                    f'lower gt_size, or set resize: {self.gt_size}'
+                )
             top, left = (int(rng.integers(length - self.gt_size, endpoint=True)) for length in resized)
             rows, columns = slice(top, top + self.gt_size), slice(left, left + self.gt_size)
         flips = np.array((self.use_hflip, self.use_rot, self.use_rot))

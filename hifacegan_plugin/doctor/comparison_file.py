@@ -29,8 +29,9 @@ def check_comparison(file: Path) -> Iterator[Problem]:
         try:
             build_method(options)
         except Exception as error:  # whatever a network of any author makes of its options; that is the problem
-            yield Problem(f'restorers: {label}: {describe_error(error)}',
-                          'correct it; the comparison goes on without it')
+            yield Problem(
+                f'restorers: {label}: {describe_error(error)}', 'correct it; the comparison goes on without it'
+            )
 
 
 def _check_test_sets(comparison: Comparison) -> Iterator[Problem]:

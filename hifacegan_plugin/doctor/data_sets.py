@@ -53,7 +53,8 @@ def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
             yield Problem(
                 f'{where}: {len(shared):,} of {len(validated):,} images are trained on, too: the figures will not tell '
                 'how the network does on images that it has not seen.',
-                'validate on other images; hifacegan split writes lists for meta_info_file', stops=False,
+                'validate on other images; hifacegan split writes lists for meta_info_file',
+                stops=False,
             )
 
 
@@ -76,8 +77,9 @@ def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Problem]:
         try:
             build_degradation(options['degradation'])
         except (ValueError, TypeError) as error:
-            yield Problem(f'{where}: degradation: {describe_error(error)}',
-                          'docs/degradations.md lists recipes and steps')
+            yield Problem(
+                f'{where}: degradation: {describe_error(error)}', 'docs/degradations.md lists recipes and steps'
+            )
 
 
 def check_roots(where: str, options: dict[str, Any]) -> Iterator[Problem]:
@@ -123,8 +125,11 @@ def check_database(where: str, database: Path) -> Iterator[Problem]:
         yield Problem(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
         return
     if missing := sorted(listed - found):
-        yield Problem(f'{where}: {database} lacks {len(missing)} of {len(listed)} images that its meta_info.txt '
-                      f'lists, such as {missing[0]}.', MAKE_ANEW)
+        yield Problem(
+            f'{where}: {database} lacks {len(missing)} of {len(listed)} images that its meta_info.txt '
+            f'lists, such as {missing[0]}.',
+            MAKE_ANEW,
+        )
 
 
 def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
@@ -134,18 +139,29 @@ def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     if generator is None:
         return
     if opt.get('scale', 1) != 1:
-        yield Problem(f'scale is {opt["scale"]}, but {CSRGenerator.__name__} returns images of the size of its input.',
-                      'scale: 1; degraded images are then brought to the full size')
+        yield Problem(
+            f'scale is {opt["scale"]}, but {CSRGenerator.__name__} returns images of the size of its input.',
+            'scale: 1; degraded images are then brought to the full size',
+        )
     if size is None:
-        yield Problem('datasets: train: gt_size is not set: images of different sizes cannot form a batch.',
-                      'set gt_size, unless all images have the same size', stops=False)
+        yield Problem(
+            'datasets: train: gt_size is not set: images of different sizes cannot form a batch.',
+            'set gt_size, unless all images have the same size',
+            stops=False,
+        )
     elif size < (least := generator.smallest_side):
-        yield Problem(f'datasets: train: gt_size: {size} is too small: the network takes images from {least} x {least} '
-                      'up.', f'gt_size: {least} or more')
+        yield Problem(
+            f'datasets: train: gt_size: {size} is too small: the network takes images from {least} x {least} up.',
+            f'gt_size: {least} or more',
+        )
     elif size % (multiple := generator.multiple):
         padded = size + -size % multiple
-        yield Problem(f'datasets: train: gt_size: {size} is no multiple of {multiple}: the network pads every crop to '
-                      f'{padded} and wastes the work.', f'gt_size: {padded} or {padded - multiple}', stops=False)
+        yield Problem(
+            f'datasets: train: gt_size: {size} is no multiple of {multiple}: the network pads every crop to '
+            f'{padded} and wastes the work.',
+            f'gt_size: {padded} or {padded - multiple}',
+            stops=False,
+        )
 
 
 def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:
@@ -181,7 +197,9 @@ def check_shared_memory(options: dict[str, Any]) -> Iterator[Problem]:
     if free < needed:
         yield Problem(
             f'The data workers need up to {needed / 1e6:,.0f} MB of shared memory; {SHARED_MEMORY} has '
-            f'{free / 1e6:,.0f} MB.', 'docker run --shm-size=8g, or lower num_worker_per_gpu', stops=False,
+            f'{free / 1e6:,.0f} MB.',
+            'docker run --shm-size=8g, or lower num_worker_per_gpu',
+            stops=False,
         )
 
 
@@ -202,25 +220,32 @@ def check_images(where: str, options: dict[str, Any], opt: dict[str, Any]) -> It
     if options['phase'] == 'train':
         draws = len(dataset) * options.get('dataset_enlarge_ratio', 1)
         if draws < options['batch_size_per_gpu']:
-            yield Problem(f'{where}: {draws} images per epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
-                          'nothing would be trained.', 'raise dataset_enlarge_ratio')
+            yield Problem(
+                f'{where}: {draws} images per epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
+                'nothing would be trained.',
+                'raise dataset_enlarge_ratio',
+            )
     elif (generator := generator_of(opt)) and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side):
-        yield Problem(f'{where}: images are smaller than {least} x {least}, which the network takes.',
-                      f'set resize: {least} or more')
+        yield Problem(
+            f'{where}: images are smaller than {least} x {least}, which the network takes.',
+            f'set resize: {least} or more',
+        )
     else:
         truth = tensor2img(items[0]['gt']) if 'gt' in items[0] else None
         degraded = tensor2img(items[0]['lq'])
         yield from check_metrics('val: metrics', (opt.get('val') or {}).get('metrics') or {}, degraded, truth)
 
 
-def check_channels(
-    where: str, options: dict[str, Any], item: dict[str, Any], opt: dict[str, Any]
-) -> Iterator[Problem]:
+def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
     """Find degradations that are drawn in colour for a network that sees grey."""
     is_ours = options['type'] == DegradationDataset.__name__
     if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
-        yield Problem(f'{where}: degrades colours, of which network_g (num_in_ch: 1) is given the luma: noise is '
-                      'weaker there than the recipe says.', 'color: grey degrades the luma itself', stops=False)
+        yield Problem(
+            f'{where}: degrades colours, of which network_g (num_in_ch: 1) is given the luma: noise is '
+            'weaker there than the recipe says.',
+            'color: grey degrades the luma itself',
+            stops=False,
+        )
 
 
 def check_metrics(
@@ -236,8 +261,9 @@ def check_metrics(
             yield Problem(describe_error(error), 'correct its options, or take the metric out')
             continue
         if metric.unavailable:
-            yield Problem(f'{where}: {name} is left out: {metric.unavailable}.', 'do so, or take the metric out',
-                          stops=False)
+            yield Problem(
+                f'{where}: {name} is left out: {metric.unavailable}.', 'do so, or take the metric out', stops=False
+            )
             continue
         for _, failure in metric.state.failures:
             yield Problem(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')

@@ -15,8 +15,15 @@ from hifacegan_plugin.schema.problem import Problem
 PLUGIN = 'hifacegan-plugin'
 # Alternatives of one package stand together.
 PACKAGES = (
-    ('torch',), ('torchvision',), ('basicsr-fixed', 'basicsr'), ('numpy',), ('opencv-python', 'opencv-python-headless'),
-    ('lmdb',), ('mmengine',), ('mmcv-lite', 'mmcv'), ('tensorboard', 'tb-nightly'),
+    ('torch',),
+    ('torchvision',),
+    ('basicsr-fixed', 'basicsr'),
+    ('numpy',),
+    ('opencv-python', 'opencv-python-headless'),
+    ('lmdb',),
+    ('mmengine',),
+    ('mmcv-lite', 'mmcv'),
+    ('tensorboard', 'tb-nightly'),
 )
 
 
@@ -47,8 +54,11 @@ def check_requirements(name: str) -> Iterator[Problem]:
     try:
         requirements = [Requirement(line) for line in metadata.requires(name) or ()]
     except metadata.PackageNotFoundError:
-        yield Problem(f'{name} is not installed, so the versions of what it needs are not known.',
-                      'pip install -c constraints.txt -e . in its repository', stops=False)
+        yield Problem(
+            f'{name} is not installed, so the versions of what it needs are not known.',
+            'pip install -c constraints.txt -e . in its repository',
+            stops=False,
+        )
         return
     for requirement in requirements:
         if requirement.marker and not requirement.marker.evaluate({'extra': ''}):
@@ -64,8 +74,11 @@ def check_requirements(name: str) -> Iterator[Problem]:
 def check_host() -> Iterator[Problem]:
     """Check which of the two packages that bring the host is installed."""
     if version('basicsr') and version('basicsr-fixed'):
-        yield Problem('Both basicsr and basicsr-fixed are installed; they overwrite each other.',
-                      'pip uninstall basicsr, then pip install --force-reinstall --no-deps basicsr-fixed', stops=False)
+        yield Problem(
+            'Both basicsr and basicsr-fixed are installed; they overwrite each other.',
+            'pip uninstall basicsr, then pip install --force-reinstall --no-deps basicsr-fixed',
+            stops=False,
+        )
 
 
 def check_gpu() -> Iterator[Problem]:

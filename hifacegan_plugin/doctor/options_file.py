@@ -38,8 +38,10 @@ def read_options(file: Path) -> tuple[dict[str, Any], list[Problem]]:
 def check_plugin_line(tree: yaml.MappingNode) -> Iterator[Problem]:
     """Check that the file imports the plugin into the host."""
     if not any(re.search(r'python/(name|module):hifacegan_plugin\b', value.tag) for _, value in tree.value):
-        yield Problem('Nothing in the file imports the plugin into the host, which then does not know its names.',
-                      f'put this line first: {reading.PLUGIN_LINE}')
+        yield Problem(
+            'Nothing in the file imports the plugin into the host, which then does not know its names.',
+            f'put this line first: {reading.PLUGIN_LINE}',
+        )
 
 
 def check_options(opt: dict[str, Any]) -> Iterator[Problem]:

@@ -43,8 +43,12 @@ def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[
         with replaced(sys, argv=['basicsr', '-opt', str(file)]), redirect_stdout(None):
             opt, _ = parse_options(str(Path.cwd()), is_train)
     except Exception as error:  # whatever the host makes of options of the wrong type; that is the problem
-        return {}, [Problem(f'The host cannot work with the options: {describe_error(error)}',
-                            'the files in options/ show what goes where')]
+        return {}, [
+            Problem(
+                f'The host cannot work with the options: {describe_error(error)}',
+                'the files in options/ show what goes where',
+            )
+        ]
     return opt, []
 
 
@@ -56,16 +60,27 @@ def check_course(opt: dict[str, Any]) -> Iterator[Problem]:
         intervals['val: val_freq'] = opt['val']['val_freq']
     for name, interval in intervals.items():
         if interval > total:
-            yield Problem(f'{name}: {interval:,.0f} is more than the {total:,} iterations of the training.',
-                          'lower it', stops=False)
+            yield Problem(
+                f'{name}: {interval:,.0f} is more than the {total:,} iterations of the training.',
+                'lower it',
+                stops=False,
+            )
     scheduler = train['scheduler']
     if scheduler['type'] == LinearDecayLR.__name__ and scheduler['end_iter'] != total:
         late = 'is not zero at the end' if scheduler['end_iter'] > total else 'is zero before the end'
-        yield Problem(f'train: scheduler: end_iter: {scheduler["end_iter"]:,} is not total_iter ({total:,}): the '
-                      f'learning rate {late}.', 'make them equal', stops=False)
+        yield Problem(
+            f'train: scheduler: end_iter: {scheduler["end_iter"]:,} is not total_iter ({total:,}): the '
+            f'learning rate {late}.',
+            'make them equal',
+            stops=False,
+        )
     if opt['logger']['save_checkpoint_freq'] % (train.get('accumulate_iters') or 1):
-        yield Problem('logger: save_checkpoint_freq is no multiple of train: accumulate_iters: a resumed training '
-                      'loses gathered gradients.', 'make it one', stops=False)
+        yield Problem(
+            'logger: save_checkpoint_freq is no multiple of train: accumulate_iters: a resumed training '
+            'loses gathered gradients.',
+            'make it one',
+            stops=False,
+        )
 
 
 def check_devices(opt: dict[str, Any]) -> Iterator[Problem]:
@@ -85,8 +100,10 @@ def check_logging(opt: dict[str, Any]) -> Iterator[Problem]:
                 __import__(module)
             except ImportError as error:
                 package = module.rpartition('.')[2]
-                yield Problem(f'logger: {package} cannot be imported ({error}).',
-                              f'pip install {package}, or do without it in the options')
+                yield Problem(
+                    f'logger: {package} cannot be imported ({error}).',
+                    f'pip install {package}, or do without it in the options',
+                )
 
 
 def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
@@ -109,8 +126,11 @@ def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:
         return
     folder = Path(path['experiments_root'])
     if folder.exists() and not path.get('resume_state'):
-        yield Problem(f'{folder} is there already.', '--auto_resume goes on with it; without, it is renamed and '
-                      'training starts afresh', stops=False)
+        yield Problem(
+            f'{folder} is there already.',
+            '--auto_resume goes on with it; without, it is renamed and training starts afresh',
+            stops=False,
+        )
 
 
 def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Problem]:
@@ -124,12 +144,18 @@ def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Problem]:
         return
     try:
         with urlopen(Request(url, method='HEAD'), timeout=10):
-            yield Problem(f'train: perceptual_opt: {here.name} is not on this machine; it is downloaded now, or when '
-                          'training starts.', f'where machines have no network: put it into {here.parent}', stops=False)
+            yield Problem(
+                f'train: perceptual_opt: {here.name} is not on this machine; it is downloaded now, or when '
+                'training starts.',
+                f'where machines have no network: put it into {here.parent}',
+                stops=False,
+            )
     except (URLError, TimeoutError) as error:
-        yield Problem(f'train: perceptual_opt: {here.name} is not on this machine and cannot be downloaded '
-                      f'({getattr(error, "reason", error)}).',
-                      f'put {url} into {here.parent}, or take perceptual_opt out')
+        yield Problem(
+            f'train: perceptual_opt: {here.name} is not on this machine and cannot be downloaded '
+            f'({getattr(error, "reason", error)}).',
+            f'put {url} into {here.parent}, or take perceptual_opt out',
+        )
 
 
 def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Problem]]:
@@ -187,8 +213,11 @@ def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Problem]:
     if free < FREE_FOR * checkpoint:
         yield Problem(what.format(FREE_FOR, FREE_FOR * checkpoint / 1e9), 'make room, or set path: experiments_root')
     elif free < kept * checkpoint:
-        yield Problem(what.format(kept, kept * checkpoint / 1e9),
-                      f'train: keep_last: {int(free / checkpoint) // 2 or 1} keeps so many', stops=False)
+        yield Problem(
+            what.format(kept, kept * checkpoint / 1e9),
+            f'train: keep_last: {int(free / checkpoint) // 2 or 1} keeps so many',
+            stops=False,
+        )
 
 
 def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
@@ -203,9 +232,12 @@ def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
     validation = sum(validate_one_image(model, opt, options) * count for options, count in validation_sets(opt))
     if validation:
         times = iterations // int(opt['val']['val_freq']) + 1  # the host validates once more at the end
-        lines.insert(1, f'a validation takes {_duration(validation)}, all {times:,} of them '
-                        f'{_duration(times * validation)}: with the iterations '
-                        f'{_duration(times * validation + seconds * iterations)}')
+        lines.insert(
+            1,
+            f'a validation takes {_duration(validation)}, all {times:,} of them '
+            f'{_duration(times * validation)}: with the iterations '
+            f'{_duration(times * validation + seconds * iterations)}',
+        )
     return lines
 
 

@@ -69,16 +69,20 @@ def check_resume_state(opt: dict[str, Any]) -> None:
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f'{where} is damaged or not a training state ({str(error).splitlines()[0]}).') from error
     if not isinstance(state, dict) or not {'iter', 'epoch', 'optimizers', 'schedulers'} <= set(state):
-        raise ValueError(f'{where} is not a training state: name a .state file of training_states/. To start afresh '
-                         'from weights, name them as pretrain_network_g.')
+        raise ValueError(
+            f'{where} is not a training state: name a .state file of training_states/. To start afresh '
+            'from weights, name them as pretrain_network_g.'
+        )
     label = f'{state["iter"]:.0f}'
     networks = ['g', 'd'] if opt['train'].get('gan_opt') else ['g']
     files = [Path(opt['path']['models'], f'net_{network}_{label}.pth') for network in networks]
     missing = [str(network) for network in files if not network.is_file()]
     if missing:
-        raise ValueError(f'{where} needs {" and ".join(missing)}, which does not exist. Set name to that of the '
-                         'experiment that wrote the state, or start afresh from its weights: pretrain_network_g, '
-                         'without resume_state.')
+        raise ValueError(
+            f'{where} needs {" and ".join(missing)}, which does not exist. Set name to that of the '
+            'experiment that wrote the state, or start afresh from its weights: pretrain_network_g, '
+            'without resume_state.'
+        )
 
 
 def newest_state(opt: dict[str, Any]) -> Path | None:
@@ -109,11 +113,14 @@ def lock(folder: Path) -> None:
         owner = file.read().strip() or 'another process'
         file.close()
         if error.errno not in (errno.EACCES, errno.EAGAIN):  # the two that POSIX allows for a lock that is held
-            print(f'{path} cannot be locked ({error.strerror}): do not run two trainings of one name at a time.',
-                  file=sys.stderr)
+            print(
+                f'{path} cannot be locked ({error.strerror}): do not run two trainings of one name at a time.',
+                file=sys.stderr,
+            )
             return
-        raise RuntimeError(f'{folder} is in use: {owner} trains in it. Wait for it, stop it, or give this training '
-                           'another name.') from error
+        raise RuntimeError(
+            f'{folder} is in use: {owner} trains in it. Wait for it, stop it, or give this training another name.'
+        ) from error
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
     file.flush()

@@ -65,7 +65,7 @@ def read_numbers_of_the_command_line() -> None:
 @accommodation(
     defect='`--debug` fails with `val: ~`',
     answer='leaves `val` out where the plugin is imported before the options are read '
-           '(`python -m hifacegan_plugin.train`)',
+    '(`python -m hifacegan_plugin.train`)',
 )
 def allow_debugging_without_validation() -> None:
     """Leave out an empty ``val``.

@@ -44,4 +44,4 @@ def _escape(name: str) -> str:
     if len(key) <= MAX_LENGTH:
         return key
     digest = hashlib.sha256(raw).hexdigest()[:32]
-    return f'{key[:MAX_LENGTH - 1 - len(digest)]}-{digest}'
+    return f'{key[: MAX_LENGTH - 1 - len(digest)]}-{digest}'

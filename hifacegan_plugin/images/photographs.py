@@ -109,8 +109,10 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
         pixels = np.round(pixels / 257).astype(np.uint8)
     if suffix != '.png' and not photograph.icc_profile and not _says_srgb(photograph.colour_chunks):
         names = ', '.join(name.decode() for name in photograph.colour_chunks)
-        logger.warning(f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
-                       'sRGB; choose PNG.')
+        logger.warning(
+            f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
+            'sRGB; choose PNG.'
+        )
     try:
         data = _encode(suffix, pixels, photograph)
         if suffix == '.png':

@@ -46,8 +46,9 @@ class ImageSource(NamedTuple):
 # ------------------------------------------------------------------------------------------------------- finding
 
 
-def find_images(dataroot: str | Sequence[str], backend: str, *, option: str = 'dataroot_gt',
-                  list_file: str | None = None) -> list[ImageSource]:
+def find_images(
+    dataroot: str | Sequence[str], backend: str, *, option: str = 'dataroot_gt', list_file: str | None = None
+) -> list[ImageSource]:
     """List the images of one or more folders or LMDBs, sorted by name within each.
 
     Args:
@@ -130,8 +131,10 @@ def _keys_of_lmdb(database: Path, option: str) -> list[str]:
         raise ValueError(f"{option}: {database} does not end in '.lmdb'; for a folder, io_backend: {{type: disk}}")
     for part in ('data.mdb', 'meta_info.txt'):
         if not (database / part).is_file():
-            raise FileNotFoundError(f'{option}: {database} has no {part}: it is no BasicSR database, or a half-made '
-                                    'one; make it again with hifacegan lmdb')
+            raise FileNotFoundError(
+                f'{option}: {database} has no {part}: it is no BasicSR database, or a half-made '
+                'one; make it again with hifacegan lmdb'
+            )
     lines = (database / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
     keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
     if not keys:

@@ -32,12 +32,14 @@ class Face(NamedTuple):
     embedding: np.ndarray  # (128,)
 
 
-def calculate_fed(img: np.ndarray,
-                  img2: np.ndarray,
-                  crop_border: int = 0,
-                  input_order: str = 'HWC',
-                  upsample: int = 1,
-                  better: str | None = None) -> float:
+def calculate_fed(
+    img: np.ndarray,
+    img2: np.ndarray,
+    crop_border: int = 0,
+    input_order: str = 'HWC',
+    upsample: int = 1,
+    better: str | None = None,
+) -> float:
     """Return the face embedding distance, from 0, lower is better: Euclidean, of the two faces' 128-d embeddings.
 
     Yang et al., "HiFaceGAN", ACM MM 2020; embedding by dlib's ``dlib_face_recognition_resnet_model_v1``, trained so
@@ -63,12 +65,14 @@ def calculate_fed(img: np.ndarray,
     return float(np.linalg.norm(pair[0].embedding - pair[1].embedding)) if pair else math.nan
 
 
-def calculate_lle(img: np.ndarray,
-                  img2: np.ndarray,
-                  crop_border: int = 0,
-                  input_order: str = 'HWC',
-                  upsample: int = 1,
-                  better: str | None = None) -> float:
+def calculate_lle(
+    img: np.ndarray,
+    img2: np.ndarray,
+    crop_border: int = 0,
+    input_order: str = 'HWC',
+    upsample: int = 1,
+    better: str | None = None,
+) -> float:
     """Return the landmark localisation error in pixels, from 0, lower is better: mean distance over 68 landmarks.
 
     Yang et al., "HiFaceGAN", ACM MM 2020; landmarks by dlib's ``shape_predictor_68_face_landmarks``, which
@@ -107,7 +111,7 @@ def _find_faces(image: np.ndarray, upsample: int) -> tuple[Face, ...]:
 def _analyse(pixels: bytes, shape: tuple[int, int, int], upsample: int) -> tuple[Face, ...]:
     models = _load_models()
     rgb = np.frombuffer(pixels, np.uint8).reshape(shape)
-    boxes, scores, _ = models.detector.run(rgb, upsample, 0.)
+    boxes, scores, _ = models.detector.run(rgb, upsample, 0.0)
     faces = []
     for _, box in sorted(zip(scores, boxes), key=lambda found: -found[0]):
         landmarks = models.landmarks(rgb, box)
@@ -131,6 +135,7 @@ def _load_models() -> _Models:
             dlib.get_frontal_face_detector(),
             dlib.shape_predictor(model_path('shape_predictor_68_face_landmarks.dat')),
             dlib.shape_predictor(model_path('shape_predictor_5_face_landmarks.dat')),
-            dlib.face_recognition_model_v1(model_path('dlib_face_recognition_resnet_model_v1.dat')))
+            dlib.face_recognition_model_v1(model_path('dlib_face_recognition_resnet_model_v1.dat')),
+        )
     except FaceModelsMissingError as error:
         raise MetricUnavailableError(str(error)) from error

@@ -64,7 +64,7 @@ def frechet_distance(features: np.ndarray, features2: np.ndarray) -> float:
     mean, root = _mean_and_covariance_root(features)
     mean2, root2 = _mean_and_covariance_root(features2)
     cross = np.linalg.norm(root @ root2.T, 'nuc')
-    return float(np.sum((mean - mean2)**2) + np.sum(root**2) + np.sum(root2**2) - 2 * cross)
+    return float(np.sum((mean - mean2) ** 2) + np.sum(root**2) + np.sum(root2**2) - 2 * cross)
 
 
 def _mean_and_covariance_root(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,14 +86,22 @@ def _load_inception(device: torch.device) -> nn.Module:
         return (inception.FIDInceptionE_1 if in_channels == 1280 else inception.FIDInceptionE_2)(in_channels)
 
     weights = load_hub_weights(inception.FID_WEIGHTS_URL, Path(inception.LOCAL_FID_WEIGHTS))
-    blocks = [BasicConv2d, inception.FIDInceptionA, InceptionB, inception.FIDInceptionC, InceptionD, last_blocks,
-              InceptionAux]
+    blocks = [
+        BasicConv2d,
+        inception.FIDInceptionA,
+        InceptionB,
+        inception.FIDInceptionC,
+        InceptionD,
+        last_blocks,
+        InceptionAux,
+    ]
     with torch.device('meta'):  # without weights, it takes no time and leaves a training's random numbers alone
         network = Inception3(num_classes=1008, aux_logits=False, init_weights=False, inception_blocks=blocks)
     try:
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        raise MetricUnavailableError(f'the Inception weights found are not what {inception.FID_WEIGHTS_URL} holds: '
-                                     'download them again') from error
+        raise MetricUnavailableError(
+            f'the Inception weights found are not what {inception.FID_WEIGHTS_URL} holds: download them again'
+        ) from error
     network.fc = nn.Identity()
     return network.eval().requires_grad_(False).to(device)

@@ -23,14 +23,15 @@ def check_image(img: np.ndarray, crop_border: int = 0, input_order: str = 'HWC')
     height, width = image.shape[:2]
     if not 0 <= 2 * crop_border < min(height, width):
         raise ValueError(f'crop_border {crop_border} leaves nothing of an image of {height}x{width}')
-    image = image[crop_border:height - crop_border, crop_border:width - crop_border]
+    image = image[crop_border : height - crop_border, crop_border : width - crop_border]
     if not np.isfinite(image).all():
         raise ValueError(f'an image of {height}x{width} holds NaN or infinite values')
     return image
 
 
-def check_pair(img: np.ndarray, img2: np.ndarray, crop_border: int = 0,
-               input_order: str = 'HWC') -> tuple[np.ndarray, np.ndarray]:
+def check_pair(
+    img: np.ndarray, img2: np.ndarray, crop_border: int = 0, input_order: str = 'HWC'
+) -> tuple[np.ndarray, np.ndarray]:
     """Apply :func:`check_image` to two images, which must have the same shape (ValueError)."""
     if img.shape != img2.shape:
         raise ValueError(f'a metric needs two images of one shape, got {img.shape} and {img2.shape}')

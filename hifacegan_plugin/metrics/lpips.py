@@ -15,13 +15,15 @@ from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_
 SMALLEST_IMAGE = {'alex': 31, 'vgg': 16}  # below, nothing is left for the backbone's last pooling
 
 
-def calculate_lpips(img: np.ndarray,
-                    img2: np.ndarray,
-                    net: str = 'alex',
-                    crop_border: int = 0,
-                    input_order: str = 'HWC',
-                    device: str | torch.device | None = None,
-                    better: str | None = None) -> float:
+def calculate_lpips(
+    img: np.ndarray,
+    img2: np.ndarray,
+    net: str = 'alex',
+    crop_border: int = 0,
+    input_order: str = 'HWC',
+    device: str | torch.device | None = None,
+    better: str | None = None,
+) -> float:
     """Return LPIPS v0.1, from 0 for equal images to about 1, lower is better.
 
     Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018. Numbers for
@@ -47,8 +49,10 @@ def calculate_lpips(img: np.ndarray,
         raise ValueError(f'LPIPS: net must be one of {", ".join(SMALLEST_IMAGE)}, got {net!r}')
     img, img2 = check_pair(img, img2, crop_border, input_order)
     if min(img.shape[:2]) < SMALLEST_IMAGE[net]:
-        raise ValueError(f'LPIPS ({net}) needs at least {SMALLEST_IMAGE[net]} pixels in height and width, '
-                         f'got {img.shape[0]}x{img.shape[1]}')
+        raise ValueError(
+            f'LPIPS ({net}) needs at least {SMALLEST_IMAGE[net]} pixels in height and width, '
+            f'got {img.shape[0]}x{img.shape[1]}'
+        )
     device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     network = _load_network(net, device)
     with torch.no_grad():
@@ -66,6 +70,7 @@ def _load_network(net: str, device: torch.device) -> torch.nn.Module:
     """Build the library's network and fill it from files, without its own loading, which would run pickled code."""
     library = require_package('lpips')
     from torchvision.models import AlexNet_Weights, VGG16_Weights
+
     url = {'alex': AlexNet_Weights, 'vgg': VGG16_Weights}[net].IMAGENET1K_V1.url
     backbone = load_hub_weights(url)
     heads = torch.load(Path(library.__path__[0]) / f'weights/v0.1/{net}.pth', map_location='cpu', weights_only=True)
@@ -77,9 +82,11 @@ def _load_network(net: str, device: torch.device) -> torch.nn.Module:
     try:
         # `slice2.3.weight` of the library is torchvision's `features.3.weight`.
         network.net.load_state_dict(
-            {key: backbone['features.' + key.partition('.')[2]] for key in network.net.state_dict()}, assign=True)
+            {key: backbone['features.' + key.partition('.')[2]] for key in network.net.state_dict()}, assign=True
+        )
     except (KeyError, RuntimeError) as error:
         raise MetricUnavailableError(
-            f'{url.rpartition("/")[2]} in PyTorch Hub\'s cache is not what {url} holds: download it again') from error
+            f"{url.rpartition('/')[2]} in PyTorch Hub's cache is not what {url} holds: download it again"
+        ) from error
     network.load_state_dict(heads, strict=False, assign=True)
     return network.eval().requires_grad_(False).to(device)

@@ -98,8 +98,10 @@ class Metric(ABC):
             ValueError: the metric needs the ground truth, and there is none.
         """
         if truth is None and self.needs_ground_truth:
-            raise ValueError(f'{self.name} needs the ground truth, which this data set does not have: take the metric '
-                             'out, or set dataroot_gt.')
+            raise ValueError(
+                f'{self.name} needs the ground truth, which this data set does not have: take the metric '
+                'out, or set dataroot_gt.'
+            )
         if not self.unavailable:
             try:
                 return self.add(image, self.measure(restored, truth))
@@ -119,8 +121,10 @@ class Metric(ABC):
     def merge(self, states: Iterable[State]) -> None:
         """Replace the state by the states of all processes together."""
         states = list(states)
-        self.state = State(list(chain.from_iterable(state.samples for state in states)),
-                           list(chain.from_iterable(state.failures for state in states)))
+        self.state = State(
+            list(chain.from_iterable(state.samples for state in states)),
+            list(chain.from_iterable(state.failures for state in states)),
+        )
 
     def compute(self) -> float:
         """Return the value for all images that could be measured; NaN where they are too few.
@@ -154,9 +158,11 @@ class Metric(ABC):
         for image, reason in sorted(without_value + self.state.failures):
             reasons.setdefault(reason, []).append(image)
         total = len(self.state.samples) + len(self.state.failures)
-        return [f'{self.name} has no value for {len(images)} of {total} images: {", ".join(images[:named_at_most])}'
-                f'{", ..." if len(images) > len(images[:named_at_most]) else ""} ({reason})'
-                for reason, images in reasons.items()]
+        return [
+            f'{self.name} has no value for {len(images)} of {total} images: {", ".join(images[:named_at_most])}'
+            f'{", ..." if len(images) > len(images[:named_at_most]) else ""} ({reason})'
+            for reason, images in reasons.items()
+        ]
 
     @abstractmethod
     def measure(self, restored: np.ndarray, truth: np.ndarray | None) -> ArrayLike:

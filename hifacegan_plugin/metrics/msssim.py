@@ -11,17 +11,19 @@ from hifacegan_plugin.metrics.inputs import check_pair
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11
 SIGMA = 1.5
-C1 = (0.01 * 255)**2
-C2 = (0.03 * 255)**2
+C1 = (0.01 * 255) ** 2
+C2 = (0.03 * 255) ** 2
 
 
-def calculate_msssim(img: np.ndarray,
-                     img2: np.ndarray,
-                     crop_border: int = 0,
-                     input_order: str = 'HWC',
-                     test_y_channel: bool = False,
-                     scales: int = 5,
-                     better: str | None = None) -> float:
+def calculate_msssim(
+    img: np.ndarray,
+    img2: np.ndarray,
+    crop_border: int = 0,
+    input_order: str = 'HWC',
+    test_y_channel: bool = False,
+    scales: int = 5,
+    better: str | None = None,
+) -> float:
     """Return MS-SSIM, in [0, 1], higher is better, 1 for equal images.
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003, eq. (7)
@@ -50,10 +52,12 @@ def calculate_msssim(img: np.ndarray,
         raise ValueError(f'MS-SSIM: scales must be 1 to {len(SCALE_WEIGHTS)}, got {scales}')
     img, img2 = check_pair(img, img2, crop_border, input_order)
     height, width = img.shape[:2]
-    needed = (WINDOW - 1) * 2**(scales - 1) + 1
+    needed = (WINDOW - 1) * 2 ** (scales - 1) + 1
     if min(height, width) < needed:
-        raise ValueError(f'MS-SSIM with {scales} scales needs at least {needed}x{needed} pixels, got {height}x{width}; '
-                         'set the option `scales` to a smaller number')
+        raise ValueError(
+            f'MS-SSIM with {scales} scales needs at least {needed}x{needed} pixels, got {height}x{width}; '
+            'set the option `scales` to a smaller number'
+        )
     if test_y_channel:
         img, img2 = to_y_channel(img), to_y_channel(img2)
     img, img2 = img.astype(np.float64), img2.astype(np.float64)
@@ -66,12 +70,12 @@ def _msssim(x: np.ndarray, y: np.ndarray, scales: int) -> float:
     for scale in range(scales):
         ssim, contrast_structure = _ssim_terms(x, y)
         coarsest = scale == scales - 1
-        terms.append(max(ssim if coarsest else contrast_structure, 0.))
+        terms.append(max(ssim if coarsest else contrast_structure, 0.0))
         x, y = _halve(x), _halve(y)
     weights = np.array(SCALE_WEIGHTS[:scales])
     if scales < len(SCALE_WEIGHTS):  # the published five sum to 1.0001 and stay as they are
         weights /= weights.sum()
-    return float(np.prod(np.array(terms)**weights))
+    return float(np.prod(np.array(terms) ** weights))
 
 
 def _ssim_terms(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

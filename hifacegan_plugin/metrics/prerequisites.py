@@ -28,7 +28,8 @@ def require_package(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise MetricUnavailableError(
-            f'cannot import {name} ({error}): pip install "hifacegan-plugin[metrics]"') from error
+            f'cannot import {name} ({error}): pip install "hifacegan-plugin[metrics]"'
+        ) from error
 
 
 def load_hub_weights(url: str, *other_places: Path) -> dict[str, torch.Tensor]:

@@ -122,8 +122,12 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         self.setup_schedulers()
         # Waiting for the losses of every iteration would leave a GPU idle until the next one is launched.
         fused = all(optimizer.defaults.get('fused') for optimizer in self.optimizers)
-        self.reads_late = self.device.type == 'cuda' and fused and self.accumulate_iters == 1 and (
-            self.amp_dtype is not torch.float16)
+        self.reads_late = (
+            self.device.type == 'cuda'
+            and fused
+            and self.accumulate_iters == 1
+            and (self.amp_dtype is not torch.float16)
+        )
         self.pending: PendingLosses | None = None  # of the last iteration
         self.iteration: int | None = None  # the last one trained, in this process or before it was resumed
 
@@ -309,7 +313,8 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             self.output = self.output.detach()
         if losses_d:
             torch.autograd.backward(
-                self.scaler.scale(reduce(torch.add, losses_d.values()) / (2 * self.accumulate_iters)))
+                self.scaler.scale(reduce(torch.add, losses_d.values()) / (2 * self.accumulate_iters))
+            )
         return {**(losses_g if updates_g else {}), **losses_d}
 
     def _start_reading(self, iteration: int, losses: dict[str, Tensor]) -> PendingLosses:

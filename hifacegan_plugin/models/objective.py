@@ -42,7 +42,8 @@ class Objective:
     def __init__(self, options: Train, device: torch.device) -> None:
         self._schedule = options.loss_weight_schedule or {}
         self._pixel, self._perceptual, self._gan, self._feature_matching = (
-            _build(name, getattr(options, name), device) for name in LOSSES)
+            _build(name, getattr(options, name), device) for name in LOSSES
+        )
         self.is_adversarial = self._gan is not None
 
     def compute(
@@ -75,8 +76,9 @@ class Objective:
             pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])
             fake, real = _halve(net_d(pairs))
             if isinstance(fake, list) and type(self._gan) is GANLoss:
-                raise ValueError('train: gan_opt: GANLoss takes one map, but network_d returns several: take '
-                                 'MultiScaleGANLoss.')
+                raise ValueError(
+                    'train: gan_opt: GANLoss takes one map, but network_d returns several: take MultiScaleGANLoss.'
+                )
             losses_g['gan_opt'] = {'l_g_gan': self._gan(fake, True, is_disc=False)}
             if self._feature_matching:
                 losses_g['feature_matching_opt'] = {'l_g_feat': self._feature_matching(fake, real)}

@@ -36,10 +36,16 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
     for section, optimizer, state in zip(('optim_g', 'optim_d'), optimizers, states):
         groups = optimizer.state_dict()['param_groups']
         if [len(group['params']) for group in groups] != [len(group['params']) for group in state['param_groups']]:
-            raise ValueError(f'train: {section}: the state that is resumed is of other parameters. Take its network '
-                             f'and its lr_factors, {BEGIN_ANEW}')
-        missing = {name for of_parameter in state['state'].values() if of_parameter
-                   for name in _state_keys(optimizer) - set(of_parameter)}
+            raise ValueError(
+                f'train: {section}: the state that is resumed is of other parameters. Take its network '
+                f'and its lr_factors, {BEGIN_ANEW}'
+            )
+        missing = {
+            name
+            for of_parameter in state['state'].values()
+            if of_parameter
+            for name in _state_keys(optimizer) - set(of_parameter)
+        }
         if missing:
             raise ValueError(
                 f'train: {section}: {type(optimizer).__name__} with these options needs {", ".join(sorted(missing))} '
@@ -58,8 +64,10 @@ def check_lr_factors(network: nn.Module, then: dict[str, float], now: dict[str, 
     pairs = {(factor_of(name, then), factor_of(name, now)) for name, _ in network.named_parameters()}
     alike = len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
     if not alike or any((first == 0) != (second == 0) for first, second in pairs):
-        raise ValueError(f'train: lr_factors: {now} groups the parameters otherwise than {then}, which the state that '
-                         f'is resumed was trained with. Change the factors alone, {BEGIN_ANEW}')
+        raise ValueError(
+            f'train: lr_factors: {now} groups the parameters otherwise than {then}, which the state that '
+            f'is resumed was trained with. Change the factors alone, {BEGIN_ANEW}'
+        )
 
 
 def _state_keys(optimizer: Optimizer) -> set[str]:

@@ -113,9 +113,14 @@ class Validation:
     def _share(self, dataset: ValidationSet) -> Iterable[int]:
         """Iterate over the indices of this process's share, with a progress bar in the first one."""
         rank, world_size = get_dist_info()
-        return tqdm(range(rank, len(dataset), world_size), f'Validating {dataset.opt["name"]}', unit='image',
-                    delay=SHORT, mininterval=1 if sys.stderr.isatty() else MINUTE,
-                    disable=rank > 0 or not self.opt['val'].get('pbar', True))
+        return tqdm(
+            range(rank, len(dataset), world_size),
+            f'Validating {dataset.opt["name"]}',
+            unit='image',
+            delay=SHORT,
+            mininterval=1 if sys.stderr.isatty() else MINUTE,
+            disable=rank > 0 or not self.opt['val'].get('pbar', True),
+        )
 
     def _report_failures(self, dataset: ValidationSet, failures: list[str]) -> None:
         """Name and count in the log the images that could not be restored.
@@ -126,8 +131,10 @@ class Validation:
         if not failures:
             return
         more = '; ...' if len(failures) > NAMED_AT_MOST else ''
-        message = (f'{dataset.opt["name"]}: {len(failures)} of {len(dataset)} images could not be restored: '
-                   f'{"; ".join(failures[:NAMED_AT_MOST])}{more}')
+        message = (
+            f'{dataset.opt["name"]}: {len(failures)} of {len(dataset)} images could not be restored: '
+            f'{"; ".join(failures[:NAMED_AT_MOST])}{more}'
+        )
         if len(failures) == len(dataset) and not self.opt['is_train']:
             raise RuntimeError(message)
         logger.warning(message)
@@ -170,8 +177,9 @@ def log_figures(
     lines = [f'Validation {dataset_name}']
     for metric, value in figures.items():
         record = best.get(metric)
-        lines.append(f'\t # {metric}: {value:.4f}' + (
-            f'\tBest: {record["val"]:.4f} @ {record["iter"]} iter' if record else ''))
+        lines.append(
+            f'\t # {metric}: {value:.4f}' + (f'\tBest: {record["val"]:.4f} @ {record["iter"]} iter' if record else '')
+        )
         if tb_logger:
             tb_logger.add_scalar(f'metrics/{dataset_name}/{metric}', value, iteration)
     logger.info('\n'.join(lines))
@@ -180,7 +188,10 @@ def log_figures(
 def side_by_side(images: Images) -> np.ndarray:
     """Return the degraded and the restored image and, where it is known, the ground truth in a row, RGB (H, W, 3)."""
     size = images['result'].shape[1::-1]
-    shown = [cv2.resize(images[name], size, interpolation=cv2.INTER_NEAREST)
-             for name in ('lq', 'result', 'gt') if name in images]
+    shown = [
+        cv2.resize(images[name], size, interpolation=cv2.INTER_NEAREST)
+        for name in ('lq', 'result', 'gt')
+        if name in images
+    ]
     row = np.hstack(shown)
     return cv2.cvtColor(row, cv2.COLOR_GRAY2RGB if row.ndim == 2 else cv2.COLOR_BGR2RGB)

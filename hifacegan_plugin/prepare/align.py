@@ -101,8 +101,9 @@ def align(
             with process_pool(jobs) as executor:
                 yield from ordered_map(executor, prepare_one, left, window=4 * jobs)
         except BrokenProcessPool as error:
-            raise BuildError('a worker process was killed (out of memory?): run the same command with --resume and '
-                             'fewer --jobs') from error
+            raise BuildError(
+                'a worker process was killed (out of memory?): run the same command with --resume and fewer --jobs'
+            ) from error
 
     stores = {crops[0]: crops[1], FACES: JsonLines}
     return build(target, names, asdict(options), stores, prepare_all, resume=resume, overwrite=overwrite)
@@ -121,15 +122,18 @@ def read_faces(target: Path) -> list[dict[str, Any]]:
 def prepare(folder: Path, keys: Mapping[str, str], options: Options, store: str, name: str) -> Outcome:
     """Turn one photograph into the entries of its faces, or into the reason why there are none."""
     try:
-        photograph = without_alpha(decode(open_checked(read_file(folder / name, options.max_pixels),
-                                                       options.max_pixels)))
+        photograph = without_alpha(
+            decode(open_checked(read_file(folder / name, options.max_pixels), options.max_pixels))
+        )
     except ImageError as error:
         return Outcome({}, rejected=str(error))
     rgb = cv2.cvtColor(as_8_bit_bgr(photograph), cv2.COLOR_BGR2RGB)
     found = find_faces(rgb, options.min_face, options.landmarks)
     if not found:
-        return Outcome({}, rejected='has no face that the detector sees (profiles it does not see; smaller faces: '
-                                    'a lower --min-face)')
+        return Outcome(
+            {},
+            rejected='has no face that the detector sees (profiles it does not see; smaller faces: a lower --min-face)',
+        )
     crops, records, reasons = [], [], []
     for number, face in enumerate(found if options.every_face else found[:1], start=1):
         key = face_key(keys[name], number) if options.every_face else keys[name]

@@ -73,7 +73,7 @@ def create_lmdb(
     """
     keys = lmdb_keys(names)  # of all names: shards of one folder never share a key
     number, total = shard
-    share = names[number - 1::total]
+    share = names[number - 1 :: total]
     if not share:
         raise BuildError(f'--shard {number}/{total}: {len(names)} images are too few for so many shards')
     prepare_one = partial(prepare, folder, keys, options, verify)

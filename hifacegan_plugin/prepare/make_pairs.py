@@ -89,8 +89,9 @@ def make_pairs(
             with process_pool(jobs) as executor:
                 yield from ordered_map(executor, prepare_one, ((name, keys[name]) for name in left), window=4 * jobs)
         except BrokenProcessPool as error:
-            raise BuildError('a worker process was killed (out of memory?): run the same command with --resume and '
-                             'fewer --jobs') from error
+            raise BuildError(
+                'a worker process was killed (out of memory?): run the same command with --resume and fewer --jobs'
+            ) from error
 
     store, suffix = (PlainFolder, '') if options.folders else (LmdbWriter, '.lmdb')
     stores = {f'{side}{suffix}': store for side in ('lq', 'gt')}

@@ -143,6 +143,7 @@ def _fill(
     journal: IO[bytes],
 ) -> None:
     """Bring all stores from what `records` say to the end, and `records` with them."""
+
     def stored(name: str) -> list[Stored]:
         return [Stored(*entry) for record in records for entry in record.get('stored', {}).get(name, [])]
 
@@ -160,7 +161,7 @@ def _fill(
 
         # One batch goes to disk while the next is made.
         writer = stack.enter_context(ThreadPoolExecutor(1))
-        left = sources[len(records):]
+        left = sources[len(records) :]
         batch, size, written = [], 0, None
         with tqdm(total=len(sources), initial=len(records), unit='image') as progress:
             for source, outcome in zip(left, prepare(left), strict=True):
@@ -210,7 +211,7 @@ def _read_journal(journal: IO[bytes]) -> list[Record]:
     """Read the whole lines and cut off a line that a kill left half written."""
     journal.seek(0)
     text = journal.read()
-    whole = text[:text.rfind(b'\n') + 1]
+    whole = text[: text.rfind(b'\n') + 1]
     journal.truncate(len(whole))
     return [json.loads(line) for line in whole.splitlines()]
 
@@ -228,8 +229,10 @@ def _check_same(header: Record, wanted: Record, target: Path) -> Record:
         changes = ', '.join(f'{name} was {then.get(name)}, is {now.get(name)}' for name in differing)
         raise BuildError(f'{target} was started with other options ({changes}): --resume needs the same')
     if header['sources'] != wanted['sources']:
-        raise BuildError(f'{target} was started with another list of images: files were added, removed or renamed '
-                         'since. Start again with --overwrite')
+        raise BuildError(
+            f'{target} was started with another list of images: files were added, removed or renamed '
+            'since. Start again with --overwrite'
+        )
     return header
 
 

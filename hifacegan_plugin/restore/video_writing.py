@@ -223,9 +223,7 @@ def _set_aspect(restored: Stream, aspect: Fraction, suffix: str) -> None:
     restored.codec_context.sample_aspect_ratio = aspect
 
 
-def _restored_packets(
-    segments: list[tuple[Path, Segment]], time_base: Fraction, stream: Stream
-) -> Iterator[av.Packet]:
+def _restored_packets(segments: list[tuple[Path, Segment]], time_base: Fraction, stream: Stream) -> Iterator[av.Packet]:
     """Yield the packets of all segments, in the order of decoding, at their times."""
     times = [time for _, segment in segments for time in segment.times]
     decoding_times = _decoding_times(times, max(segment.depth for _, segment in segments))

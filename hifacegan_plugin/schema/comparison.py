@@ -23,7 +23,8 @@ class Page(Section):
 
     pictures: Annotated[int, Field(ge=0, le=10000)] = option('images of each test set, spread over it', 8)
     max_side: Annotated[int, Field(ge=16, le=16383)] = option(
-        'longer side, above which an image is shrunk for the page', 512, unit='pixels')
+        'longer side, above which an image is shrunk for the page', 512, unit='pixels'
+    )
     quality: Annotated[int, Field(ge=1, le=101)] = option('of the WebP images; 101 is lossless', 92)
 
 
@@ -45,14 +46,16 @@ class OtherDataset(HostDataset):
     """Another data set of the host's registry."""
 
     type: Annotated[str, WithJsonSchema({'type': 'string', 'not': {'enum': [OURS, PAIRED]}})] = option(
-        'the class of the data set', takes='the name of a class')
+        'the class of the data set', takes='the name of a class'
+    )
 
 
 class NetworkRestorer(Section):
     """A restorer that is a network of the host's registry."""
 
     model_config = ConfigDict(
-        json_schema_extra={'anyOf': [{'required': ['network_g']}, {'required': ['pretrain_network_g']}]})
+        json_schema_extra={'anyOf': [{'required': ['network_g']}, {'required': ['pretrain_network_g']}]}
+    )
     network_g: Named | None = option('the network; without it, what the checkpoint says about itself', None)
     pretrain_network_g: str | None = option('weights', None, takes='a path')
     param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', None)
@@ -69,10 +72,9 @@ class NetworkRestorer(Section):
 class Classical(Section):
     """A restorer without options."""
 
-    type: Annotated[
-        Literal['input', 'bicubic', 'fast_nl_means'], WithJsonSchema({'enum': ['input', 'bicubic']})
-    ] = option(
-        '`input` is the degraded image, `bicubic` enlarges it, `fast_nl_means` is OpenCV\'s denoiser')
+    type: Annotated[Literal['input', 'bicubic', 'fast_nl_means'], WithJsonSchema({'enum': ['input', 'bicubic']})] = (
+        option("`input` is the degraded image, `bicubic` enlarges it, `fast_nl_means` is OpenCV's denoiser")
+    )
 
 
 class FastNlMeans(Classical):

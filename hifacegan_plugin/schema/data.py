@@ -24,14 +24,17 @@ class Loading(Section):
     batch_size_per_gpu: Count | None = option('training: batch of each process', None, unit='images')
     num_worker_per_gpu: FromZero | None = option('training: data workers of each process', None)
     dataset_enlarge_ratio: NotNegative = option(
-        'training: makes an epoch of that many passes over the images, each drawn anew', 1)
+        'training: makes an epoch of that many passes over the images, each drawn anew', 1
+    )
     prefetch_mode: Literal['cpu', 'cuda'] | None = option(
-        'training: prepares the next batch in a thread, or on the GPU, which needs `pin_memory: true`', None,
-        takes='~, cpu or cuda')
+        'training: prepares the next batch in a thread, or on the GPU, which needs `pin_memory: true`',
+        None,
+        takes='~, cpu or cuda',
+    )
     num_prefetch_queue: Count = option('training: batches that `prefetch_mode: cpu` keeps ready', 1)
     pin_memory: Switch = option('keeps batches in memory that GPUs copy from faster', False)
     persistent_workers: Switch = option('training: keeps the data workers between epochs', False)
-    use_shuffle: Switch = option('training: a key of the host\'s files; its sampler shuffles always', None)
+    use_shuffle: Switch = option("training: a key of the host's files; its sampler shuffles always", None)
 
 
 class HostDataset(Loading):
@@ -39,7 +42,8 @@ class HostDataset(Loading):
 
     model_config = ConfigDict(extra='allow')
     type: Annotated[str, WithJsonSchema({'type': 'string', 'not': {'const': OURS}})] = option(
-        'the class of the data set', takes='the name of a class')
+        'the class of the data set', takes='the name of a class'
+    )
 
 
 class IoBackend(Section):
@@ -54,39 +58,57 @@ class DegradationOptions(Loading):
     type: Literal['DegradationDataset'] = option('the class of the data set')
     dataroot_gt: str | list[str] = option(
         'clean images: a folder (searched with all below it) or an LMDB, a pattern such as `ffhq-*.lmdb`, or a list of '
-        'these', takes=A_ROOT)
+        'these',
+        takes=A_ROOT,
+    )
     io_backend: IoBackend | None = option('`{type: lmdb}` for databases; without it, `{type: disk}`', None)
     degradation: Any = option('see [Recipes](#recipes)', takes='a recipe or a list of steps')
     meta_info_file: str | None = option(
         'a text file that names the images to take, one a line: paths below the folder, with or without suffix, or '
         'keys of the LMDB. What `hifacegan split` writes, or a `meta_info.txt`, will do; without it, all are taken',
-        None, takes='a path')
+        None,
+        takes='a path',
+    )
     color: Literal['rgb', 'grey'] = option(
         '`grey`, for a network with `num_in_ch: 1`: the luma is degraded, so that noise is as strong as the recipe '
-        'says, and delivered in one channel', 'rgb')
+        'says, and delivered in one channel',
+        'rgb',
+    )
     resize: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] | None = option(
-        'brings images to this length of the shorter side, or to `[height, width]`, before anything else', None,
-        takes='the length of the shorter side or [height, width], in pixels')
-    gt_size: Count | None = option('training: side of the square crop; without it, images are not cropped', None,
-                                   unit='pixels')
+        'brings images to this length of the shorter side, or to `[height, width]`, before anything else',
+        None,
+        takes='the length of the shorter side or [height, width], in pixels',
+    )
+    gt_size: Count | None = option(
+        'training: side of the square crop; without it, images are not cropped', None, unit='pixels'
+    )
     use_hflip: Switch = option('training: flips left to right with probability 1/2', False)
     use_rot: Switch = option('training: flips upside down, and transposes, each with probability 1/2', False)
     dataroot_depth: str | list[str] | None = option(
         'depth maps for `Haze`: folders or LMDBs, of the backend of the images, with a grey image of 8 or 16 bits, 0 '
-        'being near, under the name of each image. They are resized, cropped and flipped with it', None, takes=A_ROOT)
+        'being near, under the name of each image. They are resized, cropped and flipped with it',
+        None,
+        takes=A_ROOT,
+    )
     seed: FromZero = option('of crops, flips and degradations', 0)
     return_parameters: Switch = option(
-        'also delivers, as `degradation`, what was drawn, in JSON: for scripts that read the data set', False)
+        'also delivers, as `degradation`, what was drawn, in JSON: for scripts that read the data set', False
+    )
     deliver: Literal['float', 'uint8'] | None = option(
         'training: `uint8` hands over bytes, a quarter of the traffic, to models that scale them as '
-        '`HiFaceGANCSRModel` does; `float` is the default', None, takes='float or uint8')
+        '`HiFaceGANCSRModel` does; `float` is the default',
+        None,
+        takes='float or uint8',
+    )
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
         stray = [name for name in TRAINING_ONLY if getattr(self, name)]
         if self.phase not in (None, 'train') and stray:
-            yield (f'{", ".join(stray)} is for training; phase {self.phase} takes whole images, as float (resize: '
-                   'brings them to one size).')
+            yield (
+                f'{", ".join(stray)} is for training; phase {self.phase} takes whole images, as float (resize: '
+                'brings them to one size).'
+            )
         if self.gt_size is not None and self.gt_size % self.scale:
             yield f'gt_size: give a multiple of scale ({self.scale}), not {self.gt_size}.'
 

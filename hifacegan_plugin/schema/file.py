@@ -33,8 +33,10 @@ class Test(Section):
     suffix: str | None = option('of the names of the images; the name of the experiment if not set', None)
     pbar: Switch = option('shows how far a validation of more than five seconds is, in a log file once a minute', True)
     metrics: dict[str, Metric] | None = option(
-        'by a name of your own, each a function and its arguments; see [metrics](comparison.md)', None,
-        takes='metrics by name')
+        'by a name of your own, each a function and its arguments; see [metrics](comparison.md)',
+        None,
+        takes='metrics by name',
+    )
 
 
 class Validation(Test):
@@ -69,13 +71,13 @@ class Paths(Section):
     experiments_root: str | None = option('where the folders of trainings are', None, takes=A_PATH)
     results_root: str | None = option('where the folders of tests are', None, takes=A_PATH)
     pretrain_network_g: str | None = option(
-        'weights to start from: this plugin\'s, the reference\'s or BasicSR\'s', None, takes=A_PATH)
+        "weights to start from: this plugin's, the reference's or BasicSR's", None, takes=A_PATH
+    )
     param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', 'params')
     strict_load_g: Switch = option('false takes what fits and reports the rest', True)
     pretrain_network_d: str | None = option('weights of the discriminator to start from', None, takes=A_PATH)
     strict_load_d: Switch = option('false takes what fits and reports the rest', True)
-    resume_state: str | None = option(
-        'a state to go on from; `--auto_resume` finds the newest', None, takes=A_PATH)
+    resume_state: str | None = option('a state to go on from; `--auto_resume` finds the newest', None, takes=A_PATH)
 
 
 class Distribution(Section):
@@ -94,8 +96,9 @@ class OptionsFile(Section):
     model_type: str = option('the class of the model', takes='the name of a class')
     scale: Count = option('how many times larger the restored image is than the degraded one', 1)
     num_gpu: FromZero | Literal['auto'] = option('of a process; `auto` takes all there are')
-    manual_seed: FromZero | None = option('of initial weights and of what networks and losses draw; drawn if not set',
-                                          None)
+    manual_seed: FromZero | None = option(
+        'of initial weights and of what networks and losses draw; drawn if not set', None
+    )
     find_unused_parameters: Switch = option('for networks with weights that take no part in an iteration', False)
     datasets: DatasetsToTest = option('data sets, by name')
     network_g: Named = option('the generator')
@@ -110,8 +113,10 @@ class OptionsFile(Section):
         if not isinstance(datasets, dict):
             return datasets
         shared = {'scale': info.data['scale']} if 'scale' in info.data else {}
-        return {name: {**options, 'phase': str(name).partition('_')[0], **shared} if isinstance(options, dict)
-                else options for name, options in datasets.items()}
+        return {
+            name: {**options, 'phase': str(name).partition('_')[0], **shared} if isinstance(options, dict) else options
+            for name, options in datasets.items()
+        }
 
 
 class TestFile(OptionsFile):
@@ -126,7 +131,8 @@ class HostTrainingFile(OptionsFile):
     datasets: DatasetsOfTraining = option('data sets, by name')
     train: HostTrain = option('the training')
     val: Annotated[Validation | None, BeforeValidator(lambda value: value or None)] = option(
-        'what is measured and written, and when', None)
+        'what is measured and written, and when', None
+    )
     logger: Logger = option('what is logged and saved, and when')
 
 
@@ -169,19 +175,25 @@ def _conflicts_of_channels(network_g: Mapping[str, Any], network_d: Mapping[str,
     channels = channels_of(network_g)
     taken = [network_d.get(key, 3) for key in ('num_in_ch', 'num_out_ch')]
     if channels and network_d['type'] == OUR_DISCRIMINATOR and sum(taken) != 2 * channels:
-        yield (f'network_d judges pairs of {taken[0]} and {taken[1]} channels, but network_g takes and returns '
-               f'{channels}: set network_d: num_in_ch: {channels} and num_out_ch: {channels}.')
+        yield (
+            f'network_d judges pairs of {taken[0]} and {taken[1]} channels, but network_g takes and returns '
+            f'{channels}: set network_d: num_in_ch: {channels} and num_out_ch: {channels}.'
+        )
 
 
 def _conflicts_of_best(metric: str, val: Mapping[str, Any], logger: Mapping[str, Any]) -> Iterator[str]:
     metrics = val.get('metrics') or {}
     if metric not in metrics:
-        yield (f'train: keep_best: {metric} is not measured: take one of val: metrics '
-               f'({", ".join(metrics) or "there are none"}).')
+        yield (
+            f'train: keep_best: {metric} is not measured: take one of val: metrics '
+            f'({", ".join(metrics) or "there are none"}).'
+        )
     elif val['val_freq'] % logger['save_checkpoint_freq']:
-        yield ('train: keep_best: a checkpoint is kept for its figures if it is saved where they are measured: make '
-               f'val: val_freq ({val["val_freq"]:g}) a multiple of logger: save_checkpoint_freq '
-               f'({logger["save_checkpoint_freq"]:g}).')
+        yield (
+            'train: keep_best: a checkpoint is kept for its figures if it is saved where they are measured: make '
+            f'val: val_freq ({val["val_freq"]:g}) a multiple of logger: save_checkpoint_freq '
+            f'({logger["save_checkpoint_freq"]:g}).'
+        )
 
 
 def kind_of_file(opt: dict[str, Any]) -> type[OptionsFile]:
@@ -207,5 +219,3 @@ def _slips(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:
         likely = did_you_mean(key, known)
         if key not in known and likely != '.' and not str(key).startswith('network_'):
             yield Problem(f'{key} is no section that anybody reads{likely}', 'correct it, or take it out', stops=False)
-
-

@@ -27,8 +27,16 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
         tree = yaml.compose(text, Loader=yaml.Loader)
         options = yaml.load(text, Loader=yaml.Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return {}, None, [Problem(f'{file} cannot be read as YAML: {error}',
-                                  'mind indentation, colons and the modules that python/name lines name')]
+        return (
+            {},
+            None,
+            [
+                Problem(
+                    f'{file} cannot be read as YAML: {error}',
+                    'mind indentation, colons and the modules that python/name lines name',
+                )
+            ],
+        )
     if not isinstance(options, dict) or tree is None:
         return {}, None, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
     return options, tree, list(repeated_keys(tree))
@@ -45,8 +53,10 @@ def repeated_keys(node: yaml.Node, where: str = '') -> Iterator[Problem]:
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.value in seen:
-            yield Problem(f'{where}{key.value} stands twice, in lines {seen[key.value]} and {line}: the first one is '
-                          'lost.', 'take one of them out')
+            yield Problem(
+                f'{where}{key.value} stands twice, in lines {seen[key.value]} and {line}: the first one is lost.',
+                'take one of them out',
+            )
         seen[key.value] = line
         yield from repeated_keys(value, f'{where}{key.value}: ')
 

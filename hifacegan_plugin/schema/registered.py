@@ -21,7 +21,9 @@ def registered_names(registry: Iterable[tuple[str, Callable[..., Any]]]) -> dict
 
 
 def problems_of_call(
-    where: str, options: Any, known: Mapping[str, Callable[..., Any]],
+    where: str,
+    options: Any,
+    known: Mapping[str, Callable[..., Any]],
     supplied: tuple[str, ...] | None = (),
 ) -> Iterator[Problem]:
     """Find a name that is not known, and arguments that are missing, unknown or, of a plugin's own class, mistyped.
@@ -37,8 +39,9 @@ def problems_of_call(
         return
     kind = options['type']
     if not isinstance(kind, str) or kind not in known:
-        yield Problem(f'{where}: there is no {kind!r}{did_you_mean(kind, known)}',
-                      f'it is one of {", ".join(sorted(known))}')
+        yield Problem(
+            f'{where}: there is no {kind!r}{did_you_mean(kind, known)}', f'it is one of {", ".join(sorted(known))}'
+        )
         return
     if supplied is None:
         return
@@ -47,8 +50,11 @@ def problems_of_call(
         if key in parameters:
             yield from _problems_of_value(f'{where}: {key}', value, parameters[key].annotation)
         elif key not in ('type', *supplied) and not takes_any:
-            yield Problem(f'{where}: {kind} has no option {key!r}{did_you_mean(key, parameters)} '
-                          f'It takes: {", ".join(parameters)}.', 'correct its name, or take it out')
+            yield Problem(
+                f'{where}: {kind} has no option {key!r}{did_you_mean(key, parameters)} '
+                f'It takes: {", ".join(parameters)}.',
+                'correct its name, or take it out',
+            )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             yield Problem(f'{where}: {kind} needs {name}.', f'add {name}')

@@ -95,8 +95,12 @@ class Section(BaseModel):
             elif not location:
                 yield _detail((), section, *_no_section(section))
             elif detail['type'] == 'invalid_key':
-                yield _detail((), section, f': {detail["input"]!r} is no text to YAML, so it names no option.',
-                              'put it in quotes (on, off, yes and no, too), or take it out')
+                yield _detail(
+                    (),
+                    section,
+                    f': {detail["input"]!r} is no text to YAML, so it names no option.',
+                    'put it in quotes (on, off, yes and no, too), or take it out',
+                )
             elif location[0] not in explained:
                 explained.add(location[0])
                 yield cls._of_option(str(location[0]), detail['type'], section)
@@ -237,8 +241,12 @@ def _type_in_words(annotation: Any, metadata: list[Any]) -> str:
         return listed([_type_in_words(kind, metadata) for kind in kinds])
     words = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text'}.get(annotation, 'options')
     constraints = chain.from_iterable(item.metadata if isinstance(item, FieldInfo) else [item] for item in metadata)
-    limits = {name: value for constraint in constraints for name in ('ge', 'le')
-              if (value := getattr(constraint, name, None)) is not None}
+    limits = {
+        name: value
+        for constraint in constraints
+        for name in ('ge', 'le')
+        if (value := getattr(constraint, name, None)) is not None
+    }
     if 'le' in limits:
         return f'{words} from {limits["ge"]} to {limits["le"]}'
     return f'{words} from {limits["ge"]} up' if 'ge' in limits else words

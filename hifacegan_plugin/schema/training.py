@@ -24,8 +24,9 @@ class HostTrain(Section):
 
     model_config = ConfigDict(extra='allow')
     total_iter: Count = option('length of the training', unit='iterations')
-    warmup_iter: Whole = option('raises the learning rates linearly from 0 at first; -1 does without', -1,
-                                unit='iterations')
+    warmup_iter: Whole = option(
+        'raises the learning rates linearly from 0 at first; -1 does without', -1, unit='iterations'
+    )
 
 
 def _rising(iterations: list[int]) -> list[int]:
@@ -50,60 +51,90 @@ class Train(HostTrain):
 
     model_config = ConfigDict(extra='forbid')
     unknown_stops: ClassVar[bool] = False
-    optim_g: Named = option('optimiser of the generator: `{type: Adam, lr: !!float 1e-4, betas: [0.0, 0.9]}`; Adam and '
-                            'AdamW are fused unless `fused: false` is set')
+    optim_g: Named = option(
+        'optimiser of the generator: `{type: Adam, lr: !!float 1e-4, betas: [0.0, 0.9]}`; Adam and '
+        'AdamW are fused unless `fused: false` is set'
+    )
     optim_d: Named | None = option('optimiser of the discriminator; needed with `gan_opt`', None)
     scheduler: Named = option(
-        'of the learning rates: the host\'s, or `{type: LinearDecayLR, start_iter: , end_iter: }`: full rate up to '
-        '`start_iter`, then linearly down, to zero after `end_iter`')
+        "of the learning rates: the host's, or `{type: LinearDecayLR, start_iter: , end_iter: }`: full rate up to "
+        '`start_iter`, then linearly down, to zero after `end_iter`'
+    )
     pixel_opt: Named | None = option('pixel loss, such as `{type: L1Loss, loss_weight: 1.0}`', None)
-    perceptual_opt: Named | None = option('perceptual loss, such as the host\'s `PerceptualLoss`', None)
-    gan_opt: Named | None = option('adversarial loss, such as `{type: MultiScaleGANLoss, gan_type: lsgan}`; needs '
-                                   '`network_d`', None)
+    perceptual_opt: Named | None = option("perceptual loss, such as the host's `PerceptualLoss`", None)
+    gan_opt: Named | None = option(
+        'adversarial loss, such as `{type: MultiScaleGANLoss, gan_type: lsgan}`; needs `network_d`', None
+    )
     feature_matching_opt: Named | None = option(
         '`{type: FeatureMatchingLoss, criterion: l1, loss_weight: 10}`; needs `gan_opt`, and a `network_d` that '
-        'returns the outputs of all its layers, as `MultiscalePatchDiscriminator` does', None)
+        'returns the outputs of all its layers, as `MultiscalePatchDiscriminator` does',
+        None,
+    )
     net_d_iters: Count = option('updates the generator every so many iterations', 1, unit='iterations')
     net_d_init_iters: FromZero = option('trains the discriminator alone at first', 0, unit='iterations')
     ema_decay: Share = option(
-        'averages the generator\'s weights; validated and saved as `params_ema`; 0 does without. The decay grows from '
-        '2/11 to this value over the first iterations. Spectral norm follows the averaged weights', 0)
+        "averages the generator's weights; validated and saved as `params_ema`; 0 does without. The decay grows from "
+        '2/11 to this value over the first iterations. Spectral norm follows the averaged weights',
+        0,
+    )
     amp: Literal['none', 'bf16', 'fp16'] | None = option(
         'precision of convolutions; weights, losses and optimisers stay in fp32. `fp16` scales its gradients, and the '
-        'scale is saved', 'none', takes='none, bf16 or fp16')
+        'scale is saved',
+        'none',
+        takes='none, bf16 or fp16',
+    )
     accumulate_iters: Count = option(
         'updates once in so many iterations with the mean of their gradients: a larger batch in the same memory. '
-        'Learning rates go by iterations. Let checkpoints fall on multiples', 1, unit='iterations')
+        'Learning rates go by iterations. Let checkpoints fall on multiples',
+        1,
+        unit='iterations',
+    )
     gradient_checkpointing: Switch = option(
-        'computes the insides of the generator\'s blocks twice: less memory, more time, the same update', False)
+        "computes the insides of the generator's blocks twice: less memory, more time, the same update", False
+    )
     compile: Switch = option(
         '`torch.compile` of the generator; checkpoints stay the same. Takes minutes before the first iteration. Not '
-        'together with `gradient_checkpointing`', False)
+        'together with `gradient_checkpointing`',
+        False,
+    )
     progressive: Annotated[list[Count], Field(max_length=3), AfterValidator(_rising)] | None = option(
         '`[25000, 50000, 75000]`: the generator (only `CSRGenerator`) learns images of an eighth of the size up to '
         'iteration 25,000, then a quarter, half, and from 75,001 on the full size; one or two numbers start at half or '
         'a quarter. The ground truth is averaged to that size; validation enlarges what is restored. What a phase does '
-        'not use is not trained in it, so that many processes work as ever', None,
-        takes='the last iterations of one to three coarse phases in rising order, such as [25000, 50000, 75000]')
+        'not use is not trained in it, so that many processes work as ever',
+        None,
+        takes='the last iterations of one to three coarse phases in rising order, such as [25000, 50000, 75000]',
+    )
     loss_weight_schedule: dict[str, Points] | None = option(
         '`{gan_opt: [[10000, 0], [20000, 1]]}`: factors of the weights of losses, on the line between two iterations, '
-        'constant before and after; the logged losses have them', None,
+        'constant before and after; the logged losses have them',
+        None,
         takes='points [iteration, factor] with rising iterations by the name of a loss, such as '
-              '{gan_opt: [[10000, 0], [20000, 1]]}')
+        '{gan_opt: [[10000, 0], [20000, 1]]}',
+    )
     channels_last: Switch = option(
         'the memory layout that convolutions prefer on GPUs with `amp`; on the CPU measured it was slower '
-        '(benchmarks/training.py)', False)
-    grad_clip: NotNegative = option('bounds the norm of each network\'s gradient; 0 does without', 0)
+        '(benchmarks/training.py)',
+        False,
+    )
+    grad_clip: NotNegative = option("bounds the norm of each network's gradient; 0 does without", 0)
     lr_factors: dict[str, float] | None = option(
-        'rates of parts of the generator: `{suppression: 0, blocks.6: 0.1}`; 0 freezes', None,
-        takes='numbers by name, as {blocks.6: 0.1}')
+        'rates of parts of the generator: `{suppression: 0, blocks.6: 0.1}`; 0 freezes',
+        None,
+        takes='numbers by name, as {blocks.6: 0.1}',
+    )
     on_not_finite: Literal['stop', 'skip'] = option(
         'what to do about a NaN or infinite loss: `stop`, or `skip` the batch, up to 99 in a row; the first ten are '
-        'written to `not_finite/` in the experiment\'s folder either way, with the names of their images', 'stop')
+        "written to `not_finite/` in the experiment's folder either way, with the names of their images",
+        'stop',
+    )
     keep_last: FromZero | None = option('keeps only so many checkpoints; 0 keeps all', 0)
     keep_best: str | None = option(
         'a name under `val: metrics`: its best checkpoint is kept besides; `val_freq` has to be a multiple of '
-        '`save_checkpoint_freq`', None, takes='one name')
+        '`save_checkpoint_freq`',
+        None,
+        takes='one name',
+    )
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
@@ -111,13 +142,17 @@ class Train(HostTrain):
         if not {*losses} - {'feature_matching_opt'}:
             yield 'set at least one of pixel_opt, perceptual_opt and gan_opt.'
         elif self.feature_matching_opt and not self.gan_opt:
-            yield ('feature_matching_opt needs gan_opt, which trains the discriminator whose features are matched '
-                   '(gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).')
+            yield (
+                'feature_matching_opt needs gan_opt, which trains the discriminator whose features are matched '
+                '(gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).'
+            )
         if self.gan_opt and not self.optim_d:
             yield 'gan_opt trains a discriminator: add optim_d.'
         for name in self.loss_weight_schedule or {}:
             if name not in losses:
-                yield (f'loss_weight_schedule: {name} is no loss of this training{did_you_mean(name, losses)} There '
-                       f'are: {", ".join(losses)}.')
+                yield (
+                    f'loss_weight_schedule: {name} is no loss of this training{did_you_mean(name, losses)} There '
+                    f'are: {", ".join(losses)}.'
+                )
         if self.compile and self.gradient_checkpointing:
             yield 'compile and gradient_checkpointing do not work together: choose one.'

@@ -188,4 +188,3 @@ def _choose_param_key(content: Mapping[str, Any], wanted: str | None) -> str | N
     if wanted is not None and key != wanted:
         logger.info(f'Weights: {wanted} does not exist, using {key or "the file as it is"}.')
     return key
-

@@ -186,9 +186,13 @@ def test_initial_weights_are_xavier_normal_with_a_small_gain():
     assert network.blocks[0].conv_0.bias.abs().max() == 0
 
 
-@pytest.mark.parametrize('build', [
-    functools.partial(CSRGenerator, num_feat=16), functools.partial(MultiscalePatchDiscriminator, num_feat=16, num_d=1),
-])
+@pytest.mark.parametrize(
+    'build',
+    [
+        functools.partial(CSRGenerator, num_feat=16),
+        functools.partial(MultiscalePatchDiscriminator, num_feat=16, num_d=1),
+    ],
+)
 def test_initial_weights_of_the_reference_keep_torchs_default_under_spectral_norm_alone(build):
     torch.manual_seed(0)
     for name, conv in build(init='reference').named_modules():
@@ -203,12 +207,15 @@ def test_initial_weights_of_the_reference_keep_torchs_default_under_spectral_nor
             assert conv.bias is None or conv.bias.abs().max() == 0, name
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'init': 'kaiming'}, "init: 'kaiming' is not one of xavier, reference"),
-    ({'variant': 'csrr'}, "variant: 'csrr' is not one of csr, lip_spade, spade"),
-    ({'norm': 'layer'}, "norm: 'layer' is not one of batch, syncbatch, instance, rms"),
-    ({'preset': 'slow'}, "preset: 'slow' is not one of paper, fast"),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'init': 'kaiming'}, "init: 'kaiming' is not one of xavier, reference"),
+        ({'variant': 'csrr'}, "variant: 'csrr' is not one of csr, lip_spade, spade"),
+        ({'norm': 'layer'}, "norm: 'layer' is not one of batch, syncbatch, instance, rms"),
+        ({'preset': 'slow'}, "preset: 'slow' is not one of paper, fast"),
+    ],
+)
 def test_unknown_choices_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         CSRGenerator(num_feat=4, **options)

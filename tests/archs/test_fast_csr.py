@@ -134,10 +134,13 @@ def test_what_the_fast_form_does_not_have(options):
         CSRGenerator(num_feat=4, preset='fast', **options)
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'preset': 'fast', 'num_scales': 2}, 'num_scales: 2 is not one of 3, 4, 5, 6'),
-    ({'num_scales': 4}, 'num_scales is for preset: fast'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'preset': 'fast', 'num_scales': 2}, 'num_scales: 2 is not one of 3, 4, 5, 6'),
+        ({'num_scales': 4}, 'num_scales is for preset: fast'),
+    ],
+)
 def test_scales_that_there_are(options, message):
     with pytest.raises(ValueError, match=message):
         CSRGenerator(num_feat=4, **options)

@@ -32,7 +32,7 @@ def images(tmp_path, monkeypatch):
 def read_sheet(file):
     """Return the images of a sheet of one row."""
     sheet = cv2.imread(file)
-    return [sheet[:96, left:left + 80] for left in range(0, sheet.shape[1], 80 + MARGIN)]
+    return [sheet[:96, left : left + 80] for left in range(0, sheet.shape[1], 80 + MARGIN)]
 
 
 def report(folder, dataset, metrics, **options):
@@ -81,10 +81,13 @@ def test_what_was_not_restored_is_named(images, tmp_path, capsys):
     assert re.search(r'report: .*a_trial\.png is missing: run `python -m basicsr\.test', capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'datasets': None}, 'trial.yml: datasets'),
-    ({'path': None}, 'trial.yml: path'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'datasets': None}, 'trial.yml: datasets'),
+        ({'path': None}, 'trial.yml: path'),
+    ],
+)
 def test_options_that_the_host_cannot_have_run_are_named(images, tmp_path, capsys, options, message):
     assert report(tmp_path, {'type': 'SingleImageDataset'}, {}, **options) == 2
     assert capsys.readouterr().err.startswith(f'hifacegan report: {message}')

@@ -17,14 +17,14 @@ HEIGHT, WIDTH = 72, 100  # neither is a multiple of 32
 
 @pytest.fixture
 def picture():
-    return np.ascontiguousarray(data.astronaut()[50:50 + HEIGHT, 180:180 + WIDTH])
+    return np.ascontiguousarray(data.astronaut()[50 : 50 + HEIGHT, 180 : 180 + WIDTH])
 
 
 def cut(panel, row, column):
     """The picture at a place of a panel, without its label."""
     top = row * (HEIGHT + LABEL_HEIGHT + MARGIN) + LABEL_HEIGHT
     left = column * (WIDTH + MARGIN)
-    return panel[top:top + HEIGHT, left:left + WIDTH]
+    return panel[top : top + HEIGHT, left : left + WIDTH]
 
 
 def restored(generator, picture):
@@ -42,9 +42,16 @@ def test_a_network_for_grey_images_is_drawn_for_the_luma(picture, lively_generat
     assert np.abs(panel - expected[..., None]).max() <= 1 and expected.std() > 1
 
 
-@pytest.mark.parametrize(('options', 'units'), [
-    ({}, 7), ({'variant': 'lip_spade'}, 7), ({'variant': 'spade', 'global_residual': True}, 7), ({'preset': 'fast'}, 3),
-], ids=['csr', 'lip_spade', 'spade', 'fast'])
+@pytest.mark.parametrize(
+    ('options', 'units'),
+    [
+        ({}, 7),
+        ({'variant': 'lip_spade'}, 7),
+        ({'variant': 'spade', 'global_residual': True}, 7),
+        ({'preset': 'fast'}, 3),
+    ],
+    ids=['csr', 'lip_spade', 'spade', 'fast'],
+)
 def test_panels_end_with_what_the_generator_gives(options, units, picture, lively_generator):
     generator = lively_generator(**options).eval()
     panels = stages.draw_panels(generator, picture)
@@ -63,11 +70,14 @@ def test_each_panel_steers_the_units_that_it_names(picture, lively_generator):
     steered = []
     for unit, block in enumerate(generator.blocks):
         block.register_forward_hook(
-            lambda block, given, result, unit=unit: steered.append((unit, given[1].std((2, 3)).max().item() > 1e-4)))
+            lambda block, given, result, unit=unit: steered.append((unit, given[1].std((2, 3)).max().item() > 1e-4))
+        )
     stages.draw_panels(generator, picture)
-    passes = [steered[i:i + 7] for i in range(0, len(steered), 7)]
+    passes = [steered[i : i + 7] for i in range(0, len(steered), 7)]
     assert [[unit for unit, is_steered in run if is_steered] for run in passes] == [
-        *(list(range(n)) for n in range(8)), *([u for u in range(7) if u != left_out] for left_out in range(7))]
+        *(list(range(n)) for n in range(8)),
+        *([u for u in range(7) if u != left_out] for left_out in range(7)),
+    ]
 
 
 def test_another_picture_takes_the_place_of_the_neutral(picture, lively_generator):
@@ -112,9 +122,16 @@ def test_the_command_writes_the_panels(picture, lively_generator, tmp_path, caps
     assert main([*command, '-o', str(tmp_path / 'mixed'), '--mix', str(tmp_path / 'face.png')]) == 0
 
 
-@pytest.mark.parametrize(('broken', 'message'), [
-    ('missing', 'face.png'), ('empty', 'face.png'), ('garbage', 'face.png'), ('small', '40x30'), ('weights', 'w.safe'),
-])
+@pytest.mark.parametrize(
+    ('broken', 'message'),
+    [
+        ('missing', 'face.png'),
+        ('empty', 'face.png'),
+        ('garbage', 'face.png'),
+        ('small', '40x30'),
+        ('weights', 'w.safe'),
+    ],
+)
 def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys):
     generator = lively_generator()
     weights, face = tmp_path / 'w.safetensors', tmp_path / 'face.png'

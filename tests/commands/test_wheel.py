@@ -35,8 +35,9 @@ def installed(tmp_path_factory):
     """A folder with the content of the wheel."""
     place = tmp_path_factory.mktemp('wheel')
     source = place / 'source'
-    shutil.copytree(REPOSITORY / 'hifacegan_plugin', source / 'hifacegan_plugin',
-                    ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copytree(
+        REPOSITORY / 'hifacegan_plugin', source / 'hifacegan_plugin', ignore=shutil.ignore_patterns('__pycache__')
+    )
     for name in ('setup.py', 'pyproject.toml', 'README.md'):
         shutil.copy(REPOSITORY / name, source)
     build = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '-w', place, source]

@@ -53,15 +53,19 @@ def pairs(tmp_path):
     for side in ('gt', 'lq'):
         (tmp_path / side).mkdir()
     for i, name in enumerate(['first', 'second', 'damaged', 'smaller', 'no_lq']):
-        truth = coffee[60 * i:60 * i + 70, 200:290]
+        truth = coffee[60 * i : 60 * i + 70, 200:290]
         degraded = (truth + rng.normal(0, 20, truth.shape)).clip(0, 255).astype(np.uint8)
         cv2.imwrite(str(tmp_path / 'gt' / f'{name}.png'), truth)
         cv2.imwrite(str(tmp_path / 'lq' / f'{name}.png'), degraded[:60] if name == 'smaller' else degraded)
     (tmp_path / 'lq/damaged.png').write_bytes((tmp_path / 'gt/damaged.png').read_bytes()[:2000])
     (tmp_path / 'lq/no_lq.png').rename(tmp_path / 'lq/no_gt.png')
     cv2.imwrite(str(tmp_path / 'lq/another.png'), coffee[:70, :90])
-    return {'type': 'PairedImageDataset', 'dataroot_gt': str(tmp_path / 'gt'), 'dataroot_lq': str(tmp_path / 'lq'),
-            'io_backend': {'type': 'disk'}}
+    return {
+        'type': 'PairedImageDataset',
+        'dataroot_gt': str(tmp_path / 'gt'),
+        'dataroot_lq': str(tmp_path / 'lq'),
+        'io_backend': {'type': 'disk'},
+    }
 
 
 def write_options(folder, datasets, restorers, metrics=None, **others):
@@ -87,10 +91,16 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     generator = CSRGenerator(num_feat=4, norm='rms', global_residual=True)  # untrained: gives its input, nearly
     described = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms', 'global_residual': True}
     torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'csr.pth')
-    degraded = {'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
-                'degradation': 'noise', 'resize': [64, 64]}
+    degraded = {
+        'type': 'DegradationDataset',
+        'dataroot_gt': str(small_lmdb),
+        'io_backend': {'type': 'lmdb'},
+        'degradation': 'noise',
+        'resize': [64, 64],
+    }
     file = write_options(
-        tmp_path, {'pairs': pairs, 'degraded': degraded},
+        tmp_path,
+        {'pairs': pairs, 'degraded': degraded},
         {
             'input': {'type': 'input'},
             'missing weights': {'network_g': edsr, 'pretrain_network_g': str(tmp_path / 'missing.pth')},
@@ -105,17 +115,30 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
 
     rows, problems = rows_of(out)
     assert [row['restored'] for row in rows.values()] == [2, 0, 2, 2]
-    for left_out in ('6 degraded and 5 true', 'another.png', 'damaged.png', 'smaller.png', '90x60', 'no_lq.png',
-                     'no_gt.png', 'missing.pth', 'calculate_fame',
-                     'pairs: input: NIQE has no value for 2 of 2 images: first, second ('):  # it wants 96 pixels
+    for left_out in (
+        '6 degraded and 5 true',
+        'another.png',
+        'damaged.png',
+        'smaller.png',
+        '90x60',
+        'no_lq.png',
+        'no_gt.png',
+        'missing.pth',
+        'calculate_fame',
+        'pairs: input: NIQE has no value for 2 of 2 images: first, second (',
+    ):  # it wants 96 pixels
         assert any(left_out in problem for problem in problems), left_out
     assert rows['missing weights']['error'] and rows['missing weights']['figures'] == {}
 
     assert all(list(row['figures']) in (['PSNR'], []) for row in rows.values())
 
     # The figures are those of the host's metric on the files of the data set.
-    psnr = [calculate_psnr(cv2.imread(f'{pairs["dataroot_lq"]}/{name}.png'),
-                           cv2.imread(f'{pairs["dataroot_gt"]}/{name}.png'), 0) for name in ('first', 'second')]
+    psnr = [
+        calculate_psnr(
+            cv2.imread(f'{pairs["dataroot_lq"]}/{name}.png'), cv2.imread(f'{pairs["dataroot_gt"]}/{name}.png'), 0
+        )
+        for name in ('first', 'second')
+    ]
     assert rows['input']['figures']['PSNR']['mean'] == pytest.approx(np.mean(psnr))
     assert rows['input']['values']['PSNR'] == pytest.approx(dict(zip(['first', 'second'], psnr)))
     # A checkpoint of the plugin says which network it is; this one changes nothing.
@@ -127,7 +150,8 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     assert rows_of(out, 1)[0]['CSR']['restored'] == 6
     table = list(csv.DictReader((out / 'comparison.csv').open()))
     assert [(line['test_set'], line['restorer']) for line in table] == [
-        (test_set, label) for test_set in ('pairs', 'degraded') for label in rows]
+        (test_set, label) for test_set in ('pairs', 'degraded') for label in rows
+    ]
     assert float(table[0]['PSNR_mean']) == rows['input']['figures']['PSNR']['mean']
     assert table[0]['NIQE_mean'] == ''
     markdown, printed = (out / 'comparison.md').read_text(), capsys.readouterr().out
@@ -150,13 +174,28 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
 
 
 def test_nan_and_a_crash_are_reported_and_the_rest_goes_on(tmp_path, small_lmdb):
-    dataset = {'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
-               'degradation': [{'type': 'JPEG', 'quality': 50}]}
-    rcan = {'type': 'RCAN', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 16, 'num_group': 1, 'num_block': 1,
-            'upscale': 1, 'img_range': 1e-50}  # divides by zero, once it is single precision
+    dataset = {
+        'type': 'DegradationDataset',
+        'dataroot_gt': str(small_lmdb),
+        'io_backend': {'type': 'lmdb'},
+        'degradation': [{'type': 'JPEG', 'quality': 50}],
+    }
+    rcan = {
+        'type': 'RCAN',
+        'num_in_ch': 3,
+        'num_out_ch': 3,
+        'num_feat': 16,
+        'num_group': 1,
+        'num_block': 1,
+        'upscale': 1,
+        'img_range': 1e-50,
+    }  # divides by zero, once it is single precision
     huge = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 1_000_000, 'num_block': 1, 'upscale': 1}
-    file = write_options(tmp_path, {'set': dataset},
-                         {'NaN': {'network_g': rcan}, 'huge': {'network_g': huge}, 'input': {'type': 'input'}})
+    file = write_options(
+        tmp_path,
+        {'set': dataset},
+        {'NaN': {'network_g': rcan}, 'huge': {'network_g': huge}, 'input': {'type': 'input'}},
+    )
     assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 1
     rows, problems = rows_of(tmp_path / 'out')
     assert [row['restored'] for row in rows.values()] == [0, 0, 6]
@@ -170,9 +209,11 @@ def test_networks_for_grey_images_restore_grey_images_and_refuse_colours(tmp_pat
     described = {'type': 'CSRGenerator', 'num_in_ch': 1, 'num_feat': 4, 'norm': 'rms', 'global_residual': True}
     torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'grey.pth')
     colours = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
-    file = write_options(tmp_path, {'grey': {**colours, 'color': 'grey'}, 'colours': colours},
-                         {'input': {'type': 'input'},
-                          'net': {'network_g': described, 'pretrain_network_g': str(tmp_path / 'grey.pth')}})
+    file = write_options(
+        tmp_path,
+        {'grey': {**colours, 'color': 'grey'}, 'colours': colours},
+        {'input': {'type': 'input'}, 'net': {'network_g': described, 'pretrain_network_g': str(tmp_path / 'grey.pth')}},
+    )
     assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 1
     (of_grey, problems), (of_colours, _) = (rows_of(tmp_path / 'out', number) for number in (0, 1))
     assert of_grey['net']['restored'] == 6 and of_colours['net']['restored'] == 0
@@ -251,37 +292,53 @@ def test_an_ended_process_is_described():
     assert '3' in worker.describe_end(3)
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'restorers': {'a': {'type': 'bicubi'}}}, 'restorers: a: type: give input, bicubic or fast_nl_means'),
-    ({'restorers': {'a': {'type': 'input', 'h': 3}}}, "unknown option 'h'"),
-    ({'restorers': {'a': {'scale': 2}}}, 'network_g'),
-    ({'restorers': {'a': {'network_g': {'type': 'EDSR'}, 'scale': 0}}}, 'restorers: a: scale: give a whole number'),
-    ({'restorers': {'a/b': {'type': 'input'}}}, 'folder'),
-    ({'restorers': {'truth': {'type': 'input'}}}, "restorers: 'truth' cannot be"),
-    ({'restorers': {}}, 'restorers'),
-    ({'datasets': {'a': {'dataroot_gt': 'x'}}}, 'type is missing'),
-    ({'datasets': {'a': {'type': 'DegradationDataset', 'dataroot_gt': 'nowhere', 'degradation': 'noise'}}}, 'nowhere'),
-    ({'datasets': {'a': {'type': 'NoSuchDataset'}}}, 'NoSuchDataset'),
-    ({'metrics': {'a': {'better': 'lower'}}}, 'type is missing'),
-    ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
-    ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
-    ({'page': {'pictures': 'all'}}, 'pictures'),
-    ({'page': 8}, 'page is no section'),
-    ({'restorers': {'a': {'pretrain_network_g': ['a', 'b']}}}, 'restorers: a: pretrain_network_g: give a path'),
-    ({'restorers': {'a': {'type': ['input']}}}, 'restorers: a: type: give input'),
-    ({'restorers': {'a': {'type': 'fast_nl_means', 'h': 'strong'}}}, 'restorers: a: h: give a number'),
-    ({'metrics': {'a': {'type': ['calculate_psnr']}}}, 'metrics: a: type: give the name'),
-    ({'datasets': {2024: {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': '.', 'io_backend': 'disk'}}},
-     'datasets: 2024: io_backend is no section'),
-    ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': 3}}}, 'dataroot_gt: give a path'),
-    ({'datasets': {'a': {**PAIRED, 'dataroot_lq': [3]}}}, 'datasets: a: dataroot_lq: give a path'),
-    ({'datasets': {'a': {**PAIRED, 'color': 'y'}}}, "datasets: a: unknown option 'color'"),
-    ({'datasets': {'a': {**PAIRED, 'scale': '2'}}}, 'datasets: a: scale: give a whole number'),
-    ({'dataset': {}}, "Did you mean 'datasets'"),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'restorers': {'a': {'type': 'bicubi'}}}, 'restorers: a: type: give input, bicubic or fast_nl_means'),
+        ({'restorers': {'a': {'type': 'input', 'h': 3}}}, "unknown option 'h'"),
+        ({'restorers': {'a': {'scale': 2}}}, 'network_g'),
+        ({'restorers': {'a': {'network_g': {'type': 'EDSR'}, 'scale': 0}}}, 'restorers: a: scale: give a whole number'),
+        ({'restorers': {'a/b': {'type': 'input'}}}, 'folder'),
+        ({'restorers': {'truth': {'type': 'input'}}}, "restorers: 'truth' cannot be"),
+        ({'restorers': {}}, 'restorers'),
+        ({'datasets': {'a': {'dataroot_gt': 'x'}}}, 'type is missing'),
+        (
+            {'datasets': {'a': {'type': 'DegradationDataset', 'dataroot_gt': 'nowhere', 'degradation': 'noise'}}},
+            'nowhere',
+        ),
+        ({'datasets': {'a': {'type': 'NoSuchDataset'}}}, 'NoSuchDataset'),
+        ({'metrics': {'a': {'better': 'lower'}}}, 'type is missing'),
+        ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
+        ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
+        ({'page': {'pictures': 'all'}}, 'pictures'),
+        ({'page': 8}, 'page is no section'),
+        ({'restorers': {'a': {'pretrain_network_g': ['a', 'b']}}}, 'restorers: a: pretrain_network_g: give a path'),
+        ({'restorers': {'a': {'type': ['input']}}}, 'restorers: a: type: give input'),
+        ({'restorers': {'a': {'type': 'fast_nl_means', 'h': 'strong'}}}, 'restorers: a: h: give a number'),
+        ({'metrics': {'a': {'type': ['calculate_psnr']}}}, 'metrics: a: type: give the name'),
+        (
+            {
+                'datasets': {
+                    2024: {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': '.', 'io_backend': 'disk'}
+                }
+            },
+            'datasets: 2024: io_backend is no section',
+        ),
+        ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': 3}}}, 'dataroot_gt: give a path'),
+        ({'datasets': {'a': {**PAIRED, 'dataroot_lq': [3]}}}, 'datasets: a: dataroot_lq: give a path'),
+        ({'datasets': {'a': {**PAIRED, 'color': 'y'}}}, "datasets: a: unknown option 'color'"),
+        ({'datasets': {'a': {**PAIRED, 'scale': '2'}}}, 'datasets: a: scale: give a whole number'),
+        ({'dataset': {}}, "Did you mean 'datasets'"),
+    ],
+)
 def test_wrong_options_are_named(change, message, tmp_path, small_lmdb, capsys):
-    dataset = {'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
-               'degradation': 'noise'}
+    dataset = {
+        'type': 'DegradationDataset',
+        'dataroot_gt': str(small_lmdb),
+        'io_backend': {'type': 'lmdb'},
+        'degradation': 'noise',
+    }
     options = {'datasets': {'set': dataset}, 'restorers': {'input': {'type': 'input'}}, 'metrics': {'PSNR': PSNR}}
     file = write_options(tmp_path, **{**options, **change})
     assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 2
@@ -297,7 +354,7 @@ def test_no_two_images_of_a_set_share_a_name(tmp_path):
     sources = ['x/a', 'x/a_2', 'y/a', 'y/a_2', 'y/b']
     for i, name in enumerate(sources):
         (tmp_path / 'src' / name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(tmp_path / 'src' / f'{name}.png'), data.coffee()[60 * i:60 * i + 70, 200:290])
+        cv2.imwrite(str(tmp_path / 'src' / f'{name}.png'), data.coffee()[60 * i : 60 * i + 70, 200:290])
     folder = Folder(tmp_path / 'out')
     written = write_test_set(open_test_set('set', degraded_set(tmp_path / 'src')), folder)
     assert len(set(written.pictures)) == len(sources) and {'a', 'a_2', 'b'} <= set(written.pictures)
@@ -310,7 +367,7 @@ def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
     source, out = tmp_path / 'src', tmp_path / 'out'
     source.mkdir()
     for i, name in enumerate('abc'):
-        cv2.imwrite(str(source / f'{name}.png'), data.coffee()[60 * i:60 * i + 70, 200:290])
+        cv2.imwrite(str(source / f'{name}.png'), data.coffee()[60 * i : 60 * i + 70, 200:290])
     whole = (source / 'c.png').read_bytes()
     (source / 'c.png').write_bytes(whole[:2000])
     file = write_options(tmp_path, {'set': degraded_set(source)}, {'input': {'type': 'input'}})
@@ -342,13 +399,17 @@ def test_a_list_chooses_the_pairs_and_has_to_exist(tmp_path, backend, capsys):
         files = [tmp_path / side / f'{name}.png' for name in 'abc']
         files[0].parent.mkdir()
         for i, file in enumerate(files):
-            cv2.imwrite(str(file), data.coffee()[60 * i:60 * i + 70, 200:290] // 2 + noise * i)
+            cv2.imwrite(str(file), data.coffee()[60 * i : 60 * i + 70, 200:290] // 2 + noise * i)
         if backend == 'lmdb':
-            make_lmdb_from_imgs(str(tmp_path / side), f'{tmp_path / side}.lmdb', [file.name for file in files],
-                                list('abc'))
+            make_lmdb_from_imgs(
+                str(tmp_path / side), f'{tmp_path / side}.lmdb', [file.name for file in files], list('abc')
+            )
     (tmp_path / 'part.txt').write_text('c.png (70,90,3)\nb.png (70,90,3)\n')
-    pairs = {'type': 'PairedImageDataset', 'io_backend': {'type': backend},
-             **{f'dataroot_{side}': f'{tmp_path / side}{suffix}' for side in ('gt', 'lq')}}
+    pairs = {
+        'type': 'PairedImageDataset',
+        'io_backend': {'type': backend},
+        **{f'dataroot_{side}': f'{tmp_path / side}{suffix}' for side in ('gt', 'lq')},
+    }
 
     def compare(list_file):
         datasets = {'set': {**pairs, 'meta_info_file': str(tmp_path / list_file)}}
@@ -364,7 +425,8 @@ def test_a_list_chooses_the_pairs_and_has_to_exist(tmp_path, backend, capsys):
 
 @pytest.mark.parametrize('content', [b'', b'no image'])
 def test_an_image_of_the_folder_that_is_damaged_is_named_and_written_again_once_it_is_removed(
-        tmp_path, small_lmdb, capsys, content):
+    tmp_path, small_lmdb, capsys, content
+):
     dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
     file = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}})
     command = ['compare', '-opt', str(file), '-o', str(tmp_path / 'out'), '--resume']
@@ -424,8 +486,11 @@ def test_files_that_lose_options_or_hold_none_are_refused(tmp_path):
 def test_shipped_options_name_what_other_options_train(file):
     assert file.read_text().startswith(PLUGIN_LINE)
     trained = {yaml_load(str(other))['name'] for other in (REPOSITORY / 'options').rglob('*.yml')}
-    weights = [options['pretrain_network_g'] for options in read_comparison(file).restorers.values()
-               if 'pretrain_network_g' in options]
+    weights = [
+        options['pretrain_network_g']
+        for options in read_comparison(file).restorers.values()
+        if 'pretrain_network_g' in options
+    ]
     assert weights and all(Path(path).match('experiments/*/models/net_g_latest.pth') for path in weights)
     assert {Path(path).parts[1] for path in weights} <= trained
 
@@ -470,7 +535,8 @@ def test_images_without_a_value_are_counted_and_named():
             metric.add(name, value)
     assert psnr.describe_unmeasured() + fed.describe_unmeasured() == [
         'PSNR has no value for 1 of 3 images: z (the images are equal)',
-        'FED has no value for 1 of 3 images: x (the face is not found in one of the images)']
+        'FED has no value for 1 of 3 images: x (the face is not found in one of the images)',
+    ]
     row = make_row('a', [psnr, fed], ['x', 'y', 'z'], [], {})
     assert row.figures['FED'].mean == pytest.approx(0.6) and row.figures['FED'].pictures == 2
     assert row.values == {'PSNR': {'x': 30, 'y': 20}, 'FED': {'y': 0.5, 'z': 0.7}}
@@ -487,16 +553,20 @@ def test_best_is_sought_among_the_complete():
 
 
 def test_an_image_that_nobody_can_be_measured_on_counts_against_nobody():
-    values = {'a': {'x': 1., 'y': 3.}, 'b': {'x': 2.}, 'c': {'x': 4., 'y': 2.}}
-    rows = [Row(label, 3, 3, {'m': Figure(np.mean([*of.values()]), 0, 0, len(of))}, {'m': of})
-            for label, of in values.items()]
+    values = {'a': {'x': 1.0, 'y': 3.0}, 'b': {'x': 2.0}, 'c': {'x': 4.0, 'y': 2.0}}
+    rows = [
+        Row(label, 3, 3, {'m': Figure(np.mean([*of.values()]), 0, 0, len(of))}, {'m': of})
+        for label, of in values.items()
+    ]
     assert [row.label for row in best_rows(rows, build_metric('m', LOWER))] == ['a']
     assert [row.label for row in best_rows(rows[:2], build_metric('m', HIGHER))] == ['a']  # b lacks y
 
 
-@pytest.mark.parametrize('network', [
-    CSRGenerator(num_feat=4), nn.Conv2d(3, 8, 3, padding=1), nn.MultiheadAttention(8, 2, batch_first=True)
-], ids=['csr', 'conv', 'attention'])
+@pytest.mark.parametrize(
+    'network',
+    [CSRGenerator(num_feat=4), nn.Conv2d(3, 8, 3, padding=1), nn.MultiheadAttention(8, 2, batch_first=True)],
+    ids=['csr', 'conv', 'attention'],
+)
 def test_operations_are_those_that_torch_counts(network):
     if isinstance(network, nn.MultiheadAttention):
         network, x = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)), torch.rand(1, 5, 8)
@@ -535,10 +605,17 @@ def test_classical_restorers_are_opencvs():
     assert np.array_equal(denoised, peer)
 
 
-@pytest.mark.parametrize(('shape', 'scale', 'multiple', 'expected'), [
-    ((50, 70), 1, 1, (50, 70)), ((50, 70), 1, 32, (64, 96)), ((50, 70), 4, 1, (13, 18)), ((50, 70), 2, 16, (32, 48)),
-    ((25, 35), 2, 1, (25, 35)), ((25, 35), 1, 1, (50, 70)),
-])
+@pytest.mark.parametrize(
+    ('shape', 'scale', 'multiple', 'expected'),
+    [
+        ((50, 70), 1, 1, (50, 70)),
+        ((50, 70), 1, 32, (64, 96)),
+        ((50, 70), 4, 1, (13, 18)),
+        ((50, 70), 2, 16, (32, 48)),
+        ((25, 35), 2, 1, (25, 35)),
+        ((25, 35), 1, 1, (50, 70)),
+    ],
+)
 def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, expected):
     image = np.full((*shape, 3), 51, np.uint8)
     arguments = {'scale': scale, 'multiple': multiple, 'device': torch.device('cpu')}
@@ -549,19 +626,29 @@ def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, e
 
 
 def test_restoring_pads_and_cuts_back(tmp_path):
-    rrdb = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 1, 'num_feat': 4, 'num_block': 1,
-            'num_grow_ch': 2}  # takes multiples of 4 only
+    rrdb = {
+        'type': 'RRDBNet',
+        'num_in_ch': 3,
+        'num_out_ch': 3,
+        'scale': 1,
+        'num_feat': 4,
+        'num_block': 1,
+        'num_grow_ch': 2,
+    }  # takes multiples of 4 only
     image = data.astronaut()[:50, :70]
     with pytest.raises(AssertionError):
         methods.build_method({'network_g': rrdb}).restore(image, (50, 70))
     assert methods.build_method({'network_g': rrdb, 'multiple': 4}).restore(image, (50, 70)).shape == (50, 70, 3)
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'network_g': {'type': 'NoSuchNet'}}, 'NoSuchNet'),
-    ({'network_g': {'type': 'CSRGenerator', 'num_feet': 4}}, 'num_feet'),
-    ({'network_g': {'type': 'CSRGenerator', 'num_feat': 4}, 'pretrain_network_g': 'WEIGHTS'}, 'WEIGHTS'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'network_g': {'type': 'NoSuchNet'}}, 'NoSuchNet'),
+        ({'network_g': {'type': 'CSRGenerator', 'num_feet': 4}}, 'num_feet'),
+        ({'network_g': {'type': 'CSRGenerator', 'num_feat': 4}, 'pretrain_network_g': 'WEIGHTS'}, 'WEIGHTS'),
+    ],
+)
 def test_networks_that_cannot_be_built_say_why(options, message, tmp_path):
     torch.save(CSRGenerator(num_feat=4, variant='spade').state_dict(), tmp_path / 'WEIGHTS')
     if 'pretrain_network_g' in options:

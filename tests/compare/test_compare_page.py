@@ -25,9 +25,18 @@ from hifacegan_plugin.metrics.metric import build_metrics
 from hifacegan_plugin.schema.comparison import Page
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
-FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-         '--disable-background-networking', '--disable-component-update', '--hide-scrollbars',
-         '--window-size=1100,1400')
+FLAGS = (
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-sync',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--hide-scrollbars',
+    '--window-size=1100,1400',
+)
 
 
 class Browser:
@@ -44,7 +53,11 @@ class Browser:
 
         self.process = subprocess.Popen(
             [executable, *FLAGS, f'--user-data-dir={profile}', '--remote-debugging-pipe'],
-            preexec_fn=connect, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            preexec_fn=connect,
+            pass_fds=(3, 4),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for end in ends:
             os.close(end)
         os.close(to_browser)
@@ -135,11 +148,31 @@ def make_page(path, page=Page(quality=101), label='bright <b>&'):  # noqa: B008
     restorers = {'plain': {'type': 'input'}, 'failed': {'type': 'input'}, label: {'type': 'input'}}
     metrics = {'PSNR': {'type': 'calculate_psnr', 'crop_border': 0}, 'LPIPS': {'type': 'calculate_lpips'}}
     rows = [
-        Row('plain', 2, 2, {'PSNR': Figure(9.5, 9, 10, 2)}, {'PSNR': {'x': 9.0, 'y': 10.0}, 'LPIPS': {}}, 0, None, None,
-            1.5, 0.0),
+        Row(
+            'plain',
+            2,
+            2,
+            {'PSNR': Figure(9.5, 9, 10, 2)},
+            {'PSNR': {'x': 9.0, 'y': 10.0}, 'LPIPS': {}},
+            0,
+            None,
+            None,
+            1.5,
+            0.0,
+        ),
         Row('failed', 0, 2, {}, {'PSNR': {}, 'LPIPS': {}}, error='no <weights>'),
-        Row(label, 2, 2, {'PSNR': Figure(20, 19, 21, 2), 'LPIPS': Figure(0.1, 0.1, 0.1, 2)},
-            {'PSNR': {'x': 19.0, 'y': 21.0}, 'LPIPS': {'x': 0.1, 'y': 0.1}}, 1_320_000, 2.5, [200, 300], 11.0, 70.0),
+        Row(
+            label,
+            2,
+            2,
+            {'PSNR': Figure(20, 19, 21, 2), 'LPIPS': Figure(0.1, 0.1, 0.1, 2)},
+            {'PSNR': {'x': 19.0, 'y': 21.0}, 'LPIPS': {'x': 0.1, 'y': 0.1}},
+            1_320_000,
+            2.5,
+            [200, 300],
+            11.0,
+            70.0,
+        ),
     ]
     comparison = Comparison('a & b', {}, restorers, metrics, page)  # a label that would be refused, to see it escaped
     tables = [(ImageSet('set', {}, 'source', images, 'content', []), rows)]
@@ -170,8 +203,13 @@ def test_the_page_stands_alone(tmp_path):
 
 def test_the_page_is_bounded(tmp_path):
     sizes = {}
-    for name, options in {'all': Page(), 'one': Page(pictures=1), 'small': Page(max_side=64),
-                          'poor': Page(quality=30), 'none': Page(pictures=0)}.items():
+    for name, options in {
+        'all': Page(),
+        'one': Page(pictures=1),
+        'small': Page(max_side=64),
+        'poor': Page(quality=30),
+        'none': Page(pictures=0),
+    }.items():
         make_page(tmp_path / 'page.html', options)
         sizes[name] = (tmp_path / 'page.html').stat().st_size
     assert max(sizes, key=sizes.get) == 'all'
@@ -188,12 +226,15 @@ def test_the_page_shows_what_was_measured(browser, page):
     assert browser('document.documentElement.scrollWidth <= innerWidth')
 
 
-@pytest.mark.parametrize(('column', 'clicks', 'expected'), [
-    ('PSNR', 1, ['bright <b>&', 'plain', 'failed']),  # the best first; a missing figure always last
-    ('PSNR', 2, ['plain', 'bright <b>&', 'failed']),
-    ('restorer', 1, ['bright <b>&', 'failed', 'plain']),
-    ('ms', 1, ['plain', 'bright <b>&', 'failed']),
-])
+@pytest.mark.parametrize(
+    ('column', 'clicks', 'expected'),
+    [
+        ('PSNR', 1, ['bright <b>&', 'plain', 'failed']),  # the best first; a missing figure always last
+        ('PSNR', 2, ['plain', 'bright <b>&', 'failed']),
+        ('restorer', 1, ['bright <b>&', 'failed', 'plain']),
+        ('ms', 1, ['plain', 'bright <b>&', 'failed']),
+    ],
+)
 def test_a_click_on_a_header_sorts(browser, page, column, clicks, expected):
     browser('for (const th of document.querySelectorAll("thead th")) th.removeAttribute("aria-sort")')
     for _ in range(clicks):
@@ -202,8 +243,8 @@ def test_a_click_on_a_header_sorts(browser, page, column, clicks, expected):
     assert browser('document.querySelectorAll("[aria-sort]").length') == 1
 
 
-BOX = '''(() => { const b = document.querySelectorAll(".pair")[%d].getBoundingClientRect();
-return {x: Math.round(b.x + scrollX), y: Math.round(b.y + scrollY), width: b.width, height: b.height}; })()'''
+BOX = """(() => { const b = document.querySelectorAll(".pair")[%d].getBoundingClientRect();
+return {x: Math.round(b.x + scrollX), y: Math.round(b.y + scrollY), width: b.width, height: b.height}; })()"""
 
 
 def shown_share(browser, truth, number=0):
@@ -214,7 +255,7 @@ def shown_share(browser, truth, number=0):
     is_left = np.abs(image - left).sum((0, 2)) < np.abs(image - right).sum((0, 2))
     share = is_left.mean()
     edge = round(share * image.shape[1])
-    for side, expected in [(np.s_[:, :max(edge - 8, 0)], left), (np.s_[:, edge + 8:], right)]:
+    for side, expected in [(np.s_[:, : max(edge - 8, 0)], left), (np.s_[:, edge + 8 :], right)]:
         assert np.median(np.abs(image[side] - expected[side])) <= 1  # where the browser puts fractions of a pixel
     return share
 
@@ -251,8 +292,10 @@ def test_the_keyboard_is_enough(browser, page):
 
 def test_any_two_can_be_compared(browser, page):
     def choose(which, value):
-        browser(f'{{ const select = document.getElementById("{which}"); select.value = "{value}"; '
-                'select.dispatchEvent(new Event("change")) }')
+        browser(
+            f'{{ const select = document.getElementById("{which}"); select.value = "{value}"; '
+            'select.dispatchEvent(new Event("change")) }'
+        )
 
     choose('left', 'truth')
     choose('right', 'failed')

@@ -41,17 +41,29 @@ def test_jpeg_is_that_of_the_library(images, quality):
         assert mean_square(ours.astype(float) - theirs) < 0.05 * lost + 2
 
 
-@pytest.mark.parametrize(('ours', 'recipe'), [
-    (on_device.gaussian_blur((3, 3)), {'type': 'GaussianBlur', 'sigma': 3}),
-    (on_device.mosaic(16), {'type': 'Mosaic', 'block': 16}),
-    (on_device.down_and_back((5, 5), ['bicubic'], ['bicubic']),
-     {'type': 'ResizeBack', 'steps': [{'type': 'Resize', 'ratio': 0.2, 'interpolation': 'cubic'}]}),
-    (on_device.down_and_back((2.5, 2.5), ['bilinear'], ['bilinear']),
-     {'type': 'ResizeBack', 'interpolation': 'linear',
-      'steps': [{'type': 'Downsample', 'factor': 2.5, 'interpolation': 'linear'}]}),
-    (on_device.down_and_back((4, 4), ['area'], ['bicubic']),
-     {'type': 'ResizeBack', 'steps': [{'type': 'Resize', 'ratio': 0.25, 'interpolation': 'area'}]}),
-])
+@pytest.mark.parametrize(
+    ('ours', 'recipe'),
+    [
+        (on_device.gaussian_blur((3, 3)), {'type': 'GaussianBlur', 'sigma': 3}),
+        (on_device.mosaic(16), {'type': 'Mosaic', 'block': 16}),
+        (
+            on_device.down_and_back((5, 5), ['bicubic'], ['bicubic']),
+            {'type': 'ResizeBack', 'steps': [{'type': 'Resize', 'ratio': 0.2, 'interpolation': 'cubic'}]},
+        ),
+        (
+            on_device.down_and_back((2.5, 2.5), ['bilinear'], ['bilinear']),
+            {
+                'type': 'ResizeBack',
+                'interpolation': 'linear',
+                'steps': [{'type': 'Downsample', 'factor': 2.5, 'interpolation': 'linear'}],
+            },
+        ),
+        (
+            on_device.down_and_back((4, 4), ['area'], ['bicubic']),
+            {'type': 'ResizeBack', 'steps': [{'type': 'Resize', 'ratio': 0.25, 'interpolation': 'area'}]},
+        ),
+    ],
+)
 def test_what_is_not_random_agrees(images, ours, recipe):
     degraded = numpy_images(ours(images, np.random.default_rng(0)))
     step = build_degradation(recipe)
@@ -60,13 +72,16 @@ def test_what_is_not_random_agrees(images, ours, recipe):
         assert np.abs(result.astype(int) - expected).max() <= 2  # each of two resizes may round the other way
 
 
-@pytest.mark.parametrize(('ours', 'recipe'), [
-    (on_device.gaussian_noise((25, 25)), {'type': 'GaussianNoise', 'sigma': 25}),
-    (on_device.gaussian_noise((25, 25), grey=1), {'type': 'GaussianNoise', 'sigma': 25, 'grey': 1}),
-    (on_device.shot_noise((2, 2)), {'type': 'ShotNoise', 'scale': 2}),
-    (on_device.paper_noise, 'noise'),
-    (on_device.motion_blur((10, 20)), 'blur'),
-])
+@pytest.mark.parametrize(
+    ('ours', 'recipe'),
+    [
+        (on_device.gaussian_noise((25, 25)), {'type': 'GaussianNoise', 'sigma': 25}),
+        (on_device.gaussian_noise((25, 25), grey=1), {'type': 'GaussianNoise', 'sigma': 25, 'grey': 1}),
+        (on_device.shot_noise((2, 2)), {'type': 'ShotNoise', 'scale': 2}),
+        (on_device.paper_noise, 'noise'),
+        (on_device.motion_blur((10, 20)), 'blur'),
+    ],
+)
 def test_what_is_random_does_as_much(images, ours, recipe):
     """Over many draws the mean squared change is that of the numpy step."""
     torch.manual_seed(0)
@@ -93,7 +108,7 @@ def test_motion_kernels_are_those_of_numpy(monkeypatch):
     for i in range(4):
         kernel = motion_kernel(2 * radius[i] + 1, np.degrees(angle[i]), direction[i])
         expected = np.zeros((63, 63))
-        expected[31 - radius[i]:32 + radius[i], 31 - radius[i]:32 + radius[i]] = kernel[::-1, ::-1]  # a correlation
+        expected[31 - radius[i] : 32 + radius[i], 31 - radius[i] : 32 + radius[i]] = kernel[::-1, ::-1]  # a correlation
         np.testing.assert_allclose(blurred[i, 0] / 25500, expected, atol=2e-3)
 
 

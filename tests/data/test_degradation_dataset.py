@@ -56,8 +56,17 @@ def database(folder, tmp_path_factory):
 def build(root, **options):
     backend = {'type': 'lmdb' if str(root).endswith('.lmdb') else 'disk'}
     root = list(map(str, root)) if isinstance(root, list) else str(root)
-    return build_dataset({'name': 'test', 'type': 'DegradationDataset', 'phase': 'train', 'degradation': 'full',
-                          'dataroot_gt': root, 'io_backend': backend, **options})
+    return build_dataset(
+        {
+            'name': 'test',
+            'type': 'DegradationDataset',
+            'phase': 'train',
+            'degradation': 'full',
+            'dataroot_gt': root,
+            'io_backend': backend,
+            **options,
+        }
+    )
 
 
 def crc(item):
@@ -130,7 +139,7 @@ def test_clean_sides_are_cut_to_a_multiple_of_scale(folder):
 
 def test_crops_come_from_everywhere_and_flips_from_all_eight(folder):
     dataset = build(folder, degradation=[], gt_size=72, use_hflip=True, use_rot=True)
-    whole = {crop.tobytes() for left in range(37) for crop in _eight(picture('chelsea')[:, left:left + 72])}
+    whole = {crop.tobytes() for left in range(37) for crop in _eight(picture('chelsea')[:, left : left + 72])}
     seen = set()
     for draw in range(1, 3 * 600, 3):
         crop = (dataset[draw]['gt'].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8).tobytes()
@@ -168,8 +177,14 @@ def test_depth_maps_follow_crop_and_flip(dtype, tmp_path):
             grey = picture(name)[..., 1].astype(dtype if root == 'depth' else np.uint8)
             cv2.imwrite(str(tmp_path / root / f'{name}.png'), grey * unit)
     haze = {'type': 'Haze', 'beta': 1.0, 'airlight': 1.0}
-    dataset = build(tmp_path / 'pictures', dataroot_depth=str(tmp_path / 'depth'), degradation=haze, gt_size=48,
-                    use_hflip=True, use_rot=True)
+    dataset = build(
+        tmp_path / 'pictures',
+        dataroot_depth=str(tmp_path / 'depth'),
+        degradation=haze,
+        gt_size=48,
+        use_hflip=True,
+        use_rot=True,
+    )
     for index in range(12):
         item = dataset[index]
         assert (item['lq'] - (1 + (item['gt'] - 1) * (-item['gt']).exp())).abs().max() < 0.51 / 255
@@ -240,13 +255,20 @@ PREFETCHING = {'prefetch_mode': 'cpu', 'num_prefetch_queue': 2}
 PERSISTENT = {'persistent_workers': True}
 
 
-@pytest.mark.parametrize(('workers', 'context', 'options'), [
-    (0, None, PREFETCHING),
-    *((workers, 'fork', options) for workers in (1, 3)
-      for options in ({}, PERSISTENT, PREFETCHING, {**PERSISTENT, **PREFETCHING})),
-    (2, 'spawn', PERSISTENT),
-    (1, 'spawn', {**PERSISTENT, **PREFETCHING}),
-], ids=lambda value: '+'.join(value) if isinstance(value, dict) else str(value))
+@pytest.mark.parametrize(
+    ('workers', 'context', 'options'),
+    [
+        (0, None, PREFETCHING),
+        *(
+            (workers, 'fork', options)
+            for workers in (1, 3)
+            for options in ({}, PERSISTENT, PREFETCHING, {**PERSISTENT, **PREFETCHING})
+        ),
+        (2, 'spawn', PERSISTENT),
+        (1, 'spawn', {**PERSISTENT, **PREFETCHING}),
+    ],
+    ids=lambda value: '+'.join(value) if isinstance(value, dict) else str(value),
+)
 @pytest.mark.filterwarnings('ignore:This DataLoader will create')
 def test_workers_of_any_number_and_kind_give_the_same(database, alone, workers, context, options):
     dataset = build(database, gt_size=32)
@@ -371,14 +393,18 @@ def test_a_percent_encoded_key_is_the_same_picture_as_its_file(folder, tmp_path)
     assert crc(from_file)[1:] == crc(from_database)[1:]
 
 
-@pytest.mark.parametrize(('found', 'names'), [
-    ([('/d', 'a/1.png'), ('/d', 'b c/2.png')], ['1', '2']),
-    ([('/d', 'a/1.png'), ('/d', 'b c/1.png'), ('/d', '2.png')], ['a%2F1', 'b%20c%2F1', '2']),
-    ([('/d/x', '1.png'), ('/d/y/z', '1.png')], ['x%2F1', 'y%2Fz%2F1']),
-    ([('/d', 'a/1.png'), ('/d', 'a/1.jpg')], ['a%2F1.png', 'a%2F1.jpg']),
-    ([('/d.lmdb', 'a%2F1'), ('/d.lmdb', 'b%2F1')], ['a%2F1', 'b%2F1']),
-    ([('/d/x.lmdb', 'a%2F1'), ('/d/y.lmdb', 'a%2F1')], ['x.lmdb%2Fa%2F1', 'y.lmdb%2Fa%2F1']),
-], ids=['files', 'folders', 'roots', 'suffixes', 'keys', 'databases'])
+@pytest.mark.parametrize(
+    ('found', 'names'),
+    [
+        ([('/d', 'a/1.png'), ('/d', 'b c/2.png')], ['1', '2']),
+        ([('/d', 'a/1.png'), ('/d', 'b c/1.png'), ('/d', '2.png')], ['a%2F1', 'b%20c%2F1', '2']),
+        ([('/d/x', '1.png'), ('/d/y/z', '1.png')], ['x%2F1', 'y%2Fz%2F1']),
+        ([('/d', 'a/1.png'), ('/d', 'a/1.jpg')], ['a%2F1.png', 'a%2F1.jpg']),
+        ([('/d.lmdb', 'a%2F1'), ('/d.lmdb', 'b%2F1')], ['a%2F1', 'b%2F1']),
+        ([('/d/x.lmdb', 'a%2F1'), ('/d/y.lmdb', 'a%2F1')], ['x.lmdb%2Fa%2F1', 'y.lmdb%2Fa%2F1']),
+    ],
+    ids=['files', 'folders', 'roots', 'suffixes', 'keys', 'databases'],
+)
 def test_names_to_save_are_short_where_that_keeps_them_apart(found, names):
     assert pictures.names_to_save([pictures.ImageSource(*where) for where in found]) == names
 
@@ -396,8 +422,15 @@ def test_keys_with_dots_and_the_hosts_paired_dataset_agree(folder, tmp_path):
 
 
 def test_host_reads_the_same_pixels(folder):
-    host = PairedImageDataset({'dataroot_gt': str(folder), 'dataroot_lq': str(folder), 'io_backend': {'type': 'disk'},
-                               'phase': 'val', 'scale': 1})
+    host = PairedImageDataset(
+        {
+            'dataroot_gt': str(folder),
+            'dataroot_lq': str(folder),
+            'io_backend': {'type': 'disk'},
+            'phase': 'val',
+            'scale': 1,
+        }
+    )
     ours = {item['gt_path']: item['gt'] for item in build(folder, phase='val')}
     for item in host:
         assert torch.allclose(ours[item['gt_path']], item['gt'], atol=1e-6)
@@ -406,12 +439,15 @@ def test_host_reads_the_same_pixels(folder):
 # --------------------------------------------------------------------------------------------- odd and bad input
 
 
-@pytest.mark.parametrize(('name', 'convert'), [
-    ('grey', lambda rgb: rgb[..., 1]),
-    ('grey 16 bit', lambda rgb: rgb[..., 1].astype(np.uint16) * 256 + 99),
-    ('alpha', lambda rgb: np.dstack([rgb[..., ::-1], rgb[..., 0]])),
-    ('16 bit', lambda rgb: rgb[..., ::-1].astype(np.uint16) * 256 + 99),
-])
+@pytest.mark.parametrize(
+    ('name', 'convert'),
+    [
+        ('grey', lambda rgb: rgb[..., 1]),
+        ('grey 16 bit', lambda rgb: rgb[..., 1].astype(np.uint16) * 256 + 99),
+        ('alpha', lambda rgb: np.dstack([rgb[..., ::-1], rgb[..., 0]])),
+        ('16 bit', lambda rgb: rgb[..., ::-1].astype(np.uint16) * 256 + 99),
+    ],
+)
 def test_other_pixel_formats_become_8_bit_rgb(name, convert, tmp_path):
     rgb = picture('coffee')
     cv2.imwrite(str(tmp_path / 'picture.png'), convert(rgb))
@@ -421,9 +457,16 @@ def test_other_pixel_formats_become_8_bit_rgb(name, convert, tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
-@pytest.mark.parametrize('damage', [lambda encoded: encoded[:len(encoded) // 2], lambda encoded: encoded[:-9],
-                                    lambda encoded: b'', lambda encoded: b'no picture'],
-                         ids=['half', 'end missing', 'empty', 'garbage'])
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda encoded: encoded[: len(encoded) // 2],
+        lambda encoded: encoded[:-9],
+        lambda encoded: b'',
+        lambda encoded: b'no picture',
+    ],
+    ids=['half', 'end missing', 'empty', 'garbage'],
+)
 def test_a_damaged_file_is_named(suffix, damage, tmp_path):
     path = tmp_path / f'coffee{suffix}'
     path.write_bytes(damage(cv2.imencode(suffix, picture('coffee'))[1].tobytes()))
@@ -464,22 +507,25 @@ def test_index_errors(folder):
             build(folder, phase='val')[index]
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'degredation': 'full'}, r"dataset test: unknown option 'degredation'. Did you mean 'degradation'\?"),
-    ({'gt_sice': 32}, r"unknown option 'gt_sice'. Did you mean 'gt_size'\?"),
-    ({'degradation': None}, 'dataset test: degradation is missing'),
-    ({'degradation': 'ful'}, r"unknown degradation recipe 'ful'. Did you mean 'full'\?"),
-    ({'gt_size': 33, 'scale': 2}, 'dataset test: gt_size: give a multiple of scale'),
-    ({'gt_size': '64'}, "gt_size: give a whole number from 1 up .*, not '64'"),
-    ({'scale': 0}, 'scale: give a whole number from 1 up, not 0'),
-    ({'deliver': 'bytes'}, "deliver: give float or uint8, not 'bytes'"),
-    ({'resize': [3]}, r'resize: give the length of the shorter side or \[height, width\]'),
-    ({'phase': 'val', 'gt_size': 64}, 'gt_size is for training; phase val'),
-    ({'phase': 'test', 'deliver': 'uint8'}, 'deliver is for training; phase test takes whole images, as float'),
-    ({'color': 'y'}, "color: give rgb or grey, not 'y'"),
-    ({'io_backend': {'type': 'lmbd'}}, "io_backend: type: give disk or lmdb, not 'lmbd'"),
-    ({'io_backend': {'type': 'lmdb'}}, r"does not end in '\.lmdb'"),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'degredation': 'full'}, r"dataset test: unknown option 'degredation'. Did you mean 'degradation'\?"),
+        ({'gt_sice': 32}, r"unknown option 'gt_sice'. Did you mean 'gt_size'\?"),
+        ({'degradation': None}, 'dataset test: degradation is missing'),
+        ({'degradation': 'ful'}, r"unknown degradation recipe 'ful'. Did you mean 'full'\?"),
+        ({'gt_size': 33, 'scale': 2}, 'dataset test: gt_size: give a multiple of scale'),
+        ({'gt_size': '64'}, "gt_size: give a whole number from 1 up .*, not '64'"),
+        ({'scale': 0}, 'scale: give a whole number from 1 up, not 0'),
+        ({'deliver': 'bytes'}, "deliver: give float or uint8, not 'bytes'"),
+        ({'resize': [3]}, r'resize: give the length of the shorter side or \[height, width\]'),
+        ({'phase': 'val', 'gt_size': 64}, 'gt_size is for training; phase val'),
+        ({'phase': 'test', 'deliver': 'uint8'}, 'deliver is for training; phase test takes whole images, as float'),
+        ({'color': 'y'}, "color: give rgb or grey, not 'y'"),
+        ({'io_backend': {'type': 'lmbd'}}, "io_backend: type: give disk or lmdb, not 'lmbd'"),
+        ({'io_backend': {'type': 'lmdb'}}, r"does not end in '\.lmdb'"),
+    ],
+)
 def test_bad_options_are_named(options, message, folder):
     with pytest.raises(ValueError, match=message):
         build(folder, **options)

@@ -37,6 +37,11 @@ def test_the_example_of_ones_own_step_works_from_an_options_file(own_step, small
     change = (item['lq'].mean(0) - item['gt'].mean(0)).numpy()
     height, width = change.shape
     middle = change[height // 4 : -height // 4, width // 4 : -width // 4]
-    corners = np.concatenate([change[rows, columns].ravel() for rows in (slice(8), slice(-8, None))
-                              for columns in (slice(8), slice(-8, None))])
+    corners = np.concatenate(
+        [
+            change[rows, columns].ravel()
+            for rows in (slice(8), slice(-8, None))
+            for columns in (slice(8), slice(-8, None))
+        ]
+    )
     assert corners.mean() < middle.mean() - 0.05

@@ -21,8 +21,7 @@ from PIL import Image
 from hifacegan_plugin.data.degradations import DEGRADATIONS, RECIPES, build_degradation, fit, make_generator
 from hifacegan_plugin.data.degradations.blur import convolve, motion_kernel
 
-LEAF_STEPS = sorted(name for name, step in DEGRADATIONS.module_dict.items()
-                    if 'steps' not in step.__dataclass_fields__)
+LEAF_STEPS = sorted(name for name, step in DEGRADATIONS.module_dict.items() if 'steps' not in step.__dataclass_fields__)
 
 
 @pytest.fixture(scope='module')
@@ -156,8 +155,16 @@ def test_same_bytes_on_a_machine_without_vector_extensions():
         'NPY_DISABLE_CPU_FEATURES': 'AVX512F AVX512CD AVX512_SKX AVX2 FMA3',
         'PYTHONWARNINGS': 'ignore',
     }
-    machines = [subprocess.Popen([sys.executable, '-c', script], env={**os.environ, **env}, text=True,
-                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for env in ({}, lesser)]
+    machines = [
+        subprocess.Popen(
+            [sys.executable, '-c', script],
+            env={**os.environ, **env},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for env in ({}, lesser)
+    ]
     outputs = [machine.communicate()[0] for machine in machines]
     assert all(name in outputs[0] for name in RECIPES)
     assert outputs[0] == outputs[1]
@@ -188,15 +195,15 @@ def test_noise_has_the_named_distribution(name):
     levels = np.arange(-40, 41)
     observed = [(noise <= level).mean() for level in levels]
     # Rounded to grey levels, so that P(noise <= k) is the distribution function at k + 1/2.
-    assert np.abs(observed - expected.cdf(levels + 0.5)).max() < 4 * 0.5 / noise.size ** 0.5
+    assert np.abs(observed - expected.cdf(levels + 0.5)).max() < 4 * 0.5 / noise.size**0.5
 
 
 def test_poisson_noise_is_a_count_of_random_sign():
     noise = degrade(GREY, {'type': 'PoissonNoise', 'rate': 17.0}).astype(int) - 128
     levels = np.arange(60)
     observed = [(abs(noise) <= level).mean() for level in levels]
-    assert np.abs(observed - scipy.stats.poisson(17).cdf(levels)).max() < 4 * 0.5 / noise.size ** 0.5
-    assert abs(noise.mean()) < 4 * (17 ** 2 + 17) ** 0.5 / noise.size ** 0.5
+    assert np.abs(observed - scipy.stats.poisson(17).cdf(levels)).max() < 4 * 0.5 / noise.size**0.5
+    assert abs(noise.mean()) < 4 * (17**2 + 17) ** 0.5 / noise.size**0.5
 
 
 @pytest.mark.parametrize('name', ['GaussianNoise', 'LaplaceNoise', 'PoissonNoise'])
@@ -204,8 +211,12 @@ def test_noise_is_independent_from_value_to_value(name):
     noise = degrade(GREY, {'type': name}).astype(float) - 128
     noise -= noise.mean()
     limit = 4 / (noise.size / 3) ** 0.5
-    for a, b in [(noise[..., 0], noise[..., 1]), (noise[..., 1], noise[..., 2]), (noise[:, 1:], noise[:, :-1]),
-                 (noise[1:], noise[:-1])]:
+    for a, b in [
+        (noise[..., 0], noise[..., 1]),
+        (noise[..., 1], noise[..., 2]),
+        (noise[:, 1:], noise[:, :-1]),
+        (noise[1:], noise[:-1]),
+    ]:
         assert abs((a * b).mean() / noise.var()) < limit
 
 
@@ -221,15 +232,17 @@ def test_shot_noise_counts_photons():
     noisy = degrade(level, {'type': 'ShotNoise', 'scale': 1.0}).astype(int)
     levels = np.arange(50, 140)
     observed = [(noisy <= n).mean() for n in levels]
-    assert np.abs(observed - scipy.stats.poisson(90).cdf(levels)).max() < 4 * 0.5 / noisy.size ** 0.5 + 2 ** -12
+    assert np.abs(observed - scipy.stats.poisson(90).cdf(levels)).max() < 4 * 0.5 / noisy.size**0.5 + 2**-12
     assert np.abs(np.corrcoef(noisy.reshape(-1, 3).T) - np.eye(3)).max() < 0.02
     doubled = degrade(level, {'type': 'ShotNoise', 'scale': 2.0}).astype(int)
-    assert doubled.std() == pytest.approx(2 * 90 ** 0.5, rel=0.01)
+    assert doubled.std() == pytest.approx(2 * 90**0.5, rel=0.01)
     assert np.all(degrade(np.zeros_like(level), {'type': 'ShotNoise'}) == 0)
 
 
-@pytest.mark.parametrize(('step', 'deviation'), [({'type': 'GaussianNoise', 'sigma': 9.0}, 9),
-                                                ({'type': 'ShotNoise', 'scale': 1.5}, 1.5 * 128 ** 0.5)])
+@pytest.mark.parametrize(
+    ('step', 'deviation'),
+    [({'type': 'GaussianNoise', 'sigma': 9.0}, 9), ({'type': 'ShotNoise', 'scale': 1.5}, 1.5 * 128**0.5)],
+)
 def test_grey_noise_is_alike_in_all_channels(step, deviation):
     noise = degrade(GREY, {**step, 'grey': 1}).astype(int) - 128
     assert np.all(noise == noise[..., :1])
@@ -246,11 +259,18 @@ def test_gaussian_blur_agrees_with_scipy(astronaut):
     assert np.sqrt(np.mean((blurred - expected) ** 2)) < 0.3  # of which rounding to grey levels is 0.289
 
 
-@pytest.mark.parametrize('kernel', [
-    motion_kernel(19, 33, 0.4), motion_kernel(11, 90, -1), motion_kernel(21, 45, 0),
-    scipy.stats.norm.pdf(np.hypot(*np.mgrid[-10:11, -10:11]), scale=3), np.sinc(np.hypot(*np.mgrid[-10:11, -10:11])),
-    -scipy.stats.norm.pdf(np.hypot(*np.mgrid[-5:6, -5:6]), scale=2) + 2 * (np.hypot(*np.mgrid[-5:6, -5:6]) == 0),
-], ids=['motion', 'motion, flat', 'motion, diagonal', 'dense', 'dense, much ringing', 'with negative weights'])
+@pytest.mark.parametrize(
+    'kernel',
+    [
+        motion_kernel(19, 33, 0.4),
+        motion_kernel(11, 90, -1),
+        motion_kernel(21, 45, 0),
+        scipy.stats.norm.pdf(np.hypot(*np.mgrid[-10:11, -10:11]), scale=3),
+        np.sinc(np.hypot(*np.mgrid[-10:11, -10:11])),
+        -scipy.stats.norm.pdf(np.hypot(*np.mgrid[-5:6, -5:6]), scale=2) + 2 * (np.hypot(*np.mgrid[-5:6, -5:6]) == 0),
+    ],
+    ids=['motion', 'motion, flat', 'motion, diagonal', 'dense', 'dense, much ringing', 'with negative weights'],
+)
 def test_convolve_agrees_with_scipy(kernel, astronaut):
     kernel = kernel / kernel.sum()
     image = astronaut[100:200, 150:270]
@@ -262,11 +282,15 @@ def test_convolve_agrees_with_scipy(kernel, astronaut):
 @pytest.mark.parametrize('isotropic', [0, 1])
 def test_kernel_blur_is_the_hosts(shape, isotropic, astronaut):
     image, log = astronaut[100:200, 150:270], []
-    blurred = build_degradation({'type': 'KernelBlur', 'shape': shape, 'isotropic': isotropic, 'size': 21,
-                                 'beta': [0.5, 2]})(image, make_generator(1), log)
+    blurred = build_degradation(
+        {'type': 'KernelBlur', 'shape': shape, 'isotropic': isotropic, 'size': 21, 'beta': [0.5, 2]}
+    )(image, make_generator(1), log)
     (drawn,) = log
-    build = {'gaussian': host.bivariate_Gaussian, 'generalized': host.bivariate_generalized_Gaussian,
-             'plateau': host.bivariate_plateau}[shape]
+    build = {
+        'gaussian': host.bivariate_Gaussian,
+        'generalized': host.bivariate_generalized_Gaussian,
+        'plateau': host.bivariate_plateau,
+    }[shape]
     beta = [] if shape == 'gaussian' else [drawn['beta']]
     kernel = build(21, drawn['sigma_x'], drawn['sigma_y'], np.radians(drawn['angle']), *beta, isotropic=bool(isotropic))
     assert np.abs(blurred - cv2.filter2D(image.astype(float), -1, kernel)).max() < 0.75
@@ -320,7 +344,7 @@ def test_mosaic_takes_block_means_also_of_cut_off_blocks(size):
     mosaic = degrade(image, {'type': 'Mosaic', 'block': 16})
     for top in range(0, size[0], 16):
         for left in range(0, size[1], 16):
-            block = np.s_[top:top + 16, left:left + 16]
+            block = np.s_[top : top + 16, left : left + 16]
             assert np.abs(mosaic[block] - image[block].mean(axis=(0, 1))).max() <= 0.5
 
 

@@ -64,8 +64,16 @@ def test_an_empty_list_changes_nothing():
 
 
 def test_full_runs_its_four_groups_in_every_order():
-    group = {'MotionBlur': 'blur', 'GaussianBlur': 'blur', 'Resize': 'down', 'JPEG': 'jpeg', 'GaussianNoise': 'noise',
-             'LaplaceNoise': 'noise', 'PoissonNoise': 'noise', 'ResizeBack': None}
+    group = {
+        'MotionBlur': 'blur',
+        'GaussianBlur': 'blur',
+        'Resize': 'down',
+        'JPEG': 'jpeg',
+        'GaussianNoise': 'noise',
+        'LaplaceNoise': 'noise',
+        'PoissonNoise': 'noise',
+        'ResizeBack': None,
+    }
     orders = {tuple(filter(None, map(group.get, run('full', seed)[1]))) for seed in range(200)}
     assert orders == set(permutations(['blur', 'down', 'jpeg', 'noise']))
 
@@ -83,14 +91,18 @@ def test_one_of_is_fair_unless_weighted():
 
 def test_shuffle_draws_every_order_alike():
     assert frequencies({'type': 'Shuffle', 'steps': [JPEG, MOSAIC, NOISE]}) == {
-        order: within(1 / 6) for order in permutations(['JPEG', 'Mosaic', 'GaussianNoise'])}
+        order: within(1 / 6) for order in permutations(['JPEG', 'Mosaic', 'GaussianNoise'])
+    }
 
 
 def test_sometimes_and_repeat_draw_how_often():
     assert frequencies({'type': 'Sometimes', 'probability': 0.2, 'steps': [JPEG, MOSAIC]}) == {
-        (): within(0.8), ('JPEG', 'Mosaic'): within(0.2)}
+        (): within(0.8),
+        ('JPEG', 'Mosaic'): within(0.2),
+    }
     assert frequencies({'type': 'Repeat', 'times': [0, 2], 'steps': [JPEG]}) == {
-        ('JPEG',) * n: within(1 / 3) for n in range(3)}
+        ('JPEG',) * n: within(1 / 3) for n in range(3)
+    }
 
 
 @pytest.mark.parametrize(('option', 'value'), [('size', [10, 20]), ('size', [11, 19])])
@@ -101,35 +113,38 @@ def test_motion_blur_covers_odd_sizes(option, value):
     assert {entry['size'] for entry in log} == {11, 13, 15, 17, 19}
 
 
-@pytest.mark.parametrize(('recipe', 'message'), [
-    ('ful', r"unknown degradation recipe 'ful'. Did you mean 'full'\? They are: sr4x"),
-    (['jpeg', 'nois'], r"Did you mean 'noise'\?"),
-    ({'type': 'GausianBlur'}, r"unknown degradation step 'GausianBlur'. Did you mean 'GaussianBlur'\? They are: "),
-    ({'sigma': 3}, 'a degradation step needs a type'),
-    ({'type': 'GaussianNoise', 'sigmas': 3}, r"GaussianNoise has no option 'sigmas'. Did you mean 'sigma'\?"),
-    ({'type': 'GaussianNoise', 'sigma': [40, 20]}, r'GaussianNoise: sigma needs 0 <= low <= high .*\[40, 20\]'),
-    ({'type': 'GaussianNoise', 'sigma': -1}, 'GaussianNoise: sigma needs 0 <= low <= high <= 1000'),
-    ({'type': 'GaussianNoise', 'sigma': [1, 2, 3]}, r'GaussianNoise: sigma takes a number or \[low, high\]'),
-    ({'type': 'GaussianNoise', 'sigma': 'strong'}, 'GaussianNoise: sigma takes a number'),
-    ({'type': 'GaussianNoise', 'sigma': [float('nan'), 3]}, 'GaussianNoise: sigma needs'),
-    ({'type': 'GaussianNoise', 'sigma': [3, float('inf')]}, 'GaussianNoise: sigma needs'),
-    ({'type': 'JPEG', 'quality': [10, 200]}, 'JPEG: quality needs 1 <= low <= high <= 100'),
-    ({'type': 'JPEG', 'quality': 30.5}, 'JPEG: quality takes whole numbers'),
-    ({'type': 'MotionBlur', 'size': 8}, 'MotionBlur: size takes odd numbers'),
-    ({'type': 'Resize', 'interpolation': 'bicubic'}, r"interpolation takes .*cubic.*Did you mean 'cubic'\?"),
-    ({'type': 'Resize', 'interpolation': []}, 'interpolation is empty'),
-    ({'type': 'Resize', 'interpolation': None}, 'interpolation takes nearest, .*, not None'),
-    ({'type': 'Resize', 'interpolation': 3}, 'interpolation takes nearest, .*, not 3'),
-    ({'type': 'OneOf', 'steps': ['jpeg'], 'weights': 0.5}, 'OneOf: weights takes one number .* not 0.5'),
-    ({'type': 'OneOf', 'steps': ['jpeg', 'noise'], 'weights': ['1e-1', 1]}, 'OneOf: weights takes one number'),
-    ({'type': 'OneOf', 'steps': ['jpeg'], 'weights': [float('nan')]}, 'OneOf: weights takes one number'),
-    ({'type': 'OneOf'}, 'OneOf needs its list of steps'),
-    ({'type': 'OneOf', 'steps': []}, 'OneOf: steps is empty'),
-    ({'type': 'OneOf', 'steps': ['jpeg'], 'weights': [1, 2]}, 'OneOf: weights takes one number'),
-    ({'type': 'Shuffle', 'steps': 'jpeg'}, 'Shuffle: steps takes a list'),
-    ({'type': 'Sometimes', 'steps': ['jpeg'], 'probability': 2}, 'Sometimes: probability takes a probability'),
-    (7, 'a degradation is the name of a recipe'),
-])
+@pytest.mark.parametrize(
+    ('recipe', 'message'),
+    [
+        ('ful', r"unknown degradation recipe 'ful'. Did you mean 'full'\? They are: sr4x"),
+        (['jpeg', 'nois'], r"Did you mean 'noise'\?"),
+        ({'type': 'GausianBlur'}, r"unknown degradation step 'GausianBlur'. Did you mean 'GaussianBlur'\? They are: "),
+        ({'sigma': 3}, 'a degradation step needs a type'),
+        ({'type': 'GaussianNoise', 'sigmas': 3}, r"GaussianNoise has no option 'sigmas'. Did you mean 'sigma'\?"),
+        ({'type': 'GaussianNoise', 'sigma': [40, 20]}, r'GaussianNoise: sigma needs 0 <= low <= high .*\[40, 20\]'),
+        ({'type': 'GaussianNoise', 'sigma': -1}, 'GaussianNoise: sigma needs 0 <= low <= high <= 1000'),
+        ({'type': 'GaussianNoise', 'sigma': [1, 2, 3]}, r'GaussianNoise: sigma takes a number or \[low, high\]'),
+        ({'type': 'GaussianNoise', 'sigma': 'strong'}, 'GaussianNoise: sigma takes a number'),
+        ({'type': 'GaussianNoise', 'sigma': [float('nan'), 3]}, 'GaussianNoise: sigma needs'),
+        ({'type': 'GaussianNoise', 'sigma': [3, float('inf')]}, 'GaussianNoise: sigma needs'),
+        ({'type': 'JPEG', 'quality': [10, 200]}, 'JPEG: quality needs 1 <= low <= high <= 100'),
+        ({'type': 'JPEG', 'quality': 30.5}, 'JPEG: quality takes whole numbers'),
+        ({'type': 'MotionBlur', 'size': 8}, 'MotionBlur: size takes odd numbers'),
+        ({'type': 'Resize', 'interpolation': 'bicubic'}, r"interpolation takes .*cubic.*Did you mean 'cubic'\?"),
+        ({'type': 'Resize', 'interpolation': []}, 'interpolation is empty'),
+        ({'type': 'Resize', 'interpolation': None}, 'interpolation takes nearest, .*, not None'),
+        ({'type': 'Resize', 'interpolation': 3}, 'interpolation takes nearest, .*, not 3'),
+        ({'type': 'OneOf', 'steps': ['jpeg'], 'weights': 0.5}, 'OneOf: weights takes one number .* not 0.5'),
+        ({'type': 'OneOf', 'steps': ['jpeg', 'noise'], 'weights': ['1e-1', 1]}, 'OneOf: weights takes one number'),
+        ({'type': 'OneOf', 'steps': ['jpeg'], 'weights': [float('nan')]}, 'OneOf: weights takes one number'),
+        ({'type': 'OneOf'}, 'OneOf needs its list of steps'),
+        ({'type': 'OneOf', 'steps': []}, 'OneOf: steps is empty'),
+        ({'type': 'OneOf', 'steps': ['jpeg'], 'weights': [1, 2]}, 'OneOf: weights takes one number'),
+        ({'type': 'Shuffle', 'steps': 'jpeg'}, 'Shuffle: steps takes a list'),
+        ({'type': 'Sometimes', 'steps': ['jpeg'], 'probability': 2}, 'Sometimes: probability takes a probability'),
+        (7, 'a degradation is the name of a recipe'),
+    ],
+)
 def test_errors_say_what_there_is(recipe, message):
     with pytest.raises(ValueError, match=message):
         build_degradation(recipe)

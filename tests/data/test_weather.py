@@ -61,8 +61,10 @@ def test_smooth_field_is_a_cubic_spline(height, width, cells):
     assert field.shape == (height, width) and field.min() == 0
     control = make_generator(0).random((cells + 3, cells + 3))
     knots = np.arange(-3, cells + 4)
-    along = [scipy.interpolate.BSpline(knots, np.eye(cells + 3), 3)((np.arange(n) + 0.5) * cells / n)
-             for n in (height, width)]
+    along = [
+        scipy.interpolate.BSpline(knots, np.eye(cells + 3), 3)((np.arange(n) + 0.5) * cells / n)
+        for n in (height, width)
+    ]
     expected = along[0] @ control @ along[1].T
     span = max(np.ptp(expected), 1e-9)
     assert np.allclose(field, (expected - expected.min()) / span)
@@ -94,8 +96,10 @@ def test_streaks_are_colourless_and_blend_by_opacity():
 
 @pytest.mark.parametrize('doubled', ['density', 'length', 'width'])
 def test_light_grows_with_density_length_and_width(doubled):
-    base, more = (np.mean([rain(seed, **parameters).mean() for seed in range(8)])
-                  for parameters in ({}, {doubled: 2 * STILL[doubled]}))
+    base, more = (
+        np.mean([rain(seed, **parameters).mean() for seed in range(8)])
+        for parameters in ({}, {doubled: 2 * STILL[doubled]})
+    )
     assert more / base == pytest.approx(2, rel=0.15)
 
 

@@ -69,65 +69,107 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     assert (status, findings(output)[0]) == (0, [])
 
 
-@pytest.mark.parametrize(('old', 'new', 'message'), [
-    ('plugin: !!python/name:hifacegan_plugin.__version__', '', 'Nothing in the file imports the plugin'),
-    ('hifacegan_plugin.__version__', 'hifacegan_plagin.__version__', "(?s)cannot be read as YAML.*'hifacegan_plagin'"),
-    ('  val_freq: 100', ' val_freq: 100\n   x: 1', 'cannot be read as YAML'),
-    ('HiFaceGANCSRModel', 'HiFaceGANCSRModle', "there is no 'HiFaceGANCSRModle'. Did you mean 'HiFaceGANCSRModel'?"),
-    ('CSRGenerator', 'CSRGenerater', "network_g: there is no 'CSRGenerater'. Did you mean 'CSRGenerator'?"),
-    ('num_d: 2', 'num_b: 2', "network_d: .*has no option 'num_b'. Did you mean 'num_d'?"),
-    ('DegradationDataset', 'DegradedDataset', "datasets: val: there is no 'DegradedDataset'. Did you mean 'Degrad"),
-    ('L1Loss', 'L1', "train: pixel_opt: there is no 'L1'"),
-    ('gan_type: lsgan', 'kind: lsgan', 'train: gan_opt: MultiScaleGANLoss needs gan_type'),
-    ('calculate_ssim', 'calculate_sim', "metrics: ssim: there is no 'calculate_sim'. Did you mean 'calculate_ssim'?"),
-    ('calculate_psnr\n      crop_border: 0', 'calculate_psnr', 'val: metrics: psnr: calculate_psnr needs crop_border'),
-    ('type: Adam\n', 'type: Adan\n', "train: optim_g: there is no 'Adan'. Did you mean 'Adam'?"),
-    ('betas: [', 'beta: [', "train: optim_d: Adam has no option 'beta'. Did you mean 'betas'?"),
-    ('type: LinearDecayLR', 'type: LinearLR', "scheduler: there is no 'LinearLR'. Did you mean 'LinearDecayLR'?"),
-    ('gt_size: 64', 'gt_size: 12', 'gt_size: 12 is too small: the network takes images from 16 x 16'),
-    ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
-    ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator returns images of the size of its input'),
-    ('&degradation noise', '&degradation nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
-    ('dataroot_gt: ', 'dataroot_gtt: ', "datasets: val: unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?"),
-    ('dataroot_gt: ', 'dataroot_gt: /missing', 'datasets: train: dataroot_gt: /missing.* does not exist'),
-    ('pretrain_network_g: ~', 'pretrain_network_g: gone.pth', 'path: pretrain_network_g: gone.pth does not exist'),
-    ('  total_iter: 400\n', '', 'train: total_iter is missing'),
-    ('    batch_size_per_gpu: 8\n', '', 'datasets: train: batch_size_per_gpu is missing'),
-    ('name: HiFaceGAN_demo\n', '', 'name is missing'),
-    ('  ema_decay: 0.99', '  ema_decay: 0.99\n  ema_decay: 0.9', 'train: ema_decay stands twice, in lines 53 and 54'),
-    ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: 1e-3 is text to YAML'),
-    ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
-    ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),
-    ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 0', 'logger: save_checkpoint_freq: .*from 1 up .*, not 0'),
-    ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 images per epoch do not fill a batch of 8'),
-    ('prefetch_mode: ~', 'prefetch_mode: gpu', "datasets: train: prefetch_mode: give ~, cpu or cuda, not 'gpu'"),
-    ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
-    ('use_tb_logger: true\n  wandb:\n    project: ~', 'use_tb_logger: false\n  wandb:\n    project: mine',
-     'logger: wandb shows what TensorBoard logs: set use_tb_logger: true'),
-    ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: 'face/v1' cannot be the name of a folder"),
-    ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),
-    ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'train: feature_matching_opt needs gan_opt'),
-    ('ema_decay: 0.99', 'keep_best: lpips', 'train: keep_best: lpips is not measured'),
-    ('ema_decay: 0.99', 'amp: half', "train: amp: give none, bf16 or fp16, not 'half'"),
-    ('total_iter: 400', 'total_iter: 100,000', "train: total_iter: give a whole number from 1 up .*, not '100,000'"),
-    ('print_freq: 10', 'print_freq: often', "logger: print_freq: give a whole number .*, not 'often'"),
-    ('val_freq: 100', 'val_freq: 12.5', 'val: val_freq: give a whole number .*, not 12.5'),
-    ('end_iter: 400', 'end_iter: last', "train: scheduler: end_iter: give a whole number, not 'last'"),
-    ('enlarge_ratio: 40', 'enlarge_ratio: many', "dataset_enlarge_ratio: give a number from 0 up, not 'many'"),
-    ('gt_size: 64', 'gt_size: [64, 64]', r'datasets: train: gt_size: give a whole number .*, not \[64, 64\]'),
-    ('batch_size_per_gpu: 8', 'batch_size_per_gpu: auto', "batch_size_per_gpu: give a whole number .*, not 'auto'"),
-    ('num_worker_per_gpu: 1', 'num_worker_per_gpu: all', "num_worker_per_gpu: .* number from 0 up, not 'all'"),
-    ('  ema_decay: 0.99', '  accumulate_iters: two', "accumulate_iters: .*from 1 up .*, not 'two'"),
-    ('  ema_decay: 0.99', '  keep_last: true', 'train: keep_last: give a whole number from 0 up, not True'),
-    ('  ema_decay: 0.99', '  keep_best: [psnr]', 'train: keep_best: give one name, not'),
-    ('pretrain_network_g: ~', 'pretrain_network_g: [a]', 'path: pretrain_network_g: give a path, or ~ for none, not'),
-    ('io_backend:\n      type: lmdb', 'io_backend: lmdb', "datasets: val: io_backend is no section .*, but 'lmdb'"),
-    ('calculate_ssim\n      crop_border: 0', 'calculate_ssim\n      crop_border: 0\n    mine:',
-     'val: metrics: mine is no section with options of its own, but None'),
-    ('  metrics:\n', '  metrics: [psnr]\n  others:\n', r"val: metrics is no section .*, but \['psnr'\]"),
-    ('root: experiments', 'root: 5', 'path: experiments_root: give a path, or ~ for none, not 5'),
-    ('wandb:\n', 'wandb: mine\n  others:\n', "logger: wandb is no section .*, but 'mine'"),
-], ids=lambda value: value.strip()[:40])
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('plugin: !!python/name:hifacegan_plugin.__version__', '', 'Nothing in the file imports the plugin'),
+        (
+            'hifacegan_plugin.__version__',
+            'hifacegan_plagin.__version__',
+            "(?s)cannot be read as YAML.*'hifacegan_plagin'",
+        ),
+        ('  val_freq: 100', ' val_freq: 100\n   x: 1', 'cannot be read as YAML'),
+        (
+            'HiFaceGANCSRModel',
+            'HiFaceGANCSRModle',
+            "there is no 'HiFaceGANCSRModle'. Did you mean 'HiFaceGANCSRModel'?",
+        ),
+        ('CSRGenerator', 'CSRGenerater', "network_g: there is no 'CSRGenerater'. Did you mean 'CSRGenerator'?"),
+        ('num_d: 2', 'num_b: 2', "network_d: .*has no option 'num_b'. Did you mean 'num_d'?"),
+        ('DegradationDataset', 'DegradedDataset', "datasets: val: there is no 'DegradedDataset'. Did you mean 'Degrad"),
+        ('L1Loss', 'L1', "train: pixel_opt: there is no 'L1'"),
+        ('gan_type: lsgan', 'kind: lsgan', 'train: gan_opt: MultiScaleGANLoss needs gan_type'),
+        (
+            'calculate_ssim',
+            'calculate_sim',
+            "metrics: ssim: there is no 'calculate_sim'. Did you mean 'calculate_ssim'?",
+        ),
+        (
+            'calculate_psnr\n      crop_border: 0',
+            'calculate_psnr',
+            'val: metrics: psnr: calculate_psnr needs crop_border',
+        ),
+        ('type: Adam\n', 'type: Adan\n', "train: optim_g: there is no 'Adan'. Did you mean 'Adam'?"),
+        ('betas: [', 'beta: [', "train: optim_d: Adam has no option 'beta'. Did you mean 'betas'?"),
+        ('type: LinearDecayLR', 'type: LinearLR', "scheduler: there is no 'LinearLR'. Did you mean 'LinearDecayLR'?"),
+        ('gt_size: 64', 'gt_size: 12', 'gt_size: 12 is too small: the network takes images from 16 x 16'),
+        ('gt_size: 64', 'gt_size: 96', 'datasets: train: .*smaller than gt_size 96'),
+        ('\nscale: 1', '\nscale: 4', 'scale is 4, but CSRGenerator returns images of the size of its input'),
+        ('&degradation noise', '&degradation nose', "unknown degradation recipe 'nose'. Did you mean 'noise'?"),
+        (
+            'dataroot_gt: ',
+            'dataroot_gtt: ',
+            "datasets: val: unknown option 'dataroot_gtt'. Did you mean 'dataroot_gt'?",
+        ),
+        ('dataroot_gt: ', 'dataroot_gt: /missing', 'datasets: train: dataroot_gt: /missing.* does not exist'),
+        ('pretrain_network_g: ~', 'pretrain_network_g: gone.pth', 'path: pretrain_network_g: gone.pth does not exist'),
+        ('  total_iter: 400\n', '', 'train: total_iter is missing'),
+        ('    batch_size_per_gpu: 8\n', '', 'datasets: train: batch_size_per_gpu is missing'),
+        ('name: HiFaceGAN_demo\n', '', 'name is missing'),
+        (
+            '  ema_decay: 0.99',
+            '  ema_decay: 0.99\n  ema_decay: 0.9',
+            'train: ema_decay stands twice, in lines 53 and 54',
+        ),
+        ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: 1e-3 is text to YAML'),
+        ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
+        ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),
+        ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 0', 'logger: save_checkpoint_freq: .*from 1 up .*, not 0'),
+        ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 images per epoch do not fill a batch of 8'),
+        ('prefetch_mode: ~', 'prefetch_mode: gpu', "datasets: train: prefetch_mode: give ~, cpu or cuda, not 'gpu'"),
+        ('project: ~', 'project: mine', 'logger: wandb cannot be imported'),
+        (
+            'use_tb_logger: true\n  wandb:\n    project: ~',
+            'use_tb_logger: false\n  wandb:\n    project: mine',
+            'logger: wandb shows what TensorBoard logs: set use_tb_logger: true',
+        ),
+        ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: 'face/v1' cannot be the name of a folder"),
+        ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),
+        ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'train: feature_matching_opt needs gan_opt'),
+        ('ema_decay: 0.99', 'keep_best: lpips', 'train: keep_best: lpips is not measured'),
+        ('ema_decay: 0.99', 'amp: half', "train: amp: give none, bf16 or fp16, not 'half'"),
+        (
+            'total_iter: 400',
+            'total_iter: 100,000',
+            "train: total_iter: give a whole number from 1 up .*, not '100,000'",
+        ),
+        ('print_freq: 10', 'print_freq: often', "logger: print_freq: give a whole number .*, not 'often'"),
+        ('val_freq: 100', 'val_freq: 12.5', 'val: val_freq: give a whole number .*, not 12.5'),
+        ('end_iter: 400', 'end_iter: last', "train: scheduler: end_iter: give a whole number, not 'last'"),
+        ('enlarge_ratio: 40', 'enlarge_ratio: many', "dataset_enlarge_ratio: give a number from 0 up, not 'many'"),
+        ('gt_size: 64', 'gt_size: [64, 64]', r'datasets: train: gt_size: give a whole number .*, not \[64, 64\]'),
+        ('batch_size_per_gpu: 8', 'batch_size_per_gpu: auto', "batch_size_per_gpu: give a whole number .*, not 'auto'"),
+        ('num_worker_per_gpu: 1', 'num_worker_per_gpu: all', "num_worker_per_gpu: .* number from 0 up, not 'all'"),
+        ('  ema_decay: 0.99', '  accumulate_iters: two', "accumulate_iters: .*from 1 up .*, not 'two'"),
+        ('  ema_decay: 0.99', '  keep_last: true', 'train: keep_last: give a whole number from 0 up, not True'),
+        ('  ema_decay: 0.99', '  keep_best: [psnr]', 'train: keep_best: give one name, not'),
+        (
+            'pretrain_network_g: ~',
+            'pretrain_network_g: [a]',
+            'path: pretrain_network_g: give a path, or ~ for none, not',
+        ),
+        ('io_backend:\n      type: lmdb', 'io_backend: lmdb', "datasets: val: io_backend is no section .*, but 'lmdb'"),
+        (
+            'calculate_ssim\n      crop_border: 0',
+            'calculate_ssim\n      crop_border: 0\n    mine:',
+            'val: metrics: mine is no section with options of its own, but None',
+        ),
+        ('  metrics:\n', '  metrics: [psnr]\n  others:\n', r"val: metrics is no section .*, but \['psnr'\]"),
+        ('root: experiments', 'root: 5', 'path: experiments_root: give a path, or ~ for none, not 5'),
+        ('wandb:\n', 'wandb: mine\n  others:\n', "logger: wandb is no section .*, but 'mine'"),
+    ],
+    ids=lambda value: value.strip()[:40],
+)
 def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     if 'wandb' in message and environment.version('wandb'):
         pytest.skip('wandb is installed')
@@ -137,16 +179,31 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     assert re.search(message, '\n'.join(wrong) or output), output
 
 
-@pytest.mark.parametrize(('old', 'new', 'message'), [
-    ('  ema_decay:', '  ema_decya:', "train: unknown option 'ema_decya'. Did you mean 'ema_decay'?"),
-    ('network_d:\n', 'manual_sede: 1\nnetwork_d:\n', "manual_sede .*Did you mean 'manual_seed'?"),
-    ('gt_size: 64', 'gt_size: 70', 'gt_size: 70 is no multiple of 4: the network pads every crop to 72'),
-    ('end_iter: 400', 'end_iter: 300', r'end_iter: 300 is not total_iter \(400\): the learning rate is zero before'),
-    ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 500', 'save_checkpoint_freq: 500 is more than the 400'),
-    ('  ema_decay: 0.99', '  accumulate_iters: 3', 'save_checkpoint_freq is no multiple of train: accumulate_iters'),
-    ('calculate_ssim\n      crop_border: 0', 'calculate_lpips',
-     r'metrics: ssim is left out: (cannot import lpips|no weights)'),
-], ids=lambda value: value.strip()[:40])
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('  ema_decay:', '  ema_decya:', "train: unknown option 'ema_decya'. Did you mean 'ema_decay'?"),
+        ('network_d:\n', 'manual_sede: 1\nnetwork_d:\n', "manual_sede .*Did you mean 'manual_seed'?"),
+        ('gt_size: 64', 'gt_size: 70', 'gt_size: 70 is no multiple of 4: the network pads every crop to 72'),
+        (
+            'end_iter: 400',
+            'end_iter: 300',
+            r'end_iter: 300 is not total_iter \(400\): the learning rate is zero before',
+        ),
+        ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 500', 'save_checkpoint_freq: 500 is more than the 400'),
+        (
+            '  ema_decay: 0.99',
+            '  accumulate_iters: 3',
+            'save_checkpoint_freq is no multiple of train: accumulate_iters',
+        ),
+        (
+            'calculate_ssim\n      crop_border: 0',
+            'calculate_lpips',
+            r'metrics: ssim is left out: (cannot import lpips|no weights)',
+        ),
+    ],
+    ids=lambda value: value.strip()[:40],
+)
 def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, message, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # has no weights
     status, output = doctor((old, new))
@@ -177,25 +234,35 @@ def overwrite(database: Path) -> None:
     (database / 'data.mdb').write_bytes(b'no database' * 10_000)
 
 
-@pytest.mark.parametrize(('damage', 'message'), [
-    (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 images .* such as 00003'),
-    (spoil_a_picture, "key '00003' of .* cannot be decoded"),
-    (cut_short, r'data\.mdb is cut short: 65,536 of [\d,]+ bytes'),
-    (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),
-    (overwrite, r'(train|heldout)\.lmdb cannot be read'),
-], ids=lambda value: getattr(value, '__name__', ''))
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 images .* such as 00003'),
+        (spoil_a_picture, "key '00003' of .* cannot be decoded"),
+        (cut_short, r'data\.mdb is cut short: 65,536 of [\d,]+ bytes'),
+        (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),
+        (overwrite, r'(train|heldout)\.lmdb cannot be read'),
+    ],
+    ids=lambda value: getattr(value, '__name__', ''),
+)
 def test_damaged_databases_are_told(doctor, damage, message, tmp_path):
     for name in DATABASES:
         damage(tmp_path / name)
     status, output = doctor()
     wrong, _ = findings(output)
     assert status == 1
-    assert [phase for phase in ('train', 'val') for finding in wrong
-            if finding.startswith(f'datasets: {phase}: ') and re.search(message, finding)] == ['train', 'val']
+    assert [
+        phase
+        for phase in ('train', 'val')
+        for finding in wrong
+        if finding.startswith(f'datasets: {phase}: ') and re.search(message, finding)
+    ] == ['train', 'val']
 
 
-PERCEPTUAL = ('  gan_opt:', '  perceptual_opt:\n    type: PerceptualLoss\n    layer_weights: {relu1_1: 1.0}\n'
-              '    vgg_type: vgg19\n  gan_opt:')
+PERCEPTUAL = (
+    '  gan_opt:',
+    '  perceptual_opt:\n    type: PerceptualLoss\n    layer_weights: {relu1_1: 1.0}\n    vgg_type: vgg19\n  gan_opt:',
+)
 
 
 def test_weights_of_the_perceptual_loss_that_cannot_be_had_are_told(doctor, monkeypatch, tmp_path):
@@ -217,9 +284,13 @@ def test_weights_of_another_network_are_told_with_the_right_width(doctor, tmp_pa
     assert re.search(r'(?s)The model stops: .*wider\.pth.*num_feat: 8', output)
 
 
-@pytest.mark.parametrize(('free', 'status', 'message'), [
-    (2e5, 1, 'WRONG: .* 2 checkpoints take'), (2e6, 0, 'doubtful: .*; 400 checkpoints .*\n.*keep_last: [1-3] '),
-])
+@pytest.mark.parametrize(
+    ('free', 'status', 'message'),
+    [
+        (2e5, 1, 'WRONG: .* 2 checkpoints take'),
+        (2e6, 0, 'doubtful: .*; 400 checkpoints .*\n.*keep_last: [1-3] '),
+    ],
+)
 def test_a_disk_without_room_for_the_checkpoints_is_told(doctor, monkeypatch, free, status, message):
     usage = shutil.disk_usage('/')._replace(free=free)
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
@@ -299,20 +370,34 @@ def test_files_that_hold_no_options_are_told(tmp_path, capsys, text):
     assert ('holds no options' if text is not None else 'does not exist') in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(('versions', 'message'), [
-    ({'numpy': '1.20.0'}, 'hifacegan-plugin needs numpy>=1.24; 1.20.0 is installed'),
-    ({'lmdb': None}, 'hifacegan-plugin needs lmdb>=1.4, which is not installed'),
-    ({'torch': '2.4.0'}, r'torchvision needs torch.*; 2\.4\.0 is installed'),
-    ({'basicsr': '1.4.2'}, 'Both basicsr and basicsr-fixed are installed'),
-    ({'opencv-python': None, 'opencv-python-headless': '4.10'}, ''),
-], ids=str)
+@pytest.mark.parametrize(
+    ('versions', 'message'),
+    [
+        ({'numpy': '1.20.0'}, 'hifacegan-plugin needs numpy>=1.24; 1.20.0 is installed'),
+        ({'lmdb': None}, 'hifacegan-plugin needs lmdb>=1.4, which is not installed'),
+        ({'torch': '2.4.0'}, r'torchvision needs torch.*; 2\.4\.0 is installed'),
+        ({'basicsr': '1.4.2'}, 'Both basicsr and basicsr-fixed are installed'),
+        ({'opencv-python': None, 'opencv-python-headless': '4.10'}, ''),
+    ],
+    ids=str,
+)
 def test_versions_that_do_not_work_are_told(monkeypatch, versions, message):
     true_version = environment.version
     monkeypatch.setattr(environment, 'version', lambda name: versions.get(name, true_version(name)))
-    monkeypatch.setattr(metadata, 'requires', {
-        'hifacegan-plugin': ['numpy>=1.24', 'lmdb>=1.4', 'torch>=2.4', 'opencv-python>=4.8', "ruff>=99; extra == 'x'"],
-        'torchvision': ['torch==2.14.1'],
-    }.__getitem__)
+    monkeypatch.setattr(
+        metadata,
+        'requires',
+        {
+            'hifacegan-plugin': [
+                'numpy>=1.24',
+                'lmdb>=1.4',
+                'torch>=2.4',
+                'opencv-python>=4.8',
+                "ruff>=99; extra == 'x'",
+            ],
+            'torchvision': ['torch==2.14.1'],
+        }.__getitem__,
+    )
     monkeypatch.setattr(environment, 'check_gpu', lambda: ())
     found = '\n'.join(finding.what for finding in environment.check_environment())
     assert re.fullmatch(f'{message}.*' if message else '', found), found

@@ -21,8 +21,9 @@ class TestSquare:
         assert square.side == pytest.approx(side)
         assert square.roll == 0
         np.testing.assert_allclose(square.centre, [0, 0.1 * depth])
-        np.testing.assert_allclose(square.corners - square.centre, side / 2 * np.array(
-            [[-1, -1], [1, -1], [1, 1], [-1, 1]]))
+        np.testing.assert_allclose(
+            square.corners - square.centre, side / 2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+        )
 
     @pytest.mark.parametrize('angle', [-170, -30, 10, 90])
     def test_follows_the_face(self, angle):
@@ -58,8 +59,9 @@ class TestCut:
         v, u = np.mgrid[:side, :side]
         there = apply(to_image(square, side), np.stack([u, v], -1).reshape(-1, 2))
         np.testing.assert_allclose(crop.ravel(), there @ [100, 70], atol=10)  # OpenCV samples at 1/32 of a pixel
-        np.testing.assert_allclose(apply(invert(to_image(square, side)), there), np.stack([u, v], -1).reshape(-1, 2),
-                                   atol=1e-9)
+        np.testing.assert_allclose(
+            apply(invert(to_image(square, side)), there), np.stack([u, v], -1).reshape(-1, 2), atol=1e-9
+        )
 
     def test_corners_of_the_crop_are_those_of_the_square(self):
         square = ffhq_square(apply(similarity(20, 30, (9, 8)), EYES), apply(similarity(20, 30, (9, 8)), MOUTH))

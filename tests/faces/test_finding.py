@@ -21,7 +21,7 @@ EYES, MOUTH = [[205, 102], [247, 104]], [[202, 139], [245, 142]]  # as another d
 
 @pytest.mark.parametrize('model', MODELS)
 def test_the_face_is_found(model):
-    face, = find_faces(ASTRONAUT, 100, model)
+    (face,) = find_faces(ASTRONAUT, 100, model)
     np.testing.assert_allclose(face.landmarks.eyes, EYES, atol=4)
     np.testing.assert_allclose(face.landmarks.mouth, MOUTH, atol=8)
     assert face.square.side == pytest.approx(4 * face.landmarks.eye_distance, rel=0.2)
@@ -34,8 +34,13 @@ def test_where_there_is_no_face_none_is_found():
 
 
 def test_the_largest_comes_first():
-    two = np.hstack([cv2.resize(ASTRONAUT, (384, 384), interpolation=cv2.INTER_AREA), np.zeros((384, 16, 3), np.uint8),
-                     ASTRONAUT[:384]])
+    two = np.hstack(
+        [
+            cv2.resize(ASTRONAUT, (384, 384), interpolation=cv2.INTER_AREA),
+            np.zeros((384, 16, 3), np.uint8),
+            ASTRONAUT[:384],
+        ]
+    )
     large, small = find_faces(two, 100)
     assert large.landmarks.eyes[0, 0] > 400 > small.landmarks.eyes[1, 0]
     assert large.square.side > 1.2 * small.square.side
@@ -44,7 +49,7 @@ def test_the_largest_comes_first():
 def test_smaller_faces_are_found_when_asked_for():
     small = cv2.resize(ASTRONAUT, (192, 192), interpolation=cv2.INTER_AREA)
     assert find_faces(small, 400) == []
-    face, = find_faces(small, 60)
+    (face,) = find_faces(small, 60)
     assert face.square.side == pytest.approx(find_faces(ASTRONAUT, 100)[0].square.side * 192 / 512, rel=0.04)
 
 

@@ -27,8 +27,9 @@ time.sleep({seconds})
 
 def test_a_folder_is_taken_until_its_process_dies(tmp_path):
     folder = tmp_path / 'experiments/one'
-    owner = subprocess.Popen([sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), folder],
-                             stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), folder], stdout=subprocess.PIPE, text=True
+    )
     try:
         number = owner.stdout.readline().strip()
         with pytest.raises(RuntimeError, match=rf'one is in use: process {number} on .+ trains in it'):
@@ -52,8 +53,12 @@ def test_a_file_system_without_locks_is_reported_and_used(tmp_path, monkeypatch,
 @pytest.fixture
 def opt(tmp_path) -> dict:
     folder = tmp_path / 'experiments/mine'
-    return {'name': 'mine', 'train': {'gan_opt': {'type': 'GANLoss'}}, 'logger': {'use_tb_logger': False},
-            'path': {'models': str(folder / 'models'), 'training_states': str(folder / 'training_states')}}
+    return {
+        'name': 'mine',
+        'train': {'gan_opt': {'type': 'GANLoss'}},
+        'logger': {'use_tb_logger': False},
+        'path': {'models': str(folder / 'models'), 'training_states': str(folder / 'training_states')},
+    }
 
 
 def write_checkpoint(folder: Path, iteration: int) -> Path:
@@ -126,12 +131,15 @@ print(sorted(path.name for path in Path().iterdir()), flush=True)
 """
 
 
-@pytest.mark.parametrize(('then', 'stays'), [
-    ('raise ValueError("on purpose")', False),
-    ('import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)', False),
-    ('(folder / "models").mkdir(); (folder / "models/net_g_1.pth").touch(); raise ValueError', True),
-    ('experiment.training_began(); raise ValueError', True),
-])
+@pytest.mark.parametrize(
+    ('then', 'stays'),
+    [
+        ('raise ValueError("on purpose")', False),
+        ('import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)', False),
+        ('(folder / "models").mkdir(); (folder / "models/net_g_1.pth").touch(); raise ValueError', True),
+        ('experiment.training_began(); raise ValueError', True),
+    ],
+)
 def test_a_start_that_fails_restores_the_name_of_the_folder(then, stays, tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/before').touch()
@@ -149,8 +157,13 @@ def test_no_start_takes_the_folder_from_a_training_or_loses_it(small_lmdb, tmp_p
     files = sorted((tmp_path / NAME).rglob('*'))
 
     def refused(*overrides: object) -> str:
-        result = subprocess.run(list(map(str, [*TRAIN, *small(small_lmdb, 2), *overrides])), cwd=tmp_path, text=True,
-                                capture_output=True, check=False)
+        result = subprocess.run(
+            list(map(str, [*TRAIN, *small(small_lmdb, 2), *overrides])),
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
         assert result.returncode == 1
         name = Path(NAME).name
         assert {path.name for path in (tmp_path / 'experiments').iterdir()} == {name, f'.{name}.lock'}
@@ -158,8 +171,9 @@ def test_no_start_takes_the_folder_from_a_training_or_loses_it(small_lmdb, tmp_p
         return result.stderr
 
     assert 'train: keep_best: lpips is not measured' in refused('train:ema_decay=1e-1', 'train:keep_best=lpips')
-    owner = subprocess.Popen([sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), tmp_path / NAME],
-                             stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), tmp_path / NAME], stdout=subprocess.PIPE, text=True
+    )
     try:
         number = owner.stdout.readline().strip()
         message = refused()

@@ -106,9 +106,7 @@ def test_the_hosts_script_does_the_same(trained, small_lmdb, tmp_path):
     script = Path(basicsr.__file__).parent / 'train.py'
     again = run([sys.executable, script, '-opt', DEMO, *small(small_lmdb, 2)], tmp_path)
     assert logged(again) == {n: rate for n, rate in logged(output).items() if n <= 2}
-    networks = [
-        torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_2.pth') for place in (folder, tmp_path)
-    ]
+    networks = [torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_2.pth') for place in (folder, tmp_path)]
     for key, value in networks[0]['params_ema'].items():
         torch.testing.assert_close(networks[1]['params_ema'][key], value)
 
@@ -130,9 +128,7 @@ def test_prefetching_by_persistent_workers_does_the_same(trained, small_lmdb, tm
     folder, output, _ = trained
     command = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO, *small(small_lmdb, 4, **PREFETCHING)]
     assert logged(run(command, tmp_path)) == logged(output)
-    networks = [
-        torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_4.pth') for place in (folder, tmp_path)
-    ]
+    networks = [torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_4.pth') for place in (folder, tmp_path)]
     for key, value in networks[0]['params'].items():
         torch.testing.assert_close(networks[1]['params'][key], value, atol=1e-5, rtol=0)
 
@@ -162,8 +158,18 @@ def test_two_processes_end_with_the_same_weights(small_lmdb, tmp_path):
     options = tmp_path / 'demo.yml'
     options.write_text(DEMO.read_text() + '\nwitness: !!python/name:witness.__version__\n')
     command = [
-        sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29731', '-m',
-        'basicsr.train', '-opt', options, '--launcher', 'pytorch', *small(small_lmdb, 3, model_type='WitnessModel'),
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--nproc_per_node=2',
+        '--master_port=29731',
+        '-m',
+        'basicsr.train',
+        '-opt',
+        options,
+        '--launcher',
+        'pytorch',
+        *small(small_lmdb, 3, model_type='WitnessModel'),
     ]
     output = run(command, tmp_path)
     assert 'World size (gpu number): 2' in output

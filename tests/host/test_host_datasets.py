@@ -48,9 +48,14 @@ except ValueError as error:
 """
 
 
-@pytest.mark.parametrize(('content', 'output'), [
-    (ANIMATED, 'An image is animated or has several pages: split it into single images'), (UNANNOUNCED, '(12, 16, 3)'),
-], ids=['animated', 'unannounced'])
+@pytest.mark.parametrize(
+    ('content', 'output'),
+    [
+        (ANIMATED, 'An image is animated or has several pages: split it into single images'),
+        (UNANNOUNCED, '(12, 16, 3)'),
+    ],
+    ids=['animated', 'unannounced'],
+)
 def test_a_png_made_to_crash_the_decoder_does_not_end_the_process(content, output, tmp_path):
     file = tmp_path / 'crashes.png'
     file.write_bytes(content)
@@ -71,8 +76,9 @@ def folders(tmp_path) -> dict[str, Path]:
 
 def paired(gt: Path, lq: Path, **backend: object) -> PairedImageDataset:
     """Build the host's dataset as for validation."""
-    return PairedImageDataset({'phase': 'val', 'scale': 1, 'dataroot_gt': str(gt), 'dataroot_lq': str(lq),
-                               'io_backend': backend})
+    return PairedImageDataset(
+        {'phase': 'val', 'scale': 1, 'dataroot_gt': str(gt), 'dataroot_lq': str(lq), 'io_backend': backend}
+    )
 
 
 def test_the_hosts_dataset_names_the_file_that_is_animated(folders):
@@ -105,11 +111,20 @@ def test_the_hosts_other_readers_of_files_are_as_safe(folders):
 
 
 @pytest.mark.parametrize('flag', ['color', 'grayscale', 'unchanged'])
-@pytest.mark.parametrize(('suffix', 'pixels'), [
-    ('.png', PIXELS), ('.png', PIXELS[..., 0]), ('.png', PIXELS.astype(np.uint16) * 257),
-    ('.png', np.dstack([PIXELS, PIXELS[..., :1]])), ('.jpg', PIXELS), ('.webp', PIXELS), ('.bmp', PIXELS),
-    ('.tif', PIXELS.astype(np.float32)),
-], ids=['RGB', 'grey', '16 bits', 'RGBA', 'JPEG', 'WebP', 'BMP', 'float TIFF'])
+@pytest.mark.parametrize(
+    ('suffix', 'pixels'),
+    [
+        ('.png', PIXELS),
+        ('.png', PIXELS[..., 0]),
+        ('.png', PIXELS.astype(np.uint16) * 257),
+        ('.png', np.dstack([PIXELS, PIXELS[..., :1]])),
+        ('.jpg', PIXELS),
+        ('.webp', PIXELS),
+        ('.bmp', PIXELS),
+        ('.tif', PIXELS.astype(np.float32)),
+    ],
+    ids=['RGB', 'grey', '16 bits', 'RGBA', 'JPEG', 'WebP', 'BMP', 'float TIFF'],
+)
 def test_other_images_are_decoded_as_before(suffix, pixels, flag):
     encoded = cv2.imencode(suffix, pixels)[1]
     of_opencv = {'color': cv2.IMREAD_COLOR, 'grayscale': cv2.IMREAD_GRAYSCALE, 'unchanged': cv2.IMREAD_UNCHANGED}[flag]

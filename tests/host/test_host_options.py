@@ -12,19 +12,33 @@ from conftest import REPOSITORY
 
 def test_an_options_file_may_list_several_roots(monkeypatch, tmp_path):
     file = tmp_path / 'options.yml'
-    file.write_text((REPOSITORY / 'options/hifacegan_demo.yml').read_text().replace(
-        'dataroot_gt: datasets/demo/train.lmdb', 'dataroot_gt: [~/a.lmdb, b.lmdb]'
-    ))
+    file.write_text(
+        (REPOSITORY / 'options/hifacegan_demo.yml')
+        .read_text()
+        .replace('dataroot_gt: datasets/demo/train.lmdb', 'dataroot_gt: [~/a.lmdb, b.lmdb]')
+    )
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
     opt, _ = parse_options(str(tmp_path))
     assert opt['datasets']['train']['dataroot_gt'] == [str(Path.home() / 'a.lmdb'), 'b.lmdb']
     assert opt['datasets']['val']['dataroot_gt'] == 'datasets/demo/heldout.lmdb'
 
 
-@pytest.mark.parametrize(('text', 'value'), [
-    ('1e-5', 1e-5), ('-1', -1), ('+2.5E3', 2500.0), ('.5', 0.5), ('7', 7), ('1e-5x', '1e-5x'), ('1.2.3', '1.2.3'),
-    ('00001.png', '00001.png'), ('-', '-'), ('~', None), ('[1e-3, 2]', [1e-3, 2]),
-])
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('1e-5', 1e-5),
+        ('-1', -1),
+        ('+2.5E3', 2500.0),
+        ('.5', 0.5),
+        ('7', 7),
+        ('1e-5x', '1e-5x'),
+        ('1.2.3', '1.2.3'),
+        ('00001.png', '00001.png'),
+        ('-', '-'),
+        ('~', None),
+        ('[1e-3, 2]', [1e-3, 2]),
+    ],
+)
 def test_numbers_on_the_command_line_are_numbers(text, value, monkeypatch):
     file = REPOSITORY / 'options/hifacegan_demo.yml'
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), '--force_yml', f'train:ema_decay={text}'])
@@ -45,6 +59,12 @@ def test_debugging_needs_no_validation(monkeypatch, tmp_path):
 @pytest.mark.parametrize('launcher', ['train', 'test'])
 def test_the_launchers_name_an_options_file_that_is_missing(launcher, tmp_path):
     command = [sys.executable, '-m', f'hifacegan_plugin.{launcher}', '-opt', 'opitons.yml']
-    result = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False,
-                            env=os.environ | {'PYTHONPATH': str(REPOSITORY)})
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+        env=os.environ | {'PYTHONPATH': str(REPOSITORY)},
+    )
     assert (result.returncode, result.stderr) == (1, '-opt opitons.yml: there is no such file.\n')

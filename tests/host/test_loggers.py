@@ -61,7 +61,8 @@ def test_tensorboard_files_stay_out_of_the_folder_that_the_host_is_installed_in(
     root = tmp_path / 'packages'
     (root / ('basicsr_fixed-1.4.2.dist-info' if installed else 'options')).mkdir(parents=True)
     train = types.SimpleNamespace(
-        __file__=str(root / 'basicsr/train.py'), init_tb_logger=lambda log_dir: log_dir,
+        __file__=str(root / 'basicsr/train.py'),
+        init_tb_logger=lambda log_dir: log_dir,
         mkdir_and_rename=lambda path: path,
     )
     monkeypatch.setattr(loggers, 'training_modules', lambda: [train])

@@ -24,8 +24,9 @@ assert dist.get_backend() == 'gloo'
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     alone = {'RANK': '0', 'WORLD_SIZE': '1', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
-    result = subprocess.run([sys.executable, '-c', code], env=os.environ | alone, text=True,
-                            capture_output=True, check=False)
+    result = subprocess.run(
+        [sys.executable, '-c', code], env=os.environ | alone, text=True, capture_output=True, check=False
+    )
     failed = 'on purpose' in result.stderr
     assert failed == (result.returncode != 0) == ('ValueError' in ending), result.stderr
     assert f'group left: {not failed}' in result.stdout

@@ -25,8 +25,13 @@ class Numbers(torch.utils.data.Dataset):
 
 def prefetching(dataset: Numbers) -> CPUPrefetcher:
     """Build what the host's training loop iterates over with these options."""
-    opt = {'phase': 'train', 'num_worker_per_gpu': 2, 'batch_size_per_gpu': 1, 'prefetch_mode': 'cpu',
-           'persistent_workers': True}
+    opt = {
+        'phase': 'train',
+        'num_worker_per_gpu': 2,
+        'batch_size_per_gpu': 1,
+        'prefetch_mode': 'cpu',
+        'persistent_workers': True,
+    }
     return CPUPrefetcher(build_dataloader(dataset, opt, sampler=EnlargedSampler(dataset, 1, 0), seed=0))
 
 

@@ -74,10 +74,13 @@ def test_every_accommodation_of_the_package_is_in_the_table():
     assert len({each.name for each in ACCOMMODATIONS}) == len(ACCOMMODATIONS)
 
 
-@pytest.mark.parametrize(('missing', 'fix'), [
-    ('torchvision.transforms.functional_tensor', 'pip uninstall basicsr'),
-    ('basicsr', 'pip install basicsr-fixed'),
-])
+@pytest.mark.parametrize(
+    ('missing', 'fix'),
+    [
+        ('torchvision.transforms.functional_tensor', 'pip uninstall basicsr'),
+        ('basicsr', 'pip install basicsr-fixed'),
+    ],
+)
 def test_a_host_that_cannot_be_imported_is_explained(missing, fix, monkeypatch):
     class Breaks:
         def find_spec(self, name, *_):

@@ -83,16 +83,27 @@ def create_loaders(monkeypatch, batch_size: int) -> tuple:
     """Let the host build the loader of ten images for a training of forty iterations."""
     monkeypatch.setattr(basicsr.train, 'build_dataset', lambda options: Drawing())
     options = {'phase': 'train', 'num_worker_per_gpu': 0, 'batch_size_per_gpu': batch_size}
-    opt = {'datasets': {'train': options}, 'world_size': 1, 'rank': 0, 'num_gpu': 0, 'dist': False, 'manual_seed': 0,
-           'train': {'total_iter': 40}}
+    opt = {
+        'datasets': {'train': options},
+        'world_size': 1,
+        'rank': 0,
+        'num_gpu': 0,
+        'dist': False,
+        'manual_seed': 0,
+        'train': {'total_iter': 40},
+    }
     return basicsr.train.create_train_val_dataloader(opt, logging.getLogger())
 
 
-@pytest.mark.parametrize('resumed_at', [
-    ResumePoint(),
-    ResumePoint(18, 37, batch_size=4),
-    ResumePoint(4, 20, batch_size=4),  # in which another batch was
-], ids=str)
+@pytest.mark.parametrize(
+    'resumed_at',
+    [
+        ResumePoint(),
+        ResumePoint(18, 37, batch_size=4),
+        ResumePoint(4, 20, batch_size=4),  # in which another batch was
+    ],
+    ids=str,
+)
 def test_a_training_comes_to_its_last_iteration(resumed_at, monkeypatch):
     monkeypatch.setattr(sampling, 'resumed', resumed_at)
     loader, sampler, _, epochs, _ = create_loaders(monkeypatch, batch_size=4)

@@ -195,8 +195,9 @@ def apng(*, frames=2, content=b''):
     """An animation; without the content of its second frame, OpenCV 5.0 crashes."""
     size = struct.pack('>II', RGB.shape[1], RGB.shape[0])
     control = struct.pack('>I', 0) + size + bytes(8) + struct.pack('>HHBB', 1, 10, 0, 0)
-    return png_with(chunk(b'acTL', struct.pack('>II', frames, 0)),
-                    behind=chunk(b'fcTL', control) + chunk(b'fdAT', content))
+    return png_with(
+        chunk(b'acTL', struct.pack('>II', frames, 0)), behind=chunk(b'fcTL', control) + chunk(b'fdAT', content)
+    )
 
 
 def animation(image_format):
@@ -234,9 +235,14 @@ def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
         photographs.read_photograph(tmp_path / name, 10**6)
 
 
-@pytest.mark.parametrize('added', [
-    chunk(b'acTL', struct.pack('>II', 1, 0)) + chunk(b'fcTL', bytes(26)), chunk(b'fcTL', bytes(26)) + chunk(b'fdAT'),
-], ids=['a single frame', 'frames that no acTL announces'])
+@pytest.mark.parametrize(
+    'added',
+    [
+        chunk(b'acTL', struct.pack('>II', 1, 0)) + chunk(b'fcTL', bytes(26)),
+        chunk(b'fcTL', bytes(26)) + chunk(b'fdAT'),
+    ],
+    ids=['a single frame', 'frames that no acTL announces'],
+)
 def test_a_still_png_with_chunks_of_an_animation_reaches_no_decoder_of_animations(added):
     encoded = png_with(added, behind=chunk(b'fdAT'))
     image = open_image(encoded)
@@ -272,8 +278,13 @@ def test_the_transparent_colour_of_16_bits_becomes_alpha(channels):
     key = pixels[3, 4]
     header = struct.pack('>IIBBBBB', 56, 40, 16, 2 if channels == 3 else 0, 0, 0, 0)
     rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in pixels)
-    encoded = (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'tRNS', key.astype('>u2').tobytes())
-               + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND'))
+    encoded = (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', header)
+        + chunk(b'tRNS', key.astype('>u2').tobytes())
+        + chunk(b'IDAT', zlib.compress(rows))
+        + chunk(b'IEND')
+    )
     decoded = decode(open_image(encoded))
-    assert np.array_equal(decoded[..., channels - 1::-1], pixels)
+    assert np.array_equal(decoded[..., channels - 1 :: -1], pixels)
     assert np.array_equal(decoded[..., channels] == 0, (pixels == key).all(axis=2))

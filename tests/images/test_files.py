@@ -31,12 +31,15 @@ def test_visible_files_at_any_depth(tree):
     assert list_files(str(tree), fail) == FILES
 
 
-@pytest.mark.parametrize('links', [
-    {'self': '.'},
-    {'one': '.', 'two': '../in'},
-    {'a/up': '..', 'a/deep/top': '../..'},
-    {'a/to_in': '../../in', 'alias': 'a'},
-])
+@pytest.mark.parametrize(
+    'links',
+    [
+        {'self': '.'},
+        {'one': '.', 'two': '../in'},
+        {'a/up': '..', 'a/deep/top': '../..'},
+        {'a/to_in': '../../in', 'alias': 'a'},
+    ],
+)
 def test_links_to_folders_that_are_listed_anyway_change_nothing(tree, links):
     for name, target in links.items():
         (tree / name).symlink_to(target)

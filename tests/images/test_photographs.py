@@ -148,8 +148,10 @@ def test_exif_of_16_bits_is_kept(tmp_path, colours):
 def _with_chunks(chunks, bits=8):
     depth = {8: np.uint8, 16: np.uint16}[bits]
     encoded = cv2.imencode('.png', np.full((60, 80, 3), 99, depth))[1].tobytes()
-    added = b''.join(struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
-                     for name, content in chunks.items())
+    added = b''.join(
+        struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
+        for name, content in chunks.items()
+    )
     return encoded[:33] + added + encoded[33:]
 
 
@@ -187,8 +189,10 @@ def test_colour_chunks_of_a_png_are_kept(tmp_path, chunks, bits, caplog):
     kept = _chunks_of(written)
     assert chunks.items() <= kept.items()
     assert list(kept).index(b'IDAT') > max(list(kept).index(name) for name in chunks)
-    assert np.array_equal(cv2.imdecode(np.frombuffer(written, np.uint8), cv2.IMREAD_UNCHANGED),
-                          cv2.imread(str(tmp_path / 'a.png'), cv2.IMREAD_UNCHANGED))
+    assert np.array_equal(
+        cv2.imdecode(np.frombuffer(written, np.uint8), cv2.IMREAD_UNCHANGED),
+        cv2.imread(str(tmp_path / 'a.png'), cv2.IMREAD_UNCHANGED),
+    )
     assert not caplog.records
 
 
@@ -205,9 +209,17 @@ def test_colour_chunks_that_a_format_cannot_hold_are_named(tmp_path, chunks, los
     assert f'colour tags {lost or ""}' in caplog.text or not lost
 
 
-@pytest.mark.parametrize(('suffix', 'bits'), [
-    ('.png', 8), ('.png', 16), ('.tif', 8), ('.tif', 16), ('.jpg', 8), ('.bmp', 8),
-])
+@pytest.mark.parametrize(
+    ('suffix', 'bits'),
+    [
+        ('.png', 8),
+        ('.png', 16),
+        ('.tif', 8),
+        ('.tif', 16),
+        ('.jpg', 8),
+        ('.bmp', 8),
+    ],
+)
 def test_resolution_is_kept(tmp_path, colours, suffix, bits):
     write = _write_16_bits if bits == 16 else tifffile.imwrite
     turned = [(ExifTags.Base.Orientation, 'H', 1, 6, True)]

@@ -18,10 +18,12 @@ def features(seed):
 @pytest.mark.parametrize(('criterion', 'distance'), [('l1', np.abs), ('l2', np.square)])
 def test_value_is_the_definition(criterion, distance):
     fake, real = features(0), features(1)
-    expected = np.mean([
-        sum(distance(f.detach().numpy() - r.detach().numpy()).mean() for f, r in zip(f_scale[:-1], r_scale[:-1]))
-        for f_scale, r_scale in zip(fake, real)
-    ])
+    expected = np.mean(
+        [
+            sum(distance(f.detach().numpy() - r.detach().numpy()).mean() for f, r in zip(f_scale[:-1], r_scale[:-1]))
+            for f_scale, r_scale in zip(fake, real)
+        ]
+    )
     loss = FeatureMatchingLoss(criterion=criterion, loss_weight=7.0)(fake, real)
     assert loss.item() == pytest.approx(7 * expected, rel=1e-5)
 

@@ -32,7 +32,7 @@ def describe():
     embed = model('face_recognition_model_v1', 'dlib_face_recognition_resnet_model_v1')
 
     def call(rgb):
-        box, = detect(rgb, 1)
+        (box,) = detect(rgb, 1)
         shape = landmarks68(rgb, box)
         points = [(shape.part(i).x, shape.part(i).y) for i in range(68)]
         return np.array(embed.compute_face_descriptor(rgb, landmarks5(rgb, box))), np.array(points)

@@ -26,7 +26,9 @@ def features(count, length, seed):
 def test_as_scipy_s_matrix_square_root(count, count2, length):
     x, y = features(count, length, 0), features(count2, length, 1)
     cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
-    expected = np.sum((x.mean(0) - y.mean(0))**2) + np.trace(cov_x + cov_y - 2 * scipy.linalg.sqrtm(cov_x @ cov_y).real)
+    expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(
+        cov_x + cov_y - 2 * scipy.linalg.sqrtm(cov_x @ cov_y).real
+    )
     assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9)
 
 
@@ -53,7 +55,7 @@ def test_as_torchmetrics(count):
 def test_properties():
     x, y = features(30, 100, 0), features(40, 100, 1)
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9 * np.sum(x.var(0)))
-    assert frechet_distance(x, x + 2.) == pytest.approx(100 * 2.**2)
+    assert frechet_distance(x, x + 2.0) == pytest.approx(100 * 2.0**2)
     assert frechet_distance(x, y) == pytest.approx(frechet_distance(y, x))
     assert frechet_distance(x, y) == pytest.approx(frechet_distance(x[::-1], y))
 
@@ -85,7 +87,7 @@ def test_features_are_the_host_s(hub, inception_state, tmp_path):
     host_folder = tmp_path / 'experiments/pretrained_models'
     host_folder.mkdir(parents=True)
     torch.save(inception_state, host_folder / FILE)
-    rgb = torch.from_numpy(TRUTH[..., ::-1].copy()).permute(2, 0, 1)[None] / 255.
+    rgb = torch.from_numpy(TRUTH[..., ::-1].copy()).permute(2, 0, 1)[None] / 255.0
     host = extract_inception_features([rgb * 2 - 1], load_patched_inception_v3('cpu'), device='cpu')[0].numpy()
     assert np.abs(host).max() > 0
     np.testing.assert_allclose(ours, host, rtol=1e-4, atol=1e-5 * np.abs(host).max())

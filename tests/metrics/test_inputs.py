@@ -22,14 +22,17 @@ def test_rgb_is_opencv_s():
     assert bgr_to_rgb(IMAGE).flags.c_contiguous
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ((IMAGE, IMAGE[1:]), r'\(20, 30, 3\) and \(19, 30, 3\)'),
-    ((IMAGE[..., :2], IMAGE[..., :2]), r'grey or BGR .* \(20, 30, 2\)'),
-    ((IMAGE, IMAGE, 0, 'CHW'), "input_order 'CHW'"),
-    ((IMAGE, IMAGE, 10), 'crop_border 10 .* 20x30'),
-    ((IMAGE, IMAGE, -1), 'crop_border -1'),
-    ((IMAGE, np.where(IMAGE > 250, np.nan, IMAGE)), 'NaN'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((IMAGE, IMAGE[1:]), r'\(20, 30, 3\) and \(19, 30, 3\)'),
+        ((IMAGE[..., :2], IMAGE[..., :2]), r'grey or BGR .* \(20, 30, 2\)'),
+        ((IMAGE, IMAGE, 0, 'CHW'), "input_order 'CHW'"),
+        ((IMAGE, IMAGE, 10), 'crop_border 10 .* 20x30'),
+        ((IMAGE, IMAGE, -1), 'crop_border -1'),
+        ((IMAGE, np.where(IMAGE > 250, np.nan, IMAGE)), 'NaN'),
+    ],
+)
 def test_bad_images_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         check_pair(*arguments)

@@ -66,7 +66,7 @@ def test_smallest_image(backbone, checkpoints):
     net, size = backbone[0], {'alex': 31, 'vgg': 16}[backbone[0]]
     assert calculate_lpips(RESTORED[:size, :size], TRUTH[:size, :size], net=net) > 0
     with pytest.raises(ValueError, match=f'at least {size} pixels .* got {size - 1}x40'):
-        calculate_lpips(RESTORED[:size - 1, :40], TRUTH[:size - 1, :40], net=net)
+        calculate_lpips(RESTORED[: size - 1, :40], TRUTH[: size - 1, :40], net=net)
 
 
 def test_loading_draws_no_random_numbers(backbone, checkpoints):
@@ -85,8 +85,9 @@ def test_missing_weights(checkpoints, net):
     assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('state', [{}, {f'features.{i}.{kind}': torch.zeros(1) for i in range(40)
-                                        for kind in ('weight', 'bias')}])
+@pytest.mark.parametrize(
+    'state', [{}, {f'features.{i}.{kind}': torch.zeros(1) for i in range(40) for kind in ('weight', 'bias')}]
+)
 def test_weights_of_another_network(checkpoints, state):
     torch.save(state, checkpoints / FILES['alex'])
     with pytest.raises(MetricUnavailableError, match=r'alexnet-owt.*download'):

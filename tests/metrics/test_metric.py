@@ -97,7 +97,8 @@ def test_images_of_a_process_without_the_weights_are_named():
     metric.merge([metric.state, elsewhere.state])
     assert metric.compute() == 0.5
     assert metric.describe_unmeasured() == [
-        'fed has no value for 1 of 2 images: b (the process that restored it lacks a package or weights)']
+        'fed has no value for 1 of 2 images: b (the process that restored it lacks a package or weights)'
+    ]
 
 
 def test_fid_takes_the_set_as_a_whole(monkeypatch):
@@ -115,18 +116,27 @@ def test_fid_takes_the_set_as_a_whole(monkeypatch):
     assert fid.values() == {}  # none of single images
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'type': 'calculate_pnsr'}, "mine: there is no 'calculate_pnsr'. Did you mean 'calculate_psnr'"),
-    ({'type': ['calculate_psnr']}, r"mine: there is no \['calculate_psnr'\]"),
-    ({'better': 'lower'}, 'mine: type is missing'),
-    (None, 'mine: type is missing'),
-    ({'type': 'calculate_msssim', 'scale': 3}, "mine: calculate_msssim has no option 'scale'. Did you mean 'scales'"),
-    ({'type': 'calculate_msssim', 'scales': 'all'}, "mine: scales: give a whole number, not 'all'"),
-    ({'type': 'calculate_fid', 'scale': 3}, "mine: calculate_fid has no option 'scale'"),
-    ({'type': 'calculate_psnr'}, 'mine: calculate_psnr needs crop_border'),
-    ({'type': 'calculate_niqe'}, 'mine: calculate_niqe needs crop_border'),
-    ({'type': 'calculate_lpips', 'better': 'higher'}, 'mine: better: higher is wrong: for calculate_lpips, lower is'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'type': 'calculate_pnsr'}, "mine: there is no 'calculate_pnsr'. Did you mean 'calculate_psnr'"),
+        ({'type': ['calculate_psnr']}, r"mine: there is no \['calculate_psnr'\]"),
+        ({'better': 'lower'}, 'mine: type is missing'),
+        (None, 'mine: type is missing'),
+        (
+            {'type': 'calculate_msssim', 'scale': 3},
+            "mine: calculate_msssim has no option 'scale'. Did you mean 'scales'",
+        ),
+        ({'type': 'calculate_msssim', 'scales': 'all'}, "mine: scales: give a whole number, not 'all'"),
+        ({'type': 'calculate_fid', 'scale': 3}, "mine: calculate_fid has no option 'scale'"),
+        ({'type': 'calculate_psnr'}, 'mine: calculate_psnr needs crop_border'),
+        ({'type': 'calculate_niqe'}, 'mine: calculate_niqe needs crop_border'),
+        (
+            {'type': 'calculate_lpips', 'better': 'higher'},
+            'mine: better: higher is wrong: for calculate_lpips, lower is',
+        ),
+    ],
+)
 def test_what_cannot_work_is_refused_at_once(options, message):
     with pytest.raises(ValueError, match=f'val: metrics: {message}'):
         build_metrics({'mine': options})
@@ -172,7 +182,11 @@ def test_a_metric_that_fails_on_an_image_leaves_the_rest_alone(fragile, monkeypa
     every['d'] = (every['d'][0][:, 1:], every['d'][1])  # the network made it too small
     samples = {name: [metric.update(name, *pair) for metric in metrics] for name, pair in every.items()}
     assert [[sample is None for sample in samples[name]] for name in 'abcd'] == [
-        [False, False, False], [True, False, True], [False, False, False], [False, True, False]]
+        [False, False, False],
+        [True, False, True],
+        [False, False, False],
+        [False, True, False],
+    ]
     with caplog.at_level(logging.WARNING):
         summary = summarise(metrics)
     assert summary['fragile'] == 1

@@ -24,8 +24,11 @@ from hifacegan_plugin.metrics.metric import build_metric
 TRUTH = np.ascontiguousarray(data.astronaut()[:256, 80:336, ::-1])  # a face, large enough for every metric
 NOISE = np.random.default_rng(0).normal(size=TRUTH.shape)
 WORSE_AND_WORSE = [np.clip(TRUTH + sigma * NOISE, 0, 255).astype(np.uint8) for sigma in (5, 15, 45)]
-OPTIONS = {'calculate_psnr': {'crop_border': 0}, 'calculate_ssim': {'crop_border': 0},
-           'calculate_niqe': {'crop_border': 0}}  # the host's have to be told
+OPTIONS = {
+    'calculate_psnr': {'crop_border': 0},
+    'calculate_ssim': {'crop_border': 0},
+    'calculate_niqe': {'crop_border': 0},
+}  # the host's have to be told
 NO_REFERENCE = [kind for kind, function in METRIC_REGISTRY if 'img2' not in inspect.signature(function).parameters]
 
 
@@ -51,7 +54,7 @@ def weights(tmp_path_factory, inception_state):
 def measure(kind: str, restored: np.ndarray, truth: np.ndarray) -> float:
     """Measure a pair of images; by the FID, four parts of each as a set."""
     metric = build_metric('m', {'type': kind, **OPTIONS.get(kind, {})})
-    parts = [np.s_[row:row + 128, column:column + 128] for row in (0, 128) for column in (0, 128)]
+    parts = [np.s_[row : row + 128, column : column + 128] for row in (0, 128) for column in (0, 128)]
     samples = [metric.measure(restored[part], truth[part]) for part in (parts if kind == FID else [np.s_[:]])]
     return metric.reduce(samples)
 
@@ -126,24 +129,31 @@ def test_the_docstring_states_the_same(kind):
     assert (f'in [{low}, {high}]' if math.isfinite(high) else f'from {low}') in text
     assert facts.unit in text
     source = facts.source.replace('Wang et al.', 'Wang, Simoncelli and Bovik').split(', ')
-    assert all(part.partition(' et al.')[0] in inspect.getdoc(getattr(metrics, kind, fid.frechet_distance))
-               for part in source)
+    assert all(
+        part.partition(' et al.')[0] in inspect.getdoc(getattr(metrics, kind, fid.frechet_distance)) for part in source
+    )
 
 
-@pytest.mark.parametrize(('options', 'expected'), [
-    ({'type': 'calculate_lpips'}, 'lower'),
-    ({'type': 'calculate_psnr', 'better': 'higher'}, 'higher'),
-    ({'type': 'somebody_elses'}, 'higher'),
-    ({'type': 'somebody_elses', 'better': 'lower'}, 'lower'),
-])
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ({'type': 'calculate_lpips'}, 'lower'),
+        ({'type': 'calculate_psnr', 'better': 'higher'}, 'higher'),
+        ({'type': 'somebody_elses'}, 'higher'),
+        ({'type': 'somebody_elses', 'better': 'lower'}, 'lower'),
+    ],
+)
 def test_direction_of_a_metric_in_an_options_file(options, expected):
     assert direction(options) == expected
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'type': 'calculate_lpips', 'better': 'higher'}, 'calculate_lpips, lower is better'),
-    ({'type': 'somebody_elses', 'better': 'Lower'}, "not 'Lower'"),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'type': 'calculate_lpips', 'better': 'higher'}, 'calculate_lpips, lower is better'),
+        ({'type': 'somebody_elses', 'better': 'Lower'}, "not 'Lower'"),
+    ],
+)
 def test_a_wrong_direction_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         direction(options)

@@ -7,7 +7,7 @@ import torch
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights, require_package
 
 URL = 'https://example.org/models/net-0123abcd.pth'
-WEIGHTS = {'a': torch.arange(4.)}
+WEIGHTS = {'a': torch.arange(4.0)}
 
 
 @pytest.fixture(autouse=True)

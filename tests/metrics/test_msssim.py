@@ -26,7 +26,7 @@ def blurred(image):
 
 
 def brighter(image):
-    return np.clip(image * 1.2 + 20., 0, 255).astype(np.uint8)
+    return np.clip(image * 1.2 + 20.0, 0, 255).astype(np.uint8)
 
 
 def to_tensor(image):
@@ -36,21 +36,21 @@ def to_tensor(image):
 
 def scipy_msssim(x, y):
     """The authors' MATLAB code in SciPy: valid 11x11 windows, imfilter with a symmetric border, every other pixel."""
-    kernel = np.exp(-np.arange(-5, 6)**2 / (2 * 1.5**2))
+    kernel = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
 
     def window_mean(z):
         for axis in (0, 1):
             z = ndimage.correlate1d(z, kernel / kernel.sum(), axis)
         return z[5:-5, 5:-5]
 
-    x, y, value = x.astype(float), y.astype(float), 1.
+    x, y, value = x.astype(float), y.astype(float), 1.0
     for scale, weight in enumerate([0.0448, 0.2856, 0.3001, 0.2363, 0.1333]):
         mean_x, mean_y = window_mean(x), window_mean(y)
         term = 2 * (window_mean(x * y) - mean_x * mean_y) + 58.5225
         term /= window_mean(x**2) - mean_x**2 + window_mean(y**2) - mean_y**2 + 58.5225
         if scale == 4:
             term *= (2 * mean_x * mean_y + 6.5025) / (mean_x**2 + mean_y**2 + 6.5025)
-        value *= term.mean()**weight
+        value *= term.mean() ** weight
         x, y = (ndimage.uniform_filter(z, 2, mode='reflect', origin=-1)[::2, ::2] for z in (x, y))
     return value
 
@@ -58,7 +58,7 @@ def scipy_msssim(x, y):
 @pytest.mark.parametrize('degrade', [noisy, blurred, brighter])
 @pytest.mark.parametrize('size', [(256, 288), (176, 176), (161, 161), (255, 203)])
 def test_as_the_published_code(degrade, size):
-    truth = TRUTH[:size[0], :size[1]]
+    truth = TRUTH[: size[0], : size[1]]
     restored = degrade(truth)
     expected = np.mean([scipy_msssim(restored[..., c], truth[..., c]) for c in range(3)])
     assert calculate_msssim(restored, truth) == pytest.approx(expected, abs=1e-10)
@@ -76,26 +76,32 @@ def test_as_pytorch_msssim(degrade):
 def test_as_torchmetrics(degrade):
     restored, truth = to_tensor(degrade(TRUTH)), to_tensor(TRUTH)
     value = calculate_msssim(degrade(TRUTH), TRUTH)
-    whole = multiscale_structural_similarity_index_measure(restored, truth, data_range=255., reduction='none')
+    whole = multiscale_structural_similarity_index_measure(restored, truth, data_range=255.0, reduction='none')
     assert value == pytest.approx(whole.mean().item(), abs=5e-3)
 
     # It counts windows over mirrored borders in at the coarsest scale. With those left out the two agree.
     terms = []
     for scale in range(5):
-        _, term = structural_similarity_index_measure(restored, truth, data_range=255., reduction='none',
-                                                      return_full_image=scale == 4,
-                                                      return_contrast_sensitivity=scale < 4)
+        _, term = structural_similarity_index_measure(
+            restored,
+            truth,
+            data_range=255.0,
+            reduction='none',
+            return_full_image=scale == 4,
+            return_contrast_sensitivity=scale < 4,
+        )
         terms.append(term[..., 5:-5, 5:-5].mean((1, 2, 3)) if scale == 4 else term)
         restored, truth = (torch.nn.functional.avg_pool2d(z, 2) for z in (restored, truth))
     weights = torch.tensor([0.0448, 0.2856, 0.3001, 0.2363, 0.1333], dtype=torch.float64)[:, None]
-    assert value == pytest.approx((torch.stack(terms)**weights).prod(0).mean().item(), abs=1e-6)
+    assert value == pytest.approx((torch.stack(terms) ** weights).prod(0).mean().item(), abs=1e-6)
 
 
 @pytest.mark.parametrize('test_y_channel', [False, True])
 def test_one_scale_is_the_host_s_ssim(test_y_channel):
     restored, options = noisy(TRUTH), {'crop_border': 5, 'test_y_channel': test_y_channel}
     assert calculate_msssim(restored, TRUTH, scales=1, **options) == pytest.approx(
-        calculate_ssim(restored, TRUTH, **options), abs=1e-10)
+        calculate_ssim(restored, TRUTH, **options), abs=1e-10
+    )
 
 
 def test_y_channel():

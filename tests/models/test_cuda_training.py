@@ -35,8 +35,16 @@ def overrides(database, iterations, device, **others):
     prefetching = {'datasets__train__pin_memory': True, 'datasets__train__prefetch_mode': 'cuda'}
     if device.type == 'cpu':
         prefetching = {'datasets__train__prefetch_mode': 'cpu'}
-    return small(database, iterations, network_g__preset='paper', datasets__train__num_worker_per_gpu=1,
-                 datasets__train__deliver='uint8', val__val_freq=3, **prefetching, **others)
+    return small(
+        database,
+        iterations,
+        network_g__preset='paper',
+        datasets__train__num_worker_per_gpu=1,
+        datasets__train__deliver='uint8',
+        val__val_freq=3,
+        **prefetching,
+        **others,
+    )
 
 
 def figures(output, loss):
@@ -61,9 +69,7 @@ def trained_on_the_cpu(small_lmdb, tmp_path_factory):
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_training_on_the_card_is_that_on_the_cpu(
-    way, trained_on_the_cpu, small_lmdb, tmp_path, device, monkeypatch
-):
+def test_training_on_the_card_is_that_on_the_cpu(way, trained_on_the_cpu, small_lmdb, tmp_path, device, monkeypatch):
     monkeypatch.setenv('NVIDIA_TF32_OVERRIDE', '0')
     options, expected_output, expected = trained_on_the_cpu
     output = run([*TRAIN[:-1], options, *overrides(small_lmdb, 5, device, **WAYS[way])], tmp_path)
@@ -150,8 +156,14 @@ def test_an_iteration_does_not_wait_for_the_card(amp, options_on, device):
 
 def test_updates_with_all_options_on_are_those_of_the_cpu(options_on, device, record_property):
     """EMA, clipping, accumulation and progressive growth, which the command's tests leave out."""
-    options_on['train'] |= {'grad_clip': 1.0, 'accumulate_iters': 2, 'progressive': [2, 4, 6], 'net_d_iters': 1,
-                            'optim_g': {'type': 'SGD', 'lr': 0.05}, 'optim_d': {'type': 'SGD', 'lr': 0.05}}
+    options_on['train'] |= {
+        'grad_clip': 1.0,
+        'accumulate_iters': 2,
+        'progressive': [2, 4, 6],
+        'net_d_iters': 1,
+        'optim_g': {'type': 'SGD', 'lr': 0.05},
+        'optim_d': {'type': 'SGD', 'lr': 0.05},
+    }
     on_card = built(options_on)
     on_cpu = built({**options_on, 'num_gpu': 0})
     with without_tf32():

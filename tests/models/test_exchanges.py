@@ -53,9 +53,14 @@ def count_exchanges(norm: str, checkpointing: bool, amp: str, folder: str) -> di
     return sent
 
 
-@pytest.mark.parametrize(('norm', 'checkpointing', 'amp', 'passes'), [
-    ('batch', False, 'none', 0), ('syncbatch', False, 'bf16', 2), ('syncbatch', True, 'none', 3),
-])
+@pytest.mark.parametrize(
+    ('norm', 'checkpointing', 'amp', 'passes'),
+    [
+        ('batch', False, 'none', 0),
+        ('syncbatch', False, 'bf16', 2),
+        ('syncbatch', True, 'none', 3),
+    ],
+)
 def test_two_processes_exchange_what_the_page_says(norm, checkpointing, amp, passes, tmp_path, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', str(REPOSITORY / 'tests'))
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
@@ -75,12 +80,17 @@ def bytes_of(tensors):
     return sum(tensor.nbytes for tensor in tensors)
 
 
-@pytest.mark.parametrize(('network', 'options'), [
-    (CSRGenerator, {'num_feat': 64}), (CSRGenerator, {'num_feat': 48}),
-    (CSRGenerator, {'num_feat': 64, 'variant': 'lip_spade'}), (CSRGenerator, {'num_feat': 16, 'preset': 'fast'}),
-    (MultiscalePatchDiscriminator, {'num_feat': 64}),
-    (MultiscalePatchDiscriminator, {'num_feat': 48}),
-])
+@pytest.mark.parametrize(
+    ('network', 'options'),
+    [
+        (CSRGenerator, {'num_feat': 64}),
+        (CSRGenerator, {'num_feat': 48}),
+        (CSRGenerator, {'num_feat': 64, 'variant': 'lip_spade'}),
+        (CSRGenerator, {'num_feat': 16, 'preset': 'fast'}),
+        (MultiscalePatchDiscriminator, {'num_feat': 64}),
+        (MultiscalePatchDiscriminator, {'num_feat': 48}),
+    ],
+)
 def test_the_page_gives_the_bytes_of_the_networks(network, options):
     with torch.device('meta'):
         built_network = network(**options)

@@ -64,8 +64,9 @@ def test_a_network_for_grey_images_is_trained_on_the_luma_of_colours(options):
     options['network_d'] |= {'num_in_ch': 1, 'num_out_ch': 1}
     models = [built(copy.deepcopy(options)) for _ in range(2)]
     of_colours = batch(1)
-    of_luma = {side: (0.299 * rgb[:, 0] + 0.587 * rgb[:, 1] + 0.114 * rgb[:, 2])[:, None]
-               for side, rgb in of_colours.items()}
+    of_luma = {
+        side: (0.299 * rgb[:, 0] + 0.587 * rgb[:, 1] + 0.114 * rgb[:, 2])[:, None] for side, rgb in of_colours.items()
+    }
     for model, images in zip(models, (of_colours, of_luma)):
         model.feed_data(images)
         model.optimize_parameters(1)
@@ -130,12 +131,15 @@ def test_the_generator_waits_for_the_discriminator_as_the_hosts_options_say(opti
     assert moved == [False, False, False, True, False, True]
 
 
-@pytest.mark.parametrize('left_out', [
-    ('gan_opt', 'feature_matching_opt'),
-    ('feature_matching_opt',),
-    ('pixel_opt',),
-    ('pixel_opt', 'feature_matching_opt'),
-])
+@pytest.mark.parametrize(
+    'left_out',
+    [
+        ('gan_opt', 'feature_matching_opt'),
+        ('feature_matching_opt',),
+        ('pixel_opt',),
+        ('pixel_opt', 'feature_matching_opt'),
+    ],
+)
 def test_every_sensible_subset_of_the_losses_trains(options, left_out):
     for name in left_out:
         del options['train'][name]
@@ -156,16 +160,25 @@ def test_discriminators_that_give_one_map_are_trained(options, loss):
     with torch.no_grad():
         pairs = [torch.cat([data['lq'], image], 1) for image in (net_g(data['lq']), data['gt'])]
         fake, real = net_d(torch.cat(pairs)).chunk(2)
-    expected = {'l_g_gan': 0.5 * (fake - 1).square().mean(), 'l_d_fake': fake.square().mean(),
-                'l_d_real': (real - 1).square().mean()}
+    expected = {
+        'l_g_gan': 0.5 * (fake - 1).square().mean(),
+        'l_d_fake': fake.square().mean(),
+        'l_d_real': (real - 1).square().mean(),
+    }
     assert {name: log[name] for name in expected} == pytest.approx({k: v.item() for k, v in expected.items()}, rel=1e-4)
 
 
-@pytest.mark.parametrize(('network', 'message'), [
-    ({}, r'GANLoss takes one map, but network_d returns several: take MultiScaleGANLoss'),
-    ({'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4},
-     'feature_matching_opt: network_d does not return the outputs of all its layers'),
-], ids=['several maps', 'one map'])
+@pytest.mark.parametrize(
+    ('network', 'message'),
+    [
+        ({}, r'GANLoss takes one map, but network_d returns several: take MultiScaleGANLoss'),
+        (
+            {'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4},
+            'feature_matching_opt: network_d does not return the outputs of all its layers',
+        ),
+    ],
+    ids=['several maps', 'one map'],
+)
 def test_losses_that_do_not_take_what_the_discriminator_gives_are_refused(options, network, message):
     options['network_d'] = network or options['network_d']
     options['train']['gan_opt']['type'] = 'GANLoss'
@@ -261,12 +274,18 @@ def test_a_training_that_is_extended_learns_at_the_rates_of_its_options(options)
 
 
 SCHEDULES = {
-    'linear': ({'type': 'LinearDecayLR', 'start_iter': 2, 'end_iter': 6},
-               {'type': 'LinearDecayLR', 'start_iter': 4, 'end_iter': 12}),
-    'steps': ({'type': 'MultiStepLR', 'milestones': [100], 'gamma': 0.5},
-              {'type': 'MultiStepLR', 'milestones': [2, 8], 'gamma': 0.1}),
-    'cosine': ({'type': 'CosineAnnealingRestartLR', 'periods': [6], 'restart_weights': [1], 'eta_min': 1e-7},
-               {'type': 'CosineAnnealingRestartLR', 'periods': [5, 8], 'restart_weights': [1, 0.5], 'eta_min': 1e-6}),
+    'linear': (
+        {'type': 'LinearDecayLR', 'start_iter': 2, 'end_iter': 6},
+        {'type': 'LinearDecayLR', 'start_iter': 4, 'end_iter': 12},
+    ),
+    'steps': (
+        {'type': 'MultiStepLR', 'milestones': [100], 'gamma': 0.5},
+        {'type': 'MultiStepLR', 'milestones': [2, 8], 'gamma': 0.1},
+    ),
+    'cosine': (
+        {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'restart_weights': [1], 'eta_min': 1e-7},
+        {'type': 'CosineAnnealingRestartLR', 'periods': [5, 8], 'restart_weights': [1, 0.5], 'eta_min': 1e-6},
+    ),
 }
 
 
@@ -309,13 +328,19 @@ def test_a_resumed_optimiser_has_the_options_of_now_and_the_moments_of_before(op
     train(resumed, range(4, 6))
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'gan_opt': None, 'feature_matching_opt': None}, '2 optimisers, the options ask for 1: .*gan_opt was taken out'),
-    ({'optim_g': {'type': 'RMSprop', 'lr': 1e-3}}, 'optim_g: RMSprop .* needs square_avg'),
-    ({'optim_d': {'type': 'Adam', 'lr': 1e-3, 'amsgrad': True}}, 'optim_d: Adam .* needs max_exp_avg_sq'),
-    ({'lr_factors': {'blocks.2': 0.1}}, 'lr_factors: .* groups the parameters otherwise than'),
-    ({'lr_factors': {'blocks.1': 0}}, 'lr_factors: .* groups the parameters otherwise than'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'gan_opt': None, 'feature_matching_opt': None},
+            '2 optimisers, the options ask for 1: .*gan_opt was taken out',
+        ),
+        ({'optim_g': {'type': 'RMSprop', 'lr': 1e-3}}, 'optim_g: RMSprop .* needs square_avg'),
+        ({'optim_d': {'type': 'Adam', 'lr': 1e-3, 'amsgrad': True}}, 'optim_d: Adam .* needs max_exp_avg_sq'),
+        ({'lr_factors': {'blocks.2': 0.1}}, 'lr_factors: .* groups the parameters otherwise than'),
+        ({'lr_factors': {'blocks.1': 0}}, 'lr_factors: .* groups the parameters otherwise than'),
+    ],
+)
 def test_what_a_resumed_training_cannot_follow_is_refused(changes, message, options):
     options['train']['lr_factors'] = {'blocks.1': 0.1}
     train(built(options), range(1, 2)).save(0, 1)
@@ -349,12 +374,18 @@ def test_the_end_of_a_training_is_a_checkpoint(options):
     assert (states / '3.state').stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize(('scheduler', 'message'), [
-    ({'type': 'StepLR'}, "scheduler: 'StepLR' is not one of LinearDecayLR, MultiStepLR"),
-    ({'type': 'MultiStepLR', 'milestone': [5]}, "scheduler: MultiStepLR: .*unexpected keyword argument 'milestone'"),
-    ({'type': 'CosineAnnealingRestartLR', 'periods': [4, 4]}, 'periods and restart_weights should have the same'),
-    ({'type': 'CosineAnnealingRestartLR', 'periods': [8]}, r'\[8\] end after 8 iterations, but total_iter is 10'),
-])
+@pytest.mark.parametrize(
+    ('scheduler', 'message'),
+    [
+        ({'type': 'StepLR'}, "scheduler: 'StepLR' is not one of LinearDecayLR, MultiStepLR"),
+        (
+            {'type': 'MultiStepLR', 'milestone': [5]},
+            "scheduler: MultiStepLR: .*unexpected keyword argument 'milestone'",
+        ),
+        ({'type': 'CosineAnnealingRestartLR', 'periods': [4, 4]}, 'periods and restart_weights should have the same'),
+        ({'type': 'CosineAnnealingRestartLR', 'periods': [8]}, r'\[8\] end after 8 iterations, but total_iter is 10'),
+    ],
+)
 def test_schedules_that_cannot_work_are_refused(scheduler, message, options):
     options['train'] |= {'scheduler': scheduler, 'total_iter': 10}
     with pytest.raises(ValueError, match=message):
@@ -391,8 +422,9 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, m
     with caplog.at_level(logging.ERROR):
         model.save(0, 2)
     assert 'No checkpoint at iteration 2: cannot write' in caplog.text
-    files = sorted(path.name for folder in ('models', 'training_states')
-                   for path in Path(options['path'][folder]).iterdir())
+    files = sorted(
+        path.name for folder in ('models', 'training_states') for path in Path(options['path'][folder]).iterdir()
+    )
     assert files == ['1.state', 'net_d_1.pth', 'net_g_1.pth']
     with pytest.raises(OSError, match='The last weights cannot be written'):  # there is no training left to go on
         model.save(-1, -1)
@@ -404,11 +436,14 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, m
         model.save_and_exit(3)
 
 
-@pytest.mark.parametrize(('section', 'message'), [
-    ({'network_g': {'type': 'CSRGenerator', 'num_fet': 4}}, "network_g: .* has no option 'num_fet'.*num_feat?"),
-    ({'network_d': {'type': 'MultiscalePatchDiscriminator', 'scales': 2}}, "network_d: .* has no option 'scales'"),
-    ({'network_g': {'type': 'CSRGenerator', 'variant': 'crs'}}, "variant: 'crs' is not one of csr"),
-])
+@pytest.mark.parametrize(
+    ('section', 'message'),
+    [
+        ({'network_g': {'type': 'CSRGenerator', 'num_fet': 4}}, "network_g: .* has no option 'num_fet'.*num_feat?"),
+        ({'network_d': {'type': 'MultiscalePatchDiscriminator', 'scales': 2}}, "network_d: .* has no option 'scales'"),
+        ({'network_g': {'type': 'CSRGenerator', 'variant': 'crs'}}, "variant: 'crs' is not one of csr"),
+    ],
+)
 def test_options_that_a_network_does_not_know_are_named(options, section, message):
     options.update(section)
     with pytest.raises(ValueError, match=message):

@@ -81,10 +81,17 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
     for folder, launcher, batch in ((folders[0], TRAIN[:2], 4), (folders[1], TORCHRUN, 2)):
         folder.mkdir()
         (folder / 'colours.py').write_text(COLOURS)
-        overrides = small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__preset='paper',
-                          network_g__norm='syncbatch',
-                          datasets__val__meta_info_file=five, val__val_freq=10, logger__save_checkpoint_freq=5,
-                          **others)
+        overrides = small(
+            small_lmdb,
+            10,
+            datasets__train__batch_size_per_gpu=batch,
+            network_g__preset='paper',
+            network_g__norm='syncbatch',
+            datasets__val__meta_info_file=five,
+            val__val_freq=10,
+            logger__save_checkpoint_freq=5,
+            **others,
+        )
         launch = LAUNCH if launcher is TORCHRUN else ()
         outputs.append(run([*launcher, 'basicsr.train', '-opt', options, *launch, *overrides], folder))
     assert 'DistributedDataParallel' in outputs[1]
@@ -101,8 +108,9 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
 
 @pytest.mark.parametrize('dies', [0, pytest.param(1, marks=pytest.mark.heavy)])
 def test_if_a_process_dies_the_other_ends_with_a_message(dies, small_lmdb, tmp_path):
-    overrides = small(small_lmdb, 3000, val__val_freq=3000, logger__save_checkpoint_freq=3000,
-                      datasets__train__num_worker_per_gpu=1)
+    overrides = small(
+        small_lmdb, 3000, val__val_freq=3000, logger__save_checkpoint_freq=3000, datasets__train__num_worker_per_gpu=1
+    )
     output = tmp_path / 'output'
     torchrun = start([*TORCHRUN, *TRAIN[2:], *LAUNCH, *overrides], tmp_path, output)
     wait_for_iterations(torchrun, output, 2)
@@ -136,8 +144,14 @@ def test_a_loss_that_is_not_finite_in_one_process_concerns_both(reaction, small_
     options = tmp_path / 'poisoned.yml'
     text = DEMO.read_text().replace('type: DegradationDataset', 'type: PoisonedDataset', 1)
     options.write_text(f'{text}\npoison: !!python/name:poison.__version__\n')
-    overrides = small(small_lmdb, 5, datasets__train__deliver='float', train__on_not_finite=reaction, val__val_freq=5,
-                      logger__save_checkpoint_freq=5)
+    overrides = small(
+        small_lmdb,
+        5,
+        datasets__train__deliver='float',
+        train__on_not_finite=reaction,
+        val__val_freq=5,
+        logger__save_checkpoint_freq=5,
+    )
     output = tmp_path / 'output'
     torchrun = start([*TORCHRUN, 'basicsr.train', '-opt', options, *LAUNCH, *overrides], tmp_path, output)
     assert (torchrun.wait(timeout=HANGS) == 0) == (reaction == 'skip'), output.read_text()
@@ -152,8 +166,9 @@ def test_a_loss_that_is_not_finite_in_one_process_concerns_both(reaction, small_
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for task in Path(f'/proc/{pid}/task').iterdir() for child in
-            (task / 'children').read_text().split()]
+    return [
+        int(child) for task in Path(f'/proc/{pid}/task').iterdir() for child in (task / 'children').read_text().split()
+    ]
 
 
 def environment_of(pid: int) -> dict[str, str]:

@@ -44,9 +44,9 @@ def test_what_has_no_part_in_a_phase_is_neither_moved_nor_has_gradients(growing)
     assert moved_by(model, 1, moved) == coarse | {'coarse_outputs.0'}
     assert moved_by(model, 3, moved) == coarse | {'blocks.4', 'coarse_outputs.0', 'coarse_outputs.1'}
     for name, parameter in model.net_g.named_parameters():
-        assert parameter.requires_grad == (not name.startswith(
-            ('blocks.5', 'blocks.6', 'coarse_outputs.0', 'coarse_outputs.2', 'to_picture')
-        )), name
+        assert parameter.requires_grad == (
+            not name.startswith(('blocks.5', 'blocks.6', 'coarse_outputs.0', 'coarse_outputs.2', 'to_picture'))
+        ), name
         if parameter.requires_grad:  # what DistributedDataParallel waits for
             assert parameter.grad is not None, name
 

@@ -28,8 +28,13 @@ def listening():
     processes = []
 
     def start(*before: str) -> subprocess.Popen:
-        process = subprocess.Popen([*before, sys.executable, '-c', LISTENING], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals)
+        process = subprocess.Popen(
+            [*before, sys.executable, '-c', LISTENING],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=hear_signals,
+        )
         processes.append(process)
         assert process.stdout.readline() == 'listening\n'
         return process

@@ -31,11 +31,14 @@ def kill(process) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize(('kills', 'iterations', 'workers'), [
-    (3, 26, 1),
-    pytest.param(20, 180, 0, marks=pytest.mark.heavy),
-    pytest.param(20, 180, 1, marks=pytest.mark.heavy),
-])
+@pytest.mark.parametrize(
+    ('kills', 'iterations', 'workers'),
+    [
+        (3, 26, 1),
+        pytest.param(20, 180, 0, marks=pytest.mark.heavy),
+        pytest.param(20, 180, 1, marks=pytest.mark.heavy),
+    ],
+)
 def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iterations, workers, small_lmdb, tmp_path):
     dice = random.Random(kills + workers)
     options = {
@@ -70,18 +73,23 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iter
     run(command, killed)
     run(command, tmp_path / 'uninterrupted')
     assert_same_weights(killed / NAME, tmp_path / 'uninterrupted' / NAME, 1e-5)
-    states = [torch.load(tmp_path / folder / NAME / f'training_states/{iterations}.state') for folder in
-              ('killed', 'uninterrupted')]
+    states = [
+        torch.load(tmp_path / folder / NAME / f'training_states/{iterations}.state')
+        for folder in ('killed', 'uninterrupted')
+    ]
     assert states[0]['best_metric_results'] == states[1]['best_metric_results']
     assert states[0]['schedulers'] == states[1]['schedulers']
     assert not list((killed / NAME).glob('*/.*'))  # no temporary file is left
 
 
-@pytest.mark.parametrize(('number', 'to', 'status'), [
-    (signal.SIGTERM, 'group', 0),  # slurm sends it to data workers, too
-    (signal.SIGINT, 'group', 130),  # and so does a terminal
-    (signal.SIGHUP, 'process', 129),
-])
+@pytest.mark.parametrize(
+    ('number', 'to', 'status'),
+    [
+        (signal.SIGTERM, 'group', 0),  # slurm sends it to data workers, too
+        (signal.SIGINT, 'group', 130),  # and so does a terminal
+        (signal.SIGHUP, 'process', 129),
+    ],
+)
 def test_a_signal_saves_and_leaves_and_the_rest_can_go_on(number, to, status, small_lmdb, tmp_path):
     options = {'logger__save_checkpoint_freq': 1900, 'val__val_freq': 1900, 'datasets__train__num_worker_per_gpu': 1}
     output = tmp_path / 'output'

@@ -164,13 +164,16 @@ def test_a_scheduled_weight_scales_the_gradient(options):
         torch.testing.assert_close(halved[name], gradient / 2)
 
 
-@pytest.mark.parametrize(('schedule', 'message'), [
-    ({'gan': [[0, 1]]}, "gan is no loss of this training. Did you mean 'gan_opt'?"),
-    ({'perceptual_opt': [[0, 1]]}, 'perceptual_opt is no loss of this training'),
-    ({'gan_opt': []}, 'give points [iteration, factor]'),
-    ({'gan_opt': [[5, 0], [5, 1]]}, 'give points [iteration, factor] with rising iterations'),
-    ({'gan_opt': [0, 1]}, 'give points'),
-])
+@pytest.mark.parametrize(
+    ('schedule', 'message'),
+    [
+        ({'gan': [[0, 1]]}, "gan is no loss of this training. Did you mean 'gan_opt'?"),
+        ({'perceptual_opt': [[0, 1]]}, 'perceptual_opt is no loss of this training'),
+        ({'gan_opt': []}, 'give points [iteration, factor]'),
+        ({'gan_opt': [[5, 0], [5, 1]]}, 'give points [iteration, factor] with rising iterations'),
+        ({'gan_opt': [0, 1]}, 'give points'),
+    ],
+)
 def test_schedules_that_are_none_are_refused(options, schedule, message):
     options['train']['loss_weight_schedule'] = schedule
     with pytest.raises(ValueError, match=re.escape(f'train: loss_weight_schedule: {message}')):
@@ -275,10 +278,13 @@ def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
     assert networks == sorted(f'net_{n}_{i}.pth' for n in 'gd' for i in (2, 5, 6))
 
 
-@pytest.mark.parametrize(('best', 'val_freq', 'message'), [
-    ('psrn', 4, r'psrn is not measured: take one of val: metrics \(psnr\)'),
-    ('psnr', 5, r'make val: val_freq \(5\) a multiple of logger: save_checkpoint_freq \(2\)'),
-])
+@pytest.mark.parametrize(
+    ('best', 'val_freq', 'message'),
+    [
+        ('psrn', 4, r'psrn is not measured: take one of val: metrics \(psnr\)'),
+        ('psnr', 5, r'make val: val_freq \(5\) a multiple of logger: save_checkpoint_freq \(2\)'),
+    ],
+)
 def test_a_best_checkpoint_that_would_not_be_kept_is_told(options, best, val_freq, message):
     options['train']['keep_best'] = best
     options['val'] = {'val_freq': val_freq, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}
@@ -287,23 +293,26 @@ def test_a_best_checkpoint_that_would_not_be_kept_is_told(options, best, val_fre
         build_model(options)
 
 
-@pytest.mark.parametrize(('option', 'value', 'known'), [
-    ('amp', 'half', 'none, bf16 or fp16'), ('on_not_finite', 'ignore', 'stop or skip')
-])
+@pytest.mark.parametrize(
+    ('option', 'value', 'known'), [('amp', 'half', 'none, bf16 or fp16'), ('on_not_finite', 'ignore', 'stop or skip')]
+)
 def test_unknown_choices_are_named(options, option, value, known):
     options['train'][option] = value
     with pytest.raises(ValueError, match=f"train: {option}: give {known}, not '{value}'"):
         build_model(options)
 
 
-@pytest.mark.parametrize(('option', 'value', 'message'), [
-    ('accumulate_iters', 0, r'a whole number from 1 up \(iterations\), not 0'),
-    ('net_d_iters', 1.5, r'a whole number from 1 up \(iterations\), not 1\.5'),
-    ('net_d_init_iters', True, r'a whole number from 0 up \(iterations\), not True'),
-    ('grad_clip', None, 'a number from 0 up, not None'),
-    ('ema_decay', '0.9', "a number from 0 to 1, not '0.9'"),
-    ('ema_decay', float('nan'), 'a number from 0 to 1, not nan'),
-])
+@pytest.mark.parametrize(
+    ('option', 'value', 'message'),
+    [
+        ('accumulate_iters', 0, r'a whole number from 1 up \(iterations\), not 0'),
+        ('net_d_iters', 1.5, r'a whole number from 1 up \(iterations\), not 1\.5'),
+        ('net_d_init_iters', True, r'a whole number from 0 up \(iterations\), not True'),
+        ('grad_clip', None, 'a number from 0 up, not None'),
+        ('ema_decay', '0.9', "a number from 0 to 1, not '0.9'"),
+        ('ema_decay', float('nan'), 'a number from 0 to 1, not nan'),
+    ],
+)
 def test_values_that_are_no_number_or_too_small_are_named(options, option, value, message):
     options['train'][option] = value
     with pytest.raises(ValueError, match=f'train: {option}: give {message}'):

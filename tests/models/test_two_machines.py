@@ -54,9 +54,18 @@ def machines() -> Iterator[list[str]]:
 def by_torchrun(number: int, folder: Path) -> list[str]:
     """Start the process of a machine as torchrun does."""
     return [
-        'env', f'GLOO_SOCKET_IFNAME={CABLE}', sys.executable, '-m', 'torch.distributed.run', '--nnodes=2',
-        '--nproc_per_node=1', '--rdzv_backend=c10d', f'--rdzv_endpoint={ADDRESSES[0]}:29500', '--rdzv_id=test',
-        f'--rdzv_conf=is_host={1 - number}', f'--local_addr={ADDRESSES[number]}',  # the machines have no names
+        'env',
+        f'GLOO_SOCKET_IFNAME={CABLE}',
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--nnodes=2',
+        '--nproc_per_node=1',
+        '--rdzv_backend=c10d',
+        f'--rdzv_endpoint={ADDRESSES[0]}:29500',
+        '--rdzv_id=test',
+        f'--rdzv_conf=is_host={1 - number}',
+        f'--local_addr={ADDRESSES[number]}',  # the machines have no names
     ]
 
 
@@ -66,8 +75,13 @@ def by_slurm(number: int, folder: Path) -> list[str]:
     scontrol.write_text(f'#!/bin/sh\nprintf "{ADDRESSES[0]}\\n{ADDRESSES[1]}\\n"\n')
     scontrol.chmod(0o755)
     return [
-        'env', f'GLOO_SOCKET_IFNAME={CABLE}', f'SLURM_PROCID={number}', 'SLURM_NTASKS=2', 'SLURM_NODELIST=machine[0-1]',
-        f'PATH={folder}{os.pathsep}{os.environ["PATH"]}', sys.executable,
+        'env',
+        f'GLOO_SOCKET_IFNAME={CABLE}',
+        f'SLURM_PROCID={number}',
+        'SLURM_NTASKS=2',
+        'SLURM_NODELIST=machine[0-1]',
+        f'PATH={folder}{os.pathsep}{os.environ["PATH"]}',
+        sys.executable,
     ]
 
 
@@ -78,9 +92,15 @@ def test_two_machines_do_what_one_process_does(start_by, launcher, machines, sma
     one, two = tmp_path / 'one', tmp_path / 'two'
 
     def overrides(batch: int) -> list[str]:
-        return small(small_lmdb, 10, datasets__train__batch_size_per_gpu=batch, network_g__preset='paper',
-                     network_g__norm='syncbatch',
-                     val__val_freq=5, logger__save_checkpoint_freq=5)
+        return small(
+            small_lmdb,
+            10,
+            datasets__train__batch_size_per_gpu=batch,
+            network_g__preset='paper',
+            network_g__norm='syncbatch',
+            val__val_freq=5,
+            logger__save_checkpoint_freq=5,
+        )
 
     for folder in (one, two):
         folder.mkdir()
@@ -88,8 +108,20 @@ def test_two_machines_do_what_one_process_does(start_by, launcher, machines, sma
     try:
         for number, machine in enumerate(machines):
             outputs.append(tmp_path / f'output{number}')
-            command = ['ip', 'netns', 'exec', machine, *start_by(number, tmp_path), '-m', 'basicsr.train', '-opt',
-                       options, '--launcher', launcher, *overrides(2)]
+            command = [
+                'ip',
+                'netns',
+                'exec',
+                machine,
+                *start_by(number, tmp_path),
+                '-m',
+                'basicsr.train',
+                '-opt',
+                options,
+                '--launcher',
+                launcher,
+                *overrides(2),
+            ]
             processes.append(start(command, two, outputs[-1]))
         for process, output in zip(processes, outputs, strict=True):
             assert process.wait(timeout=HANGS) == 0, output.read_text()

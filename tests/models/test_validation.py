@@ -53,14 +53,19 @@ class Recorder:
 
 def image(seed: int) -> torch.Tensor:
     top = 40 * seed
-    return torch.from_numpy(np.ascontiguousarray(data.astronaut()[top:top + 192, 100:292])).permute(2, 0, 1) / 255
+    return torch.from_numpy(np.ascontiguousarray(data.astronaut()[top : top + 192, 100:292])).permute(2, 0, 1) / 255
 
 
 @pytest.fixture
 def model(options, tmp_path):
     """A model that brightens images a little, and fails in the way that the name of an image says."""
-    options['val'] = {'metrics': {'psnr': dict(PSNR), 'niqe': {'type': 'calculate_niqe', 'crop_border': 0},
-                                  'lle': {'type': 'calculate_lle'}}}
+    options['val'] = {
+        'metrics': {
+            'psnr': dict(PSNR),
+            'niqe': {'type': 'calculate_niqe', 'crop_border': 0},
+            'lle': {'type': 'calculate_lle'},
+        }
+    }
     options['path']['visualization'] = str(tmp_path / 'visualization')
     model = build_model(options)
 
@@ -84,13 +89,22 @@ def validate(model, items: dict, iteration: int = 1, save_img: bool = False) -> 
 
 
 def test_the_rest_goes_on(model, caplog, tmp_path):
-    items = {'good': image(0), 'nan': image(1), 'damaged': OSError('damaged.png holds no image'),
-             'heavy': image(2), 'other': image(3), 'small': image(4), 'even': torch.full((3, 192, 192), 0.5)}
+    items = {
+        'good': image(0),
+        'nan': image(1),
+        'damaged': OSError('damaged.png holds no image'),
+        'heavy': image(2),
+        'other': image(3),
+        'small': image(4),
+        'even': torch.full((3, 192, 192), 0.5),
+    }
     with caplog.at_level(logging.WARNING):
         recorder = validate(model, items, save_img=True)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == ('set: 3 of 7 images could not be restored: nan (the network returns NaN or infinite values); '
-                        'image 2 (damaged.png holds no image); heavy (no memory)')
+    assert lines[0] == (
+        'set: 3 of 7 images could not be restored: nan (the network returns NaN or infinite values); '
+        'image 2 (damaged.png holds no image); heavy (no memory)'
+    )
     assert lines[1].startswith('psnr has no value for 1 of 4 images: small (Image shapes are different')
     assert lines[2].startswith('niqe has no value for 1 of 4 images: even (')
     assert 'lle has no value for 2 of 4 images: even, other (the face is not found' in caplog.text
@@ -103,7 +117,11 @@ def test_the_rest_goes_on(model, caplog, tmp_path):
     assert all(map(math.isfinite, model.metric_results.values()))
     assert set(recorder.images) == {'set/good'}  # of the first four, those that were restored
     assert sorted(path.parent.name for path in tmp_path.glob('visualization/*/*.png')) == [
-        'even', 'good', 'other', 'small']
+        'even',
+        'good',
+        'other',
+        'small',
+    ]
 
 
 def test_grey_images_are_restored_measured_saved_and_shown(options, tmp_path):
@@ -129,14 +147,19 @@ def test_images_of_the_same_name_and_of_several_sets_are_saved_apart(model, tmp_
     for name in ('a/1', 'b/1'):
         (tmp_path / name).parent.mkdir()
         cv2.imwrite(str(tmp_path / f'{name}.png'), tensor2img(image(0)))
-    options = {'name': 'folders', 'phase': 'val', 'dataroot_gt': [str(tmp_path / 'a'), str(tmp_path / 'b')],
-               'degradation': []}
+    options = {
+        'name': 'folders',
+        'phase': 'val',
+        'dataroot_gt': [str(tmp_path / 'a'), str(tmp_path / 'b')],
+        'degradation': [],
+    }
     model.opt.update(datasets={'val': options, 'val_2': {**options, 'name': 'others'}}, val={})
     for options in model.opt['datasets'].values():
         model.validation(DataLoader(DegradationDataset(options)), 7, None, True)
     saved = {str(path.relative_to(tmp_path / 'visualization')) for path in tmp_path.rglob('visualization/**/*.png')}
-    assert saved == {f'{data_set}/{name}/{name}_7.png' for data_set in ('folders', 'others')
-                     for name in ('a%2F1', 'b%2F1')}
+    assert saved == {
+        f'{data_set}/{name}/{name}_7.png' for data_set in ('folders', 'others') for name in ('a%2F1', 'b%2F1')
+    }
 
 
 def test_the_best_figures_go_by_the_catalogue(model):
@@ -179,9 +202,15 @@ def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, cap
         validate(model, items)
 
 
-@pytest.mark.parametrize(('seconds', 'chosen', 'shown'), [
-    (0, {}, True), (0, {'pbar': False}, False), (3600, {}, False),
-], ids=['long', 'not wanted', 'short'])
+@pytest.mark.parametrize(
+    ('seconds', 'chosen', 'shown'),
+    [
+        (0, {}, True),
+        (0, {'pbar': False}, False),
+        (3600, {}, False),
+    ],
+    ids=['long', 'not wanted', 'short'],
+)
 def test_a_validation_that_takes_long_shows_how_far_it_is(seconds, chosen, shown, model, monkeypatch, capsys):
     monkeypatch.setattr(validation, 'SHORT', seconds)
     model.opt['val'], model.validator.metrics = chosen, []

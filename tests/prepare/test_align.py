@@ -110,16 +110,19 @@ def test_every_face_and_the_limits(folder, tmp_path, capfd):
     limit = (soft + sharp) / 2
     printed = align(capfd, *arguments, '--min-sharpness', limit, status=1)
     assert '3 faces taken, 1 beside them rejected' in printed.out
-    blurred, = (face for face in faces(target).values() if face['rejected'])
+    (blurred,) = (face for face in faces(target).values() if face['rejected'])
     assert blurred['rejected'] == f'sharpness {soft:.2f}, less than --min-sharpness {limit:g}'
     assert images(target).keys() == faces(target).keys() - {blurred['key']}
 
 
-@pytest.mark.parametrize(('limit', 'reason'), [
-    (('--min-face', 400), 'pixels, less than --min-face 400'),
-    (('--max-yaw', 0.001), 'more than --max-yaw 0.001'),
-    (('--max-roll', 0.001), 'more than --max-roll 0.001'),
-])
+@pytest.mark.parametrize(
+    ('limit', 'reason'),
+    [
+        (('--min-face', 400), 'pixels, less than --min-face 400'),
+        (('--max-yaw', 0.001), 'more than --max-yaw 0.001'),
+        (('--max-roll', 0.001), 'more than --max-roll 0.001'),
+    ],
+)
 def test_where_every_face_is_beyond_a_limit_nothing_is_built(folder, tmp_path, capfd, limit, reason):
     shutil.copy(folder / 'a.png', tmp_path)
     large = cv2.resize(cv2.imread(str(folder / 'a.png')), None, fx=1.8, fy=1.8)
@@ -147,11 +150,15 @@ def test_photographs_of_other_kinds(tmp_path, capfd):
     align(capfd, '-i', tmp_path / 'in', '-o', tmp_path / 'faces', *OPTIONS, status=1)
     assert rejected(tmp_path / 'faces').keys() == {'animated.gif', 'broken.jpg'}
     assert 'is animated' in rejected(tmp_path / 'faces')['animated.gif']
-    found = {name: cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_UNCHANGED)
-             for name, value in images(tmp_path / 'faces').items()}
+    found = {
+        name: cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_UNCHANGED)
+        for name, value in images(tmp_path / 'faces').items()
+    }
     assert {name: (image.shape, image.dtype) for name, image in found.items()} == {
-        'grey': ((128, 128), np.uint8), 'deep': ((128, 128, 3), np.uint16),
-        'alpha': ((128, 128, 3), np.uint8), 'turned': ((128, 128, 3), np.uint8),
+        'grey': ((128, 128), np.uint8),
+        'deep': ((128, 128, 3), np.uint16),
+        'alpha': ((128, 128, 3), np.uint8),
+        'turned': ((128, 128, 3), np.uint8),
     }
     assert np.abs(found['deep'] / 257 - found['alpha']).max() <= 1
     assert np.abs(found['turned'].astype(int) - found['alpha']).mean() < 4
@@ -185,11 +192,14 @@ def test_json_lines_know_what_they_lack(tmp_path):
         JsonLines(tmp_path / 'faces.jsonl').keep_only('abc')
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (['-i', 'gone'], '-i gone: no such folder'),
-    (['--side', '0'], "argument --side: '0': a whole number from 1 up is wanted"),
-    (['--max-yaw', 'x'], "argument --max-yaw: 'x': a number above 0 is wanted"),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['-i', 'gone'], '-i gone: no such folder'),
+        (['--side', '0'], "argument --side: '0': a whole number from 1 up is wanted"),
+        (['--max-yaw', 'x'], "argument --max-yaw: 'x': a number above 0 is wanted"),
+    ],
+)
 def test_bad_input_is_named(folder, tmp_path, capfd, arguments, message):
     printed = align(capfd, '-i', folder, '-o', tmp_path / 'faces', *OPTIONS, *arguments, status=2)
     assert message in printed.err

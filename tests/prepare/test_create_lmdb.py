@@ -68,8 +68,11 @@ def create(*arguments, status=0):
 def drive(*arguments, status=0, kill_at='', kind='SIGKILL', **options):
     """Run the command in a process of its own, which may be sent a signal at a moment of its work."""
     done = subprocess.run(
-        [sys.executable, '-c', DRIVER, *map(str, arguments)], capture_output=True, text=True,
-        env={**os.environ, 'PYTHONPATH': str(REPOSITORY), 'KILL_AT': kill_at and f'{kill_at} {kind}'}, **options,
+        [sys.executable, '-c', DRIVER, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(REPOSITORY), 'KILL_AT': kill_at and f'{kill_at} {kind}'},
+        **options,
     )
     assert done.returncode == status, done.stderr
     return done
@@ -118,6 +121,7 @@ def database(folder, tmp_path_factory):
 
 def host_dataset(**options):
     from basicsr.data import build_dataset
+
     return build_dataset({'name': 'test', 'io_backend': {'type': 'lmdb'}, **options})
 
 
@@ -131,7 +135,9 @@ class TestFormat:
             b'more%2F00002': (folder / 'more/00002.png').read_bytes(),
         }
         assert meta_info.splitlines() == [
-            '00000.png (96,96,3) 0', '00001.png (96,96,3) 0', 'more%2F00000.png (96,96,3) 0',
+            '00000.png (96,96,3) 0',
+            '00001.png (96,96,3) 0',
+            'more%2F00000.png (96,96,3) 0',
             'more%2F00002.png (96,128,3) 0',
         ]
         assert {'data.mdb', 'lock.mdb', 'meta_info.txt'} <= {path.name for path in database.iterdir()}
@@ -148,8 +154,14 @@ class TestFormat:
         small = tmp_path / 'small.lmdb'
         create('-i', folder, '-o', small, '--size', 24)
         dataset = host_dataset(
-            type='PairedImageDataset', dataroot_gt=str(database), dataroot_lq=str(small), scale=4, phase='train',
-            gt_size=64, use_hflip=False, use_rot=False,
+            type='PairedImageDataset',
+            dataroot_gt=str(database),
+            dataroot_lq=str(small),
+            scale=4,
+            phase='train',
+            gt_size=64,
+            use_hflip=False,
+            use_rot=False,
         )
         assert len(dataset) == 4
         for pair in (dataset[i] for i in range(4)):
@@ -160,6 +172,7 @@ class TestFormat:
 
     def test_reencoded_pixels_are_the_hosts(self, folder, tmp_path):
         from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+
         names = ['00000.png', '00001.jpg', 'more/00002.png']
         (tmp_path / 'list.txt').write_text('\n'.join(names))
         create('-i', folder, '-o', tmp_path / 'ours.lmdb', '--reencode', '--list', tmp_path / 'list.txt')
@@ -169,12 +182,13 @@ class TestFormat:
         assert ours.keys() == host.keys()
         for key, value in ours.items():
             assert value.startswith(b'\x89PNG')
-            np.testing.assert_array_equal(*(
-                cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED) for one in (value, host[key])
-            ))
+            np.testing.assert_array_equal(
+                *(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED) for one in (value, host[key]))
+            )
 
     def test_the_database_outgrows_its_first_size(self, folder, tmp_path, monkeypatch):
         from hifacegan_plugin.prepare import basicsr_lmdb
+
         monkeypatch.setattr(basicsr_lmdb, 'INITIAL_MAP_SIZE', 1 << 15)
         writer = basicsr_lmdb.LmdbWriter(tmp_path / 'grown.lmdb')
         entries = [basicsr_lmdb.Entry(str(i), bytes([i]) * 30_000, (1, 1, 1), 1) for i in range(40)]
@@ -186,11 +200,14 @@ class TestFormat:
 
 
 class TestPictures:
-    @pytest.mark.parametrize(('format', 'mode'), [
-        *(('PNG', mode) for mode in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'P with transparency')),
-        *(('JPEG', mode) for mode in ('L', 'RGB', 'CMYK', 'YCbCr')),
-        *(('WEBP', mode) for mode in ('L', 'RGB', 'RGBA')),
-    ])
+    @pytest.mark.parametrize(
+        ('format', 'mode'),
+        [
+            *(('PNG', mode) for mode in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'P with transparency')),
+            *(('JPEG', mode) for mode in ('L', 'RGB', 'CMYK', 'YCbCr')),
+            *(('WEBP', mode) for mode in ('L', 'RGB', 'RGBA')),
+        ],
+    )
     def test_the_header_has_the_shape_that_opencv_decodes(self, format, mode):
         picture = Image.fromarray(data.astronaut()[100:140, 200:256])
         options = {'transparency': 3} if ' ' in mode else {}
@@ -275,7 +292,7 @@ class TestPictures:
         assert list(values) == [f'x_s{i:03d}'.encode() for i in range(1, 7)]
         for value, (top, left) in zip(values.values(), corners, strict=True):
             crop = np.asarray(Image.open(io.BytesIO(value)))
-            np.testing.assert_array_equal(crop, picture[top:top + 64, left:left + 64])
+            np.testing.assert_array_equal(crop, picture[top : top + 64, left : left + 64])
 
 
 class TestKeys:
@@ -283,8 +300,21 @@ class TestKeys:
         assert lmdb_keys(['00001.png', 'a_b-c.jpg']) == {'00001.png': '00001', 'a_b-c.jpg': 'a_b-c'}
 
     def test_every_key_is_one_that_the_host_can_read_back(self):
-        names = ['a b.png', 'a.b.png', 'ä/日本.png', 'a/b.png', 'a%2Fb.png', 'a+b.png', '(1).png', 'no_suffix',
-                 os.fsdecode(b'\xff\xfe.png'), 'tab\t.png', "quote'.png", 'x' * 250 + '.png', '語' * 80 + '.png']
+        names = [
+            'a b.png',
+            'a.b.png',
+            'ä/日本.png',
+            'a/b.png',
+            'a%2Fb.png',
+            'a+b.png',
+            '(1).png',
+            'no_suffix',
+            os.fsdecode(b'\xff\xfe.png'),
+            'tab\t.png',
+            "quote'.png",
+            'x' * 250 + '.png',
+            '語' * 80 + '.png',
+        ]
         keys = lmdb_keys(names)
         assert len(set(keys.values())) == len(names)
         for name, key in keys.items():
@@ -296,12 +326,15 @@ class TestKeys:
             if len(key) < MAX_LENGTH:
                 assert unquote(key, errors='surrogateescape') == name.removesuffix('.png')
 
-    @pytest.mark.parametrize('names', [
-        ['a.png', 'a.jpg'],
-        ['a.png', 'a.jpg', 'a.png.webp', 'a.jpg.png'],
-        ['a/b.png', 'a%2Fb.png', 'a/b.jpg'],
-        ['語' * 80 + '.png', '語' * 80 + '.jpg', '語' * 81 + '.png'],
-    ])
+    @pytest.mark.parametrize(
+        'names',
+        [
+            ['a.png', 'a.jpg'],
+            ['a.png', 'a.jpg', 'a.png.webp', 'a.jpg.png'],
+            ['a/b.png', 'a%2Fb.png', 'a/b.jpg'],
+            ['語' * 80 + '.png', '語' * 80 + '.jpg', '語' * 81 + '.png'],
+        ],
+    )
     def test_no_two_names_share_a_key(self, names):
         keys = lmdb_keys(names)
         assert len(set(keys.values())) == len(names)
@@ -344,7 +377,7 @@ def damaged(tmp_path_factory):
         'text.jpg': (b'<html>404</html>', 'is not an image, or of no known format'),
         'truncated.jpg': (jpeg[:-200], 'is damaged or truncated'),
         'truncated.png': (png[:-20], 'is damaged or truncated (a PNG without end)'),
-        'truncated.tif': (tiff[:len(tiff) // 2], 'is damaged or truncated'),
+        'truncated.tif': (tiff[: len(tiff) // 2], 'is damaged or truncated'),
         'truncated.webp': (webp[:-9], 'is damaged or truncated'),
         'truncated_tagged.jpg': (tagged[:-200], 'is damaged or truncated'),
     }
@@ -413,8 +446,12 @@ from hifacegan_plugin.__main__ import main
 main(['lmdb', '-i', {str(good.parent)!r}, '-o', {str(target)!r}, '--reencode', *{how!r}])
 print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])
 """
-            done = subprocess.run([sys.executable, '-c', measure], capture_output=True, text=True,
-                                  env={**os.environ, 'PYTHONPATH': str(REPOSITORY)})
+            done = subprocess.run(
+                [sys.executable, '-c', measure],
+                capture_output=True,
+                text=True,
+                env={**os.environ, 'PYTHONPATH': str(REPOSITORY)},
+            )
             return int(done.stdout.split()[-1])
 
         refused, taken = peak(tmp_path / 'x.lmdb'), peak(tmp_path / 'y.lmdb', '--max-pixels', '300000000')
@@ -439,17 +476,20 @@ print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text
 
 
 class TestBadInput:
-    @pytest.mark.parametrize(('arguments', 'message'), [
-        (['-i', 'nowhere', '-o', 'x.lmdb'], '-i nowhere: no such folder'),
-        (['-i', 'empty', '-o', 'x.lmdb'], 'empty contains no images'),
-        (['-i', 'in', '-o', 'x'], 'a name that ends in .lmdb'),
-        (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': i/n is wanted"),
-        (['-i', 'in', '-o', 'x.lmdb', '--size', '0'], "'0': a whole number from 1 up is wanted"),
-        (['-i', 'in', '-o', 'x.lmdb', '--step', '9'], '--step goes with --crop-size'),
-        (['-i', 'in', '-o', 'x.lmdb', '--list', 'missing.txt'], 'missing.txt: No such file'),
-        (['-i', 'in', '-o', 'x.lmdb', '--list', 'twice.txt'], 'twice.txt names a.png more than once'),
-        (['-i', 'in', '-o', 'in/a.png/x.lmdb'], 'cannot write in/a.png'),
-    ])
+    @pytest.mark.parametrize(
+        ('arguments', 'message'),
+        [
+            (['-i', 'nowhere', '-o', 'x.lmdb'], '-i nowhere: no such folder'),
+            (['-i', 'empty', '-o', 'x.lmdb'], 'empty contains no images'),
+            (['-i', 'in', '-o', 'x'], 'a name that ends in .lmdb'),
+            (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': i/n is wanted"),
+            (['-i', 'in', '-o', 'x.lmdb', '--size', '0'], "'0': a whole number from 1 up is wanted"),
+            (['-i', 'in', '-o', 'x.lmdb', '--step', '9'], '--step goes with --crop-size'),
+            (['-i', 'in', '-o', 'x.lmdb', '--list', 'missing.txt'], 'missing.txt: No such file'),
+            (['-i', 'in', '-o', 'x.lmdb', '--list', 'twice.txt'], 'twice.txt names a.png more than once'),
+            (['-i', 'in', '-o', 'in/a.png/x.lmdb'], 'cannot write in/a.png'),
+        ],
+    )
     def test_it_is_named(self, tmp_path, monkeypatch, arguments, message):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         (tmp_path / 'empty').mkdir()
@@ -485,8 +525,15 @@ class TestBadInput:
             else:  # root may read anything
                 with pytest.MonkeyPatch.context() as patch:
                     real = os.scandir
-                    patch.setattr(os, 'scandir', lambda path: (_ for _ in ()).throw(PermissionError(13, 'no', path))
-                                  if str(path).endswith('locked') else real(path))
+                    patch.setattr(
+                        os,
+                        'scandir',
+                        lambda path: (
+                            (_ for _ in ()).throw(PermissionError(13, 'no', path))
+                            if str(path).endswith('locked')
+                            else real(path)
+                        ),
+                    )
                     with pytest.raises(BuildError, match='in/locked: no'):
                         read_names(tmp_path / 'in')
         finally:
@@ -572,6 +619,7 @@ class TestShards:
 
     def test_degradation_dataset_reads_them_as_one(self, folder, database, tmp_path):
         from hifacegan_plugin.data import DegradationDataset
+
         for number in (1, 2):
             create('-i', folder, '-o', tmp_path / 'x.lmdb', '--shard', f'{number}/2')
         options = {'name': 'x', 'phase': 'val', 'degradation': [], 'io_backend': {'type': 'lmdb'}}
@@ -594,7 +642,7 @@ def many(tmp_path_factory):
     picture, rng = data.astronaut(), np.random.default_rng(0)
     for i in range(240):
         top, left = rng.integers(0, 448, 2)
-        save(place / f'in/{i:03d}.png', picture[top:top + 48, left:left + 48])
+        save(place / f'in/{i:03d}.png', picture[top : top + 48, left : left + 48])
     (place / 'in/100.png').write_bytes(b'garbage')
     drive('-i', place / 'in', '-o', place / 'whole.lmdb', '--reencode', status=1)
     return place
@@ -610,9 +658,19 @@ def assert_same_result(target, whole):
 
 
 class TestKilled:
-    @pytest.mark.parametrize('moment', [
-        '_append 0', '_append 1', '_append 7', '_report 0', '_rename 0', '_record 0', '_record 150', '_clear 0',
-    ])
+    @pytest.mark.parametrize(
+        'moment',
+        [
+            '_append 0',
+            '_append 1',
+            '_append 7',
+            '_report 0',
+            '_rename 0',
+            '_record 0',
+            '_record 150',
+            '_clear 0',
+        ],
+    )
     def test_between_any_two_steps(self, many, tmp_path, moment):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         drive(*arguments, kill_at=moment, status=-signal.SIGKILL)

@@ -86,11 +86,14 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path, capsys):
     assert portraits(tmp_path / 'faces')['male_02.jpg'] == b'male_02.jpg' * 5000
 
 
-@pytest.mark.parametrize(('harm', 'message'), [
-    (lambda server, file: server.short.add('male/512/2.jpg'), 'male/512/2.jpg: cut short after 27,500 bytes'),
-    (lambda server, file: file.write_bytes(b'another'), 'male_02.jpg: wrong checksum'),
-    (lambda server, file: file.unlink(), 'male/512/2.jpg: cannot be downloaded (File not found)'),
-])
+@pytest.mark.parametrize(
+    ('harm', 'message'),
+    [
+        (lambda server, file: server.short.add('male/512/2.jpg'), 'male/512/2.jpg: cut short after 27,500 bytes'),
+        (lambda server, file: file.write_bytes(b'another'), 'male_02.jpg: wrong checksum'),
+        (lambda server, file: file.unlink(), 'male/512/2.jpg: cannot be downloaded (File not found)'),
+    ],
+)
 def test_what_cannot_be_had_is_named_and_continued(server, repository, tmp_path, capsys, harm, message):
     file = repository / 'male/512/2.jpg'
     whole = file.read_bytes()

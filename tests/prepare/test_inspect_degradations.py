@@ -29,7 +29,8 @@ def test_the_command_makes_a_sheet_of_all_recipes(picture, tmp_path):
     script = DATA_PREP / 'inspect_degradations.py'
     done = subprocess.run(
         [sys.executable, script, '-i', picture, '-o', tmp_path / 'x.png', '--size', '64', '--draws', '3'],
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in RECIPES)
@@ -49,15 +50,18 @@ def test_rows_hold_the_clean_picture_and_its_degradations():
     assert (first != second).any()
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (['-i', 'gone.png', '-o', 'x.png'], 'gone.png cannot be read (No such file'),
-    (['-i', __file__, '-o', 'x.png'], 'is not an image'),
-    (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
-    (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
-    (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 100,000,000 once resized'),
-    (['-i', '{picture}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
-    (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['-i', 'gone.png', '-o', 'x.png'], 'gone.png cannot be read (No such file'),
+        (['-i', __file__, '-o', 'x.png'], 'is not an image'),
+        (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
+        (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
+        (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 100,000,000 once resized'),
+        (['-i', '{picture}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
+        (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
+    ],
+)
 def test_bad_input_is_named(picture, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     try:

@@ -88,11 +88,19 @@ def database(original_database, tmp_path):
 
 def host_pairs(folder, suffix='.lmdb', **options):
     from basicsr.data import build_dataset
-    dataset = build_dataset({
-        'name': 'test', 'type': 'PairedImageDataset', 'phase': 'val', 'scale': 1,
-        'dataroot_lq': str(folder / f'lq{suffix}'), 'dataroot_gt': str(folder / f'gt{suffix}'),
-        'io_backend': {'type': 'lmdb' if suffix else 'disk'}, **options,
-    })
+
+    dataset = build_dataset(
+        {
+            'name': 'test',
+            'type': 'PairedImageDataset',
+            'phase': 'val',
+            'scale': 1,
+            'dataroot_lq': str(folder / f'lq{suffix}'),
+            'dataroot_gt': str(folder / f'gt{suffix}'),
+            'io_backend': {'type': 'lmdb' if suffix else 'disk'},
+            **options,
+        }
+    )
     return {item['gt_path'].removeprefix(f'{folder}/gt/').removesuffix('.png'): item for item in dataset}
 
 
@@ -119,13 +127,21 @@ class TestPairs:
     @pytest.mark.parametrize('backend', ['disk', 'lmdb'])
     def test_the_host_reads_what_degradation_dataset_shows(self, folder, database, tmp_path, backend, folders, scale):
         from hifacegan_plugin.data import DegradationDataset
+
         source = database if backend == 'lmdb' else folder
         make_pairs('-i', source, '-o', tmp_path / 'pairs', '--recipe', 'full', '--seed', 3, '--scale', scale, *folders)
         pairs = host_pairs(tmp_path / 'pairs', '' if folders else '.lmdb', scale=scale)
-        shown = DegradationDataset({
-            'name': 'val', 'phase': 'val', 'dataroot_gt': str(source), 'io_backend': {'type': backend},
-            'degradation': 'full', 'seed': 3, 'scale': scale,
-        })
+        shown = DegradationDataset(
+            {
+                'name': 'val',
+                'phase': 'val',
+                'dataroot_gt': str(source),
+                'io_backend': {'type': backend},
+                'degradation': 'full',
+                'seed': 3,
+                'scale': scale,
+            }
+        )
         assert len(pairs) == len(shown) == 3
         for key, item in zip(('a', 'b%2Fx%201', 'c'), shown, strict=True):
             np.testing.assert_array_equal(pairs[key]['lq'].numpy(), item['lq'].numpy())
@@ -136,10 +152,13 @@ class TestPairs:
             make_pairs('-i', source, '-o', tmp_path / name, '--recipe', 'noise')
         assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
 
-    @pytest.mark.parametrize(('store', 'suffix', 'keys'), [
-        ((), '.lmdb', ['000/00000000', '001/00000000']),
-        (('--folders',), '', ['000%2F00000000', '001%2F00000000']),
-    ])
+    @pytest.mark.parametrize(
+        ('store', 'suffix', 'keys'),
+        [
+            ((), '.lmdb', ['000/00000000', '001/00000000']),
+            (('--folders',), '', ['000%2F00000000', '001%2F00000000']),
+        ],
+    )
     def test_the_host_reads_pairs_of_its_own_database_with_folders_in_its_keys(
         self, folder, tmp_path, store, suffix, keys
     ):
@@ -215,7 +234,7 @@ class Many:
         (place / 'in').mkdir()
         for i in range(120):
             top, left = rng.integers(0, 448, 2)
-            Image.fromarray(picture[top:top + 64, left:left + 64]).save(place / f'in/{i:03d}.png')
+            Image.fromarray(picture[top : top + 64, left : left + 64]).save(place / f'in/{i:03d}.png')
         (place / 'in/050.png').write_bytes(b'garbage')
         self.arguments = ('-i', place / 'in', '--recipe', 'full', '--jobs', '2')
         self.pairs = place / 'pairs'
@@ -255,9 +274,14 @@ def assert_same_pairs(found, expected):
 
 
 class TestKilled:
-    @pytest.mark.parametrize(('store', 'kills'), [
-        ((), 3), (('--folders',), 2), pytest.param((), 20, marks=pytest.mark.heavy),
-    ])
+    @pytest.mark.parametrize(
+        ('store', 'kills'),
+        [
+            ((), 3),
+            (('--folders',), 2),
+            pytest.param((), 20, marks=pytest.mark.heavy),
+        ],
+    )
     def test_at_random_moments(self, many, tmp_path, store, kills):
         """Killed again and again, each time a random while after the journal grew."""
         rng = random.Random(kills)
@@ -296,11 +320,15 @@ class TestKilled:
         assert 'recipe was full, is noise' in errors
 
 
-@pytest.mark.parametrize(('damage', 'message'), [
-    (lambda x: (x / 'data.mdb').unlink(), '/data.mdb is no database'),
-    (lambda x: os.truncate(x / 'data.mdb', (x / 'data.mdb').stat().st_size - 8192), '/data.mdb is truncated'),
-    (lambda x: (x / 'meta_info.txt').write_text(''), ' contains no images'),
-], ids=['no data', 'truncated', 'empty'])
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (lambda x: (x / 'data.mdb').unlink(), '/data.mdb is no database'),
+        (lambda x: os.truncate(x / 'data.mdb', (x / 'data.mdb').stat().st_size - 8192), '/data.mdb is truncated'),
+        (lambda x: (x / 'meta_info.txt').write_text(''), ' contains no images'),
+    ],
+    ids=['no data', 'truncated', 'empty'],
+)
 @pytest.mark.parametrize('some', [False, True])
 def test_a_damaged_database_is_named(database, tmp_path, damage, message, some):
     damage(database)
@@ -327,16 +355,19 @@ def test_the_source_is_not_overwritten(database, tmp_path):
     assert values(database) == before
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (['--recipe', 'noise', '--seed', '-1'], "argument --seed: '-1': a whole number from 0 up is wanted"),
-    (['--recipe', 'nois'], "--recipe: unknown degradation recipe 'nois'. Did you mean 'noise'?"),
-    (['--recipe', '{type: Blurr}'], "--recipe: unknown degradation step 'Blurr'"),
-    (['--recipe', 'gone.yml'], "No such file or directory: 'gone.yml'"),
-    (['--recipe', '[{'], 'argument --recipe'),
-    (['--recipe', 'noise', '-i', 'gone.lmdb'], '-i gone.lmdb/meta_info.txt cannot be read'),
-    (['--recipe', 'noise', '-i', 'gone'], '-i gone: no such folder'),
-    (['--recipe', 'noise', '-o', '.'], '-o .: a folder below it is wanted'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--recipe', 'noise', '--seed', '-1'], "argument --seed: '-1': a whole number from 0 up is wanted"),
+        (['--recipe', 'nois'], "--recipe: unknown degradation recipe 'nois'. Did you mean 'noise'?"),
+        (['--recipe', '{type: Blurr}'], "--recipe: unknown degradation step 'Blurr'"),
+        (['--recipe', 'gone.yml'], "No such file or directory: 'gone.yml'"),
+        (['--recipe', '[{'], 'argument --recipe'),
+        (['--recipe', 'noise', '-i', 'gone.lmdb'], '-i gone.lmdb/meta_info.txt cannot be read'),
+        (['--recipe', 'noise', '-i', 'gone'], '-i gone: no such folder'),
+        (['--recipe', 'noise', '-o', '.'], '-o .: a folder below it is wanted'),
+    ],
+)
 def test_bad_input_is_named(folder, tmp_path, arguments, message):
     errors = make_pairs('-i', folder, '-o', tmp_path / 'pairs', *arguments, status=2)
     assert message in errors

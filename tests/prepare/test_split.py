@@ -78,15 +78,18 @@ def test_lists_are_not_overwritten_unasked(tmp_path):
     assert read(tmp_path / 'lists/a.txt') != ['mine']
 
 
-@pytest.mark.parametrize(('names', 'arguments', 'message'), [
-    ([], ['--ffhq'], 'contains no images'),
-    (['portrait.png'], ['--ffhq'], 'portrait.png is no name of an FFHQ image'),
-    (['00001.png', 'a/00001.jpg'], ['--ffhq'], 'the same FFHQ image'),
-    (['00001.png'], ['--ffhq'], 'no image for the part test'),
-    (['00001.png'], ['--parts', 'a=0.5', 'b=0.4'], 'add up to 0.9'),
-    (['a.png', 'b\nc.png'], ['--parts', 'a=1'], r"'b\nc.png' has a line break in its name"),
-    (['00001.png'], ['--parts', 'a'], 'name=share is wanted'),
-])
+@pytest.mark.parametrize(
+    ('names', 'arguments', 'message'),
+    [
+        ([], ['--ffhq'], 'contains no images'),
+        (['portrait.png'], ['--ffhq'], 'portrait.png is no name of an FFHQ image'),
+        (['00001.png', 'a/00001.jpg'], ['--ffhq'], 'the same FFHQ image'),
+        (['00001.png'], ['--ffhq'], 'no image for the part test'),
+        (['00001.png'], ['--parts', 'a=0.5', 'b=0.4'], 'add up to 0.9'),
+        (['a.png', 'b\nc.png'], ['--parts', 'a=1'], r"'b\nc.png' has a line break in its name"),
+        (['00001.png'], ['--parts', 'a'], 'name=share is wanted'),
+    ],
+)
 def test_bad_input_is_named(tmp_path, names, arguments, message):
     folder = tmp_path / 'faces'
     folder.mkdir()

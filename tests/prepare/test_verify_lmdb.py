@@ -32,7 +32,7 @@ def sound(tmp_path_factory):
     place, picture = tmp_path_factory.mktemp('sound'), data.astronaut()
     (place / 'in').mkdir()
     for i in range(20):
-        Image.fromarray(picture[20 * i:20 * i + 64, 20 * i:20 * i + 64]).save(place / f'in/{i:02d}.png')
+        Image.fromarray(picture[20 * i : 20 * i + 64, 20 * i : 20 * i + 64]).save(place / f'in/{i:02d}.png')
     Image.fromarray(picture).save(place / 'in/photo.jpg', quality=95)
     run('create_lmdb.py', '-i', place / 'in', '-o', place / 'x.lmdb')
     return place / 'x.lmdb'
@@ -67,6 +67,7 @@ def test_a_sound_database_passes(sound):
 
 def test_the_hosts_own_database_passes(sound, tmp_path):
     from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+
     cv2.imwrite(str(tmp_path / 'grey.png'), data.camera())
     cv2.imwrite(str(tmp_path / 'alpha.png'), np.dstack([data.astronaut(), data.camera()]))
     make_lmdb_from_imgs(str(tmp_path), str(tmp_path / 'x.lmdb'), ['grey.png', 'alpha.png'], ['a grey', 'b/alpha'])
@@ -94,12 +95,12 @@ def test_flipped_bytes_in_the_file_are_found(sound, tmp_path):
     """Bytes of data.mdb itself, the tree's included, flipped at random: never passed over, never a traceback."""
     rng = random.Random(0)
     content = (sound / 'data.mdb').read_bytes()
-    used = [i for i in range(0, len(content), 4096) if any(content[i:i + 4096])]
+    used = [i for i in range(0, len(content), 4096) if any(content[i : i + 4096])]
     for trial in range(6):
         damaged = bytearray(content)
         for page in used[2:]:  # the first two hold the file's head, of which LMDB reads the younger
             position = page + rng.randrange(64)
-            damaged[position] ^= 0xff
+            damaged[position] ^= 0xFF
         database = Path(shutil.copytree(sound, tmp_path / f'{trial}.lmdb'))
         (database / 'data.mdb').write_bytes(damaged)
         done = subprocess.run([sys.executable, DATA_PREP / 'verify_lmdb.py', database], capture_output=True, text=True)
@@ -128,15 +129,19 @@ def test_every_database_named_is_checked(sound, database):
     assert f'{sound}: all is well' in done.stdout
 
 
-@pytest.mark.parametrize(('damage', 'message'), [
-    (lambda x: (x / 'meta_info.txt').unlink(), 'meta_info.txt cannot be read'),
-    (lambda x: (x / 'meta_info.txt').write_text('00.png 64 64\n'), 'line 1: no "key.png (h,w,c) level"'),
-    (lambda x: (x / 'meta_info.txt').write_text('00.png (64,64,3) 1\n' * 2), 'line 2: 00 is there twice'),
-    (lambda x: (x / 'data.mdb').unlink(), 'is no database'),
-    (lambda x: (x / 'data.mdb').write_bytes(bytes(100_000)), 'is no database'),
-    (lambda x: (x / 'data.mdb').write_bytes((x / 'data.mdb').read_bytes()[:-90_000]), 'is truncated'),
-    (lambda x: (x / 'checksums.txt').write_text('00 zz\n'), 'checksums.txt, line 1'),
-], ids=['no list', 'bad line', 'repeated line', 'no data', 'zeros', 'truncated', 'bad checksum'])
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (lambda x: (x / 'meta_info.txt').unlink(), 'meta_info.txt cannot be read'),
+        (lambda x: (x / 'meta_info.txt').write_text('00.png 64 64\n'), 'line 1: no "key.png (h,w,c) level"'),
+        (lambda x: (x / 'meta_info.txt').write_text('00.png (64,64,3) 1\n' * 2), 'line 2: 00 is there twice'),
+        (lambda x: (x / 'data.mdb').unlink(), 'is no database'),
+        (lambda x: (x / 'data.mdb').write_bytes(bytes(100_000)), 'is no database'),
+        (lambda x: (x / 'data.mdb').write_bytes((x / 'data.mdb').read_bytes()[:-90_000]), 'is truncated'),
+        (lambda x: (x / 'checksums.txt').write_text('00 zz\n'), 'checksums.txt, line 1'),
+    ],
+    ids=['no list', 'bad line', 'repeated line', 'no data', 'zeros', 'truncated', 'bad checksum'],
+)
 def test_an_unreadable_database_is_named(database, damage, message):
     damage(database)
     done = run('verify_lmdb.py', database, status=2)

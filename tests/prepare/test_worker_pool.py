@@ -17,6 +17,12 @@ with worker_pool.process_pool(2) as pool:
 
 
 def test_a_pool_works_where_opencv_has_run_threads_before():
-    result = subprocess.run([sys.executable, '-c', AFTER_THREADS_OF_OPENCV], cwd=REPOSITORY, text=True,
-                            capture_output=True, check=True, timeout=HANGS)
+    result = subprocess.run(
+        [sys.executable, '-c', AFTER_THREADS_OF_OPENCV],
+        cwd=REPOSITORY,
+        text=True,
+        capture_output=True,
+        check=True,
+        timeout=HANGS,
+    )
     assert result.stdout == '[1, 2, 3]\n'

@@ -44,10 +44,14 @@ def expected_of(generator, image):
     return np.rint(restored[0].transpose(1, 2, 0).clip(0, 1) * 255)
 
 
-@pytest.mark.parametrize(('engine', 'form', 'dtype'), [
-    ('compiled', 'paper', 'float16'), ('compiled', 'fast', 'float32'),
-    *(('torch', form, dtype) for form in FORMS for dtype in MEAN_LEVELS),
-])
+@pytest.mark.parametrize(
+    ('engine', 'form', 'dtype'),
+    [
+        ('compiled', 'paper', 'float16'),
+        ('compiled', 'fast', 'float32'),
+        *(('torch', form, dtype) for form in FORMS for dtype in MEAN_LEVELS),
+    ],
+)
 def test_restored_images_are_those_of_the_cpu(form, dtype, engine, image, lively_generator, device, record_property):
     if device.type == 'cpu' and dtype == 'float16':
         pytest.skip('float16 is for cards')
@@ -87,8 +91,9 @@ def test_what_does_not_fit_is_restored_in_tiles(form, lively_generator, device, 
     else:
         (size,) = re.findall(r'restoring tiles of (\d+)', caplog.text)
         pictures = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
-        restored = restore_in_tiles(lambda tile: on_the_cpu(generator, tile), pictures, multiple=32,
-                                    size=int(size), overlap=OVERLAP)
+        restored = restore_in_tiles(
+            lambda tile: on_the_cpu(generator, tile), pictures, multiple=32, size=int(size), overlap=OVERLAP
+        )
         expected = restored[0].transpose(1, 2, 0).clip(0, 1) * 255
     assert np.abs(actual - expected).max() < 1.5  # levels, of which one side is rounded
 
@@ -110,10 +115,15 @@ def test_a_card_that_runs_out_of_memory_is_given_less(lively_generator, device, 
     assert restored.shape == image.shape and restored.std() > 5
 
 
-@pytest.mark.parametrize(('way', 'form', 'dtype'), [
-    ('frugal', 'paper', 'float32'), ('frugal', 'paper', 'float16'), ('compiled', 'paper', 'float16'),
-    *(('torch', form, dtype) for form in FORMS for dtype in ('float32', 'float16')),
-])
+@pytest.mark.parametrize(
+    ('way', 'form', 'dtype'),
+    [
+        ('frugal', 'paper', 'float32'),
+        ('frugal', 'paper', 'float16'),
+        ('compiled', 'paper', 'float16'),
+        *(('torch', form, dtype) for form in FORMS for dtype in ('float32', 'float16')),
+    ],
+)
 def test_memory_is_what_the_restorer_reckons_with(form, dtype, way, lively_generator, device, record_property):
     """The measured peak stays below the estimate, and is no small part of it."""
     if device.type == 'cpu':
@@ -160,12 +170,19 @@ def test_the_doctor_trains_on_the_card(small_lmdb, tmp_path, device):
 def test_a_comparison_on_the_card(small_lmdb, tmp_path, lively_generator, device):
     generator = lively_generator(num_feat=4, norm='rms')
     write_weights(tmp_path / 'csr.safetensors', generator.state_dict(), generator_options(generator))
-    degraded = {'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
-                'degradation': 'noise', 'resize': [64, 64]}
-    comparison = {'name': 'test', 'datasets': {'degraded': degraded},
-                  'restorers': {'input': {'type': 'input'},
-                                'CSR': {'pretrain_network_g': str(tmp_path / 'csr.safetensors')}},
-                  'metrics': {'PSNR': {'type': 'calculate_psnr', 'crop_border': 0}}}
+    degraded = {
+        'type': 'DegradationDataset',
+        'dataroot_gt': str(small_lmdb),
+        'io_backend': {'type': 'lmdb'},
+        'degradation': 'noise',
+        'resize': [64, 64],
+    }
+    comparison = {
+        'name': 'test',
+        'datasets': {'degraded': degraded},
+        'restorers': {'input': {'type': 'input'}, 'CSR': {'pretrain_network_g': str(tmp_path / 'csr.safetensors')}},
+        'metrics': {'PSNR': {'type': 'calculate_psnr', 'crop_border': 0}},
+    }
     file = tmp_path / 'compare.yml'
     file.write_text('plugin: !!python/name:hifacegan_plugin.__version__\n' + yaml.safe_dump(comparison))
     run([sys.executable, '-m', 'hifacegan_plugin', 'compare', '-opt', file, '-o', 'out'], tmp_path)
@@ -195,8 +212,25 @@ def test_the_command_restores_on_the_card(lively_generator, image, tmp_path, dev
     write_weights(tmp_path / 'csr.safetensors', generator.state_dict(), generator_options(generator))
     cv2.imwrite(str(tmp_path / 'degraded.png'), image[..., ::-1])
     dtype = 'float16' if device.type == 'cuda' else 'bfloat16'
-    run([sys.executable, '-m', 'hifacegan_plugin', 'restore', '-i', 'degraded.png', '-o', 'out', '-w',
-         'csr.safetensors', '--engine', 'torch', '--dtype', dtype], tmp_path)
+    run(
+        [
+            sys.executable,
+            '-m',
+            'hifacegan_plugin',
+            'restore',
+            '-i',
+            'degraded.png',
+            '-o',
+            'out',
+            '-w',
+            'csr.safetensors',
+            '--engine',
+            'torch',
+            '--dtype',
+            dtype,
+        ],
+        tmp_path,
+    )
     (written,) = (tmp_path / 'out').rglob('*.png')
     restored = cv2.imread(str(written))[..., ::-1]
     assert np.abs(restored - expected_of(generator, image)).mean() <= MEAN_LEVELS[dtype]

@@ -71,8 +71,9 @@ os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_signals_arrive_after_engines_ended_in_the_order_they_began():
-    finished = subprocess.run([sys.executable, '-c', SIGNAL_AFTER_TWO_ENGINES], capture_output=True, text=True,
-                              check=False)
+    finished = subprocess.run(
+        [sys.executable, '-c', SIGNAL_AFTER_TWO_ENGINES], capture_output=True, text=True, check=False
+    )
     assert (finished.returncode, finished.stdout.splitlines()[-1:]) == (0, ['interrupted']), finished.stderr
 
 

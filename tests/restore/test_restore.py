@@ -73,11 +73,17 @@ def test_reads_a_weights_file(generator, weights, photo):
     assert np.array_equal(Restorer(weights)(photo), Restorer(generator)(photo))
 
 
-@pytest.mark.parametrize(('name', 'degradation', 'gain'), [
-    ('general', {'type': 'GaussianNoise', 'sigma': 20}, 10), ('general', {'type': 'GaussianNoise', 'sigma': 50}, 12.5),
-    ('general', {'type': 'JPEG', 'quality': 30}, 0.4), ('general', {'type': 'GaussianBlur', 'sigma': 1.2}, 0.15),
-    ('faces', 'full', 3),
-], ids=['noise', 'much noise', 'jpeg', 'blur', 'faces'])
+@pytest.mark.parametrize(
+    ('name', 'degradation', 'gain'),
+    [
+        ('general', {'type': 'GaussianNoise', 'sigma': 20}, 10),
+        ('general', {'type': 'GaussianNoise', 'sigma': 50}, 12.5),
+        ('general', {'type': 'JPEG', 'quality': 30}, 0.4),
+        ('general', {'type': 'GaussianBlur', 'sigma': 1.2}, 0.15),
+        ('faces', 'full', 3),
+    ],
+    ids=['noise', 'much noise', 'jpeg', 'blur', 'faces'],
+)
 def test_the_networks_that_come_with_the_package_restore(name, degradation, gain):
     """On an image that they have not seen, by the PSNR of scikit-image in decibels."""
     truth = np.ascontiguousarray(data.astronaut()[:256, 100:356])
@@ -86,8 +92,9 @@ def test_the_networks_that_come_with_the_package_restore(name, degradation, gain
     assert peak_signal_noise_ratio(truth, restored) > peak_signal_noise_ratio(truth, degraded) + gain
 
 
-@pytest.mark.parametrize('shape', [(70, 90), (70, 90, 2), (70, 90, 3), (70, 90, 4), (63, 64, 3), (5, 100, 3), (1, 1),
-                                   (70, 90, 1)])
+@pytest.mark.parametrize(
+    'shape', [(70, 90), (70, 90, 2), (70, 90, 3), (70, 90, 4), (63, 64, 3), (5, 100, 3), (1, 1), (70, 90, 1)]
+)
 def test_shapes(generator, shape):
     image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     restored = Restorer(generator)(image)
@@ -164,8 +171,9 @@ def test_what_is_no_image_is_refused_with_the_reason(generator, image, error, me
 def test_batches_of_channels_are_checked(generator, photo):
     restorer = Restorer(generator)
     pictures = np.float32(photo / 255).transpose(2, 0, 1)[None]
-    np.testing.assert_allclose(restorer.restore(pictures[..., ::-1])[..., :8],
-                               restorer.restore(pictures[..., ::-1].copy())[..., :8], atol=1e-5)
+    np.testing.assert_allclose(
+        restorer.restore(pictures[..., ::-1])[..., :8], restorer.restore(pictures[..., ::-1].copy())[..., :8], atol=1e-5
+    )
     for given in (pictures[0], pictures.astype(np.float64), pictures[:, :1]):
         with pytest.raises(ValueError, match=r'restore\(\) takes float32 \(N, 3, H, W\)'):
             restorer.restore(given)
@@ -245,10 +253,17 @@ def test_a_card_that_holds_no_tile_of_the_least_size_is_an_error(generator, monk
 
 
 # Bytes that restoring 1024 x 1024 pixels (512 x 512 at width 64) took on an NVIDIA H200, a pixel.
-@pytest.mark.parametrize(('num_feat', 'preset', 'dtype', 'measured'), [
-    (16, 'paper', 'float32', 697), (16, 'paper', 'float16', 360.5), (64, 'paper', 'float32', 2707),
-    (64, 'paper', 'float16', 1358), (16, 'fast', 'float32', 1065), (16, 'fast', 'float16', 673),
-])
+@pytest.mark.parametrize(
+    ('num_feat', 'preset', 'dtype', 'measured'),
+    [
+        (16, 'paper', 'float32', 697),
+        (16, 'paper', 'float16', 360.5),
+        (64, 'paper', 'float32', 2707),
+        (64, 'paper', 'float16', 1358),
+        (16, 'fast', 'float32', 1065),
+        (16, 'fast', 'float16', 673),
+    ],
+)
 def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat, preset, dtype, measured, monkeypatch):
     restorer = Restorer(CSRGenerator(num_feat=num_feat, preset=preset))
     restorer.dtype = dtype

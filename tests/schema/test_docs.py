@@ -57,8 +57,11 @@ def test_the_schemas_are_current():
 
 
 def test_a_table_says_what_an_option_takes_and_its_default():
-    (row,) = [row for row in make_docs.written((REPOSITORY / 'docs/training.md').read_text()).splitlines()
-              if row.startswith('| `ema_decay`')]
+    (row,) = [
+        row
+        for row in make_docs.written((REPOSITORY / 'docs/training.md').read_text()).splitlines()
+        if row.startswith('| `ema_decay`')
+    ]
     assert row.startswith("| `ema_decay` | a number from 0 to 1 | `0` | averages the generator's weights")
 
 
@@ -68,46 +71,83 @@ def test_shipped_files_are_valid(file):
     assert errors == []
 
 
-@pytest.mark.parametrize(('path', 'value'), [
-    ('train.total_iter', '100,000'), ('train.total_iter', 0), ('train.ema_decay', '1e-1'), ('train.ema_decay', 1.5),
-    ('train.amp', 'half'), ('train.ema_decya', 0.9), ('train.lr_factors', ['blocks']), ('train.progressive', 100),
-    ('train.loss_weight_schedule', {'gan_opt': [0, 1]}), ('train.grad_clip', None), ('train.optim_g', {'lr': 1}),
-    ('val', 'none'), ('val.metrics', ['psnr']), ('val.metrics.psnr.better', 'more'), ('val.val_freq', 12.5),
-    ('datasets.train.gt_size', [64, 64]), ('datasets.train.resize', [3]), ('datasets.val.dataroot', 'images'),
-    ('datasets.val.io_backend', 'lmdb'), ('datasets.train.batch_size_per_gpu', 'auto'), ('path.resume_state', 5),
-    ('logger.wandb', 'mine'), ('num_gpu', 'all'), ('network_g', {'num_feat': 16}), ('name', 5),
-])
+@pytest.mark.parametrize(
+    ('path', 'value'),
+    [
+        ('train.total_iter', '100,000'),
+        ('train.total_iter', 0),
+        ('train.ema_decay', '1e-1'),
+        ('train.ema_decay', 1.5),
+        ('train.amp', 'half'),
+        ('train.ema_decya', 0.9),
+        ('train.lr_factors', ['blocks']),
+        ('train.progressive', 100),
+        ('train.loss_weight_schedule', {'gan_opt': [0, 1]}),
+        ('train.grad_clip', None),
+        ('train.optim_g', {'lr': 1}),
+        ('val', 'none'),
+        ('val.metrics', ['psnr']),
+        ('val.metrics.psnr.better', 'more'),
+        ('val.val_freq', 12.5),
+        ('datasets.train.gt_size', [64, 64]),
+        ('datasets.train.resize', [3]),
+        ('datasets.val.dataroot', 'images'),
+        ('datasets.val.io_backend', 'lmdb'),
+        ('datasets.train.batch_size_per_gpu', 'auto'),
+        ('path.resume_state', 5),
+        ('logger.wandb', 'mine'),
+        ('num_gpu', 'all'),
+        ('network_g', {'num_feat': 16}),
+        ('name', 5),
+    ],
+)
 def test_validator_and_doctor_agree_on_what_is_wrong(path, value):
     opt = changed(path, value)
     assert problems_of_file(opt)
     assert not Draft202012Validator(schema_named_by(DEMO)).is_valid(opt)
 
 
-@pytest.mark.parametrize(('path', 'value', 'valid'), [
-    ('network_g', {'type': 'CSRGenerator', 'num_feat': 8}, True),
-    ('network_g', {'type': 'CSRGenerator', 'num_fet': 8}, False),
-    ('network_g', {'type': 'CSRGenerator', 'num_feat': 'wide'}, False),
-    ('network_g', {'type': 'SwinIR', 'embed_dim': 36}, True),
-    ('train.scheduler', {'type': 'LinearDecayLR', 'start_iter': 1}, False),
-    ('val.metrics.lpips', {'type': 'calculate_lpips', 'net': 'vgg', 'better': 'lower'}, True),
-    ('val.metrics.lpips', {'type': 'calculate_lpips', 'nett': 'vgg'}, False),
-    ('datasets.val.degradation', 'full', True),
-    ('datasets.val.degradation', 'ful', False),
-    ('datasets.val.degradation', {'type': 'GaussianNoise', 'sigma': [20, 40]}, True),
-    ('datasets.val.degradation', {'type': 'GaussianNoise', 'sigma': -1}, False),
-    ('datasets.val.degradation', {'type': 'SincFilter', 'cutoff': math.pi}, True),
-    ('datasets.val.degradation', ['noise', {'type': 'Sometimes', 'steps': [{'type': 'JPEG', 'quality': 0}]}], False),
-    ('datasets.val.degradation', [{'type': 'Vignette', 'strength': 1}], True),
-])
+@pytest.mark.parametrize(
+    ('path', 'value', 'valid'),
+    [
+        ('network_g', {'type': 'CSRGenerator', 'num_feat': 8}, True),
+        ('network_g', {'type': 'CSRGenerator', 'num_fet': 8}, False),
+        ('network_g', {'type': 'CSRGenerator', 'num_feat': 'wide'}, False),
+        ('network_g', {'type': 'SwinIR', 'embed_dim': 36}, True),
+        ('train.scheduler', {'type': 'LinearDecayLR', 'start_iter': 1}, False),
+        ('val.metrics.lpips', {'type': 'calculate_lpips', 'net': 'vgg', 'better': 'lower'}, True),
+        ('val.metrics.lpips', {'type': 'calculate_lpips', 'nett': 'vgg'}, False),
+        ('datasets.val.degradation', 'full', True),
+        ('datasets.val.degradation', 'ful', False),
+        ('datasets.val.degradation', {'type': 'GaussianNoise', 'sigma': [20, 40]}, True),
+        ('datasets.val.degradation', {'type': 'GaussianNoise', 'sigma': -1}, False),
+        ('datasets.val.degradation', {'type': 'SincFilter', 'cutoff': math.pi}, True),
+        (
+            'datasets.val.degradation',
+            ['noise', {'type': 'Sometimes', 'steps': [{'type': 'JPEG', 'quality': 0}]}],
+            False,
+        ),
+        ('datasets.val.degradation', [{'type': 'Vignette', 'strength': 1}], True),
+    ],
+)
 def test_what_registries_know_is_in_the_schema(path, value, valid):
     assert Draft202012Validator(schema_named_by(DEMO)).is_valid(changed(path, value)) == valid
 
 
-@pytest.mark.parametrize(('path', 'value'), [
-    ('restorers.input', {'type': 'bicubi'}), ('restorers.input', {'type': 'input', 'h': 3}), ('restorers.input', {}),
-    ('restorers.non-local means.h', 'strong'), ('page.quality', 0), ('page', 8), ('metrics.PSNR', {'crop_border': 0}),
-    ('datasets.demo_heldout.type', 3), ('datasets.demo_heldout', {'type': 'PairedImageDataset'}),
-])
+@pytest.mark.parametrize(
+    ('path', 'value'),
+    [
+        ('restorers.input', {'type': 'bicubi'}),
+        ('restorers.input', {'type': 'input', 'h': 3}),
+        ('restorers.input', {}),
+        ('restorers.non-local means.h', 'strong'),
+        ('page.quality', 0),
+        ('page', 8),
+        ('metrics.PSNR', {'crop_border': 0}),
+        ('datasets.demo_heldout.type', 3),
+        ('datasets.demo_heldout', {'type': 'PairedImageDataset'}),
+    ],
+)
 def test_validator_and_comparison_agree_on_what_is_wrong(path, value):
     opt = changed(path, value, COMPARISON)
     validator = Draft202012Validator(schema_named_by(COMPARISON))

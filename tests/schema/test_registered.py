@@ -17,19 +17,27 @@ def take_anything(**options):
 KNOWN = {'measure': measure, 'take_anything': take_anything, 'LinearDecayLR': LinearDecayLR}
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'type': 'measure', 'border': 'any'}, None),
-    ({'type': 'take_anything', 'x': 1}, None),
-    ({'type': 'LinearDecayLR', 'start_iter': 10.0, 'end_iter': 20}, None),
-    ({}, 'here: type is missing.'),
-    (3, 'here: type is missing.'),
-    ({'type': 'mesure'}, "here: there is no 'mesure'. Did you mean 'measure'?"),
-    ({'type': 'measure'}, 'here: measure needs border.'),
-    ({'type': 'measure', 'border': 0, 'scales': 2},
-     "here: measure has no option 'scales'. Did you mean 'scale'? It takes: border, scale."),
-    ({'type': 'LinearDecayLR', 'start_iter': 1, 'end_iter': 'last'},
-     "here: end_iter: give a whole number, not 'last'."),
-], ids=str)
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'type': 'measure', 'border': 'any'}, None),
+        ({'type': 'take_anything', 'x': 1}, None),
+        ({'type': 'LinearDecayLR', 'start_iter': 10.0, 'end_iter': 20}, None),
+        ({}, 'here: type is missing.'),
+        (3, 'here: type is missing.'),
+        ({'type': 'mesure'}, "here: there is no 'mesure'. Did you mean 'measure'?"),
+        ({'type': 'measure'}, 'here: measure needs border.'),
+        (
+            {'type': 'measure', 'border': 0, 'scales': 2},
+            "here: measure has no option 'scales'. Did you mean 'scale'? It takes: border, scale.",
+        ),
+        (
+            {'type': 'LinearDecayLR', 'start_iter': 1, 'end_iter': 'last'},
+            "here: end_iter: give a whole number, not 'last'.",
+        ),
+    ],
+    ids=str,
+)
 def test_arguments_go_by_the_signature(options, message):
     problems = problems_of_call('here', options, KNOWN, supplied=('img', 'optimizer'))
     assert [problem.what for problem in problems] == ([message] if message else [])

@@ -44,24 +44,30 @@ def test_options_that_are_not_set_have_their_defaults():
     assert (train.ema_decay, train.compile, train.amp, train.on_not_finite) == (0, False, None, 'stop')
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'total_iter': None}, 'train: total_iter is missing.'),
-    ({'total_iter': '1e5'}, 'train: total_iter: 1e5 is text to YAML, not a number.'),
-    ({'total_iter': 0.5}, 'train: total_iter: give a whole number from 1 up (iterations), not 0.5.'),
-    ({'total_iter': True}, 'train: total_iter: give a whole number from 1 up (iterations), not True.'),
-    ({'ema_decay': 1.5}, 'train: ema_decay: give a number from 0 to 1, not 1.5.'),
-    ({'grad_clip': float('inf')}, 'train: grad_clip: give a number from 0 up, not inf.'),
-    ({'amp': 'half'}, "train: amp: give none, bf16 or fp16, not 'half'."),
-    ({'optim_g': 'Adam'}, "train: optim_g is no section with options of its own, but 'Adam'."),
-    ({'optim_g': {'lr': 1}}, 'train: optim_g: type is missing.'),
-    ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not [0.1].'),
-    ({1: 0}, 'train: 1 is no text to YAML, so it names no option.'),
-    ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: True is no text to YAML, so it names no option.'),
-    ({'pixel_opt': None}, 'train: set at least one of pixel_opt, perceptual_opt and gan_opt.'),
-    ({'gan_opt': NAMED}, 'train: gan_opt trains a discriminator: add optim_d.'),
-    ({'loss_weight_schedule': {'pixel': [[1, 0]]}},
-     "train: loss_weight_schedule: pixel is no loss of this training. Did you mean 'pixel_opt'? There are: pixel_opt."),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'total_iter': None}, 'train: total_iter is missing.'),
+        ({'total_iter': '1e5'}, 'train: total_iter: 1e5 is text to YAML, not a number.'),
+        ({'total_iter': 0.5}, 'train: total_iter: give a whole number from 1 up (iterations), not 0.5.'),
+        ({'total_iter': True}, 'train: total_iter: give a whole number from 1 up (iterations), not True.'),
+        ({'ema_decay': 1.5}, 'train: ema_decay: give a number from 0 to 1, not 1.5.'),
+        ({'grad_clip': float('inf')}, 'train: grad_clip: give a number from 0 up, not inf.'),
+        ({'amp': 'half'}, "train: amp: give none, bf16 or fp16, not 'half'."),
+        ({'optim_g': 'Adam'}, "train: optim_g is no section with options of its own, but 'Adam'."),
+        ({'optim_g': {'lr': 1}}, 'train: optim_g: type is missing.'),
+        ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not [0.1].'),
+        ({1: 0}, 'train: 1 is no text to YAML, so it names no option.'),
+        ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: True is no text to YAML, so it names no option.'),
+        ({'pixel_opt': None}, 'train: set at least one of pixel_opt, perceptual_opt and gan_opt.'),
+        ({'gan_opt': NAMED}, 'train: gan_opt trains a discriminator: add optim_d.'),
+        (
+            {'loss_weight_schedule': {'pixel': [[1, 0]]}},
+            'train: loss_weight_schedule: pixel is no loss of this training. '
+            "Did you mean 'pixel_opt'? There are: pixel_opt.",
+        ),
+    ],
+)
 def test_the_first_problem_is_raised(change, message):
     with pytest.raises(OptionError) as raised:
         parse(Train, {**TRAIN, **change}, 'train')
@@ -95,16 +101,25 @@ def test_all_problems_of_a_file_are_told_each_at_its_option():
     del opt['logger']['print_freq']
     problems = problems_of_file(opt)
     assert {problem.what.partition(': give')[0].partition(' is missing')[0] for problem in problems} == {
-        'datasets: train: gt_size', 'datasets: val: io_backend: type', 'path: strict_load_g', 'train: total_iter',
-        'train: amp', 'train: progressive', 'logger: print_freq'}
+        'datasets: train: gt_size',
+        'datasets: val: io_backend: type',
+        'path: strict_load_g',
+        'train: total_iter',
+        'train: amp',
+        'train: progressive',
+        'logger: print_freq',
+    }
     assert len(problems) == 7
     assert kind_of_file(good) is TrainingFile and problems_of_file(good) == []
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'network_d': None}, 'train: gan_opt needs a discriminator'),
-    ({'network_g': {'type': 'CSRGenerator', 'num_in_ch': 1}}, 'set network_d: num_in_ch: 1 and num_out_ch: 1'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'network_d': None}, 'train: gan_opt needs a discriminator'),
+        ({'network_g': {'type': 'CSRGenerator', 'num_in_ch': 1}}, 'set network_d: num_in_ch: 1 and num_out_ch: 1'),
+    ],
+)
 def test_what_contradicts_other_sections_is_told(change, message):
     (problem,) = problems_of_file(read('hifacegan_demo.yml') | change)
     assert message in problem.what

@@ -24,8 +24,11 @@ def exchange(error: str) -> None:
 
 def test_the_loss_of_a_peer_is_explained(distributed):
     for _ in range(2):  # a decorated function can be called again
-        with pytest.raises(ConnectionError, match=r'Process 0: another process of this training has ended or cannot be '
-                                                  r'reached.*\(Connection closed by peer \[10\.0\.0\.1\]:4711\)'):
+        with pytest.raises(
+            ConnectionError,
+            match=r'Process 0: another process of this training has ended or cannot be '
+            r'reached.*\(Connection closed by peer \[10\.0\.0\.1\]:4711\)',
+        ):
             exchange(LOST)
 
 

@@ -21,10 +21,13 @@ def run_without_reader(code: str) -> subprocess.CompletedProcess:
         os.close(writer)
 
 
-@pytest.mark.parametrize(('arguments', 'statuses'), [
-    (['--help'], {0, 128 + signal.SIGPIPE}),  # 0 where argparse is the first to notice
-    (['doctor'], {128 + signal.SIGPIPE}),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'statuses'),
+    [
+        (['--help'], {0, 128 + signal.SIGPIPE}),  # 0 where argparse is the first to notice
+        (['doctor'], {128 + signal.SIGPIPE}),
+    ],
+)
 def test_a_command_ends_without_a_word_where_nobody_reads(arguments, statuses):
     code = 'import sys; from hifacegan_plugin.__main__ import main; sys.exit(main({}))'
     result = run_without_reader(code.format(arguments))

@@ -28,8 +28,10 @@ def test_models_lists_them_with_their_figures(capsys):
 @pytest.mark.parametrize(('given', 'scales'), [([], 4), (['--model', 'faces'], 5)])
 def test_restore_takes_them_by_name(given, scales, tmp_path, monkeypatch, noisy_image):
     taken = []
-    monkeypatch.setattr('hifacegan_plugin.commands.restore.load_generator',
-                        lambda path, **options: taken.append(load_generator(path, **options)) or taken[-1])
+    monkeypatch.setattr(
+        'hifacegan_plugin.commands.restore.load_generator',
+        lambda path, **options: taken.append(load_generator(path, **options)) or taken[-1],
+    )
     assert main(['restore', '-i', str(noisy_image), '-o', str(tmp_path / 'out'), *given]) == 0
     assert taken[0].num_scales == scales
 

@@ -16,8 +16,20 @@ from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Step
 from hifacegan_plugin.data.degradations.seeding import make_generator
 from hifacegan_plugin.images.resizing import fit
 
-__all__ = ['DEGRADATIONS', 'RECIPES', 'Recipe', 'Step', 'blur', 'build_degradation', 'compression', 'fit',
-           'make_generator', 'noise', 'resample', 'weather']
+__all__ = [
+    'DEGRADATIONS',
+    'RECIPES',
+    'Recipe',
+    'Step',
+    'blur',
+    'build_degradation',
+    'compression',
+    'fit',
+    'make_generator',
+    'noise',
+    'resample',
+    'weather',
+]
 
 # Every step frees an image and takes memory for the next. glibc gives freed blocks of that size back to the system
 # and gets them again page by page, a sixth of the time of 'full'; once it has seen a larger block come and go, it

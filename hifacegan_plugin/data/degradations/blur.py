@@ -46,7 +46,7 @@ def _filter_directly(padded: np.ndarray, weights: np.ndarray) -> np.ndarray:
     height, width = (length - weights.shape[0] + 1 for length in padded.shape[:2])
 
     def filter_tile(rows: slice, columns: slice, depth: int, unit: int) -> np.ndarray:
-        part = padded[rows.start:rows.stop + height - 1, columns.start:columns.stop + width - 1]
+        part = padded[rows.start : rows.stop + height - 1, columns.start : columns.stop + width - 1]
         return cv2.filter2D(part, depth, weights[rows, columns] / np.float32(unit), anchor=(0, 0))[:height, :width]
 
     first, *others = _tiles(weights)
@@ -140,8 +140,9 @@ class MotionBlur(Step):
     angle: tuple[float, float] = drawn((0, 360), Uniform())
     direction: tuple[float, float] = drawn((-1, 1), Uniform(-1, 1))
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, size: int, angle: float,
-              direction: float) -> np.ndarray:
+    def apply(
+        self, image: np.ndarray, rng: np.random.Generator, size: int, angle: float, direction: float
+    ) -> np.ndarray:
         """See :class:`Step`."""
         return convolve(image, motion_kernel(size, angle, direction))
 
@@ -164,14 +165,26 @@ class KernelBlur(Step):
     beta: tuple[float, float] = drawn(1, Uniform(at_least=0.1, at_most=20))
     isotropic: float = drawn(0.5, Chance())
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, shape: str, size: int, sigma_x: float, sigma_y: float,
-              angle: float, beta: float, isotropic: bool) -> np.ndarray:
+    def apply(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        shape: str,
+        size: int,
+        sigma_x: float,
+        sigma_y: float,
+        angle: float,
+        beta: float,
+        isotropic: bool,
+    ) -> np.ndarray:
         """See :class:`Step`."""
         from basicsr.data import degradations as host
 
-        build = {'gaussian': host.bivariate_Gaussian,
-                 'generalized': functools.partial(host.bivariate_generalized_Gaussian, beta=beta),
-                 'plateau': functools.partial(host.bivariate_plateau, beta=beta)}[shape]
+        build = {
+            'gaussian': host.bivariate_Gaussian,
+            'generalized': functools.partial(host.bivariate_generalized_Gaussian, beta=beta),
+            'plateau': functools.partial(host.bivariate_plateau, beta=beta),
+        }[shape]
         kernel = build(size, sigma_x, sigma_y, math.radians(angle), isotropic=isotropic)
         return convolve(image, kernel)
 

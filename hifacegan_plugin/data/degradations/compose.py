@@ -40,8 +40,9 @@ def build_degradation(recipe: Recipe) -> Step:
         return recipe
     if isinstance(recipe, str):
         if recipe not in RECIPES:
-            raise ValueError(f'unknown degradation recipe {recipe!r}{did_you_mean(recipe, RECIPES)} '
-                             f'They are: {", ".join(RECIPES)}')
+            raise ValueError(
+                f'unknown degradation recipe {recipe!r}{did_you_mean(recipe, RECIPES)} They are: {", ".join(RECIPES)}'
+            )
         return build_degradation(RECIPES[recipe])
     if isinstance(recipe, dict):
         return build_step(recipe)
@@ -66,8 +67,13 @@ class Combination(Step):
         """Draw the steps to run, in order."""
         return self.steps
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
-                 depth: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        log: list[dict[str, Any]] | None = None,
+        depth: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Run the chosen steps; see :class:`Step`. Only the steps themselves are logged."""
         for step in self.choose(rng):
             image = step(image, rng, log, depth)
@@ -104,8 +110,10 @@ class OneOf(Combination):
         weights = [1] * len(self.steps) if self.weights is None else self.weights
         are_numbers = isinstance(weights, (list, tuple)) and all(map(is_number, weights))
         if not are_numbers or len(weights) != len(self.steps) or min(weights) < 0 or not 0 < sum(weights) < inf:
-            raise ValueError(f'degradation step OneOf: weights takes one number >= 0 for each of the '
-                             f'{len(self.steps)} steps, not {self.weights!r}')
+            raise ValueError(
+                f'degradation step OneOf: weights takes one number >= 0 for each of the '
+                f'{len(self.steps)} steps, not {self.weights!r}'
+            )
         self._cumulative = np.cumsum(weights) / np.sum(weights)
 
     def choose(self, rng: np.random.Generator) -> Sequence[Step]:

@@ -32,10 +32,10 @@ def _add_from_table(image: np.ndarray, rng: np.random.Generator, quantiles: np.n
     noisy = np.empty(image.size, np.uint8)
     clean = image.reshape(-1)
     for start in range(0, image.size, _CHUNK):
-        part = clean[start:start + _CHUNK]
+        part = clean[start : start + _CHUNK]
         values = table.take(_random_words(rng, part.size))
         values += part
-        np.clip(values, 0, 255, out=noisy[start:start + _CHUNK], casting='unsafe')
+        np.clip(values, 0, 255, out=noisy[start : start + _CHUNK], casting='unsafe')
     return noisy.reshape(image.shape)
 
 
@@ -57,7 +57,7 @@ def _standard_laplace_quantiles() -> np.ndarray:
 
 
 def _poisson_quantiles(rate: float, levels: int) -> np.ndarray:
-    counts = np.arange(int(rate + 12 * rate ** 0.5) + 12)
+    counts = np.arange(int(rate + 12 * rate**0.5) + 12)
     mass = np.exp(-rate) * np.cumprod(np.concatenate(([1.0], rate / counts[1:])))
     up_to = np.rint(np.cumsum(mass) * levels).astype(int)
     return np.repeat(counts, np.diff(up_to, prepend=0))

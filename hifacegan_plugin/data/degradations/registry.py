@@ -146,8 +146,11 @@ class Step:
 
     def draw(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw every parameter, in the order of declaration."""
-        return {f.name: f.metadata['parameter'].draw(rng, getattr(self, f.name))
-                for f in fields(self) if 'parameter' in f.metadata}
+        return {
+            f.name: f.metadata['parameter'].draw(rng, getattr(self, f.name))
+            for f in fields(self)
+            if 'parameter' in f.metadata
+        }
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, *args: Any, **parameters: Any) -> np.ndarray:
         """Degrade ``image`` with the given parameters; ``rng`` serves what is drawn per pixel.
@@ -163,8 +166,13 @@ class Step:
         """
         raise NotImplementedError
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
-                 depth: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        log: list[dict[str, Any]] | None = None,
+        depth: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Draw the parameters and apply them.
 
         Args:
@@ -203,8 +211,10 @@ def build_step(config: dict[str, Any]) -> Step:
     takes = [f.name for f in fields(cls)]
     for option in options:
         if option not in takes:
-            raise ValueError(f'degradation step {name} has no option {option!r}{did_you_mean(option, takes)} '
-                             f'It takes: {", ".join(takes) or "none"}')
+            raise ValueError(
+                f'degradation step {name} has no option {option!r}{did_you_mean(option, takes)} '
+                f'It takes: {", ".join(takes) or "none"}'
+            )
     missing = [f.name for f in fields(cls) if f.name == 'steps' and f.name not in options]
     if missing:
         raise ValueError(f'degradation step {name} needs its list of steps: {{type: {name}, steps: [...]}}')

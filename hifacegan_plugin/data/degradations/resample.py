@@ -55,8 +55,13 @@ class ResizeBack(Combination):
     ratio: tuple[float, float] = drawn(1, Uniform(at_least=1e-3, at_most=16))
     interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(INTERPOLATIONS)))
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
-                 depth: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        log: list[dict[str, Any]] | None = None,
+        depth: np.ndarray | None = None,
+    ) -> np.ndarray:
         """See :class:`Step`."""
         height, width = image.shape[:2]
         image = super().__call__(image, rng, log, depth)

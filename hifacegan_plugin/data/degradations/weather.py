@@ -31,11 +31,20 @@ class Rain(Step):
     opacity: tuple[float, float] = drawn((0.3, 0.8), Uniform(0, 1))
     layers: tuple[int, int] = drawn((1, 3), Integer(1, 8))
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, density: float, length: float, width: float,
-              angle: float, opacity: float, layers: int) -> np.ndarray:
+    def apply(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        density: float,
+        length: float,
+        width: float,
+        angle: float,
+        opacity: float,
+        layers: int,
+    ) -> np.ndarray:
         """See :class:`Step`."""
         for layer in range(layers):
-            nearness = 0.65 ** layer
+            nearness = 0.65**layer
             count = round(density / 1000 * image[..., 0].size / (layers * nearness))
             streaks = _streaks(image.shape[:2], rng, count, length * nearness, max(1, width * nearness), angle)
             veil = 255 - np.rint(streaks * (opacity * nearness)).astype(np.uint16)
@@ -43,8 +52,9 @@ class Rain(Step):
         return image
 
 
-def _streaks(size: tuple[int, int], rng: np.random.Generator, count: int, length: float, width: float,
-             angle: float) -> np.ndarray:
+def _streaks(
+    size: tuple[int, int], rng: np.random.Generator, count: int, length: float, width: float, angle: float
+) -> np.ndarray:
     """Draw ``count`` streaks of about this ``length`` and ``angle``; uint8 (H, W), 255 in the middle of a streak.
 
     They are drawn one pixel wide on a canvas smaller by ``width`` and enlarged, which blurs the wide, near ones.
@@ -76,13 +86,26 @@ class Haze(Step):
     hills: tuple[int, int] = drawn((2, 5), Integer(1, 64))
     recession: tuple[float, float] = drawn((0, 0.7), Uniform(0, 1))
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator, log: list[dict[str, Any]] | None = None,
-                 depth: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        log: list[dict[str, Any]] | None = None,
+        depth: np.ndarray | None = None,
+    ) -> np.ndarray:
         """See :class:`Step`."""
         return self.apply(image, rng, **self._draw_and_log(rng, log), depth=depth)
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, beta: float, airlight: float, hills: int,
-              recession: float, depth: np.ndarray | None = None) -> np.ndarray:
+    def apply(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        beta: float,
+        airlight: float,
+        hills: int,
+        recession: float,
+        depth: np.ndarray | None = None,
+    ) -> np.ndarray:
         """See :class:`Step`; ``depth`` is float (H, W) in [0, 1], and resized where ``image`` has another size."""
         height, width = image.shape[:2]
         if depth is None:
@@ -113,7 +136,7 @@ def _spline_basis(length: int, cells: int) -> np.ndarray:
     cell = position.astype(int)
     u = position - cell
     basis = np.zeros((length, cells + 3))
-    pieces = (1 - u) ** 3, 3 * u ** 3 - 6 * u ** 2 + 4, -3 * u ** 3 + 3 * u ** 2 + 3 * u + 1, u ** 3
+    pieces = (1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3
     for i, piece in enumerate(pieces):
         basis[np.arange(length), cell + i] = piece / 6
     return basis
