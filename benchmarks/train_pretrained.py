@@ -51,7 +51,8 @@ from hifacegan_plugin.data.batch_degradations import (
     sometimes,
     unchanged,
 )
-from hifacegan_plugin.weights import generator_options, write_weights
+from hifacegan_plugin.system.files import whole_file
+from hifacegan_plugin.weights import generator_options, read_weights, write_weights
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 WARM_UP = 200  # iterations over which the rate rises
@@ -217,8 +218,6 @@ class Training:
         if self.state_file.exists():
             self._load(torch.load(self.state_file, map_location=self.device, weights_only=True))
         if args.init and not self.iteration:
-            from hifacegan_plugin.weights import read_weights
-
             self.network.load_state_dict(read_weights(args.init)[0])
             self.average.load_state_dict(self.network.state_dict())
         self.forward: Callable[[Tensor], Tensor] = torch.compile(self.network) if args.compile else self.network
@@ -267,21 +266,17 @@ class Training:
 
     def save(self) -> None:
         """Write the averaged weights, and all that going on needs."""
-        options = generator_options(self.average) | {'type': 'CSRGenerator'}
+        options = generator_options(self.average)
         write_weights(self.args.output / 'net_g.safetensors', self.average.state_dict(), options)
-        part = self.state_file.with_suffix('.part')
-        torch.save(
-            {
-                'network': self.network.state_dict(),
-                'average': self.average.state_dict(),
-                'optimizer': self.optimizer.state_dict(),
-                'iteration': self.iteration,
-                'elapsed': self.elapsed,
-                'random': [torch.get_rng_state()],
-            },
-            part,
-        )
-        part.replace(self.state_file)
+        state = {
+            'network': self.network.state_dict(),
+            'average': self.average.state_dict(),
+            'optimizer': self.optimizer.state_dict(),
+            'iteration': self.iteration,
+            'elapsed': self.elapsed,
+        }
+        with whole_file(self.state_file) as part:
+            torch.save(state, part)
 
     def _load(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state['network'])
