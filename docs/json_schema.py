@@ -15,7 +15,7 @@ from hifacegan_plugin.data.degradations.registry import Chance, Choice, Integer,
 from hifacegan_plugin.metrics.metric import IMAGES, metric_functions
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.schema.comparison import ComparisonFile
-from hifacegan_plugin.schema.file import TestFile, TrainingFile
+from hifacegan_plugin.schema.file import MetricOptions, TestFile, TrainingFile
 from hifacegan_plugin.schema.registered import PLAIN, arguments_of
 from hifacegan_plugin.schema.section import Section
 
@@ -40,7 +40,7 @@ def schema_of(file: type[Section]) -> dict[str, Any]:
             _tidy(option)
             if name in STANDS_FOR:
                 _refer(option, STANDS_FOR[name])
-    definitions['Metric']['allOf'] = [{'$ref': f'#/$defs/{METRIC}'}]
+    definitions[MetricOptions.__name__]['allOf'] = [{'$ref': f'#/$defs/{METRIC}'}]
     definitions |= {
         NETWORK: _by_signature(dict(iter(ARCH_REGISTRY)), ()),
         LOSS: _by_signature(dict(iter(LOSS_REGISTRY)), ()),

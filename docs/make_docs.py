@@ -16,9 +16,10 @@ from hifacegan_plugin.schema.section import Section, default_of, in_words
 
 FOLDER = Path(__file__).resolve().parent
 SECTIONS: dict[str, type[Section]] = {
-    'train': training.Train, 'val': file.Validation, 'path': file.Paths, 'logger': file.Logger,
+    'train': training.Train, 'val': file.ValOfTraining, 'path': file.Paths, 'logger': file.Logger,
     'loading': data.Loading, 'degradations': data.DegradationOptions,
-    'network_restorer': comparison.NetworkRestorer, 'fast_nl_means': comparison.FastNlMeans, 'page': comparison.Page,
+    'network_restorer': comparison.NetworkRestorerOptions, 'fast_nl_means': comparison.FastNlMeansOptions,
+    'page': comparison.Page,
 }  # fmt: skip
 TABLE = re.compile(r'(<!-- options: (\w+), written by `make docs` -->\n).*?(?=<!-- end -->)', re.S)
 

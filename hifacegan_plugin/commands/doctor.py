@@ -11,6 +11,7 @@ from typing import Any
 from hifacegan_plugin import host
 from hifacegan_plugin.doctor import environment
 from hifacegan_plugin.schema.problem import Problem, describe_error
+from hifacegan_plugin.schema.reading import read_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +47,12 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
     """Check an options file in steps, each of which needs what the one before it found in order."""
     from hifacegan_plugin.doctor import comparison_file, data_sets, options_file, training  # they need the host
 
-    opt, problems = options_file.read_options(file)
+    opt, tree, problems = read_options(file)
     if comparison_file.is_comparison(opt):
         problems = list(comparison_file.check_comparison(file))
         _print_problems(problems)
         return problems
+    problems += options_file.check_plugin_line(tree)
     if opt:
         problems += _problems_of(options_file.check_options, opt)
     if not any(problem.stops for problem in problems):

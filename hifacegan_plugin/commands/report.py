@@ -25,15 +25,15 @@ def run(arguments: argparse.Namespace) -> int:
         host.register()
         from hifacegan_plugin.compare.report import report
 
-        report(_read_options(arguments.opt))
+        report(_valid_options(arguments.opt))
     except (ImportError, ValueError, OSError) as error:
         print(f'hifacegan report: {error}', file=sys.stderr)
         return 2
     return 0
 
 
-def _read_options(file: Path) -> dict[str, Any]:
-    """Read the options.
+def _valid_options(file: Path) -> dict[str, Any]:
+    """Read the options, and refuse those that the host could not have run with.
 
     Raises:
         ValueError: they cannot be read, or the host could not have run with them.

@@ -27,12 +27,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hifacegan_plugin.commands.arguments import positive, positive_whole, whole
 from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
 from hifacegan_plugin.images.photographs import WRITABLE, read_photograph, write_photograph
 from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
 from hifacegan_plugin.restore.footprint import GIB
-from hifacegan_plugin.restore.restorer import MAX_PIXELS, Restorer
+from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.restore.video import CODECS, RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS, VideoOptions, restore_video
 from hifacegan_plugin.weights import PACKAGED, WeightsError, load_generator
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -14,13 +13,13 @@ from hifacegan_plugin.metrics.metric import problems_of_metric
 from hifacegan_plugin.models import HiFaceGANCSRModel
 from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
 from hifacegan_plugin.models.optimizers import OPTIMIZERS, SUPPLIED
-from hifacegan_plugin.schema import reading
 from hifacegan_plugin.schema.file import problems_of_file
 from hifacegan_plugin.schema.problem import Problem
+from hifacegan_plugin.schema.reading import PLUGIN_LINE, numbers_as_text
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 
-class Named(NamedTuple):
+class Call(NamedTuple):
     """A part of the options that names a class or function under ``type`` and gives its arguments beside it."""
 
     where: str
@@ -29,48 +28,44 @@ class Named(NamedTuple):
     supplied: tuple[str, ...] | None = ()  # arguments that come from elsewhere; None: the options go as a whole
 
 
-def read_options(file: Path) -> tuple[dict[str, Any], list[Problem]]:
-    """Read an options file; empty where that is not possible."""
-    options, tree, problems = reading.read_options(file)
-    return options, [*problems, *check_plugin_line(tree)] if isinstance(tree, yaml.MappingNode) else problems
-
-
-def check_plugin_line(tree: yaml.MappingNode) -> Iterator[Problem]:
-    """Check that the file imports the plugin into the host."""
-    if not any(re.search(r'python/(name|module):hifacegan_plugin\b', value.tag) for _, value in tree.value):
+def check_plugin_line(tree: yaml.Node | None) -> Iterator[Problem]:
+    """Check that an options file imports the plugin into the host."""
+    if isinstance(tree, yaml.MappingNode) and not any(
+        re.search(r'python/(name|module):hifacegan_plugin\b', value.tag) for _, value in tree.value
+    ):
         yield Problem(
             'Nothing in the file imports the plugin into the host, which then does not know its names.',
-            f'put this line first: {reading.PLUGIN_LINE}',
+            f'put this line first: {PLUGIN_LINE}',
         )
 
 
 def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check options as they are written, before the host works on them."""
-    problems = [*problems_of_file(opt), *reading.numbers_as_text(opt)]
+    problems = [*problems_of_file(opt), *numbers_as_text(opt)]
     yield from dict.fromkeys(problems)  # a number that is text is found by both
     if not any(problem.stops for problem in problems):
-        for named in all_named(opt):
-            yield from problems_of_call(*named)
+        for call in all_calls(opt):
+            yield from problems_of_call(*call)
         for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
             yield from problems_of_metric(f'val: metrics: {name}', options)
 
 
-def all_named(opt: dict[str, Any]) -> Iterator[Named]:
+def all_calls(opt: dict[str, Any]) -> Iterator[Call]:
     """List every part of the options that names something."""
-    yield Named('model_type', {'type': opt['model_type']}, registered_names(MODEL_REGISTRY), None)
+    yield Call('model_type', {'type': opt['model_type']}, registered_names(MODEL_REGISTRY), None)
     for key, options in opt.items():
         if key.startswith('network_') and options is not None:
-            yield Named(key, options, registered_names(ARCH_REGISTRY))
+            yield Call(key, options, registered_names(ARCH_REGISTRY))
     for phase, options in opt['datasets'].items():
-        yield Named(f'datasets: {phase}', options, registered_names(DATASET_REGISTRY), None)
+        yield Call(f'datasets: {phase}', options, registered_names(DATASET_REGISTRY), None)
     train = opt.get('train', {})
     schedulers = dict(SCHEDULERS)
     if opt['model_type'] != HiFaceGANCSRModel.__name__:
         del schedulers[LinearDecayLR.__name__]  # the host's models do not know it
     for key, options in train.items():
         if key.endswith('_opt') and options:
-            yield Named(f'train: {key}', options, registered_names(LOSS_REGISTRY))
+            yield Call(f'train: {key}', options, registered_names(LOSS_REGISTRY))
         elif key.startswith('optim_') and options:
-            yield Named(f'train: {key}', options, OPTIMIZERS, SUPPLIED)
+            yield Call(f'train: {key}', options, OPTIMIZERS, SUPPLIED)
         elif key == 'scheduler':
-            yield Named('train: scheduler', options, schedulers, ('optimizer',))
+            yield Call('train: scheduler', options, schedulers, ('optimizer',))

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
 
 Image.init()
 # Pillow reads more, some of it by starting other programs (EPS).

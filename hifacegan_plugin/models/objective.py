@@ -18,7 +18,7 @@ from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.models.loss_schedule import factor_at
 from hifacegan_plugin.schema.problem import raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
-from hifacegan_plugin.schema.training import LOSSES, Named, Train
+from hifacegan_plugin.schema.training import LOSSES, Train, TypeAndArguments
 
 Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
 
@@ -97,7 +97,7 @@ class Objective:
         }
 
 
-def _build(name: str, described: Named | None, device: torch.device) -> nn.Module | None:
+def _build(name: str, described: TypeAndArguments | None, device: torch.device) -> nn.Module | None:
     """Build the loss that ``train: <name>`` describes, if it is there."""
     if described is None:
         return None

@@ -17,7 +17,7 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.images.channels import LUMA
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
 from hifacegan_plugin.images.photographs import read_photograph
 from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
 from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card
@@ -26,7 +26,6 @@ from hifacegan_plugin.weights import PACKAGED, load_generator
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
 OVERLAP = 96  # pixels that tiles share, if the statistics of each are its own
 
 

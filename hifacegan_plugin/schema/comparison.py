@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
 
 from hifacegan_plugin.schema.data import A_ROOT, OURS, DegradationOptions, HostDataset, IoBackend
-from hifacegan_plugin.schema.file import Metric
+from hifacegan_plugin.schema.file import MetricOptions
 from hifacegan_plugin.schema.section import VARIANT, Count, Section, Switch, option
-from hifacegan_plugin.schema.training import Named
+from hifacegan_plugin.schema.training import TypeAndArguments
 
 DEGRADED, TRUTH = 'degraded', 'truth'  # folders of images beside those of the restorers
 PAIRED = 'PairedImageDataset'
@@ -28,7 +28,7 @@ class Page(Section):
     quality: Annotated[int, Field(ge=1, le=101)] = option('of the WebP images; 101 is lossless', 92)
 
 
-class PairedDataset(Section):
+class PairedDatasetOptions(Section):
     """A ``PairedImageDataset``, of which a comparison measures whole RGB images."""
 
     type: Literal['PairedImageDataset'] = option('the class of the data set')
@@ -42,7 +42,7 @@ class PairedDataset(Section):
     meta_info_file: str | None = option('a text file that names the images to take, one a line', None, takes='a path')
 
 
-class OtherDataset(HostDataset):
+class OtherDatasetOptions(HostDataset):
     """Another data set of the host's registry."""
 
     type: Annotated[str, WithJsonSchema({'type': 'string', 'not': {'enum': [OURS, PAIRED]}})] = option(
@@ -50,13 +50,13 @@ class OtherDataset(HostDataset):
     )
 
 
-class NetworkRestorer(Section):
+class NetworkRestorerOptions(Section):
     """A restorer that is a network of the host's registry."""
 
     model_config = ConfigDict(
         json_schema_extra={'anyOf': [{'required': ['network_g']}, {'required': ['pretrain_network_g']}]}
     )
-    network_g: Named | None = option('the network; without it, what the checkpoint says about itself', None)
+    network_g: TypeAndArguments | None = option('the network; without it, what the checkpoint says about itself', None)
     pretrain_network_g: str | None = option('weights', None, takes='a path')
     param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', None)
     strict_load_g: Switch = option('false takes what fits', True)
@@ -69,7 +69,7 @@ class NetworkRestorer(Section):
             yield 'set network_g or pretrain_network_g for a network, or type: input, bicubic or fast_nl_means.'
 
 
-class Classical(Section):
+class ClassicalOptions(Section):
     """A restorer without options."""
 
     type: Annotated[Literal['input', 'bicubic', 'fast_nl_means'], WithJsonSchema({'enum': ['input', 'bicubic']})] = (
@@ -77,7 +77,7 @@ class Classical(Section):
     )
 
 
-class FastNlMeans(Classical):
+class FastNlMeansOptions(ClassicalOptions):
     """OpenCV's ``fastNlMeansDenoisingColored``."""
 
     type: Literal['fast_nl_means'] = option('the denoiser')
@@ -98,16 +98,16 @@ def _kind_of_restorer(options: Any) -> str:
     return f'{VARIANT}network'
 
 
-Dataset = Annotated[
+DatasetOptions = Annotated[
     Annotated[DegradationOptions, Tag(VARIANT + OURS)]
-    | Annotated[PairedDataset, Tag(VARIANT + PAIRED)]
-    | Annotated[OtherDataset, Tag(f'{VARIANT}others')],
+    | Annotated[PairedDatasetOptions, Tag(VARIANT + PAIRED)]
+    | Annotated[OtherDatasetOptions, Tag(f'{VARIANT}others')],
     Discriminator(_kind_of_data_set),
 ]
-Restorer = Annotated[
-    Annotated[NetworkRestorer, Tag(f'{VARIANT}network')]
-    | Annotated[FastNlMeans, Tag(f'{VARIANT}fast_nl_means')]
-    | Annotated[Classical, Tag(f'{VARIANT}others')],
+RestorerOptions = Annotated[
+    Annotated[NetworkRestorerOptions, Tag(f'{VARIANT}network')]
+    | Annotated[FastNlMeansOptions, Tag(f'{VARIANT}fast_nl_means')]
+    | Annotated[ClassicalOptions, Tag(f'{VARIANT}others')],
     Discriminator(_kind_of_restorer),
 ]
 
@@ -130,13 +130,13 @@ class Entries(Section):
 class TestSets(Entries):
     """The data sets, by name."""
 
-    __pydantic_extra__: dict[str, Dataset]
+    __pydantic_extra__: dict[str, DatasetOptions]
 
 
 class Restorers(Entries):
     """The restorers, by the label that they have in the table."""
 
-    __pydantic_extra__: dict[str, Restorer]
+    __pydantic_extra__: dict[str, RestorerOptions]
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
@@ -148,7 +148,7 @@ class Restorers(Entries):
 class Metrics(Entries):
     """The metrics, by name."""
 
-    __pydantic_extra__: dict[str, Metric]
+    __pydantic_extra__: dict[str, MetricOptions]
 
 
 class ComparisonFile(Section):

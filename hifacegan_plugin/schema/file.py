@@ -11,35 +11,35 @@ from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.schema.data import DatasetsOfTraining, DatasetsToTest
 from hifacegan_plugin.schema.problem import OptionError, Problem, did_you_mean
 from hifacegan_plugin.schema.section import Count, FromZero, Section, Switch, find_problems, option, parse
-from hifacegan_plugin.schema.training import HostTrain, Named, Train
+from hifacegan_plugin.schema.training import HostTrain, Train, TypeAndArguments
 
 OUR_MODEL = 'HiFaceGANCSRModel'
 OUR_DISCRIMINATOR = 'MultiscalePatchDiscriminator'
 A_PATH = 'a path, or ~ for none'
 
 
-class Metric(Named):
+class MetricOptions(TypeAndArguments):
     """A metric, with the arguments of its function."""
 
     type: str = option('the name of the function', takes='the name of a metric')
     better: Literal['higher', 'lower'] | None = option('which way it is better, where the plugin does not know', None)
 
 
-class Test(Section):
+class ValOfTest(Section):
     """The options under ``val`` of a test."""
 
     unknown_stops: ClassVar[bool] = False
     save_img: Switch = option('writes every restored image', takes='true or false')
     suffix: str | None = option('of the names of the images; the name of the experiment if not set', None)
     pbar: Switch = option('shows how far a validation of more than five seconds is, in a log file once a minute', True)
-    metrics: dict[str, Metric] | None = option(
+    metrics: dict[str, MetricOptions] | None = option(
         'by a name of your own, each a function and its arguments; see [metrics](comparison.md)',
         None,
         takes='metrics by name',
     )
 
 
-class Validation(Test):
+class ValOfTraining(ValOfTest):
     """The options under ``val`` of a training."""
 
     val_freq: Count = option('validates every so many iterations', unit='iterations')
@@ -101,8 +101,8 @@ class OptionsFile(Section):
     )
     find_unused_parameters: Switch = option('for networks with weights that take no part in an iteration', False)
     datasets: DatasetsToTest = option('data sets, by name')
-    network_g: Named = option('the generator')
-    network_d: Named | None = option('the discriminator', None)
+    network_g: TypeAndArguments = option('the generator')
+    network_d: TypeAndArguments | None = option('the discriminator', None)
     path: Paths = option('where files are')
     dist_params: Distribution | None = option('of trainings in several processes', None)
 
@@ -122,7 +122,7 @@ class OptionsFile(Section):
 class TestFile(OptionsFile):
     """Options of a test."""
 
-    val: Test = option('what is measured and written')
+    val: ValOfTest = option('what is measured and written')
 
 
 class HostTrainingFile(OptionsFile):
@@ -130,7 +130,7 @@ class HostTrainingFile(OptionsFile):
 
     datasets: DatasetsOfTraining = option('data sets, by name')
     train: HostTrain = option('the training')
-    val: Annotated[Validation | None, BeforeValidator(lambda value: value or None)] = option(
+    val: Annotated[ValOfTraining | None, BeforeValidator(lambda value: value or None)] = option(
         'what is measured and written, and when', None
     )
     logger: Logger = option('what is logged and saved, and when')

@@ -12,7 +12,7 @@ from hifacegan_plugin.schema.problem import did_you_mean
 from hifacegan_plugin.schema.section import Count, FromZero, NotNegative, Section, Share, Switch, Whole, option
 
 
-class Named(Section):
+class TypeAndArguments(Section):
     """A class of a registry, under ``type``, and its arguments beside it, which go by its signature."""
 
     model_config = ConfigDict(extra='allow')
@@ -51,21 +51,21 @@ class Train(HostTrain):
 
     model_config = ConfigDict(extra='forbid')
     unknown_stops: ClassVar[bool] = False
-    optim_g: Named = option(
+    optim_g: TypeAndArguments = option(
         'optimiser of the generator: `{type: Adam, lr: !!float 1e-4, betas: [0.0, 0.9]}`; Adam and '
         'AdamW are fused unless `fused: false` is set'
     )
-    optim_d: Named | None = option('optimiser of the discriminator; needed with `gan_opt`', None)
-    scheduler: Named = option(
+    optim_d: TypeAndArguments | None = option('optimiser of the discriminator; needed with `gan_opt`', None)
+    scheduler: TypeAndArguments = option(
         "of the learning rates: the host's, or `{type: LinearDecayLR, start_iter: , end_iter: }`: full rate up to "
         '`start_iter`, then linearly down, to zero after `end_iter`'
     )
-    pixel_opt: Named | None = option('pixel loss, such as `{type: L1Loss, loss_weight: 1.0}`', None)
-    perceptual_opt: Named | None = option("perceptual loss, such as the host's `PerceptualLoss`", None)
-    gan_opt: Named | None = option(
+    pixel_opt: TypeAndArguments | None = option('pixel loss, such as `{type: L1Loss, loss_weight: 1.0}`', None)
+    perceptual_opt: TypeAndArguments | None = option("perceptual loss, such as the host's `PerceptualLoss`", None)
+    gan_opt: TypeAndArguments | None = option(
         'adversarial loss, such as `{type: MultiScaleGANLoss, gan_type: lsgan}`; needs `network_d`', None
     )
-    feature_matching_opt: Named | None = option(
+    feature_matching_opt: TypeAndArguments | None = option(
         '`{type: FeatureMatchingLoss, criterion: l1, loss_weight: 10}`; needs `gan_opt`, and a `network_d` that '
         'returns the outputs of all its layers, as `MultiscalePatchDiscriminator` does',
         None,

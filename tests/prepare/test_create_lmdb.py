@@ -456,7 +456,7 @@ print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text
 
         refused, taken = peak(tmp_path / 'x.lmdb'), peak(tmp_path / 'y.lmdb', '--max-pixels', '300000000')
         assert taken - refused > 200_000
-        reason = 'has 16000 x 16000 pixels, more than the limit of 100,000,000'
+        reason = 'has 16000 x 16000 pixels, more than the limit of 150,000,000'
         assert rejected(tmp_path / 'x.lmdb') == {'bomb.png': reason}
         assert list(contents(tmp_path / 'y.lmdb')[0]) == [b'bomb', b'good']
 

@@ -57,7 +57,7 @@ def test_rows_hold_the_clean_picture_and_its_degradations():
         (['-i', __file__, '-o', 'x.png'], 'is not an image'),
         (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
         (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
-        (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 100,000,000 once resized'),
+        (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 150,000,000 once resized'),
         (['-i', '{picture}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
         (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
     ],
