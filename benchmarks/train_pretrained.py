@@ -36,6 +36,8 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.data.batch_degradations import (
     Degrade,
     by_reciprocal,
+    colour_jitter,
+    colour_shift,
     down_and_back,
     gaussian_blur,
     gaussian_noise,
@@ -94,7 +96,9 @@ def _general() -> Degrade:
 
 
 def _faces() -> Degrade:
-    """What the recipes `full`, `gfpgan`, `mosaic16x`, `noise`, `blur`, `jpeg` and `sr4x` do, and milder mixtures."""
+    """What the recipes `full`, `gfpgan`, `mosaic16x`, `noise`, `blur`, `jpeg` and `sr4x` do, with some changes of
+    colour, and milder mixtures.
+    """
     blur = mixture([(0.5, motion_blur((10, 20))), (0.5, gaussian_blur((3, 8)))])
     down = by_reciprocal((1 / 8, 1 / 4), lambda ratio: down_and_back(ratio, ['bicubic'], ['bicubic']))
     full = in_groups(2, shuffled(blur, paper_noise, jpeg((17, 51)), down))
@@ -105,11 +109,17 @@ def _faces() -> Degrade:
             down_and_back((0.8, 8), ['bilinear'], ['bilinear'], in_order(gaussian_noise((0, 20)), jpeg((60, 100)))),
         ),
     )
+    recoloured = in_order(
+        gfpgan,
+        sometimes(0.6, colour_shift((-20, 20))),
+        sometimes(0.6, colour_jitter((0.5, 1.5), (0.5, 1.5), (0, 1.5))),
+    )
     sr4x = down_and_back((4, 4), ['area'], ['bicubic'])
     return mixture(
         [
             (0.42, full),
-            (0.2, gfpgan),
+            (0.16, gfpgan),
+            (0.04, recoloured),
             (0.1, mosaic(16)),
             (0.05, sr4x),
             (0.05, paper_noise),

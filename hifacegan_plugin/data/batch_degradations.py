@@ -169,6 +169,34 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     return _whole(torch.fft.irfft2(spectrum, s=padded.shape[-2:])[..., :height, :width])
 
 
+def colour_shift(shift: tuple[float, float]) -> Degrade:
+    """Return a step that adds a number to each channel; see
+    :class:`~hifacegan_plugin.data.degradations.colour.ColourShift`.
+    """
+    return lambda images, rng: _whole(images + torch.empty_like(images[:, :, :1, :1]).uniform_(*shift))
+
+
+def colour_jitter(
+    brightness: tuple[float, float], contrast: tuple[float, float], saturation: tuple[float, float]
+) -> Degrade:
+    """Return a step that multiplies brightness, contrast and saturation, in an order drawn for all images alike.
+
+    See :class:`~hifacegan_plugin.data.degradations.colour.ColourJitter`; here without a turn of the hue.
+    """
+
+    def change_brightness(images: Tensor, rng: np.random.Generator) -> Tensor:
+        return _whole(images * _uniform(images, brightness))
+
+    def change_contrast(images: Tensor, rng: np.random.Generator) -> Tensor:
+        mean = _whole(_luma(images)).mean((2, 3), keepdim=True)
+        return _whole(mean.lerp(images, _uniform(images, contrast)))
+
+    def change_saturation(images: Tensor, rng: np.random.Generator) -> Tensor:
+        return _whole(_luma(images).lerp(images, _uniform(images, saturation)))
+
+    return shuffled(change_brightness, change_contrast, change_saturation)
+
+
 def down_and_back(
     ratio: tuple[float, float], down: Sequence[str], up: Sequence[str], between: Degrade = unchanged
 ) -> Degrade:
@@ -256,6 +284,11 @@ def _on(device: torch.device, table: tuple[tuple[float, ...], ...]) -> Tensor:
 def _resize(images: Tensor, size: Sequence[int], mode: str) -> Tensor:
     options = {} if mode == 'area' else {'align_corners': False}
     return _whole(F.interpolate(images, tuple(size), mode=mode, **options))
+
+
+def _luma(images: Tensor) -> Tensor:
+    """Return the luma of RGB images, ``(N, 1, H, W)``."""
+    return torch.einsum('j,njhw->nhw', _on(images.device, _TO_YCBCR)[0], images)[:, None]
 
 
 def _whole(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.data.degradations.blur import motion_kernel
 
 SIDE = 96
+UNCHANGED_COLOUR = {'type': 'ColourJitter', 'brightness': 1, 'contrast': 1, 'saturation': 1, 'hue': 0}
 
 
 @pytest.fixture(scope='module')
@@ -46,6 +47,9 @@ def test_jpeg_is_that_of_the_library(images, quality):
     [
         (on_device.gaussian_blur((3, 3)), {'type': 'GaussianBlur', 'sigma': 3}),
         (on_device.mosaic(16), {'type': 'Mosaic', 'block': 16}),
+        (on_device.colour_jitter((0.7, 0.7), (1, 1), (1, 1)), {**UNCHANGED_COLOUR, 'brightness': 0.7}),
+        (on_device.colour_jitter((1, 1), (1.4, 1.4), (1, 1)), {**UNCHANGED_COLOUR, 'contrast': 1.4}),
+        (on_device.colour_jitter((1, 1), (1, 1), (0.3, 0.3)), {**UNCHANGED_COLOUR, 'saturation': 0.3}),
         (
             on_device.down_and_back((5, 5), ['bicubic'], ['bicubic']),
             {'type': 'ResizeBack', 'steps': [{'type': 'Resize', 'ratio': 0.2, 'interpolation': 'cubic'}]},
@@ -80,6 +84,7 @@ def test_what_is_not_random_agrees(images, ours, recipe):
         (on_device.shot_noise((2, 2)), {'type': 'ShotNoise', 'scale': 2}),
         (on_device.paper_noise, 'noise'),
         (on_device.motion_blur((10, 20)), 'blur'),
+        (on_device.colour_shift((-20, 20)), {'type': 'ColourShift'}),
     ],
 )
 def test_what_is_random_does_as_much(images, ours, recipe):

@@ -14,6 +14,7 @@ import scipy.ndimage
 import scipy.stats
 import skimage.data
 import torch
+import torchvision
 from basicsr.data import degradations as host
 from conftest import REPOSITORY
 from PIL import Image
@@ -360,3 +361,50 @@ def test_fit_averages_to_shrink_and_interpolates_to_grow(astronaut):
     small = torch.from_numpy(astronaut[:60, :80]).permute(2, 0, 1)[None].float()
     expected = torch.nn.functional.interpolate(small, (150, 240), mode='bicubic')[0].permute(1, 2, 0).clamp(0, 255)
     assert np.abs(fit(astronaut[:60, :80], 150, 240) - expected.numpy()).max() <= 1
+
+
+# ---------------------------------------------------------------------------------------------------- colour
+
+NO_JITTER = {'type': 'ColourJitter', 'brightness': 1, 'contrast': 1, 'saturation': 1, 'hue': 0}
+
+
+def as_tensor(image):
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize('factor', [0, 0.5, 0.8, 1.5])
+@pytest.mark.parametrize('name', ['brightness', 'contrast', 'saturation'])
+def test_colour_factors_mean_what_they_mean_in_torchvision(name, factor, astronaut):
+    change = getattr(torchvision.transforms.functional, f'adjust_{name}')
+    expected = change(as_tensor(astronaut), factor).permute(1, 2, 0).numpy()
+    ours = degrade(astronaut, {**NO_JITTER, name: factor})
+    assert np.abs(ours.astype(int) - expected).max() <= 1  # torchvision cuts off what is rounded here
+
+
+@pytest.mark.parametrize('turn', [-0.5, -0.1, 0.07, 0.3])
+def test_hue_turns_as_in_torchvision(turn, astronaut):
+    expected = torchvision.transforms.functional.adjust_hue(as_tensor(astronaut), turn).permute(1, 2, 0).numpy()
+    assert np.abs(degrade(astronaut, {**NO_JITTER, 'hue': turn}).astype(int) - expected).max() <= 1
+
+
+def test_nothing_changes_without_jitter(astronaut):
+    assert np.array_equal(degrade(astronaut, NO_JITTER), astronaut)
+
+
+def test_the_order_of_colour_changes_is_drawn(astronaut):
+    """Brightness and contrast do not commute, and so give more than one result."""
+    jitter = {**NO_JITTER, 'brightness': 1.4, 'contrast': 0.5}
+    assert len({degrade(astronaut, jitter, seed).tobytes() for seed in range(12)}) > 1
+
+
+def test_a_colour_cast_is_one_number_for_each_channel(astronaut):
+    image = astronaut.clip(30, 220)
+    shift = degrade(image, {'type': 'ColourShift', 'red': 7, 'green': -12, 'blue': [-20, 20]}).astype(int) - image
+    assert (shift[..., 0] == 7).all() and (shift[..., 1] == -12).all() and np.ptp(shift[..., 2]) == 0
+
+
+def test_greyscale_is_the_luma_of_opencv(astronaut):
+    expected = cv2.cvtColor(astronaut, cv2.COLOR_RGB2GRAY)
+    grey = degrade(astronaut, {'type': 'Greyscale'})
+    assert np.abs(grey.astype(int) - expected[..., None]).max() <= 1
+    assert np.ptp(grey, axis=2).max() == 0

@@ -125,7 +125,8 @@ RECIPES: dict[str, list[Any]] = {
     'rain': [{'type': 'Rain'}],
     'haze': [{'type': 'Haze'}],
     'rain_haze': ['rain', 'haze'],
-    # GFPGAN (Wang et al., CVPR 2021, section 4.1 and its options file), without its changes of colour.
+    # GFPGAN (Wang et al., CVPR 2021, section 4.1, and the options file of its first version), without and with its
+    # changes of colour.
     'gfpgan': [
         {
             'type': 'ResizeBack',
@@ -137,6 +138,12 @@ RECIPES: dict[str, list[Any]] = {
                 {'type': 'JPEG', 'quality': [60, 100]},
             ],
         }
+    ],
+    'gfpgan_colour': [
+        'gfpgan',
+        {'type': 'Sometimes', 'probability': 0.3, 'steps': [{'type': 'ColourShift'}]},
+        {'type': 'Sometimes', 'probability': 0.01, 'steps': [{'type': 'Greyscale'}]},
+        {'type': 'Sometimes', 'probability': 0.3, 'steps': [{'type': 'ColourJitter'}]},
     ],
     'realesrgan': _real_esrgan(),
 }
