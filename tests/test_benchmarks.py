@@ -16,7 +16,11 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / 'benchmarks'))
 
+import package_pretrained  # noqa: E402
 import train_peers  # noqa: E402
+
+from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
+from hifacegan_plugin.weights import PACKAGED, generator_options, load_generator, read_card, write_weights  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -197,3 +201,52 @@ def test_make_bench_makes_the_data_and_runs_each_benchmark_once():
     assert sorted(re.findall(r'benchmarks/\w+\.py', benchmarks)) == sorted(scripts)
     assert re.search(r'train_peers.py --budget 60 ', benchmarks)
     assert re.search(r'quality_at_budget.py .*--minutes 1 .*--seeds 0$', benchmarks.replace('\\\n', ''), re.MULTILINE)
+
+
+class TestPackagePretrained:
+    """What training and published.py wrote becomes a packaged network with its figures."""
+
+    @pytest.fixture
+    def packaged(self, tmp_path, monkeypatch):
+        """The file of a packaged network that may be overwritten."""
+        copy = tmp_path / 'packaged.safetensors'
+        shutil.copy(PACKAGED['faces'], copy)
+        monkeypatch.setattr(package_pretrained, 'PACKAGED', {'faces': copy})
+        return copy
+
+    @pytest.fixture
+    def run(self, packaged, tmp_path, monkeypatch):
+        torch.manual_seed(0)
+        network = CSRGenerator(preset='fast', num_feat=8, num_scales=3)
+        with torch.no_grad():  # it begins as the identity
+            for parameter in network.parameters():
+                parameter += 0.02 * torch.randn_like(parameter)
+        write_weights(tmp_path / 'net_g.safetensors', network.state_dict(), generator_options(network))
+        figures = {'input': {'noise 25': [20.0, 21.0], 'clean': [100.0] * 2}}
+        figures['net_g'] = {'noise 25': [30.0, 32.0], 'clean': [44.0, 45.0]}
+        (tmp_path / 'figures.json').write_text(json.dumps({'images': ['a', 'b'], 'figures': figures}))
+
+        def run(weights='net_g.safetensors'):
+            command = ['package_pretrained.py', 'faces', '-w', weights, '--figures', 'two images', 'figures.json']
+            monkeypatch.setattr(sys, 'argv', [*command, '--recipe', 'none'])
+            package_pretrained.main()
+            return network
+
+        return run
+
+    def test_it_restores_as_what_was_trained_and_tells_its_figures(self, run, packaged):
+        network, purpose = run().eval(), read_card(packaged)['purpose']
+        image = torch.rand(1, 3, 64, 64)
+        with torch.inference_mode():
+            difference = load_generator(packaged).eval()(image) - network(image)
+        assert 0 < difference.abs().max() < 2e-3  # of float16
+        card = read_card(packaged)
+        assert card['figures'] == {'two images': {'noise 25': [20.5, 31.0], 'clean': [None, 44.5]}}
+        assert card['recipe'] == 'none' and card['purpose'] == purpose == read_card(PACKAGED['faces'])['purpose']
+
+    def test_figures_of_other_weights_are_refused(self, run, packaged, tmp_path):
+        before = packaged.read_bytes()
+        (tmp_path / 'net_g.safetensors').rename(tmp_path / 'other.safetensors')
+        with pytest.raises(SystemExit, match=r'^figures.json: measured input, net_g, not other\. Run published.py'):
+            run('other.safetensors')
+        assert packaged.read_bytes() == before
