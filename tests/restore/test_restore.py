@@ -519,11 +519,11 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
     out = tmp_path / 'out'
     done = []
 
-    def restore_beside_another(restorer, task, *_):
-        done.append(task.target.name)
+    def restore_beside_another(restorer, source, target, **_):
+        done.append(target.name)
         (out / 'b.jpg').write_text('of the other run')
 
-    monkeypatch.setattr('hifacegan_plugin.commands.restore.restore_file', restore_beside_another)
+    monkeypatch.setattr('hifacegan_plugin.commands.restore.restore_image_file', restore_beside_another)
     assert restore('-i', folder, '-o', out, '-w', weights, '--resume') == 0
     assert done == ['a.png', 'c.png']
     with whole_file(out / 'a.png') as mine, whole_file(out / 'a.png') as theirs:

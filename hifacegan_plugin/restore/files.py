@@ -1,0 +1,105 @@
+"""Restore files: one in, one out, whatever happens to single ones; shared out among the processes of torchrun."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch.distributed as dist
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.restore.planning import Failure, Task, sheet_of
+from hifacegan_plugin.restore.video import VIDEOS
+
+
+class Tally(NamedTuple):
+    """What became of the files."""
+
+    restored: int
+    done_before: int
+    failures: list[Failure]
+
+
+def restore_files(
+    tasks: list[Task],
+    restore_image: Callable[[Path, Path], None],
+    restore_video: Callable[[Path, Path], object],
+    resume: bool,
+) -> Tally:
+    """Restore the share of this process in the files, and add up what became of all of them.
+
+    Args:
+        tasks: of all processes, in one order.
+        restore_image: restores the image of one path into another, see :func:`restore_image_file`.
+        restore_video: likewise, a video.
+        resume: leave out those whose results exist.
+    """
+    rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+    tally = _restore_share(tasks[rank::processes], restore_image, restore_video, resume)
+    return _join_tallies(tally) if processes > 1 else tally
+
+
+def restore_image_file(
+    restore: Callable[[np.ndarray], np.ndarray], source: Path, target: Path, max_pixels: int, sheet: bool = False
+) -> None:
+    """Restore one image, keeping what its file says of it.
+
+    Args:
+        restore: maps pixels as :class:`~hifacegan_plugin.images.photographs.Photograph` holds them to the same.
+        source: of up to ``max_pixels``.
+        target: appears whole or not at all.
+        max_pixels: larger images are refused.
+        sheet: also write input and result side by side, see :func:`~hifacegan_plugin.restore.planning.sheet_of`.
+
+    Raises:
+        ImageError: if it cannot be read or the result cannot be written.
+    """
+    photograph = read_photograph(source, max_pixels)
+    restored = replace(photograph, pixels=restore(photograph.pixels))
+    if sheet:
+        side_by_side = replace(photograph, pixels=np.concatenate([photograph.pixels, restored.pixels], axis=1))
+        write_photograph(sheet_of(target), side_by_side)
+    write_photograph(target, restored)
+
+
+def _restore_share(
+    tasks: list[Task],
+    restore_image: Callable[[Path, Path], None],
+    restore_video: Callable[[Path, Path], object],
+    resume: bool,
+) -> Tally:
+    waiting = [task for task in tasks if not (resume and task.target.exists())]
+    done_before, failures = len(tasks) - len(waiting), []
+    position = int(os.environ.get('LOCAL_RANK', 0))
+    with logging_redirect_tqdm([logging.getLogger('basicsr')]):
+        for source, target in tqdm(waiting, unit='image', disable=None, position=position):
+            if resume and target.exists():  # meanwhile, by another run beside this
+                done_before += 1
+                continue
+            try:
+                if not source.is_file() and source.exists():  # a pipe, a device: reading it may never end
+                    raise ImageError('is no regular file')
+                (restore_video if source.suffix.lower() in VIDEOS else restore_image)(source, target)
+            except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
+                failures.append(Failure(source, str(error)))
+    return Tally(len(tasks) - done_before - len(failures), done_before, failures)
+
+
+def _join_tallies(tally: Tally) -> Tally:
+    """Wait for all processes, because torchrun ends the others as soon as one exits with an error; add them up."""
+    dist.init_process_group('gloo', timeout=timedelta(days=30))
+    tallies = [tally] * dist.get_world_size()
+    dist.all_gather_object(tallies, tally)
+    dist.destroy_process_group()
+    restored, done_before, failures = zip(*tallies)
+    return Tally(sum(restored), sum(done_before), [failure for share in failures for failure in share])
