@@ -2,7 +2,7 @@
 # make faces  fetch portraits that anybody may use, and align them: datasets/faces/train.lmdb and test.lmdb
 #             (PORTRAITS=FOLDER: take them from a folder)
 # make test   run the tests
-# make options   write the options files that differ from options/hifacegan.yml in a few options
+# make options   write the options files that are derived from the paper's training
 # make docs   write the tables of options in docs/ and the JSON Schemas for editors
 # make pretrained-general, make pretrained-faces   train a network that comes with the package anew (resumable)
 # make lint   check style, types, and who may import whom
@@ -55,8 +55,8 @@ pretrained-general pretrained-faces: pretrained-%: plugin
 	@[ -n "$(IMAGES)" ] || { echo "make $@ IMAGES=FOLDER [MINUTES=120]: say which images to learn from"; exit 2; }
 	$(BIN)/python benchmarks/train_pretrained.py $* --images "$(IMAGES)" --minutes $(or $(MINUTES),120) -o experiments/pretrained_$*
 
-options:
-	$(PYTHON) options/make_options.py
+options: plugin
+	$(BIN)/python options/make_options.py
 
 docs: plugin
 	$(BIN)/python docs/make_docs.py

@@ -721,7 +721,7 @@ def check(results: Results, quick: bool) -> None:
         rows = Path(folder, 'rows')
         rows.touch()
         command = [sys.executable, __file__, '--compile', str(rows), '--device', results.device.type]
-        environment = {**os.environ, 'TORCHINDUCTOR_COMPILE_THREADS': '4'}
+        environment = {'TORCHINDUCTOR_COMPILE_THREADS': '4', **os.environ}
         start = time.monotonic()
         process = subprocess.Popen(
             command + ['--quick'] * quick,
@@ -776,11 +776,11 @@ def run_tests(results: Results) -> None:
         plugin.write_text(PYTEST_PLUGIN)
         path = os.pathsep.join([folder, str(REPOSITORY), os.environ.get('PYTHONPATH', '')])
         environment = {
+            'OMP_NUM_THREADS': '2',
+            'TORCHINDUCTOR_COMPILE_THREADS': '4',
             **os.environ,
             'PYTHONPATH': path,
             'GPU_ROWS': str(rows),
-            'OMP_NUM_THREADS': '2',
-            'TORCHINDUCTOR_COMPILE_THREADS': '4',
         }
         log = Path(folder, 'log')
         with log.open('w') as output:

@@ -28,6 +28,7 @@ COMMANDS = {
         'inspect-degradations': 'draw what the recipes do to an image',
     },
     'Train': {
+        'init': 'write an options file for a training on your own images',
         'doctor': 'say what is wrong with this machine or an options file',
         'report': 'table and image sheet of what basicsr.test restored',
         'stages': 'panels of what each unit of the network restores',

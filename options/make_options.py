@@ -1,25 +1,24 @@
-"""Write the options files that differ from hifacegan.yml in a few options. `make options` runs it.
+"""Write the options files that are derived from the paper's training, which is one of them. `make options` runs it.
 
-``hifacegan.yml`` is the base: complete, commented and edited by hand. ``FILES`` says what every other file changes in
-it. Files that share nothing with it (``compare_*.yml``, ``hifacegan_mild.yml``) are written by hand.
+``hifacegan_plugin/options_files/paper.py`` holds that training: complete, commented and edited by hand. ``FILES`` says
+what every file changes in it. Files that share nothing with it (``compare_*.yml``, ``hifacegan_mild.yml``) are written
+by hand.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+import sys
 from pathlib import Path
-from textwrap import dedent
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from hifacegan_plugin.options_files.editing import Changes, edit, render
+from hifacegan_plugin.options_files.own_training import FAST_FORM
+from hifacegan_plugin.options_files.paper import PAPER
 
 FOLDER = Path(__file__).resolve().parent
-BASE = FOLDER / 'hifacegan.yml'
-
 # By this line, editors with a YAML language server complete and check a file.
 SCHEMA = '# yaml-language-server: $schema={up}hifacegan_plugin/schema/{kind}.schema.json'
-
-# The path of an option, as the host's --force_yml takes it, and what replaces the text behind its colon: a value, with
-# or without a comment; a comment alone, which keeps the value; the lines of a section; or None, which removes it.
-Changes = dict[str, str | None]
 
 FINE_TUNING: Changes = {
     'name': 'HiFaceGAN_rain_haze',
@@ -67,32 +66,20 @@ ON_THE_DEMO_IMAGES: Changes = {
     'dist_params': None,
 }
 
-DEMO: Changes = ON_THE_DEMO_IMAGES | {
-    'name': 'HiFaceGAN_demo',
-    'network_g': """
-        type: CSRGenerator
-        preset: fast
-        num_feat: 16
-    """,
-    'network_d:num_feat': '16',
-    'network_d:n_layers_d': '3',
-    'train:ema_decay': '0.99',
-    'train:optim_g': '#',
-    'train:optim_g:lr': '!!float 1e-3',
-    'train:scheduler:start_iter': '200',
-    'train:scheduler:end_iter': '400',
-    'train:total_iter': '400',
-    'train:gan_opt:loss_weight': '0.01',
-    'train:feature_matching_opt:criterion': None,
-    'train:feature_matching_opt:loss_weight': '0.1',
-    'train:pixel_opt': """# keeps to the ground truth at this small budget; the paper's training has no pixel loss
-        type: L1Loss
-        loss_weight: 10.0
-    """,
-    'val:val_freq': '100',
-    'logger:print_freq': '10',
-    'logger:save_checkpoint_freq': '100',
-}
+DEMO: Changes = (
+    ON_THE_DEMO_IMAGES
+    | FAST_FORM
+    | {
+        'name': 'HiFaceGAN_demo',
+        'train:ema_decay': '0.99',
+        'train:scheduler:start_iter': '200',
+        'train:scheduler:end_iter': '400',
+        'train:total_iter': '400',
+        'val:val_freq': '100',
+        'logger:print_freq': '10',
+        'logger:save_checkpoint_freq': '100',
+    }
+)
 
 
 def peer(name: str, network: str) -> Changes:
@@ -235,6 +222,7 @@ def ablation(name: str, changes: Changes) -> Changes:
 
 # What each file is for, and what it changes.
 FILES: dict[str, tuple[str, Changes]] = {
+    'hifacegan.yml': ('Face renovation as in the paper: FFHQ at 512x512, all degradations at once.', {}),
     'hifacegan_sr4x.yml': ('4x super-resolution, FFHQ at 512x512, trained as in the paper.', task('sr4x')),
     'hifacegan_mosaic16x.yml': ('16x16 mosaics, FFHQ at 512x512, trained as in the paper.', task('mosaic16x')),
     'hifacegan_noise.yml': (
@@ -348,98 +336,10 @@ weights have to be downloaded.""",
 }  # fmt: skip
 
 
-@dataclass
-class Option:
-    """An option as it is written, with the options in it where it is a section.
-
-    Attributes:
-        above: blank lines and lines of comment before it, without their indentation.
-        value: what stands behind the colon; empty for a section.
-        comment: from its ``#``; empty where there is none.
-        inside: the options in it, in order.
-        below: lines of comment behind the last option in it.
-    """
-
-    above: list[str] = field(default_factory=list)
-    value: str = ''
-    comment: str = ''
-    inside: dict[str, Option] = field(default_factory=dict)
-    below: list[str] = field(default_factory=list)
-
-
-def parse(text: str) -> Option:
-    """Parse block mappings that are indented by 2: all that these options files consist of.
-
-    Raises:
-        ValueError: for a line that is something else.
-    """
-    sections, above = [Option()], []
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith('#'):
-            above.append(line.strip())
-            continue
-        match = re.fullmatch(r'((?:  )*)([\w.-]+):(?: ([^#\s].*?))?(?: +(#.*))?', line)
-        if match is None:
-            raise ValueError(f'not `option: value  # comment`: {line!r}')
-        indent, key, value, comment = match.groups(default='')
-        del sections[len(indent) // 2 + 1 :]
-        option = sections[-1].inside[key] = Option(above, value, comment)
-        sections.append(option)
-        above = []
-    sections[0].below = above
-    return sections[0]
-
-
-def change(options: Option, path: str, text: str | None) -> None:
-    """Put ``text`` behind the colon of the option at ``path``, or remove the option if it is None.
-
-    Raises:
-        KeyError: there is no such section, or no such option to remove or to comment.
-    """
-    *sections, key = path.split(':')
-    section = options
-    for name in sections:
-        section = section.inside[name]
-    if text is None:
-        _take_out(section, key)
-        return
-    head, _, body = text.partition('\n')
-    if head.startswith('#') and not body:
-        section.inside[key].comment = head.removesuffix('#')
-        return
-    (new,) = parse(f'{key}: {head}'.rstrip()).inside.values()
-    lines = parse(dedent(body))
-    new.inside, new.below = lines.inside, lines.below
-    new.above = section.inside[key].above if key in section.inside else []
-    section.inside[key] = new
-
-
-def _take_out(section: Option, key: str) -> None:
-    """Remove an option; keep the blank line above it for the next one."""
-    keys = [*section.inside, None]
-    above = section.inside.pop(key).above
-    follower = section.inside.get(keys[keys.index(key) + 1])
-    if follower and '' in above:
-        follower.above = follower.above if '' in follower.above else ['', *follower.above]
-
-
-def render(options: Option, indent: str = '') -> list[str]:
-    """Return the lines of the options in a section."""
-    lines = []
-    for key, option in options.inside.items():
-        above = option.above if lines else filter(None, option.above)  # no blank line at the top of a section
-        lines += [(indent + line).rstrip() for line in above]
-        value, comment = option.value and f' {option.value}', option.comment and f'  {option.comment}'
-        lines += [f'{indent}{key}:{value}{comment}', *render(option, f'{indent}  ')]
-    return lines + [indent + line for line in options.below]
-
-
 def make(file: str) -> str:
     """Return the text of one of ``FILES``."""
     about, changes = FILES[file]
-    options = parse(BASE.read_text(encoding='utf-8'))
-    for path, text in changes.items():
-        change(options, path, text)
+    options = edit(PAPER, changes)
     first, *more = about.splitlines()
     command = 'test' if file.startswith('test') else 'train'
     usage = f'  python -m basicsr.{command} -opt options/{file}'

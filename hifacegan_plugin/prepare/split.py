@@ -40,10 +40,21 @@ def split_by_hash(names: Sequence[str], shares: Mapping[str, float], seed: int =
     *ends, _ = accumulate(shares.values())
     lists: list[list[str]] = [[] for _ in shares]
     for name in names:
-        stem = str(PurePosixPath(name).with_suffix(''))
-        digest = hashlib.sha256(f'{seed}/'.encode() + os.fsencode(stem)).digest()
-        lists[bisect_right(ends, int.from_bytes(digest[:8], 'big') / 2**64)].append(name)
+        lists[bisect_right(ends, _drawn_from(name, seed))].append(name)
     return dict(zip(shares, lists, strict=True))
+
+
+def hold_out(names: Sequence[str], count: int) -> tuple[list[str], list[str]]:
+    """Split off so many names, those that come first by a hash of each without its suffix; return the others first."""
+    held_out = set(sorted(names, key=_drawn_from)[:count])
+    return [name for name in names if name not in held_out], [name for name in names if name in held_out]
+
+
+def _drawn_from(name: str, seed: int = 0) -> float:
+    """Return a number in [0, 1) that the name without its suffix and the seed determine."""
+    stem = str(PurePosixPath(name).with_suffix(''))
+    digest = hashlib.sha256(f'{seed}/'.encode() + os.fsencode(stem)).digest()
+    return int.from_bytes(digest[:8], 'big') / 2**64
 
 
 def write_lists(folder: Path, parts: Mapping[str, Sequence[str]], overwrite: bool) -> None:

@@ -1,0 +1,179 @@
+"""Write an options file for a training on your own images, and let the doctor check it.
+
+    hifacegan lmdb -i photographs -o datasets/photographs.lmdb --size 512
+    hifacegan init photographs -i datasets/photographs.lmdb
+    python -m basicsr.train -opt photographs.yml
+
+What is not given is asked for, or where nobody can be asked, because the input is no terminal, taken by default.
+
+Without --val, one image in twenty, and at most 100, is held out for validation; NAME_split/train.txt and val.txt list
+which. The same images are held out whenever the folder is the same.
+
+Network and crops are the largest that fit the memory: from 16 GiB up those of the paper, from 12, 8 and 4 GiB smaller
+ones, and below, or on a CPU (0), the form for small budgets, without perceptual loss.
+
+Exit status: 0 the training can start, 1 the file is written, but something is in the way, 2 nothing was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from hifacegan_plugin.commands.arguments import explain
+from hifacegan_plugin.data.degradations.recipes import RECIPES
+from hifacegan_plugin.options_files.own_training import OwnImages, write_own_training
+from hifacegan_plugin.prepare.resumable_build import BuildError
+from hifacegan_plugin.prepare.split import hold_out, write_lists
+from hifacegan_plugin.prepare.survey import Size, read_sizes
+from hifacegan_plugin.system.files import whole_file
+from hifacegan_plugin.system.memory import gpu_memory
+
+DEGRADATION = 'full'
+ONE_IN, AT_MOST = 20, 100  # of the images are held out for validation
+
+Answer = TypeVar('Answer')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``hifacegan init``."""
+    explain(parser, __doc__)
+    parser.add_argument(
+        'name', type=_name, metavar='NAME', help='of the experiment: its results go to experiments/NAME'
+    )
+    parser.add_argument('-i', '--input', type=_images, metavar='IMAGES', help='clean images: a folder or an LMDB')
+    parser.add_argument(
+        '--val', type=_images, metavar='IMAGES', help='validate on these, and train on all of the others'
+    )
+    parser.add_argument(
+        '--degradation',
+        choices=RECIPES,
+        metavar='RECIPE',
+        help=f'what the network learns to undo (default: {DEGRADATION}): {", ".join(RECIPES)}',
+    )
+    parser.add_argument(
+        '--memory', type=_gib, metavar='GIB', help='of the GPU; 0: train on the CPU (default: that of this machine)'
+    )
+    parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='default: NAME.yml in this folder')
+    parser.add_argument('--overwrite', action='store_true', help='replace the file and the lists that are there')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file and check it; 0 the training can start, 1 something is in the way, 2 nothing was written."""
+    file = arguments.output or Path(f'{arguments.name}.yml')
+    try:
+        if file.exists() and not arguments.overwrite:
+            raise BuildError(f'{file} is there already, --overwrite replaces it')
+        if not file.parent.is_dir():
+            raise BuildError(f'-o {file}: no such folder')
+        _ask_for_what_is_missing(arguments)
+        lists = file.with_name(f'{arguments.name}_split')
+        images, parts = _choose_images(arguments, lists)
+        command = shlex.join(['python', '-m', 'basicsr.train', '-opt', str(file)])
+        text = write_own_training(arguments.name, images, arguments.degradation, arguments.memory, command)
+        with whole_file(file) as draft:
+            draft.write_text(text, encoding='utf-8')
+            if parts:
+                write_lists(lists, parts, arguments.overwrite)
+    except (BuildError, ValueError, OSError) as error:  # UnicodeEncodeError is a ValueError
+        print(f'hifacegan init: {error}', file=sys.stderr)
+        return 2
+    print(f'{file}: trains on {images.count} images', flush=True)
+    from hifacegan_plugin.commands import doctor  # imports the host, which takes seconds
+
+    if doctor.run(argparse.Namespace(opt=file, iterate=False)):
+        print(f'{file} is written; correct what is WRONG, then let hifacegan doctor -opt {file} look again')
+        return 1
+    print(f'{file} is ready. To train:\n  {command}')
+    return 0
+
+
+def _ask_for_what_is_missing(arguments: argparse.Namespace) -> None:
+    """Complete the arguments by the answers of the user, or by defaults where there is no terminal.
+
+    Raises:
+        BuildError: there are no images, and nobody to ask for them.
+    """
+    asks = sys.stdin.isatty()
+    if arguments.input is None:
+        if not asks:
+            raise BuildError('-i IMAGES: say which images to train on')
+        arguments.input = _ask('Clean images, a folder or an LMDB', None, _images)
+    if arguments.degradation is None:
+        question = f'Degradation to undo ({", ".join(RECIPES)})'
+        arguments.degradation = _ask(question, DEGRADATION, _recipe) if asks else DEGRADATION
+    if arguments.memory is None:
+        here = round(gpu_memory() / 2**30)
+        arguments.memory = _ask('Memory of the GPU in GiB, 0 for the CPU', f'{here}', _gib) if asks else here
+
+
+def _ask(question: str, default: str | None, read: Callable[[str], Answer]) -> Answer:
+    """Ask until the answer can be read."""
+    while True:
+        try:
+            answer = input(f'{question}{f" [{default}]" if default else ""}: ').strip()
+        except EOFError:
+            raise BuildError('the input ended before all was answered') from None
+        try:
+            return read(answer or default or '')
+        except argparse.ArgumentTypeError as error:
+            print(f'  {error}')
+
+
+def _choose_images(arguments: argparse.Namespace, lists: Path) -> tuple[OwnImages, dict[str, list[str]]]:
+    """Look at the images; return them, and the names for the lists of a split unless others are validated on."""
+    sizes = read_sizes(arguments.input)
+    if arguments.val is not None:
+        return _own_images(arguments, list(sizes.values()), list(read_sizes(arguments.val).values())), {}
+    if len(sizes) < 2:
+        raise BuildError(f'{arguments.input} has one image: give others to validate on by --val')
+    training, held_out = hold_out(list(sizes), min(AT_MOST, -(-len(sizes) // ONE_IN)))
+    images = _own_images(arguments, [sizes[name] for name in training], [sizes[name] for name in held_out], lists)
+    return images, {'train': training, 'val': held_out}
+
+
+def _own_images(
+    arguments: argparse.Namespace, trained: list[Size], validated: list[Size], lists: Path | None = None
+) -> OwnImages:
+    return OwnImages(
+        root=arguments.input,
+        count=len(trained),
+        shorter_side=min(min(size) for size in trained),
+        training_list=lists and lists / 'train.txt',
+        validation_root=arguments.val or arguments.input,
+        validation_list=lists and lists / 'val.txt',
+        largest_validated=max(height * width for height, width in validated),
+    )
+
+
+def _name(text: str) -> str:
+    if Path(text).name != text or text in ('', '..'):
+        raise argparse.ArgumentTypeError(f'{text!r}: a name without "/" is wanted; -o says where the file goes')
+    return text
+
+
+def _images(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not text or not path.is_dir():
+        raise argparse.ArgumentTypeError(f'{text!r}: no such folder or LMDB')
+    return path
+
+
+def _recipe(text: str) -> str:
+    if text not in RECIPES:
+        raise argparse.ArgumentTypeError(f'{text!r}: one of these is wanted: {", ".join(RECIPES)}')
+    return text
+
+
+def _gib(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r}: a number of GiB from 0 up is wanted, such as 12')
+    return number

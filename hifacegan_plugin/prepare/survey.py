@@ -1,0 +1,39 @@
+"""Looking at the images of a folder or an LMDB before they are trained on: their names and sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hifacegan_plugin.images.databases import DamagedDatabaseError, read_meta_info
+from hifacegan_plugin.images.decoding import TRANSPOSED, ImageError, open_image
+from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.sources import find_images
+from hifacegan_plugin.prepare.resumable_build import BuildError
+
+Size = tuple[int, int]  # height and width in pixels
+
+
+def read_sizes(root: Path) -> dict[str, Size]:
+    """Return the size of every image below a folder or in an LMDB, by path or key.
+
+    Raises:
+        BuildError: there are no images, one cannot be read, or the database is damaged; the message names it.
+    """
+    is_database = root.suffix == '.lmdb'
+    try:
+        names = [image.name for image in find_images(str(root), 'lmdb' if is_database else 'disk', option='-i')]
+        if is_database:
+            return {key: (height, width) for key, (height, width, _) in read_meta_info(root).items()}
+        return {name: _size_of(root / name) for name in names}
+    except (ValueError, OSError, DamagedDatabaseError) as error:
+        raise BuildError(f'{error}') from error
+
+
+def _size_of(file: Path) -> Size:
+    """Read the height and width of an image as it is decoded, upright."""
+    try:
+        image = open_image(read_file(file))
+    except ImageError as error:
+        raise BuildError(f'{file} {error}: take it out, or let hifacegan lmdb reject it') from error
+    height, width, _ = image.shape
+    return (width, height) if image.orientation in TRANSPOSED else (height, width)

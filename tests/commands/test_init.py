@@ -1,0 +1,176 @@
+"""``hifacegan init``: from a folder of images to a training that runs."""
+
+import io
+import os
+import pty
+import shutil
+import sys
+
+import pytest
+from basicsr.utils.options import yaml_load
+from conftest import REPOSITORY
+from host_training import logged, run
+from PIL import Image
+from skimage import data
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.doctor import training
+from hifacegan_plugin.options_files.own_training import OwnImages, write_own_training
+from hifacegan_plugin.schema.problem import Problem
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current folder with four photographs of 128 x 96 pixels, and nobody at the keyboard."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('sys.stdin', io.StringIO())
+    (tmp_path / 'photographs').mkdir()
+    for name in ('astronaut', 'chelsea', 'coffee', 'rocket'):
+        Image.fromarray(getattr(data, name)()[:96, :128]).save(tmp_path / f'photographs/{name}.png')
+    return tmp_path
+
+
+def written(folder, name='mine'):
+    """The options that the host reads from the file, training and validation apart from the rest."""
+    options = yaml_load(str(folder / f'{name}.yml'))
+    return options, options['datasets']['train'], options['datasets']['val']
+
+
+def test_three_commands_lead_to_a_training(here, capsys):
+    assert main(['lmdb', '-i', 'photographs', '-o', 'photographs.lmdb', '--size', '64', '--jobs', '1']) == 0
+    assert main(['init', 'mine', '-i', 'photographs.lmdb', '--degradation', 'noise', '--memory', '0']) == 0
+    assert capsys.readouterr().out.endswith('mine.yml is ready. To train:\n  python -m basicsr.train -opt mine.yml\n')
+    shorter = (
+        'train:total_iter=2 train:scheduler:start_iter=1 train:scheduler:end_iter=2 logger:print_freq=1 '
+        'datasets:train:num_worker_per_gpu=0 datasets:train:batch_size_per_gpu=2'
+    )
+    train = [sys.executable, '-m', 'basicsr.train', '-opt', 'mine.yml', '--force_yml', *shorter.split()]
+    assert list(logged(run(train, here))) == [1, 2]
+    assert (here / 'experiments/mine/models/net_g_latest.pth').is_file()
+
+
+def test_no_image_is_both_trained_and_validated_on(here):
+    assert main(['init', 'mine', '-i', 'photographs']) == 0
+    _, train, val = written(here)
+    lists = [(here / options['meta_info_file']).read_text().split() for options in (train, val)]
+    assert sorted(lists[0] + lists[1]) == sorted(path.name for path in (here / 'photographs').iterdir())
+    assert len(lists[1]) == 1
+    before = lists
+    assert main(['init', 'mine', '-i', 'photographs', '--overwrite']) == 0
+    assert [(here / options['meta_info_file']).read_text().split() for options in written(here)[1:]] == before
+
+
+def test_validation_images_of_ones_own_leave_all_others_to_training(here, capsys):
+    shutil.copytree(here / 'photographs', here / 'others')
+    assert main(['init', 'mine', '-i', 'photographs', '--val', 'others']) == 0
+    assert 'trains on 4 images' in capsys.readouterr().out
+    _, train, val = written(here)
+    assert (train['dataroot_gt'], val['dataroot_gt']) == ('photographs', 'others')
+    assert 'meta_info_file' not in train and 'meta_info_file' not in val
+    assert not list(here.glob('*split*'))
+
+
+@pytest.mark.parametrize(
+    ('memory', 'side', 'width', 'crop'),
+    [(24, 1000, 64, 512), (12, 1000, 48, 512), (8, 1000, 32, 512), (8, 300, 32, 288), (6, 1000, 32, 256)],
+)
+def test_network_and_crops_fit_the_memory_and_the_images(memory, side, width, crop, tmp_path):
+    images = OwnImages(
+        root=tmp_path,
+        count=20,
+        shorter_side=side,
+        training_list=None,
+        validation_root=tmp_path,
+        validation_list=None,
+        largest_validated=1100 * 1000,
+    )
+    (tmp_path / 'mine.yml').write_text(write_own_training('mine', images, 'noise', memory, 'train'))
+    options, train, val = written(tmp_path)
+    assert (options['network_g']['num_feat'], options['network_d']['num_feat'], train['gt_size']) == (
+        width,
+        width,
+        crop,
+    )
+    assert 'perceptual_opt' in options['train'] and 'preset' not in options['network_g']
+    assert train['dataset_enlarge_ratio'] * images.count >= 1000
+    assert val['resize'] == crop  # 1.1 megapixels would take more memory than training does
+
+
+def test_names_that_yaml_takes_for_something_else_arrive_as_they_are(here, monkeypatch):
+    monkeypatch.setattr('hifacegan_plugin.commands.doctor.run', lambda arguments: 0)
+    for name in ('true', '1e3', 'a # b', 'ключ: "x"', '&a', "it's", '😀'):
+        shutil.copytree(here / 'photographs', here / f'{name} of')
+        assert main(['init', name, '-i', f'{name} of']) == 0
+        options, train, val = written(here, name)
+        assert options['name'] == name
+        assert train['dataroot_gt'] == val['dataroot_gt'] == f'{name} of'
+        assert (here / train['meta_info_file']).is_file()
+
+
+def test_what_the_doctor_finds_wrong_is_not_called_ready(here, monkeypatch, capsys):
+    monkeypatch.setattr(training, 'check_devices', lambda opt: [Problem('No device.', 'get one')])
+    assert main(['init', 'mine', '-i', 'photographs']) == 1
+    output = capsys.readouterr().out
+    assert 'WRONG: No device.' in output and 'ready' not in output
+    assert 'hifacegan doctor -opt mine.yml' in output
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], '-i IMAGES: say which images to train on'),
+        (['-i', 'one'], 'one has one image: give others to validate on by --val'),
+        (['-i', 'empty'], 'no images in empty'),
+        (['-i', 'broken'], 'broken/a.png is not an image'),
+        (['-i', 'tiny'], 'the shortest side of an image is 40 pixels, and the network takes 64 and more'),
+        (['-i', 'photographs', '-o', 'there.yml'], 'there.yml is there already, --overwrite replaces it'),
+        (['-i', 'photographs', '-o', 'nowhere/x.yml'], '-o nowhere/x.yml: no such folder'),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(arguments, message, here, capsys):
+    for folder in ('one', 'empty', 'broken', 'tiny'):
+        (here / folder).mkdir()
+    shutil.copy(here / 'photographs/coffee.png', here / 'one')
+    (here / 'broken/a.png').write_text('text')
+    shutil.copy(here / 'photographs/coffee.png', here / 'broken/b.png')
+    for name in 'ab':
+        Image.fromarray(data.coffee()[:40, :100]).save(here / f'tiny/{name}.png')
+    (here / 'there.yml').write_text('of the user')
+    before = sorted(here.rglob('*'))
+    assert main(['init', 'mine', *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(here.rglob('*')) == before
+    assert (here / 'there.yml').read_text() == 'of the user'
+
+
+@pytest.mark.parametrize('argument', ['a/b', '', '..'])
+def test_a_name_is_one_of_a_folder(argument, here, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        main(['init', argument, '-i', 'photographs'])
+    assert 'a name without "/" is wanted' in capsys.readouterr().err
+
+
+def test_at_a_terminal_it_asks_again_until_an_answer_will_do(here, monkeypatch, capsys):
+    monkeypatch.setattr('hifacegan_plugin.commands.doctor.run', lambda arguments: 0)
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, b'nowhere\nphotographs\nnoises\nnoise\nmuch\n8\n')
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr('sys.stdin', stdin)
+        assert main(['init', 'mine']) == 0
+    os.close(keyboard)
+    output = capsys.readouterr().out
+    assert "'nowhere': no such folder or LMDB" in output
+    assert "'noises': one of these is wanted: sr4x" in output
+    assert "'much': a number of GiB" in output
+    options, train, _ = written(here)
+    assert (train['dataroot_gt'], train['degradation'], options['network_g']['num_feat']) == (
+        'photographs',
+        'noise',
+        32,
+    )
+
+
+def test_its_file_keeps_to_the_schema_of_editors(here):
+    assert main(['init', 'mine', '-i', 'photographs']) == 0
+    line = (here / 'mine.yml').read_text().splitlines()[1]
+    assert line == f'# yaml-language-server: $schema={REPOSITORY}/hifacegan_plugin/schema/training.schema.json'
