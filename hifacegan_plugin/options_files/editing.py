@@ -91,16 +91,17 @@ def change(options: Option, path: str, text: str | None) -> None:
 
 def _take_out(section: Option, key: str) -> None:
     """Remove an option; keep the blank line above it for the next one."""
-    keys = [*section.inside, None]
+    keys = [*section.inside]
     above = section.inside.pop(key).above
-    follower = section.inside.get(keys[keys.index(key) + 1])
-    if follower and '' in above:
+    followers = keys[keys.index(key) + 1 :]
+    if followers and '' in above:
+        follower = section.inside[followers[0]]
         follower.above = follower.above if '' in follower.above else ['', *follower.above]
 
 
 def render(options: Option, indent: str = '') -> list[str]:
     """Return the lines of the options in a section."""
-    lines = []
+    lines: list[str] = []
     for key, option in options.inside.items():
         above = option.above if lines else filter(None, option.above)  # no blank line at the top of a section
         lines += [(indent + line).rstrip() for line in above]
