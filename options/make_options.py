@@ -200,10 +200,21 @@ CSR_PEER = """
     global_residual: {global_residual}
 """
 
+# What a peer is trained with besides what all are.
+OWN_LOSSES: dict[str, Changes] = {
+    'vae': {
+        'train:kl_opt': """# of the latent code
+            type: KLDivergenceLoss
+            loss_weight: 0.05
+        """,
+    },
+}
+
 OF_PEERS = """
-Every file in this folder differs from the others only in name and network_g: same images, degradation, crops, batch,
-loss and rate. The networks are sized for about the same number of operations, 1.7 to 2.3 GFLOP per crop, except
-csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them for the same time and compares them."""
+Every file in this folder differs from the others only in name, network_g and the losses that only its network can
+have: same images, degradation, crops, batch, pixel loss and rate. The networks are sized for about the same number of
+operations, 1.7 to 2.3 GFLOP per crop, except csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them
+for the same time and compares them."""
 
 OF_ABLATIONS = """
 Every file in this folder is options/hifacegan.yml except for its name and what it leaves out;
@@ -264,7 +275,8 @@ weights have to be downloaded.""",
         ),
     }.items()
 } | {
-    f'peers/{name}.yml': (about + OF_PEERS, peer(name, network)) for name, (about, network) in {
+    f'peers/{name}.yml': (about + OF_PEERS, peer(name, network) | OWN_LOSSES.get(name, {}))
+    for name, (about, network) in {
         'csr': (
             "The paper's network, predicting a correction of its input.",
             CSR_PEER.format(variant='csr', global_residual='true'),
@@ -284,6 +296,10 @@ weights have to be downloaded.""",
         ),
         'spade': (
             "The paper's baseline without suppression.", CSR_PEER.format(variant='spade', global_residual='true'),
+        ),
+        'vae': (
+            "The paper's baseline that starts from a latent code of the image.",
+            CSR_PEER.format(variant='vae', global_residual='true'),
         ),
         'basicsr_hifacegan': ("BasicSR's own HiFaceGAN, which is the LIP-SPADE baseline.", """
             type: HiFaceGAN

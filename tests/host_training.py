@@ -41,20 +41,37 @@ def run(command: list, folder: Path) -> str:
 def small(database: Path, iterations: int, **others: object) -> list[str]:
     """Overrides that make the demo's options small; keys may name sections as ``train__total_iter``."""
     options = {
+        'network_g:num_feat': 4,
+        'network_d:num_feat': 4,
+        **short(database, iterations),
+        **{key.replace('__', ':'): value for key, value in others.items()},
+    }
+    return forced(options)
+
+
+def small_peer(database: Path) -> list[str]:
+    """Overrides that make the options of a peer small: two iterations."""
+    return forced({'network_g:num_feat': 4, **short(database, 2)})
+
+
+def short(database: Path, iterations: int) -> dict[str, object]:
+    """Return what makes a training short, on another database."""
+    return {
         'datasets:train:dataroot_gt': database,
         'datasets:train:num_worker_per_gpu': 0,
         'datasets:train:batch_size_per_gpu': 2,
         'datasets:val:dataroot_gt': database,
-        'network_g:num_feat': 4,
-        'network_d:num_feat': 4,
         'train:scheduler:start_iter': 1,
         'train:scheduler:end_iter': 5,
         'train:total_iter': iterations,
         'val:val_freq': 2,
         'logger:print_freq': 1,
         'logger:save_checkpoint_freq': 2,
-        **{key.replace('__', ':'): value for key, value in others.items()},
     }
+
+
+def forced(options: dict[str, object]) -> list[str]:
+    """Return the arguments of the host's commands that set options."""
     return ['--force_yml', *(f'{key}={value}' for key, value in options.items())]
 
 

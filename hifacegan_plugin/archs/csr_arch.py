@@ -22,7 +22,8 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
         num_feat: base width (paper: 64; 48 fits cards with 12 GB; 16 suits ``preset: fast`` on a CPU).
         variant: ``csr`` is the paper's network. ``lip_spade`` steers every block by the image and starts from the
             last suppression level (the published checkpoints, BasicSR's ``HiFaceGAN``). ``spade`` has no pyramid at
-            all (Park et al., CVPR 2019).
+            all (Park et al., CVPR 2019). ``vae`` is ``spade`` that starts from a latent code of the image (Park et al.,
+            section 3 and appendix A): drawn in training, the most likely one otherwise; train it with ``kl_opt``.
         norm: ``batch``, ``syncbatch`` (statistics of all processes), ``instance`` or ``rms`` (x / sqrt(mean of x^2 over
             the image + number of channels): what the reference computes under the name "instance").
         global_residual: predict a correction that is added to the input, instead of the image itself. Beyond the

@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.paper_csr import PaperCSR
+from hifacegan_plugin.archs.latent_code import spread_code
+from hifacegan_plugin.archs.paper_csr import WITHOUT_PYRAMID, PaperCSR
 from hifacegan_plugin.archs.replenishment import ReplenishmentBlock, Spade, activation
 from hifacegan_plugin.archs.suppression import LOGIT_RANGE, SuppressionModule
 
@@ -185,11 +186,14 @@ class FoldedCSR(nn.Module):
         self.variant = generator.variant
         self.norm = generator.norm
         self.global_residual = generator.global_residual
-        if self.variant != 'spade':
+        if self.variant not in WITHOUT_PYRAMID:
             self.head = RowConv2d(generator.suppression.head.weight)
             levels = [FoldedSuppression(module) for module in generator.suppression.levels]
             self.levels = cast('Sequence[FoldedSuppression]', nn.ModuleList(levels))
-        if self.variant != 'lip_spade':
+        if self.variant == 'vae':
+            self.encoder = generator.encoder
+            self.start_of_code = generator.start
+        elif self.variant != 'lip_spade':
             self.start = RowConv2d(generator.start.weight, generator.start.bias)
         blocks = [FoldedBlock(block) for block in generator.blocks]
         self.blocks = cast('Sequence[FoldedBlock]', nn.ModuleList(blocks))
@@ -197,14 +201,17 @@ class FoldedCSR(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def compute_in(self, dtype: torch.dtype) -> FoldedCSR:
-        """Compute in ``dtype`` from now on, but for the very first convolution.
+        """Compute in ``dtype`` from now on, but for the very first convolution, and the latent code of ``vae``.
 
-        That one stays in float32, because the instance norm behind it blows up what rounding does to an image of
+        The first convolution stays in float32, because the instance norm behind it blows up what rounding does to an image of
         little contrast: with it in bfloat16 too, the error of the whole network is four times as large.
         """
         self.to(dtype)
-        if self.variant != 'spade':
+        if self.variant not in WITHOUT_PYRAMID:
             self.head.float()
+        if self.variant == 'vae':
+            self.encoder.float()
+            self.start_of_code.float()
         return self
 
     @property
@@ -225,10 +232,13 @@ class FoldedCSR(nn.Module):
 
     def suppress(self, x: Tensor, walk: Walk) -> tuple[Tensor, list[Rows]]:
         """Return the start ``(N, 16 nf, H/32, W/32)`` of the replenishment and guidance from fine to coarse."""
-        if self.variant != 'spade':
+        if self.variant not in WITHOUT_PYRAMID:
             levels = self.pyramid(x, walk)
         if self.variant == 'lip_spade':
             start = levels[-1](None)
+        elif self.variant == 'vae':
+            height, width = x.shape[2] // COARSEST, x.shape[3] // COARSEST
+            start = spread_code(self.start_of_code(self.encoder(x).mean), height, width).to(self.dtype)
         else:
             start = self.start(x[:, :, ::COARSEST, ::COARSEST].to(self.dtype), None)
         if self.variant != 'csr':

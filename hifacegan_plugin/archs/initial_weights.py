@@ -10,14 +10,14 @@ INITS = ('xavier', 'reference')
 
 
 def init_weights(network: nn.Module, as_built: Collection[nn.Module] = ()) -> None:
-    """Draw the weights of convolutions from Xavier's normal distribution with gain 0.02; set biases to zero.
+    """Draw the weights of convolutions and linear layers from Xavier's normal distribution with gain 0.02; set biases to zero.
 
     Args:
         network: the network whose convolutions are initialised.
         as_built: convolutions whose weights stay as PyTorch draws them by default.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
             if module not in as_built:
                 nn.init.xavier_normal_(module.weight, gain=0.02)
             if module.bias is not None:

@@ -1,13 +1,13 @@
 """The network of the paper: nested collaborative suppression and replenishment, with the baselines of its ablation.
 
 Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression and Replenishment", ACM MM 2020
-(arXiv 2005.05005), section 3.
+(arXiv 2005.05005), section 3; the variant ``vae``: see :mod:`hifacegan_plugin.archs.latent_code`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast, overload
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.choices import check_choice
 from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
 from hifacegan_plugin.archs.initial_weights import INITS, init_weights
+from hifacegan_plugin.archs.latent_code import LATENT, START_SIDE, LatentCode, LatentEncoder, spread_code
 from hifacegan_plugin.archs.replenishment import NORMS, ReplenishmentBlock, activation
 from hifacegan_plugin.archs.suppression import SuppressionPyramid
 
-VARIANTS = ('csr', 'lip_spade', 'spade')
+VARIANTS = ('csr', 'lip_spade', 'spade', 'vae')
+WITHOUT_PYRAMID = ('spade', 'vae')
 LEVEL_WIDTHS = (1, 2, 4, 8, 16, 16)  # of the pyramid, fine to coarse, in units of num_feat (paper, figure 2)
 BLOCK_WIDTHS = (16, 16, 16, 8, 4, 2, 1)  # of the replenishment blocks, coarse to fine
 
@@ -41,7 +43,8 @@ class PaperCSR(CSRNetwork, preset='paper'):
     reach = None
 
     suppression: SuppressionPyramid
-    start: nn.Conv2d
+    encoder: LatentEncoder
+    start: nn.Conv2d | nn.Linear
     blocks: Sequence[ReplenishmentBlock]
     coarse_outputs: nn.ModuleList
 
@@ -66,9 +69,12 @@ class PaperCSR(CSRNetwork, preset='paper'):
         self.halvings = 0  # of the size of the output; more than 0 in the coarse phases of progressive training
 
         level_widths, block_widths = ([width * num_feat for width in widths] for widths in (LEVEL_WIDTHS, BLOCK_WIDTHS))
-        if variant != 'spade':
+        if variant not in WITHOUT_PYRAMID:
             self.suppression = SuppressionPyramid(num_in_ch, level_widths)
-        if variant != 'lip_spade':
+        if variant == 'vae':
+            self.encoder = LatentEncoder(num_in_ch, num_feat)
+            self.start = nn.Linear(LATENT, block_widths[0] * START_SIDE**2)
+        elif variant != 'lip_spade':
             self.start = nn.Conv2d(num_in_ch, block_widths[0], 3, padding=1)
         blocks = []
         for fin, fout, level in zip([block_widths[0], *block_widths], block_widths, self.block_levels):
@@ -94,31 +100,63 @@ class PaperCSR(CSRNetwork, preset='paper'):
         num_in_ch, num_feat = shapes['to_picture.weight'][:2]
         if shapes[cls.telling_weight][1] != num_in_ch:
             variant = 'csr'
+        elif 'suppression.head.weight' in shapes:
+            variant = 'lip_spade'
         else:
-            variant = 'lip_spade' if 'suppression.head.weight' in shapes else 'spade'
+            variant = 'vae' if len(shapes.get('start.weight', ())) == 2 else 'spade'
         return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant}
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def byproducts(self) -> tuple[str, ...]:
+        """Return the names of what :meth:`forward` can give beside the images."""
+        return LatentCode._fields if self.variant == 'vae' else ()
+
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, with_byproducts: Literal[True]) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def forward(self, x: Tensor, with_byproducts: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Restore ``x``; see :meth:`CSRNetwork.forward`.
 
         In the coarse phases of progressive training, the images returned are ``2^halvings`` times smaller in
         ``train()`` mode, and enlarged from that size in ``eval()`` mode.
+
+        Args:
+            x: degraded images.
+            with_byproducts: also return what losses judge beside the images: of ``vae``, ``mean`` and
+                ``log_variance`` of the latent code, ``(N, 256)`` each; of the other variants, nothing.
         """
-        if not self.halvings:
-            return super().forward(x)
         height, width = x.shape[-2:]
         x = self.pad(x)
-        out = self.replenish(*self.suppress(x))
+        code = self.encoder(x) if self.variant == 'vae' else None
+        image = self.replenish(*self.suppress(x, code))
         if self.global_residual:
-            out = out + F.avg_pool2d(x, 2**self.halvings)
-        if self.training:
-            return out[..., : -(-height >> self.halvings), : -(-width >> self.halvings)]
-        return F.interpolate(out, size=x.shape[-2:], mode='bilinear')[..., :height, :width]
+            image = image + F.avg_pool2d(x, 2**self.halvings)
+        halvings = self.halvings
+        if halvings and not self.training:
+            image, halvings = F.interpolate(image, size=x.shape[-2:], mode='bilinear'), 0
+        image = image[..., : -(-height >> halvings), : -(-width >> halvings)]
+        if not with_byproducts:
+            return image
+        return image, code._asdict() if code else {}
 
-    def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the start ``(N, 16 num_feat, H/32, W/32)`` and the guidance of the seven units, coarse to fine."""
-        levels = [] if self.variant == 'spade' else self.suppression(x)
-        start = levels[-1] if self.variant == 'lip_spade' else self.start(x[..., :: self.multiple, :: self.multiple])
+    def suppress(self, x: Tensor, code: LatentCode | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Return the start ``(N, 16 num_feat, H/32, W/32)`` and the guidance of the seven units, coarse to fine.
+
+        Args:
+            x: images, H and W multiples of 32.
+            code: of ``vae``, the latent code of ``x``, which is encoded where it is not given.
+        """
+        levels = [] if self.variant in WITHOUT_PYRAMID else self.suppression(x)
+        if self.variant == 'vae':
+            drawn = (code or self.encoder(x)).draw(self.training)
+            start = spread_code(self.start(drawn), x.shape[-2] // self.multiple, x.shape[-1] // self.multiple)
+        elif self.variant == 'lip_spade':
+            start = levels[-1]
+        else:
+            start = self.start(x[..., :: self.multiple, :: self.multiple])
         if self.variant == 'csr':
             return start, [levels[level] for level in self.block_levels]
         return start, [x] * len(self.blocks)

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'hifacegan stages: {error}', file=sys.stderr)
         return 2
     if 'suppression' not in panels:
-        print('No suppression maps: the variant spade has no suppression modules.')
+        print('No suppression maps: the variants spade and vae have no suppression modules.')
     return 0
 
 

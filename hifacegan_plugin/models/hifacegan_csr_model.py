@@ -63,7 +63,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     """Trains and tests any generator of the host's registry with HiFaceGAN's objective.
 
     The options under ``train`` are listed in docs/training.md. All losses (``pixel_opt``, ``perceptual_opt``,
-    ``gan_opt``, ``feature_matching_opt``) are optional, one is needed. With ``gan_opt``, ``network_d`` judges pairs of
+    ``gan_opt``, ``feature_matching_opt``, ``kl_opt``) are optional, one is needed. With ``gan_opt``, ``network_d`` judges pairs of
     degraded and restored images.
 
     Args:
@@ -106,6 +106,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         self.lr_factors = options.lr_factors or {}
         self.milestones = options.progressive or []
         self.objective = Objective(options, self.device)
+        self.objective.check_generator(self.get_bare_model(self.net_g))
         if self.objective.is_adversarial:
             self._build_discriminator()
         self.net_d_iters = options.net_d_iters
@@ -293,29 +294,40 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     def _backward(self, updates_g: bool, current_iter: int) -> dict[str, Tensor]:
         """Run both networks and accumulate the gradients; return the losses.
 
-        The restored image is cut out of the generator's graph: the losses' gradient is gathered there and sent
-        through the generator once. The same pass of the discriminator serves both updates, because its weights do not
+        What the generator gives is cut out of its graph: the losses' gradients are gathered there and sent through
+        the generator once. The same pass of the discriminator serves both updates, because its weights do not
         change in between; the generator's part of it computes no gradients of the discriminator's weights.
         """
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
             with torch.set_grad_enabled(updates_g):
-                self.output = self.net_g(self.lq)
-            restored = self.output.detach().float().requires_grad_(updates_g)
+                self.output, byproducts = self._generate()
+            outputs = [self.output, *byproducts.values()]
+            cut = [output.detach().float().requires_grad_(updates_g) for output in outputs]
+            restored, known = cut[0], dict(zip(byproducts, cut[1:], strict=True))
             lq, gt = self.lq, self.gt
             if self.milestones:
                 lq, gt = (F.interpolate(images, restored.shape[-2:], mode='area') for images in (lq, gt))
             net_d = self.net_d if self.objective.is_adversarial else None
-            losses_g, losses_d = self.objective.compute(restored, lq, gt, net_d, current_iter)
+            losses_g, losses_d = self.objective.compute(restored, known, lq, gt, net_d, current_iter)
         if updates_g:
             total = self.scaler.scale(reduce(torch.add, losses_g.values()) / self.accumulate_iters)
-            (gradient,) = torch.autograd.grad(total, restored, retain_graph=bool(losses_d))
-            torch.autograd.backward(self.output, gradient.to(self.output.dtype))
+            gradients = torch.autograd.grad(
+                total, cut, retain_graph=bool(losses_d), allow_unused=True, materialize_grads=True
+            )
+            gradients = [gradient.to(output.dtype) for gradient, output in zip(gradients, outputs, strict=True)]
+            torch.autograd.backward(outputs, gradients)
             self.output = self.output.detach()
         if losses_d:
             torch.autograd.backward(
                 self.scaler.scale(reduce(torch.add, losses_d.values()) / (2 * self.accumulate_iters))
             )
         return {**(losses_g if updates_g else {}), **losses_d}
+
+    def _generate(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the restored images and, where a loss judges it, what the generator gives beside them."""
+        if self.objective.takes_byproducts:
+            return self.net_g(self.lq, with_byproducts=True)
+        return self.net_g(self.lq), {}
 
     def _start_reading(self, iteration: int, losses: dict[str, Tensor]) -> PendingLosses:
         """Average the losses, and whether a signal came, over all processes; start copying them to the CPU."""

@@ -5,6 +5,7 @@ Source: Yang et al., arXiv 2005.05005, section 3.4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.error import URLError
 
@@ -22,17 +23,22 @@ from hifacegan_plugin.schema.training import LOSSES, Train, TypeAndArguments
 
 Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
 
+# Losses of what a generator gives beside the images: the term of each, and what it judges, by name of the option.
+BYPRODUCT_LOSSES = {
+    'kl_opt': ('l_g_kl', ('mean', 'log_variance')),
+}
+
 
 class Objective:
     """Computes the losses that the options under ``train`` ask for.
 
     Args:
-        options: those options: ``pixel_opt``, ``perceptual_opt``, ``gan_opt``, ``feature_matching_opt``, each of which
-            may be absent, and ``loss_weight_schedule``.
+        options: those options: the losses, each of which may be absent, and ``loss_weight_schedule``.
         device: device to compute on.
 
     Attributes:
         is_adversarial: whether there is a discriminator to train.
+        takes_byproducts: whether a loss judges what the generator gives beside the images.
 
     Raises:
         OptionError: there is no such loss, or it does not take an option.
@@ -41,21 +47,44 @@ class Objective:
 
     def __init__(self, options: Train, device: torch.device) -> None:
         self._schedule = options.loss_weight_schedule or {}
-        self._pixel, self._perceptual, self._gan, self._feature_matching = (
-            _build(name, getattr(options, name), device) for name in LOSSES
-        )
+        losses = {name: _build(name, getattr(options, name), device) for name in LOSSES}
+        self._byproducts = {name: loss for name in BYPRODUCT_LOSSES if (loss := losses.pop(name)) is not None}
+        self._pixel, self._perceptual, self._gan, self._feature_matching = losses.values()
         self.is_adversarial = self._gan is not None
+        self.takes_byproducts = bool(self._byproducts)
+
+    def check_generator(self, network: nn.Module) -> None:
+        """Check that a generator gives what the losses judge.
+
+        Raises:
+            ValueError: it does not; names the option.
+        """
+        given = getattr(network, 'byproducts', ())
+        for name in self._byproducts:
+            missing = [part for part in BYPRODUCT_LOSSES[name][1] if part not in (*given, 'gt')]
+            if missing:
+                raise ValueError(
+                    f'train: {name}: network_g ({type(network).__name__}) does not give {", ".join(missing)}: take '
+                    f'{name} out, or a generator that it is for (docs/training.md).'
+                )
 
     def compute(
-        self, restored: Tensor, lq: Tensor, gt: Tensor, net_d: nn.Module | None, iteration: int
+        self,
+        restored: Tensor,
+        byproducts: Mapping[str, Tensor],
+        lq: Tensor,
+        gt: Tensor,
+        net_d: nn.Module | None,
+        iteration: int,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the losses of the generator and those of the discriminator; weights are applied.
 
         A single pass of the discriminator serves both: the generator's losses send no gradient into its weights as
-        long as they are differentiated with respect to ``restored`` alone.
+        long as they are differentiated with respect to ``restored`` and ``byproducts`` alone.
 
         Args:
             restored: output of the generator, ``(N, C, H, W)``.
+            byproducts: what it gave beside that, by name; may be empty unless :attr:`takes_byproducts`.
             lq: its input, of the same size.
             gt: the ground truth.
             net_d: the discriminator, if the objective is adversarial.
@@ -71,6 +100,10 @@ class Objective:
         if self._perceptual:
             perceptual, style = self._perceptual(with_channels(restored, 3), with_channels(gt, 3))
             losses_g['perceptual_opt'] = {'l_g_percep': perceptual, 'l_g_style': style}
+        for name, loss in self._byproducts.items():
+            term, judged = BYPRODUCT_LOSSES[name]
+            known = {**byproducts, 'gt': gt}
+            losses_g[name] = {term: loss(*(known[part] for part in judged))}
         if self._gan and net_d:
             # One batch of fake and real pairs, so that both meet the same statistics.
             pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])

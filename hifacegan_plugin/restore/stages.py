@@ -34,8 +34,8 @@ def draw_panels(generator: CSRNetwork, image: np.ndarray, other: np.ndarray | No
     Returns:
         Panels, uint8 RGB ``(h, w, 3)``: ``progressive``, with the image's guidance for the first n units, n = 0 up;
         ``left_out``, with all but one unit steered by the image, and below it how much the result changes;
-        ``suppression``, the importance that each suppression module assigns to each place (not for the variant
-        ``spade``, which has none; in ``lip_spade`` they only shape the start, not the guidance).
+        ``suppression``, the importance that each suppression module assigns to each place (not for the
+        variants ``spade`` and ``vae``, which have none; in ``lip_spade`` they only shape the start, not the guidance).
 
     Raises:
         ValueError: the image is too small, or the network is for images that are neither RGB nor grey.
@@ -83,7 +83,7 @@ def importance_maps(generator: CSRNetwork, x: Tensor) -> list[np.ndarray]:
     """Return the log of the local importance of each suppression module, averaged over the channels.
 
     Args:
-        generator: any; the variant ``spade`` has no such modules.
+        generator: any; the variants ``spade`` and ``vae`` have no such modules.
         x: an image ``(1, C, H, W)``, H and W multiples of ``generator.multiple``.
 
     Returns:

@@ -43,7 +43,8 @@ def _points(points: list[list[float]]) -> list[list[float]]:
 
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 Points = Annotated[list[Point], Field(min_length=1), AfterValidator(_points)]
-LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt')
+LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt', 'kl_opt')
+SUPPORTING_LOSSES = ('feature_matching_opt', 'kl_opt')  # which no training can do with alone
 
 
 class Train(HostTrain):
@@ -68,6 +69,11 @@ class Train(HostTrain):
     feature_matching_opt: TypeAndArguments | None = option(
         '`{type: FeatureMatchingLoss, criterion: l1, loss_weight: 10}`; needs `gan_opt`, and a `network_d` that '
         'returns the outputs of all its layers, as `MultiscalePatchDiscriminator` does',
+        None,
+    )
+    kl_opt: Named | None = option(
+        'keeps the latent codes of `CSRGenerator`, `variant: vae`, close to a normal distribution: `{type: '
+        'KLDivergenceLoss, loss_weight: 0.05}`',
         None,
     )
     net_d_iters: Count = option('updates the generator every so many iterations', 1, unit='iterations')
@@ -139,7 +145,7 @@ class Train(HostTrain):
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
         losses = [name for name in LOSSES if getattr(self, name)]
-        if not {*losses} - {'feature_matching_opt'}:
+        if not {*losses} - {*SUPPORTING_LOSSES}:
             yield 'set at least one of pixel_opt, perceptual_opt and gan_opt.'
         elif self.feature_matching_opt and not self.gan_opt:
             yield (
