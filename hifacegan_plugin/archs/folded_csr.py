@@ -203,8 +203,8 @@ class FoldedCSR(nn.Module):
     def compute_in(self, dtype: torch.dtype) -> FoldedCSR:
         """Compute in ``dtype`` from now on, but for the very first convolution, and the latent code of ``vae``.
 
-        The first convolution stays in float32, because the instance norm behind it blows up what rounding does to an image of
-        little contrast: with it in bfloat16 too, the error of the whole network is four times as large.
+        These stay in float32, because the instance norm behind a first convolution blows up what rounding does to an
+        image of little contrast: with it in bfloat16 too, the error of the whole network is four times as large.
         """
         self.to(dtype)
         if self.variant not in WITHOUT_PYRAMID:

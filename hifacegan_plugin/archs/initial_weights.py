@@ -10,7 +10,9 @@ INITS = ('xavier', 'reference')
 
 
 def init_weights(network: nn.Module, as_built: Collection[nn.Module] = ()) -> None:
-    """Draw the weights of convolutions and linear layers from Xavier's normal distribution with gain 0.02; set biases to zero.
+    """Draw the weights of convolutions and linear layers from Xavier's normal distribution with gain 0.02.
+
+    Biases are set to zero.
 
     Args:
         network: the network whose convolutions are initialised.

@@ -62,9 +62,9 @@ AT_THE_END = -1  # the host's iteration where it saves what the training ends wi
 class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no types
     """Trains and tests any generator of the host's registry with HiFaceGAN's objective.
 
-    The options under ``train`` are listed in docs/training.md. All losses (``pixel_opt``, ``perceptual_opt``,
-    ``gan_opt``, ``feature_matching_opt``, ``kl_opt``) are optional, one is needed. With ``gan_opt``, ``network_d`` judges pairs of
-    degraded and restored images.
+    The options under ``train`` are listed in docs/training.md. All losses are optional; one of ``pixel_opt``,
+    ``perceptual_opt`` and ``gan_opt`` is needed. With ``gan_opt``, ``network_d`` judges pairs of degraded and restored
+    images.
 
     Args:
         opt: options of the experiment, as the host's ``parse_options`` returns them.
@@ -314,8 +314,9 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             gradients = torch.autograd.grad(
                 total, cut, retain_graph=bool(losses_d), allow_unused=True, materialize_grads=True
             )
-            gradients = [gradient.to(output.dtype) for gradient, output in zip(gradients, outputs, strict=True)]
-            torch.autograd.backward(outputs, gradients)
+            torch.autograd.backward(
+                outputs, [gradient.to(output.dtype) for gradient, output in zip(gradients, outputs, strict=True)]
+            )
             self.output = self.output.detach()
         if losses_d:
             torch.autograd.backward(

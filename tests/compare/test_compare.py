@@ -495,9 +495,10 @@ def test_shipped_options_name_what_other_options_train(file):
     assert {Path(path).parts[1] for path in weights} <= trained
 
 
-def test_peers_differ_in_their_networks_alone():
+def test_peers_differ_in_their_networks_and_what_only_these_can_have():
     files = sorted((REPOSITORY / 'options/peers').glob('*.yml'))
     options = [yaml_load(str(file)) for file in files]
+    assert [file.stem for file, opt in zip(files, options) if opt['train'].pop('kl_opt', None)] == ['vae']
     assert [opt.pop('name') for opt in options] == [f'peer_{file.stem}' for file in files]
     assert len({str(opt.pop('network_g')) for opt in options}) == len(files)
     assert all(opt == options[0] for opt in options)
