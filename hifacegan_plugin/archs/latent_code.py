@@ -59,5 +59,5 @@ class LatentEncoder(nn.Module):
 
 def spread_code(start: Tensor, height: int, width: int) -> Tensor:
     """Turn ``(N, C * START_SIDE^2)``, made from a code, into the start ``(N, C, height, width)``."""
-    start = start.view(len(start), -1, START_SIDE, START_SIDE)
+    start = start.reshape(-1, start.shape[1] // START_SIDE**2, START_SIDE, START_SIDE)
     return F.interpolate(start, size=(height, width), mode='bilinear', align_corners=False)

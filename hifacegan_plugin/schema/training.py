@@ -71,7 +71,7 @@ class Train(HostTrain):
         'returns the outputs of all its layers, as `MultiscalePatchDiscriminator` does',
         None,
     )
-    kl_opt: Named | None = option(
+    kl_opt: TypeAndArguments | None = option(
         'keeps the latent codes of `CSRGenerator`, `variant: vae`, close to a normal distribution: `{type: '
         'KLDivergenceLoss, loss_weight: 0.05}`',
         None,
