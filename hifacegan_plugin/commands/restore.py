@@ -14,17 +14,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from hifacegan_plugin.commands.arguments import positive, positive_whole, whole
-from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
-from hifacegan_plugin.images.decoding import MAX_PIXELS
+from hifacegan_plugin.commands.arguments import whole
+from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
 from hifacegan_plugin.images.photographs import WRITABLE
-from hifacegan_plugin.restore.engines import DTYPES, ENGINES, EngineError
+from hifacegan_plugin.restore.engines import EngineError
 from hifacegan_plugin.restore.files import Tally, restore_files, restore_image_file
-from hifacegan_plugin.restore.footprint import GIB
 from hifacegan_plugin.restore.planning import InputError, Plan, plan
-from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.restore.video import CODECS, VIDEO_FORMATS, VideoOptions, restore_video
-from hifacegan_plugin.weights import PACKAGED, WeightsError, load_generator
+from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,24 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a network that comes with the package; hifacegan models tells of each (default: %(default)s)',
     )  # fmt: skip
     weights.add_argument('-w', '--weights', type=Path, metavar='FILE', help='your own, .pth or .safetensors')
-    add_untraced_options(parser)
-    parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
-    parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
-    parser.add_argument(
-        '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
-    )
-    parser.add_argument(
-        '--memory', type=positive, metavar='GIB',
-        help='what one image may take; larger ones are restored more slowly from less (default: 3; on a CUDA device, '
-        'most of what is free there)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--max-megapixels',
-        type=positive,
-        default=MAX_PIXELS / 1e6,
-        metavar='MP',
-        help='refuse larger images (default: %(default)g)',
-    )
+    add_restorer_options(parser)
     parser.add_argument(
         '--format', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
         help='of the results of its kind, images or videos (default: that of the input)',
@@ -76,8 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
     arguments.weights = arguments.weights or PACKAGED[arguments.model]
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     try:
@@ -87,14 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
-        generator = load_generator(arguments.weights, **given_options(arguments))
-        memory = int(arguments.memory * GIB) if arguments.memory else None
-        restorer = Restorer(generator, arguments.engine, arguments.dtype, memory)
+        restorer = open_restorer(arguments, arguments.weights)
     except (WeightsError, EngineError, InputError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
-    max_pixels = int(arguments.max_megapixels * 1e6)
-    to_image = partial(restore_image_file, restorer, max_pixels=max_pixels, sheet=arguments.sheet)
+    to_image = partial(restore_image_file, restorer, max_pixels=max_pixels(arguments), sheet=arguments.sheet)
     network = _identify_network(arguments)
     to_video = partial(restore_video, restorer, options=video_options, resume=arguments.resume, network=network)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)

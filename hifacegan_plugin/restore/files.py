@@ -72,6 +72,17 @@ def restore_image_file(
     write_photograph(target, restored)
 
 
+def attempt(task: Task, restore: Callable[[Path, Path], object]) -> Failure | None:
+    """Call ``restore(source, target)``, and return why if that fails."""
+    try:
+        if not task.source.is_file() and task.source.exists():  # a pipe, a device: reading it may never end
+            raise ImageError('is no regular file')
+        restore(*task)
+    except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
+        return Failure(task.source, str(error))
+    return None
+
+
 def _restore_share(
     tasks: list[Task],
     restore_image: Callable[[Path, Path], None],
@@ -82,16 +93,13 @@ def _restore_share(
     done_before, failures = len(tasks) - len(waiting), []
     position = int(os.environ.get('LOCAL_RANK', 0))
     with logging_redirect_tqdm([logging.getLogger('basicsr')]):
-        for source, target in tqdm(waiting, unit='image', disable=None, position=position):
-            if resume and target.exists():  # meanwhile, by another run beside this
+        for task in tqdm(waiting, unit='image', disable=None, position=position):
+            if resume and task.target.exists():  # meanwhile, by another run beside this
                 done_before += 1
                 continue
-            try:
-                if not source.is_file() and source.exists():  # a pipe, a device: reading it may never end
-                    raise ImageError('is no regular file')
-                (restore_video if source.suffix.lower() in VIDEOS else restore_image)(source, target)
-            except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
-                failures.append(Failure(source, str(error)))
+            restore = restore_video if task.source.suffix.lower() in VIDEOS else restore_image
+            if failure := attempt(task, restore):
+                failures.append(failure)
     return Tally(len(tasks) - done_before - len(failures), done_before, failures)
 
 

@@ -1,0 +1,56 @@
+"""The options of the commands that restore: what computes, how precisely, and with how much memory."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from hifacegan_plugin.commands.arguments import positive, positive_whole
+from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
+from hifacegan_plugin.images.decoding import MAX_PIXELS
+from hifacegan_plugin.restore.engines import DTYPES, ENGINES
+from hifacegan_plugin.restore.footprint import GIB
+from hifacegan_plugin.restore.restorer import Restorer
+from hifacegan_plugin.weights import load_generator
+
+
+def add_restorer_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_untraced_options(parser)
+    parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
+    parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
+    parser.add_argument(
+        '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
+    )
+    parser.add_argument(
+        '--memory', type=positive, metavar='GIB',
+        help='what one image may take; larger ones are restored more slowly from less (default: 3; on a CUDA device, '
+        'most of what is free there)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--max-megapixels',
+        type=positive,
+        default=MAX_PIXELS / 1e6,
+        metavar='MP',
+        help='refuse larger images (default: %(default)g)',
+    )
+
+
+def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
+    """Open the restorer of a weights file as the options say; ``--threads`` is set for the whole process.
+
+    Raises:
+        WeightsError: if the weights cannot be used.
+        EngineError: if the engine is not installed or cannot do what it is asked to.
+    """
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    memory = int(arguments.memory * GIB) if arguments.memory else None
+    return Restorer(load_generator(weights, **given_options(arguments)), arguments.engine, arguments.dtype, memory)
+
+
+def max_pixels(arguments: argparse.Namespace) -> int:
+    """Return the pixels that an image may have."""
+    return int(arguments.max_megapixels * 1e6)
