@@ -644,7 +644,7 @@ def measure_inference(results: Results, quick: bool) -> None:
 
 def contestant(name: str, generator: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], bool, bool]:
     """Make what ``name`` says of a generator; also tell whether it uses TF32 and cuDNN's benchmark."""
-    from hifacegan_plugin.restore.engines import network_for
+    from hifacegan_plugin.restore.inference import network_for
 
     form, _, kind = name.rpartition(' ')
     if form == 'host':

@@ -40,14 +40,9 @@ sys.path.insert(0, str(REPOSITORY))
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
 from hifacegan_plugin.archs.csr_network import NETWORKS  # noqa: E402
 from hifacegan_plugin.images.photographs import Photograph, write_photograph  # noqa: E402
-from hifacegan_plugin.restore.engines import (  # noqa: E402
-    ENGINES,
-    Engine,
-    EngineError,
-    choose_engine,
-    network_for,
-    open_engine,
-)
+from hifacegan_plugin.restore.engine_error import EngineError  # noqa: E402
+from hifacegan_plugin.restore.engines import ENGINES, choose_engine, open_engine  # noqa: E402
+from hifacegan_plugin.restore.inference import Engine, network_for  # noqa: E402
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans  # noqa: E402
 from hifacegan_plugin.weights import generator_options, load_generator, write_weights  # noqa: E402
 
@@ -130,7 +125,7 @@ def choose_contestants(arguments: argparse.Namespace, dtypes: list[str]) -> dict
     for name in arguments.engines:
         for dtype in dtypes:
             try:
-                choose_engine(name, dtype)
+                choose_engine(name, dtype, 'cpu')
             except EngineError as error:
                 print(error)
                 continue

@@ -228,7 +228,7 @@ class FoldedCSR(nn.Module):
         out = self.replenish(*self.suppress(x, walk), walk)
         if self.global_residual:
             out = out + x
-        return out[..., :height, :width]
+        return out[..., :height, :width].to(x.dtype)
 
     def suppress(self, x: Tensor, walk: Walk) -> tuple[Tensor, list[Rows]]:
         """Return the start ``(N, 16 nf, H/32, W/32)`` of the replenishment and guidance from fine to coarse."""

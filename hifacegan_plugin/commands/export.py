@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
-from hifacegan_plugin.restore.engines import EXPORTED, EngineError, export
+from hifacegan_plugin.restore.engine_error import EngineError
+from hifacegan_plugin.restore.exported import EXPORTED, TOLERANCE, export
 from hifacegan_plugin.weights import WeightsError, load_generator
 
 
@@ -16,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('--to', required=True, choices=EXPORTED, help='the engine')
     parser.add_argument('-o', '--output', required=True, type=Path, help='the file: .onnx, or .xml for openvino')
+    parser.add_argument(
+        '--dtype', default='float32', choices=TOLERANCE, help='what an ONNX file computes in (default: float32)'
+    )
     add_untraced_options(parser)
 
 
@@ -23,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file; 0 if it agrees with torch."""
     try:
         generator = load_generator(arguments.weights, **given_options(arguments))
-        difference = export(generator, arguments.to, arguments.output)
+        difference = export(generator, arguments.to, arguments.output, arguments.dtype)
     except (WeightsError, EngineError, OSError) as error:
         print(f'hifacegan export: {error}', file=sys.stderr)
         return 2

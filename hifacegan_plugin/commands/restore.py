@@ -11,13 +11,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 
 from hifacegan_plugin.commands.arguments import whole
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
 from hifacegan_plugin.images.photographs import WRITABLE
-from hifacegan_plugin.restore.engines import EngineError
+from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.files import Tally, restore_files, restore_image_file
 from hifacegan_plugin.restore.planning import InputError, Plan, plan
 from hifacegan_plugin.restore.video import CODECS, VIDEO_FORMATS, VideoOptions, restore_video
@@ -56,8 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
     arguments.weights = arguments.weights or PACKAGED[arguments.model]
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     try:
         video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -10,8 +11,9 @@ import torch
 from hifacegan_plugin.commands.arguments import positive, positive_whole
 from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
 from hifacegan_plugin.images.decoding import MAX_PIXELS
-from hifacegan_plugin.restore.engines import DTYPES, ENGINES
+from hifacegan_plugin.restore.engines import ENGINES
 from hifacegan_plugin.restore.footprint import GIB
+from hifacegan_plugin.restore.inference import DTYPES
 from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.weights import load_generator
 
@@ -20,13 +22,18 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_untraced_options(parser)
     parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
+    parser.add_argument(
+        '--device', default='auto', metavar='NAME',
+        help='cpu, cuda, cuda:1 (the second), xpu (Intel) or mps (Apple); default: the first of these that works here, '
+        'else the CPU',
+    )  # fmt: skip
     parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
     parser.add_argument(
         '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
     )
     parser.add_argument(
         '--memory', type=positive, metavar='GIB',
-        help='what one image may take; larger ones are restored more slowly from less (default: 3; on a CUDA device, '
+        help='what one image may take; larger ones are restored more slowly from less (default: 3; on a graphics card, '
         'most of what is free there)',
     )  # fmt: skip
     parser.add_argument(
@@ -41,14 +48,19 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
 def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
     """Open the restorer of a weights file as the options say; ``--threads`` is set for the whole process.
 
+    Under torchrun each process takes its own of several CUDA devices, unless one is named.
+
     Raises:
         WeightsError: if the weights cannot be used.
-        EngineError: if the engine is not installed or cannot do what it is asked to.
+        EngineError: if the engine or device is not there, or cannot do what it is asked to.
     """
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.device in ('auto', 'cuda') and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     memory = int(arguments.memory * GIB) if arguments.memory else None
-    return Restorer(load_generator(weights, **given_options(arguments)), arguments.engine, arguments.dtype, memory)
+    generator = load_generator(weights, **given_options(arguments))
+    return Restorer(generator, arguments.engine, arguments.dtype, memory, arguments.device)
 
 
 def max_pixels(arguments: argparse.Namespace) -> int:

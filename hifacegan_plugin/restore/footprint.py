@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.fast_csr import FastCSR
 from hifacegan_plugin.archs.paper_csr import PaperCSR
-from hifacegan_plugin.restore.engines import DTYPES, EXPORTED
+from hifacegan_plugin.restore.devices import CPU, unused_memory
+from hifacegan_plugin.restore.exported import EXPORTED
+from hifacegan_plugin.restore.inference import DTYPES
 
 GIB = 1 << 30
 MEMORY = 3 * GIB  # that an image may take on a CPU, unless another limit is given
@@ -45,21 +45,18 @@ ON_CARD: dict[type[CSRNetwork], dict[str, Numbers]] = {
 }
 
 
-def on_card(way: str) -> bool:
-    """Return whether an engine, or ``frugal``, works on a CUDA device."""
-    return way not in EXPORTED and torch.cuda.is_available()
+def on_card(way: str, device: str) -> bool:
+    """Return whether an engine, or ``frugal``, takes memory of an accelerator that torch can tell of."""
+    return way not in EXPORTED and device != CPU
 
 
-def bytes_per_pixel(generator: CSRNetwork, way: str, dtype: str) -> int:
+def bytes_per_pixel(generator: CSRNetwork, way: str, dtype: str, device: str) -> int:
     """Return the bytes that an engine, or ``frugal``, takes for each pixel of an image."""
-    numbers = (ON_CARD if on_card(way) else ON_CPU)[type(generator)][way]
+    numbers = (ON_CARD if on_card(way, device) else ON_CPU)[type(generator)][way]
     width = DTYPES[dtype].itemsize if numbers.in_dtype else 4
     return int(width * numbers.features * generator.num_feat + 4 * numbers.images * generator.num_in_ch)
 
 
-def free_memory(way: str) -> int:
+def free_memory(way: str, device: str) -> int:
     """Return the bytes that an image may take in an engine, or ``frugal``, unless another limit is given."""
-    if not on_card(way):
-        return MEMORY
-    unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, which has it already
-    return int(SHARE_OF_A_CARD * (torch.cuda.mem_get_info()[0] + unused))
+    return int(SHARE_OF_A_CARD * unused_memory(device)) if on_card(way, device) else MEMORY

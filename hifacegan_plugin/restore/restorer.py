@@ -19,8 +19,10 @@ from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
 from hifacegan_plugin.images.photographs import read_photograph
-from hifacegan_plugin.restore.engines import Engine, choose_engine, open_engine
+from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
+from hifacegan_plugin.restore.engines import open_engine, start_engine
 from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card
+from hifacegan_plugin.restore.inference import Engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PACKAGED, load_generator
 
@@ -37,17 +39,20 @@ class Restorer:
             :func:`hifacegan_plugin.weights.load_generator` reads; or a network.
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
             :func:`~hifacegan_plugin.restore.engines.choose_engine`.
-        dtype: ``float32``, ``bfloat16`` or (CUDA) ``float16``.
+        dtype: ``float32``, ``bfloat16`` or (not on a CPU) ``float16``.
         memory: bytes that an image may take while it is restored, besides the program and its weights. Default: 3 GiB;
-            on a CUDA device, 85 % of what is free there when the image comes. Images that would take more are restored
+            on an accelerator, 85 % of what is free there when the image comes. Images that would take more are restored
             by torch from less memory, with the same result; those that still do not fit, in overlapping tiles, with a
             warning, because tiles are normalised apart. The fast network normalises nothing: it works in tiles at
             once, with the same result. Two float32 copies of the image, and a tile of the least size, are taken in any
-            case. A CUDA device that runs out of memory all the same is given less to do at a time, with a warning.
+            case. A device that runs out of memory all the same is given less to do at a time, and at last the CPU does
+            the work, in float32, each with a warning.
+        device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple); ``auto``: the first accelerator
+            that works here, else the CPU. For the engine ``onnx`` those that ONNX Runtime has a provider for.
 
     Raises:
         WeightsError: if the weights cannot be used.
-        EngineError: if the engine is not installed or cannot do what it is asked to.
+        EngineError: if the engine or device is not there, or cannot do what it is asked to.
     """
 
     def __init__(
@@ -56,18 +61,24 @@ class Restorer:
         engine: str = 'auto',
         dtype: str = 'float32',
         memory: int | None = None,
+        device: str = 'auto',
     ) -> None:
         generator = weights if isinstance(weights, CSRNetwork) else load_generator(PACKAGED.get(str(weights), weights))
-        self.engine = choose_engine(engine, dtype)
+        self.engine, self.device, restore = start_engine(engine, generator, dtype, device)
         self.dtype = dtype
         self.memory = memory
         self.num_in_ch = generator.num_in_ch
         self._opening = threading.RLock()  # held while a way is looked up and made
-        self._ways: dict[str, Callable[..., np.ndarray]] = {self.engine: open_engine(self.engine, generator, dtype)}
+        self._ways: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
         self._generator = generator
-        if self.engine == 'torch':  # the weights, which take as much memory as the engine, are not asked for again
+        if self._is_last_resort:  # the weights, which take as much memory as the engine, are not asked for again
             with torch.device('meta'):
                 self._generator = CSRGenerator(**generator.options)
+
+    @property
+    def _is_last_resort(self) -> bool:
+        """Whether there is nothing else to restore by where memory runs out."""
+        return (self.engine, self.device) == ('torch', CPU)
 
     @overload
     def __call__(self, image: Tensor) -> Tensor: ...
@@ -184,27 +195,27 @@ class Restorer:
         return self._restore_any(images)[..., :height, :width]
 
     def _restore_any(self, images: np.ndarray) -> np.ndarray:
-        """Restore images that are large enough for the network in the fastest way that their size leaves."""
+        """Restore images that are large enough for the network in the fastest way that size and memory leave."""
         names = (self.engine, 'torch', 'frugal') if self._generator.reach is None else (self.engine,)
         for name in names:
             if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
-                restored = unless_out_of_memory(self._way(name), images)
+                restored = self._unless_out_of_memory(self._way(name), images)
                 if restored is not None:
                     return restored
         return self._restore_in_tiles(names[-1], images)
 
     def _restore_in_tiles(self, name: str, images: np.ndarray) -> np.ndarray:
-        """Restore images in the largest tiles that fit, and in smaller ones where a card has no room for these."""
+        """Restore images in the largest tiles that fit, in smaller ones where memory runs out, or else on the CPU."""
         multiple, reach = self._generator.multiple, self._generator.reach
         # Further than it reaches from the end of a tile, a network returns the exact result.
         overlap, margin = (OVERLAP, 0) if reach is None else (-(-(2 * reach + 1) // multiple) * multiple, reach)
         least = 2 * overlap
         memory = self._memory_for(name)
         # Before and after, the whole images lie beside the tiles, though not on a card.
-        left = memory if on_card(name) else max(memory - 2 * images.nbytes, 0)
+        left = memory if on_card(name, self._device_of(name)) else max(memory - 2 * images.nbytes, 0)
         pixels = left // self._bytes_per_pixel(name) // len(images)
         height, width = images.shape[-2:]
-        size = min(int(pixels**0.5), max(height, width) - 1)  # a card may have no room for what should fit
+        size = min(int(pixels**0.5), max(height, width) - 1)  # there may be no room for what should fit
         size = max(size // multiple * multiple, least)
         while True:
             if reach is None:
@@ -215,19 +226,46 @@ class Restorer:
             restore = partial(
                 restore_in_tiles, self._way(name), multiple=multiple, size=size, overlap=overlap, margin=margin
             )
-            if size == least:
+            if size == least and self._is_last_resort:
                 return restore(images)
-            restored = unless_out_of_memory(restore, images)
+            restored = self._unless_out_of_memory(restore, images)
             if restored is not None:
                 return restored
+            if size == least:
+                return self._restore_on_cpu(images)
             size = max(size // 2 // multiple * multiple, least)
+
+    def _unless_out_of_memory(self, restore: Engine, images: np.ndarray) -> np.ndarray | None:
+        """Return ``restore(images)``; None, with a warning, if the device has no memory left for it."""
+        try:
+            return restore(images)
+        except Exception as error:  # each backend has its own kinds
+            if not is_out_of_memory(error):
+                raise
+            height, width = images.shape[-2:]
+            logger.warning(f'{width} x {height} pixels: {self.device} ran out of memory, trying with less.')
+        release_unused_memory(self.device)  # after the error is gone, whose traceback holds what was stored
+        return None
+
+    def _restore_on_cpu(self, images: np.ndarray) -> np.ndarray:
+        height, width = images.shape[-2:]
+        logger.warning(f'{width} x {height} pixels: not even the smallest tile fits: restoring on the CPU, in float32.')
+        with self._opening:
+            if 'cpu' not in self._ways:
+                self._ways['cpu'] = Restorer(self._generator, 'torch', memory=self.memory, device=CPU).restore
+        return self._ways['cpu'](images)
 
     def _memory_for(self, name: str) -> int:
         """Return the bytes that an image may take in an engine, or ``frugal``."""
-        return free_memory(name) if self.memory is None else self.memory
+        return free_memory(name, self._device_of(name)) if self.memory is None else self.memory
 
     def _bytes_per_pixel(self, name: str) -> int:
-        return bytes_per_pixel(self._generator, name, self.dtype)
+        return bytes_per_pixel(self._generator, name, self.dtype, self._device_of(name))
+
+    def _device_of(self, name: str) -> str:
+        """Return where an engine, or ``frugal``, works: torch on the CPU where it cannot use the engine's device."""
+        can = name == self.engine or self.device == CPU or count_devices(kind_of(self.device))
+        return self.device if can else CPU
 
     def _way(self, name: str) -> Callable[..., np.ndarray]:
         """Return an engine, or ``frugal``: the torch engine told to save memory."""
@@ -236,21 +274,12 @@ class Restorer:
                 if name == 'frugal':
                     self._ways[name] = partial(self._way('torch'), frugal=True)
                 else:
-                    self._ways[name] = open_engine(name, self._generator, self.dtype)
+                    device = self._device_of(name)
+                    dtype = 'float32' if (device, self.dtype) == (CPU, 'float16') else self.dtype
+                    self._ways[name] = open_engine(name, self._generator, dtype, device)
             return self._ways[name]
 
 
 def colour_channels(channels: int) -> int:
     """Return how many of 1 to 4 channels are no alpha."""
     return channels - (channels % 2 == 0)
-
-
-def unless_out_of_memory(restore: Engine, images: np.ndarray) -> np.ndarray | None:
-    """Return ``restore(images)``; None, with a warning, if a card has no memory left for it."""
-    try:
-        return restore(images)
-    except torch.OutOfMemoryError:
-        height, width = images.shape[-2:]
-        logger.warning(f'{width} x {height} pixels: the card ran out of memory, trying with less.')
-    torch.cuda.empty_cache()  # after the error is gone, whose traceback holds what was stored
-    return None

@@ -15,7 +15,8 @@ from conftest import without_tf32
 from host_training import DEMO, run
 from skimage import data
 
-from hifacegan_plugin.restore.engines import export, open_engine
+from hifacegan_plugin.restore.engines import open_engine
+from hifacegan_plugin.restore.exported import export
 from hifacegan_plugin.restore.restorer import OVERLAP, Restorer
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import generator_options, write_weights
@@ -110,7 +111,7 @@ def test_a_card_that_runs_out_of_memory_is_given_less(lively_generator, device, 
         restored = restorer(image)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert 'the card ran out of memory' in caplog.text
+    assert 'cuda:0 ran out of memory' in caplog.text
     assert 'restoring tiles of' in caplog.text
     assert restored.shape == image.shape and restored.std() > 5
 
@@ -201,7 +202,7 @@ def test_what_is_exported_gives_what_the_card_gives(form, lively_generator, tmp_
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     (exported,) = session.run(None, {'input': pictures})
     with without_tf32():
-        on_card = open_engine('torch', generator, 'float32')(pictures)
+        on_card = open_engine('torch', generator, 'float32', device.type)(pictures)
     np.testing.assert_allclose(exported, on_card, atol=1e-3)
 
 

@@ -5,6 +5,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
+import onnxruntime
 import openvino
 import pytest
 import torch
@@ -13,13 +15,12 @@ import torch.nn.functional as F
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.paper_csr import VARIANTS
-from hifacegan_plugin.restore import engines
-from hifacegan_plugin.restore import restorer as restorer_module
-from hifacegan_plugin.restore.engines import EngineError, choose_engine, export, open_engine
+from hifacegan_plugin.restore import engines, exported
+from hifacegan_plugin.restore.engine_error import EngineError
+from hifacegan_plugin.restore.engines import choose_engine, open_engine
+from hifacegan_plugin.restore.exported import EXPORTED, export
 from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.weights import generator_options, load_generator, read_weights, write_weights
-
-pytest.importorskip('onnxruntime', reason='needs the onnx extra')
 
 
 @torch.no_grad()
@@ -124,7 +125,7 @@ def test_openvino_in_bfloat16_takes_little_contrast(generator):
     [*(('onnx', variant, ['a.onnx']) for variant in VARIANTS), ('openvino', 'csr', ['a.bin', 'a.xml'])],
 )
 def test_export_writes_what_agrees(tmp_path, to, variant, names):
-    suffix = engines.EXPORTED[to][0]
+    suffix = EXPORTED[to][0]
     generator = make_generator(variant=variant, norm='rms', global_residual=True)
     assert export(generator, to, tmp_path / f'a{suffix}') < 1e-3
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -132,9 +133,42 @@ def test_export_writes_what_agrees(tmp_path, to, variant, names):
     assert model.inputs[0].partial_shape.to_string() == '[?,3,?,?]'
 
 
-@pytest.mark.parametrize('to', engines.EXPORTED)
+@pytest.mark.parametrize('to', EXPORTED)
 def test_export_of_the_fast_form(tmp_path, lively_generator, to):
-    assert export(lively_generator(preset='fast'), to, tmp_path / f'a{engines.EXPORTED[to][0]}') < 1e-3
+    assert export(lively_generator(preset='fast'), to, tmp_path / f'a{EXPORTED[to][0]}') < 1e-3
+
+
+def numbers_of(path) -> dict[int, int]:
+    """Return how many numbers the weights of an ONNX file hold, by their type."""
+    counts: dict[int, int] = {}
+    for weights in onnx.load(path).graph.initializer:
+        counts[weights.data_type] = counts.get(weights.data_type, 0) + int(np.prod(weights.dims))
+    return counts
+
+
+@pytest.mark.parametrize('preset', ['paper', 'fast'])
+def test_a_float16_export_holds_float16_and_takes_float32(tmp_path, lively_generator, preset):
+    generator = make_generator() if preset == 'paper' else lively_generator(preset='fast')
+    single, half = tmp_path / 'single.onnx', tmp_path / 'half.onnx'
+    export(generator, 'onnx', single)
+    assert main_export(generator, half, '--dtype', 'float16') == 0
+    assert half.stat().st_size < single.stat().st_size
+    numbers = numbers_of(half)
+    assert numbers.pop(onnx.TensorProto.FLOAT16) > 0.95 * sum(numbers_of(single).values())  # all but the first layer
+    pictures = np.random.default_rng(0).random((1, 3, 96, 70), np.float32)
+    restored = [
+        onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']).run(None, {'input': pictures})[0]
+        for path in (single, half)
+    ]
+    assert restored[1].dtype == np.float32
+    assert 0 < np.abs(restored[1] - restored[0]).mean() < 0.01
+
+
+def main_export(generator, path, *options) -> int:
+    """Run ``hifacegan export --to onnx`` on a network."""
+    weights = path.with_suffix('.safetensors')
+    write_weights(weights, generator.state_dict(), generator_options(generator))
+    return main(['export', '-w', str(weights), '--to', 'onnx', '-o', str(path), *options])
 
 
 def test_a_network_in_training_is_exported_as_it_restores(tmp_path, lively_generator):
@@ -144,8 +178,8 @@ def test_a_network_in_training_is_exported_as_it_restores(tmp_path, lively_gener
 
 
 def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
-    suffix, write, _ = engines.EXPORTED['onnx']
-    monkeypatch.setitem(engines.EXPORTED, 'onnx', (suffix, write, lambda path, dtype: lambda pictures: pictures))
+    suffix, write, _ = EXPORTED['onnx']
+    monkeypatch.setitem(EXPORTED, 'onnx', (suffix, write, lambda *arguments: lambda pictures: pictures))
     with pytest.raises(EngineError, match='differs from torch by'):
         export(generator, 'onnx', tmp_path / 'a.onnx')
     assert list(tmp_path.iterdir()) == []
@@ -157,7 +191,8 @@ def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
         ('cudnn', 'float32', 'take one of auto, torch'),
         ('torch', 'int8', 'take one of float32'),
         ('onnx', 'bfloat16', 'Take openvino or torch'),
-        ('openvino', 'float16', 'needs torch and a CUDA device'),
+        ('openvino', 'float16', 'float16 is not for CPUs'),
+        ('onnx', 'float16', 'float16 is not for CPUs'),
     ],
 )
 def test_what_an_engine_cannot_do(name, dtype, message):
@@ -166,18 +201,19 @@ def test_what_an_engine_cannot_do(name, dtype, message):
 
 
 def test_engine_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(engines, 'find_spec', lambda name: None)
+    for module in (engines, exported):
+        monkeypatch.setattr(module, 'find_spec', lambda name: None)
     with pytest.raises(EngineError, match=r'onnxruntime is not installed.*hifacegan-plugin\[onnx\]'):
         choose_engine('onnx', 'float32')
-    assert choose_engine('auto', 'bfloat16') == choose_engine('auto', 'float32') == 'torch'
+    assert choose_engine('auto', 'bfloat16') == choose_engine('auto', 'float32') == ('torch', 'cpu')
 
 
 def test_float16_is_for_graphics_cards(monkeypatch):
-    with pytest.raises(EngineError, match='float16 needs torch and a CUDA device'):
+    with pytest.raises(EngineError, match='float16 is not for CPUs'):
         choose_engine('auto', 'float16')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    assert choose_engine('auto', 'float16') == choose_engine('torch', 'float16') == 'torch'
-    with pytest.raises(EngineError, match='engine openvino: float16 needs torch'):
+    monkeypatch.setattr(engines, 'choose_device', lambda name: 'cuda:0')
+    assert choose_engine('auto', 'float16') == choose_engine('torch', 'float16') == ('torch', 'cuda:0')
+    with pytest.raises(EngineError, match='engine openvino: float16 is not for CPUs'):
         choose_engine('openvino', 'float16')
 
 
@@ -204,12 +240,12 @@ def test_threads_that_run_out_of_memory_open_one_engine_for_it(generator, monkey
         opened.append(name)
         return open_engine(name, *arguments)
 
-    monkeypatch.setattr(restorer_module, 'open_engine', watched)
     restorer = Restorer(generator, 'onnx', memory=1 << 20)
+    monkeypatch.setattr('hifacegan_plugin.restore.restorer.open_engine', watched)
     images = [np.full((64, 64, 3), value, np.uint8) for value in range(8)]
     with ThreadPoolExecutor(8) as threads:
         restored = list(threads.map(restorer, images))
-    assert opened == ['onnx', 'torch']
+    assert opened == ['torch']
     assert all(np.array_equal(one, restorer(image)) for one, image in zip(restored, images))
 
 
@@ -232,6 +268,10 @@ def test_export_and_convert_commands(generator, tmp_path, capsys):
         (['convert', '-w', 'net_g.safetensors', '-o', 'a.pth'], 'must end in .safetensors'),
         (['export', '-w', 'net_g.safetensors', '--to', 'onnx', '-o', 'a.xml'], 'must end in .onnx'),
         (['export', '-w', 'net_g.safetensors', '--to', 'onnx', '-o', 'absent/a.onnx'], 'absent'),
+        (
+            ['export', '-w', 'net_g.safetensors', '--to', 'openvino', '-o', 'a.xml', '--dtype', 'float16'],
+            'openvino is not written in float16',
+        ),
     ],
 )
 def test_commands_say_why_not(generator, tmp_path, monkeypatch, capsys, arguments, message):

@@ -22,6 +22,7 @@ from hifacegan_plugin.archs.published_layouts import without_markers
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.restore.footprint import bytes_per_pixel
 from hifacegan_plugin.restore.restorer import OVERLAP
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
 from hifacegan_plugin.system.files import whole_file
@@ -232,7 +233,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
     monkeypatch.setitem(restorer._ways, 'torch', small_card)
     restored = restorer(image)
     assert sizes[0] == image.shape[:2]
-    assert '420 x 512 pixels: the card ran out of memory, trying with less.' in caplog.text
+    assert '420 x 512 pixels: cpu ran out of memory, trying with less.' in caplog.text
     pictures = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
     if preset == 'fast':
         expected = engine(pictures)
@@ -242,12 +243,12 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
     assert np.abs(restored - expected[0].transpose(1, 2, 0).clip(0, 1) * 255).max() <= 1
 
 
-def test_a_card_that_holds_no_tile_of_the_least_size_is_an_error(generator, monkeypatch):
-    def full_card(pictures, **options):
+def test_a_machine_that_holds_no_tile_of_the_least_size_is_an_error(generator, monkeypatch):
+    def full(pictures, **options):
         raise torch.OutOfMemoryError('CUDA out of memory.')
 
-    restorer = Restorer(generator)
-    monkeypatch.setitem(restorer._ways, 'torch', full_card)
+    restorer = Restorer(generator, device='cpu')
+    monkeypatch.setitem(restorer._ways, 'torch', full)
     with pytest.raises(torch.OutOfMemoryError):
         restorer(np.zeros((64, 64, 3), np.uint8))
 
@@ -264,24 +265,9 @@ def test_a_card_that_holds_no_tile_of_the_least_size_is_an_error(generator, monk
         (16, 'fast', 'float16', 673),
     ],
 )
-def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat, preset, dtype, measured, monkeypatch):
-    restorer = Restorer(CSRGenerator(num_feat=num_feat, preset=preset))
-    restorer.dtype = dtype
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    assert measured <= restorer._bytes_per_pixel('torch') <= 1.75 * measured
-
-
-def test_on_a_card_an_image_may_take_most_of_what_is_free(generator, monkeypatch):
-    restorer = Restorer(generator)
-    assert restorer._memory_for('torch') == 3 << 30
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda: (10 << 30, 80 << 30))
-    monkeypatch.setattr(torch.cuda, 'memory_reserved', lambda: 2 << 30)
-    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda: 1 << 30)
-    assert restorer._memory_for('torch') == pytest.approx(0.85 * (11 << 30), abs=1)
-    assert restorer._memory_for('onnx') == 3 << 30
-    restorer.memory = 1 << 30
-    assert restorer._memory_for('torch') == 1 << 30
+def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat, preset, dtype, measured):
+    network = CSRGenerator(num_feat=num_feat, preset=preset)
+    assert measured <= bytes_per_pixel(network, 'torch', dtype, 'cuda:0') <= 1.75 * measured
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
@@ -546,6 +532,8 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
         (['-i', 'a.png', '-o', 'b.mp4'], 'b.mp4: the result of one image is written as .png'),
         (['-i', 'a.mp4', '-o', 'b.png'], 'b.png: the result of one video is written as .mp4'),
         (['-i', 'a.png', '-o', 'b.png', '--format', 'jpg'], 'b.png and --format jpg contradict each other'),
+        (['-i', 'a.png', '-o', '.', '--device', 'tpu'], "device 'tpu': take one of auto, cpu, cuda"),
+        (['-i', 'a.png', '-o', '.', '--device', 'cuda:7'], 'device cuda:7: torch'),
     ],
 )
 def test_what_cannot_start_says_why(weights, tmp_path, photo, monkeypatch, capsys, options, message):

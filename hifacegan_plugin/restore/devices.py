@@ -1,0 +1,83 @@
+"""Devices by name: ``cpu``, ``cuda:0``, ``xpu:0`` (Intel), ``mps`` (Apple); what is free on them, and when it is not.
+
+Measured on CPUs and NVIDIA's cards. The others are reached through the same functions of torch, and are untested; what
+runs there is compared with the CPU before it is used (:func:`hifacegan_plugin.restore.engines.open_engine`).
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from hifacegan_plugin.restore.engine_error import EngineError
+
+CPU = 'cpu'
+ACCELERATORS = ('cuda', 'xpu', 'mps')  # that torch knows, in the order in which `auto` looks for one
+
+# What torch on CUDA, XPU, MPS and CPUs, ONNX Runtime and the C++ library say, not all of them with a class of its own.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|(failed|unable|can't|cannot) (to )?allocate|bad_alloc|smaller than requested bytes", re.I
+)
+
+
+def kind_of(device: str) -> str:
+    """Return ``cuda`` of ``cuda:1``."""
+    return device.partition(':')[0]
+
+
+def choose_device(name: str) -> str:
+    """Return the device of torch that is meant.
+
+    Args:
+        name: ``cpu``; ``cuda``, ``xpu`` or ``mps``, with ``:1`` for the second of several, without for the current one;
+            ``auto``: the first of ``cuda``, ``xpu``, ``mps`` that is there, else ``cpu``.
+
+    Raises:
+        EngineError: if there is no such device.
+    """
+    if name == 'auto':
+        name = next((kind for kind in ACCELERATORS if count_devices(kind)), CPU)
+    kind, _, index = name.partition(':')
+    if kind not in (CPU, *ACCELERATORS) or not (index.isdecimal() or name == kind):
+        raise EngineError(f'device {name!r}: take one of auto, cpu, cuda, cuda:1 (the second), mps, xpu.')
+    if kind == CPU:
+        return CPU
+    there = count_devices(kind)
+    if int(index or 0) >= there:
+        raise EngineError(
+            f'device {name}: torch {torch.__version__} finds {there} of kind {kind} here. Take auto or cpu.'
+        )
+    if kind == 'mps':
+        return kind
+    return f'{kind}:{index or torch.get_device_module(kind).current_device()}'
+
+
+def count_devices(kind: str) -> int:
+    """Return how many accelerators of a kind torch can use here."""
+    if kind not in ACCELERATORS:
+        return 0
+    if kind == 'mps':
+        return int(torch.backends.mps.is_available())
+    devices = torch.get_device_module(kind)
+    return devices.device_count() if devices.is_available() else 0
+
+
+def unused_memory(device: str) -> int:
+    """Return the bytes of an accelerator that are free or that torch holds without using them."""
+    devices = torch.get_device_module(kind_of(device))
+    if kind_of(device) == 'mps':
+        return devices.recommended_max_memory() - devices.current_allocated_memory()
+    held = devices.memory_reserved(device) - devices.memory_allocated(device)
+    return devices.mem_get_info(device)[0] + held
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of any engine says that a device, or the machine, has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def release_unused_memory(device: str) -> None:
+    """Give the memory that torch holds on an accelerator without using it back to the system."""
+    if count_devices(kind_of(device)):
+        torch.get_device_module(kind_of(device)).empty_cache()

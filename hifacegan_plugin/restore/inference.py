@@ -1,0 +1,79 @@
+"""What engines are, and what they run: the network, rewritten for inference.
+
+An engine is a function from images ``(N, C, H, W)``, float32 in [0, 1], H and W from the smallest side of the network
+up, to images of the same shape. Any number of threads may call it at the same time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hifacegan_plugin.archs.csr_network import CSRNetwork
+from hifacegan_plugin.archs.fast_csr import FastCSR
+from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk, pad
+from hifacegan_plugin.archs.paper_csr import PaperCSR
+
+Engine = Callable[[np.ndarray], np.ndarray]
+
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+TRACING = threading.RLock()  # held while torch traces a network for an exporter or a compiler: both keep global state
+
+
+class DynamicCSR(nn.Module):
+    """Return the images that a :class:`FastCSR` returns, of sizes that the exporters of graphs see as dynamic.
+
+    There is nothing to fold in it.
+
+    Args:
+        generator: its weights are copied.
+    """
+
+    def __init__(self, generator: FastCSR) -> None:
+        super().__init__()
+        self.generator = deepcopy(generator).eval().to(memory_format=torch.channels_last)
+        self.dtype = torch.float32
+
+    def compute_in(self, dtype: torch.dtype) -> DynamicCSR:
+        """Compute in ``dtype`` from now on."""
+        self.dtype = dtype
+        return self.to(dtype)
+
+    def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
+        """Restore ``x (N, num_in_ch, H, W)``, float32 RGB in [0, 1], in one go."""
+        height, width = x.shape[-2:]
+        x = pad(pad(x, 2, self.generator.multiple), 3, self.generator.multiple)
+        out = x + self.generator.replenish(*self.generator.suppress(x.to(self.dtype)))
+        return out[..., :height, :width]
+
+
+class Inference(NamedTuple):
+    """How a network is run for inference."""
+
+    rewrite: Callable[[Any], FoldedCSR | DynamicCSR]
+    largest_kept: int  # bytes of freed memory that the process keeps on a CPU
+    start_in_float32: bool  # what comes before the first ReLU; see FoldedCSR.compute_in
+
+
+INFERENCE = {
+    # Beside strips it holds few maps, but whole ones: kept, they would leave holes in the memory.
+    PaperCSR: Inference(FoldedCSR, largest_kept=2**26, start_in_float32=True),
+    FastCSR: Inference(DynamicCSR, largest_kept=2**30, start_in_float32=False),
+}
+
+
+def network_for(generator: CSRNetwork, dtype: str = 'float32') -> FoldedCSR | DynamicCSR:
+    """Return what an engine runs: a copy of the network, rewritten for inference."""
+    return INFERENCE[type(generator)].rewrite(generator).compute_in(DTYPES[dtype])
+
+
+def noise(generator: CSRNetwork, count: int = 1, more_rows: int = 0, more_columns: int = 0) -> Tensor:
+    """Return images of noise, of the smallest size that the network takes or larger."""
+    side = generator.smallest_side
+    return torch.rand(count, generator.num_in_ch, side + more_rows, side + more_columns)
