@@ -9,15 +9,14 @@ What algebra allows, for fixed weights and statistics taken from each image itse
 * biases that an instance norm takes away again are dropped.
 
 Statistics over the whole image are all that ties distant rows together. What lies between two of them is computed in
-strips of rows, small enough for the cache of a processor. No seam can arise, because a strip is computed from as many
-neighbouring rows as it depends on.
+strips of rows; see :mod:`hifacegan_plugin.archs.strips`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,151 +25,24 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.latent_code import spread_code
 from hifacegan_plugin.archs.paper_csr import WITHOUT_PYRAMID, PaperCSR
 from hifacegan_plugin.archs.replenishment import ReplenishmentBlock, Spade, activation
+from hifacegan_plugin.archs.strips import (
+    RowConv2d,
+    Rows,
+    Statistics,
+    Strip,
+    Walk,
+    grow,
+    keep,
+    normalise,
+    rescale,
+    stored,
+    upsampled,
+)
 from hifacegan_plugin.archs.suppression import LOGIT_RANGE, SuppressionModule
 
 BLOCK_LEVELS = PaperCSR.block_levels
 COARSEST = 2 ** BLOCK_LEVELS[0]  # pixels of the image that fall on one of the coarsest level
-EPSILON = 1e-5  # of torch's instance norm
-ALIGNMENT = 8  # strips begin at a multiple of so many rows
 FRUGAL_LEVELS = (0, 1)  # the finest scales, whose maps a frugal walk computes whenever they are read
-
-
-class Strip(NamedTuple):
-    """Rows ``start`` to ``stop`` of a feature map that has ``height`` rows."""
-
-    start: int
-    stop: int
-    height: int
-
-
-# Returns a strip of a feature map ``(N, C, H, W)`` that need not exist as a whole; None stands for all of it.
-Rows = Callable[[Strip | None], Tensor]
-
-
-def grow(strip: Strip | None, rows: int) -> Strip | None:
-    """Add the neighbours that a convolution looks at, as far as there are any."""
-    if strip is None:
-        return None
-    return Strip(max(strip.start - rows, 0), min(strip.stop + rows, strip.height), strip.height)
-
-
-def stored(x: Tensor) -> Rows:
-    """Return the rows of a feature map that exists."""
-    return lambda strip: x if strip is None else x[:, :, strip.start : strip.stop]
-
-
-def upsampled(rows: Rows) -> Rows:
-    """Return the rows of a feature map of twice the size, by nearest neighbour."""
-
-    def upsample(strip: Strip | None) -> Tensor:
-        if strip is None:
-            return F.interpolate(rows(None), scale_factor=2, mode='nearest')
-        low = Strip(strip.start // 2, (strip.stop + 1) // 2, strip.height // 2)
-        high = F.interpolate(rows(low), scale_factor=2, mode='nearest')
-        return trim(high, Strip(2 * low.start, 2 * low.stop, strip.height), strip)
-
-    return upsample
-
-
-def trim(x: Tensor, held: Strip | None, wanted: Strip | None) -> Tensor:
-    """Cut the rows ``wanted`` out of a tensor that holds the rows ``held``."""
-    return x if held is None or wanted is None else x[:, :, wanted.start - held.start : wanted.stop - held.start]
-
-
-class Statistics(NamedTuple):
-    """What normalises a feature map, ``x * scale + shift``, each ``(N, C, 1, 1)``."""
-
-    scale: Tensor
-    shift: Tensor
-
-    @classmethod
-    def of_parts(cls, parts: list[tuple[int, Tensor, Tensor]], norm: str) -> Statistics:
-        """Join (number of rows, mean, variance) of the strips of a feature map."""
-        height = sum(rows for rows, _, _ in parts)
-        mean = cast('Tensor', sum(part_mean * (rows / height) for rows, part_mean, _ in parts))
-        shifted = ((rows, part + (part_mean - mean).square()) for rows, part_mean, part in parts)
-        variance = cast('Tensor', sum(part * (rows / height) for rows, part in shifted))
-        if norm == 'rms':
-            scale = torch.rsqrt(variance + mean.square() + mean.shape[1])
-            return cls(scale, torch.zeros_like(scale))
-        scale = torch.rsqrt(variance + EPSILON)
-        return cls(scale, -mean * scale)
-
-
-def normalise(rows: Rows, statistics: Statistics) -> Rows:
-    """Return the rows with zero mean and unit variance per channel (norm ``rms``: with unit mean square)."""
-    return lambda strip: rescale(rows(strip), *statistics)
-
-
-def rescale(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Compute ``x * scale + shift`` in float32, whatever the type of ``x``."""
-    return torch.addcmul(shift, x.float(), scale).to(x.dtype)
-
-
-def moments(x: Tensor, strip: Strip | None) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of ``(N, C, H, W)`` over space, each ``(N, C, 1, 1)``."""
-    x = x.float()
-    if strip is None:
-        mean = x.mean((2, 3), keepdim=True)
-        return mean, (x - mean).square().mean((2, 3), keepdim=True)
-    # Sums as matrix products: torch's own reductions over the rows of a channels-last tensor are ten times slower.
-    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-    weights = pixels.new_full((1, pixels.shape[1]), 1 / pixels.shape[1])
-    mean = weights @ pixels
-    centred = pixels - mean
-    rest = weights @ centred  # what rounding left of the mean
-    variance = weights @ centred.square_() - rest.square()
-    return (mean + rest).mT.unsqueeze(-1), variance.mT.unsqueeze(-1)
-
-
-class Walk(NamedTuple):
-    """How to go over an image.
-
-    Args:
-        strip_elements: size of the largest tensor of a strip; None: everything at once, which graph exporters need.
-        frugal: compute maps of the finest scales anew whenever they are read instead of storing them: about half more
-            work in a third of the memory.
-    """
-
-    strip_elements: int | None = None
-    frugal: bool = False
-
-    def strips(self, height: int, row_elements: int) -> list[Strip | None]:
-        """Divide ``height`` rows, of which each takes up to ``row_elements`` numbers on the way."""
-        if self.strip_elements is None:
-            return [None]
-        rows = max(self.strip_elements // row_elements // ALIGNMENT, 1) * ALIGNMENT
-        return [Strip(start, min(start + rows, height), height) for start in range(0, height, rows)]
-
-    def collect(self, rows: Rows, strips: list[Strip | None], norm: str, store: bool = True) -> tuple[Rows, Statistics]:
-        """Compute a feature map for its statistics, and keep it unless ``store`` is off."""
-        parts = []
-
-        def watched(strip: Strip | None) -> Tensor:
-            part = rows(strip)
-            parts.append((1 if strip is None else strip.stop - strip.start, *moments(part, strip)))
-            return part
-
-        if store:
-            rows = keep(watched, strips)
-        else:
-            for strip in strips:
-                watched(strip)
-        return rows, Statistics.of_parts(parts, norm)
-
-
-def keep(rows: Rows, strips: list[Strip | None]) -> Rows:
-    """Compute a feature map and store it."""
-    first = strips[0]
-    part = rows(first)
-    if first is None:
-        return stored(part)
-    shape = (part.shape[0], part.shape[1], first.height, part.shape[3])
-    whole = stored(torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last))
-    whole(first).copy_(part)
-    for strip in strips[1:]:
-        whole(strip).copy_(rows(strip))
-    return whole
 
 
 class FoldedCSR(nn.Module):
@@ -305,26 +177,6 @@ def pad(x: Tensor, axis: int, multiple: int) -> Tensor:
     mirrored = 2 * (length - 1) - index
     beyond = torch.where(mirrored[-1:] < 0, length - 1, mirrored)  # the border, where the reflection is too short
     return x.index_select(axis, torch.minimum(index, beyond))
-
-
-class RowConv2d(nn.Conv2d):
-    """A 3x3 convolution for strips: pads with zeros at the borders of the image, not at those of the strip."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        fout, fin = weight.shape[:2]
-        super().__init__(fin, fout, 3, padding=1, bias=bias is not None, device='meta')
-        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-        if bias is not None:
-            self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-
-    def forward(self, x: Tensor, strip: Strip | None) -> Tensor:  # type: ignore[override]
-        """Map the rows ``grow(strip, 1)`` of the input to the rows ``strip`` of the output."""
-        if strip is None:
-            return super().forward(x)
-        top, bottom = strip.start == 0, strip.stop == strip.height
-        if top != bottom:
-            x = F.pad(x, (0, 0, int(top), int(bottom)))
-        return F.conv2d(x, self.weight, self.bias, padding=(int(top and bottom), 1))
 
 
 class FoldedSuppression(nn.Module):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hifacegan_plugin.archs.csr_network import CSRNetwork
-from hifacegan_plugin.archs.folded_csr import Walk
+from hifacegan_plugin.archs.strips import Walk
 from hifacegan_plugin.restore.devices import CPU, choose_device, kind_of
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.exported import EXPORTED, check_installed, choose_onnx_device, open_exported

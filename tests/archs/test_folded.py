@@ -7,9 +7,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.folded_csr import FoldedCSR, Strip, Walk, grow, moments, stored, upsampled
+from hifacegan_plugin.archs.folded_csr import FoldedCSR
 from hifacegan_plugin.archs.paper_csr import VARIANTS
 from hifacegan_plugin.archs.replenishment import NORMS
+from hifacegan_plugin.archs.strips import Strip, Walk, grow, moments, stored, upsampled
 from hifacegan_plugin.restore.inference import network_for
 
 TOLERANCE = 1e-4
