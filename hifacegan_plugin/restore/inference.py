@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.fast_csr import FastCSR
-from hifacegan_plugin.archs.folded_csr import FoldedCSR, Walk, pad
+from hifacegan_plugin.archs.folded_csr import FoldedCSR, pad
 from hifacegan_plugin.archs.paper_csr import PaperCSR
+from hifacegan_plugin.archs.strips import Walk
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
