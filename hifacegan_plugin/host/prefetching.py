@@ -1,4 +1,4 @@
-"""How batches are loaded ahead of the training."""
+"""How batches are loaded ahead of the training, and by which processes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Dataset
 
+import hifacegan_plugin
 from hifacegan_plugin.host.accommodation import accommodation, training_modules
 
 if TYPE_CHECKING:
@@ -40,6 +42,36 @@ def keep_only_workers_that_there_are() -> None:
 
     for module in (host_data, *training_modules()):
         keep_only_workers_that_there_are.wrap(module, 'build_dataloader', wrapper)
+
+
+@accommodation(
+    defect="where data workers are started by `spawn` (`--launcher`), those of the host's datasets lack the plugin",
+    answer='registers it in each, so that they read images and databases as without workers',
+)
+def register_in_every_worker() -> None:
+    """Register the plugin in data workers that do not inherit it: Pythons of their own, which import what they need.
+
+    Of a dataset of the host that is the host alone, without what keeps crafted images from crashing OpenCV.
+    """
+    from basicsr import data as host_data
+
+    def wrapper(build_dataloader: Callable[..., DataLoader[Any]]) -> Callable[..., Any]:
+        def build(*arguments: Any, **options: Any) -> DataLoader[Any]:
+            loader = build_dataloader(*arguments, **options)
+            loader.worker_init_fn = partial(_register_and_begin, loader.worker_init_fn)
+            return loader
+
+        return build
+
+    for module in (host_data, *training_modules()):
+        register_in_every_worker.wrap(module, 'build_dataloader', wrapper)
+
+
+def _register_and_begin(begin: Callable[[int], None] | None, worker_id: int) -> None:
+    """Begin the work of a data worker; a function that a new process finds by its name."""
+    hifacegan_plugin.register()
+    if begin is not None:
+        begin(worker_id)
 
 
 @accommodation(

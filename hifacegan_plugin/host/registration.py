@@ -18,6 +18,7 @@ ACCOMMODATIONS: tuple[Accommodation, ...] = (
     sampling.train_to_the_last_iteration,
     signals.leave_signals_to_the_training,
     prefetching.keep_only_workers_that_there_are,
+    prefetching.register_in_every_worker,
     prefetching.prefetch_in_one_thread,
     prefetching.silence_runpy_in_workers,
     starting.restore_the_folder_of_a_failed_start,

@@ -3,9 +3,12 @@
 import basicsr.train
 import pytest
 import torch
-from basicsr.data import build_dataloader
+from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.prefetch_dataloader import CPUPrefetcher
+from PIL import Image
+
+from hifacegan_plugin.images.decoding import ImageError
 
 
 class Numbers(torch.utils.data.Dataset):
@@ -54,6 +57,19 @@ def test_an_error_behind_the_prefetching_reaches_the_training():
     with pytest.raises(ValueError, match='number 7 cannot be read'):
         while prefetcher.next() is not None:
             pass
+
+
+def test_workers_that_are_pythons_of_their_own_have_the_plugin(tmp_path):
+    """Where it is missing, the host decodes the first frame of an animated PNG, and crafted ones crash OpenCV."""
+    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'blue')]
+    frames[0].save(tmp_path / 'a.png', save_all=True, append_images=frames[1:])
+    opt = {'name': 'pairs', 'type': 'PairedImageDataset', 'phase': 'train', 'dataroot_gt': tmp_path,
+           'dataroot_lq': tmp_path, 'io_backend': {'type': 'disk'}, 'scale': 1, 'gt_size': 8, 'use_hflip': False,
+           'use_rot': False, 'num_worker_per_gpu': 1, 'batch_size_per_gpu': 1}  # fmt: skip
+    loader = build_dataloader(build_dataset(opt), opt, seed=0)
+    loader.multiprocessing_context = 'spawn'
+    with pytest.raises(ImageError, match=r'a\.png .*animated'):
+        next(iter(loader))
 
 
 def test_workers_that_are_to_stay_need_not_be_any():
