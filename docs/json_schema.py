@@ -16,7 +16,7 @@ from hifacegan_plugin.metrics.metric import IMAGES, metric_functions
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.schema.comparison import ComparisonFile
 from hifacegan_plugin.schema.file import MetricOptions, TestFile, TrainingFile
-from hifacegan_plugin.schema.registered import PLAIN, arguments_of
+from hifacegan_plugin.schema.registered import arguments_of, plain_type
 from hifacegan_plugin.schema.section import Section
 
 FOLDER = Path(schema.__file__).parent
@@ -95,7 +95,9 @@ def _arguments(called: Any, supplied: tuple[str, ...]) -> dict[str, Any]:
     types = {int: 'integer', float: 'number', bool: 'boolean', str: 'string'}
     properties: dict[str, Any] = {'type': {}, 'better': {}} if supplied == IMAGES else {'type': {}}
     for name, parameter in parameters.items():
-        properties[name] = {'type': types[parameter.annotation]} if parameter.annotation in PLAIN else {}
+        properties[name] = {}
+        if plain := plain_type(parameter.annotation):
+            properties[name] = {'type': types[plain] if plain is parameter.annotation else [types[plain], 'null']}
         if parameter.default not in (parameter.empty, None):
             properties[name]['default'] = parameter.default
     required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]

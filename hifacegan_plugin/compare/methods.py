@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.resizing import fit, resize
+from hifacegan_plugin.schema.problem import raise_first
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 from hifacegan_plugin.weights import build_generator, read_weights
 
 # Degraded image (h, w, 3) and the size (H, W) to bring it to -> restored image (H, W, 3); both uint8 RGB.
@@ -37,8 +38,8 @@ def build_method(options: dict[str, Any]) -> Method:
     """Build what an entry under ``restorers`` describes; load its weights, on the GPU if there is one.
 
     Raises:
-        ValueError: the weights are those of another network, damaged or missing; the network does not take an option.
-        KeyError: the host's registry has no such network.
+        ValueError: the weights are those of another network, damaged or missing; the host's registry has no such
+            network, or the network does not take an option.
     """
     if 'type' in options:
         arguments = {key: value for key, value in options.items() if key != 'type'}
@@ -101,14 +102,7 @@ def _build_network(options: dict[str, Any]) -> nn.Module:
     if not options.get('network_g') and options_in_file.get('type', CSRGenerator.__name__) == CSRGenerator.__name__:
         return build_generator(state_dict, options_in_file)
     network_options = options.get('network_g') or options_in_file
-    kind = network_options.get('type')
-    if kind not in ARCH_REGISTRY:
-        raise ValueError(f'network_g: there is no network {kind!r} in the registry of BasicSR')
-    arguments = {key: value for key, value in network_options.items() if key != 'type'}
-    try:
-        inspect.signature(ARCH_REGISTRY.get(kind)).bind(**arguments)
-    except TypeError as error:
-        raise ValueError(f'network_g: {kind}: {error}') from error
+    raise_first(problems_of_call('network_g', network_options, registered_names(ARCH_REGISTRY)))
     network = build_network(network_options)
     if path:
         state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}

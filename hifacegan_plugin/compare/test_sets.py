@@ -23,7 +23,8 @@ from hifacegan_plugin.images.files import list_files
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
-from hifacegan_plugin.schema.problem import describe_error, did_you_mean
+from hifacegan_plugin.schema.problem import describe_error, raise_first
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded image and ground truth, uint8 RGB
 
@@ -78,6 +79,7 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
     Raises:
         ValueError: the options are wrong, or a folder or LMDB does not exist.
     """
+    raise_first(problems_of_call(f'datasets: {name}', options, registered_names(DATASET_REGISTRY), None))
     try:
         items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
         return OpenSet(name, options, _identify_files(options), items, problems)
@@ -161,10 +163,6 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     """Return a function to read each image with, and a line for each image that has no partner."""
     if options['type'] == 'PairedImageDataset':
         return _open_pairs(options)
-    if options['type'] not in DATASET_REGISTRY:
-        raise ValueError(
-            f'BasicSR has no data set {options["type"]!r}' + did_you_mean(options['type'], DATASET_REGISTRY.keys())
-        )
     dataset = build_dataset(options)
 
     def read(index: int) -> tuple[str, np.ndarray, np.ndarray]:

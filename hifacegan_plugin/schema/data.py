@@ -96,14 +96,15 @@ class DegradationOptions(Loading):
     )
     deliver: Literal['float', 'uint8'] | None = option(
         'training: `uint8` hands over bytes, a quarter of the traffic, to models that scale them as '
-        '`HiFaceGANCSRModel` does; `float` is the default',
-        None,
+        '`HiFaceGANCSRModel` does',
+        'float',
         takes='float or uint8',
     )
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
-        stray = [name for name in TRAINING_ONLY if getattr(self, name)]
+        defaults = {name: DegradationOptions.model_fields[name].default for name in TRAINING_ONLY}
+        stray = [name for name, default in defaults.items() if getattr(self, name) not in (None, default)]
         if self.phase not in (None, 'train') and stray:
             yield (
                 f'{", ".join(stray)} is for training; phase {self.phase} takes whole images, as float (resize: '

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -71,10 +72,19 @@ def arguments_of(called: Callable[..., Any], supplied: tuple[str, ...]) -> tuple
     return named, any(p.kind == p.VAR_KEYWORD for p in every)
 
 
+def plain_type(hint: Any) -> type | None:
+    """Return which of the types in ``PLAIN`` an argument has, perhaps besides None; None if it has no such type."""
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType] if isinstance(hint, UnionType) else [hint]
+    return kinds[0] if len(kinds) == 1 and kinds[0] in PLAIN else None
+
+
 def _problems_of_value(where: str, value: Any, hint: Any) -> Iterator[Problem]:
-    if hint not in PLAIN or (isinstance(value, str) and EXPONENTIAL.fullmatch(value)):
+    plain = plain_type(hint)
+    if plain is None or (isinstance(value, str) and EXPONENTIAL.fullmatch(value)):
         return
-    kind, words = PLAIN[hint]
+    if value is None and hint is not plain:
+        return
+    kind, words = PLAIN[plain]
     try:
         TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError:

@@ -95,12 +95,9 @@ class Section(BaseModel):
             elif not location:
                 yield _detail((), section, *_no_section(section))
             elif detail['type'] == 'invalid_key':
-                yield _detail(
-                    (),
-                    section,
-                    f': {detail["input"]!r} is no text to YAML, so it names no option.',
-                    'put it in quotes (on, off, yes and no, too), or take it out',
-                )
+                yield _detail((), section, *_no_text(detail['input'], 'it names no option'))
+            elif location[-1] == '[key]':  # of options by names of the user's own
+                yield _detail(location[:1], section, *_no_text(location[1], 'it is no name'))
             elif location[0] not in explained:
                 explained.add(location[0])
                 yield cls._of_option(str(location[0]), detail['type'], section)
@@ -135,6 +132,11 @@ def _detail(
 
 def _no_section(value: Any) -> tuple[str, str]:
     return (f' is no section with options of its own, but {value!r}.', 'indent its options below it, or take it out')
+
+
+def _no_text(key: Any, so: str) -> tuple[str, str]:
+    what = f': {key!r} is no text to YAML, so {so}.'
+    return what, 'put it in quotes (on, off, yes and no, too), or take it out'
 
 
 def not_a_number(value: str) -> tuple[str, str]:

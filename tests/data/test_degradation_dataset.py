@@ -501,6 +501,11 @@ def test_a_picture_smaller_than_the_crop_is_named_with_the_mend(folder):
         build(folder, gt_size=80)[1]
 
 
+def test_the_defaults_of_training_may_stand_in_a_validation_set(folder):
+    options = {'deliver': 'float', 'use_hflip': False, 'use_rot': None, 'gt_size': None}
+    assert build(folder, phase='val', **options)[0]['gt'].dtype == torch.float32
+
+
 def test_index_errors(folder):
     for index in (-1, 3):
         with pytest.raises(IndexError):

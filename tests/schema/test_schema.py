@@ -59,6 +59,7 @@ def test_options_that_are_not_set_have_their_defaults():
         ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not [0.1].'),
         ({1: 0}, 'train: 1 is no text to YAML, so it names no option.'),
         ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: True is no text to YAML, so it names no option.'),
+        ({'lr_factors': {6: 0.1}}, 'train: lr_factors: 6 is no text to YAML, so it is no name.'),
         ({'pixel_opt': None}, 'train: set at least one of pixel_opt, perceptual_opt and gan_opt.'),
         ({'gan_opt': NAMED}, 'train: gan_opt trains a discriminator: add optim_d.'),
         (
