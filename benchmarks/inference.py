@@ -38,7 +38,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
-from hifacegan_plugin.archs.csr_network import NETWORKS  # noqa: E402
 from hifacegan_plugin.images.photographs import Photograph, write_photograph  # noqa: E402
 from hifacegan_plugin.restore.engine_error import EngineError  # noqa: E402
 from hifacegan_plugin.restore.engines import ENGINES, choose_engine, open_engine  # noqa: E402
@@ -53,7 +52,9 @@ def main() -> None:
     """Measure what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--num-feat', type=int, default=48)
-    parser.add_argument('--preset', choices=NETWORKS, default='paper', help='form of the network (fast: --num-feat 16)')
+    parser.add_argument(
+        '--preset', choices=('paper', 'fast'), default='paper', help='form of the network (fast: --num-feat 16)'
+    )
     parser.add_argument('--sizes', type=int, nargs='+', default=[512])
     parser.add_argument('--batches', type=int, nargs='+', default=[1])
     parser.add_argument('--threads', type=int, default=2)

@@ -14,14 +14,14 @@ from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescrip
 from torch import Tensor
 
 from hifacegan_plugin.archs.csr_network import CSRNetwork
-from hifacegan_plugin.archs.fast_csr import FastCSR
 from hifacegan_plugin.archs.paper_csr import PaperCSR
 from hifacegan_plugin.archs.published_layouts import rename
+from hifacegan_plugin.archs.shapes import TELLING_WEIGHTS
 from hifacegan_plugin.weights import build_generator
 
 TELLING_KEYS = (
-    {PaperCSR.telling_weight, 'blocks.6.spade_s.gamma.weight', 'to_picture.weight'},
-    {FastCSR.telling_weight, 'suppression.levels.0.pool.logit_conv.weight', 'to_picture.weight'},
+    {TELLING_WEIGHTS['paper'], 'blocks.6.spade_s.gamma.weight', 'to_picture.weight'},
+    {TELLING_WEIGHTS['fast'], 'suppression.levels.0.pool.logit_conv.weight', 'to_picture.weight'},
 )
 
 

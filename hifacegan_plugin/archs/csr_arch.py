@@ -7,15 +7,17 @@ from typing import Any
 
 from hifacegan_plugin.archs.choices import check_choice
 from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
-from hifacegan_plugin.archs.fast_csr import SCALES, FastCSR
+from hifacegan_plugin.archs.fast_csr import FastCSR
 from hifacegan_plugin.archs.paper_csr import PaperCSR
+from hifacegan_plugin.archs.shapes import SCALES
 
 
 class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
     """Restore images without being told what is wrong with them.
 
     Calling the class builds a :class:`~hifacegan_plugin.archs.paper_csr.PaperCSR` or a
-    :class:`~hifacegan_plugin.archs.fast_csr.FastCSR`; both count as instances of it.
+    :class:`~hifacegan_plugin.archs.fast_csr.FastCSR`; both count as instances of it. Derive from one of these two to
+    change a network: a class derived from this one is refused.
 
     Args:
         num_in_ch: channels of the image, in and out.
@@ -27,7 +29,7 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
         norm: ``batch``, ``syncbatch`` (statistics of all processes), ``instance`` or ``rms`` (x / sqrt(mean of x^2 over
             the image + number of channels): what the reference computes under the name "instance").
         global_residual: predict a correction that is added to the input, instead of the image itself. Beyond the
-            paper; decides at small budgets. The fast network always does so.
+            paper; decides at small budgets. Off by default, except in the fast network, which always does so.
         preset: ``paper``, or ``fast``: the network for small budgets (see :mod:`hifacegan_plugin.archs.fast_csr`),
             which has neither variants nor normalisation.
         init: initial weights of the convolutions with spectral normalisation: ``xavier`` (normal, gain 0.02), as all
@@ -42,13 +44,24 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
             the network of the preset does not have.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Refuse to be derived from, since a call would build a network of another class.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f'{cls.__name__} cannot derive from {NAME}, which builds a PaperCSR or a FastCSR: derive from one of these '
+            '(hifacegan_plugin.archs.paper_csr, hifacegan_plugin.archs.fast_csr).'
+        )
+
     def __new__(
         cls,
         num_in_ch: int = 3,
         num_feat: int = 64,
         variant: str = 'csr',
         norm: str = 'batch',
-        global_residual: bool = False,
+        global_residual: bool | None = None,
         preset: str = 'paper',
         init: str = 'xavier',
         num_scales: int = SCALES[0],
@@ -61,10 +74,14 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
                     f'{NAME}: preset: fast has no variants and no normalisation, and one initialisation: take variant, '
                     'norm and init out.'
                 )
+            if global_residual is False:
+                raise ValueError(
+                    f'{NAME}: preset: fast always predicts a correction of its input: take global_residual: false out.'
+                )
             return FastCSR(num_in_ch, num_feat, num_scales)
         if num_scales != SCALES[0]:
             raise ValueError(f'{NAME}: num_scales is for preset: fast: set preset, or take num_scales out.')
-        return PaperCSR(num_in_ch, num_feat, variant, norm, global_residual, init)
+        return PaperCSR(num_in_ch, num_feat, variant, norm, bool(global_residual), init)
 
 
 CSRGenerator.register(PaperCSR)

@@ -22,27 +22,25 @@ from hifacegan_plugin.archs.published_layouts import (
     MARKERS,
     describe_mismatch,
     read_untraced_options,
-    rename,
     to_plugin_layout,
     without_markers,
 )
 from hifacegan_plugin.archs.replenishment import Unit, activation
+from hifacegan_plugin.archs.shapes import read_generator_options
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 NAME = 'CSRGenerator'  # under which all of them are registered
-NETWORKS: dict[str, type[CSRNetwork]] = {}  # by the name of their preset
 
 
 class CSRNetwork(nn.Module):
     """Restore images without being told what is wrong with them.
 
-    A subclass names its ``preset`` when it is declared. It builds ``blocks``, which are the units, and
-    ``to_picture``, sets the attributes below, and implements whatever raises ``NotImplementedError`` here.
+    A subclass builds ``blocks``, which are the units, and ``to_picture``, sets the attributes below, and implements
+    whatever raises ``NotImplementedError`` here.
     """
 
     preset: ClassVar[str]
-    telling_weight: ClassVar[str]  # a key of the state dict that no other network has
     smallest_side: ClassVar[int]  # in pixels, of what it restores
     block_levels: tuple[int, ...]  # of each unit, coarse to fine: how often the size of the image is halved there
     global_residual: bool  # the network predicts a correction of its input
@@ -51,12 +49,6 @@ class CSRNetwork(nn.Module):
     num_feat: int
     blocks: Sequence[Unit]  # a module list
     to_picture: nn.Conv2d
-
-    def __init_subclass__(cls, preset: str | None = None) -> None:
-        super().__init_subclass__()
-        if preset is not None:
-            cls.preset = preset
-            NETWORKS[preset] = cls
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,15 +67,6 @@ class CSRNetwork(nn.Module):
     @property
     def options(self) -> dict[str, Any]:
         """Return the options of ``CSRGenerator`` that build a network of this shape."""
-        raise NotImplementedError
-
-    @classmethod
-    def options_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-        """Read the options off the shapes of the weights, by their keys in this plugin's layout.
-
-        Raises:
-            ValueError: if no network of this class has such weights.
-        """
         raise NotImplementedError
 
     def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -201,20 +184,3 @@ class CSRNetwork(nn.Module):
         for key, (option, value) in MARKERS.items():
             if getattr(self, option, None) == value:
                 destination[prefix + key] = torch.ones(1)
-
-
-def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read the options of ``CSRGenerator`` off its weights, in any known layout.
-
-    Returns:
-        ``num_in_ch``, ``num_feat``, ``preset``, the other options that show in the shapes, and what
-        :func:`~hifacegan_plugin.archs.published_layouts.read_untraced_options` returns.
-
-    Raises:
-        ValueError: if these are no weights of such a network.
-    """
-    shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
-    for network in NETWORKS.values():
-        if all(len(shapes.get(key, ())) == 4 for key in (network.telling_weight, 'to_picture.weight')):
-            return {'preset': network.preset} | network.options_of(shapes) | read_untraced_options(state_dict)
-    raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')

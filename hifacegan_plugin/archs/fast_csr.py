@@ -7,7 +7,7 @@ gained. Nothing in it looks at the whole image, so that large images are restore
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
@@ -18,15 +18,13 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.choices import check_choice
 from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
 from hifacegan_plugin.archs.replenishment import Unit, activation
+from hifacegan_plugin.archs.shapes import FINEST_WIDTH, SCALES
 from hifacegan_plugin.archs.suppression import LocalImportancePool
 
 Conv = TypeVar('Conv', bound=nn.Conv2d)
 
-SCALES = (3, 4, 5, 6)  # what ``num_scales`` may be; at 6 the deepest level is as small as the paper's
-FINEST_WIDTH = 2  # of the finest level and the last block, in units of num_feat; one more at each halving
 
-
-class FastCSR(CSRNetwork, preset='fast'):
+class FastCSR(CSRNetwork):
     """The network for small budgets; the arguments are those of :class:`~hifacegan_plugin.archs.CSRGenerator`.
 
     It has no normalisation and no variants, and always predicts a correction.
@@ -35,7 +33,7 @@ class FastCSR(CSRNetwork, preset='fast'):
         ValueError: for an unknown ``num_scales``.
     """
 
-    telling_weight = 'blocks.0.gamma.weight'
+    preset = 'fast'
     smallest_side = 16
     global_residual = True
 
@@ -69,19 +67,6 @@ class FastCSR(CSRNetwork, preset='fast'):
     def options(self) -> dict[str, Any]:
         """Return the options of ``CSRGenerator`` that build a network of this shape."""
         return {name: getattr(self, name) for name in ('num_in_ch', 'num_feat', 'preset', 'num_scales')}
-
-    @classmethod
-    def options_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-        """Read width, channels and scales off the shapes of the weights.
-
-        Raises:
-            ValueError: if there is no network of so many scales.
-        """
-        num_scales = len({key.split('.')[1] for key in shapes if key.startswith('blocks.')})
-        if num_scales not in SCALES:
-            raise ValueError(f'these are weights of {num_scales} scales; {NAME} has one of {SCALES}')
-        num_in_ch, width = shapes['to_picture.weight'][:2]
-        return {'num_in_ch': num_in_ch, 'num_feat': width // FINEST_WIDTH, 'num_scales': num_scales}
 
     def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the start, at the size of the coarsest unit, and the guidance of each unit, coarse to fine."""

@@ -6,7 +6,7 @@ Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, cast, overload
 
 import torch
@@ -18,15 +18,14 @@ from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
 from hifacegan_plugin.archs.initial_weights import INITS, init_weights
 from hifacegan_plugin.archs.latent_code import LATENT, START_SIDE, LatentCode, LatentEncoder, spread_code
 from hifacegan_plugin.archs.replenishment import NORMS, ReplenishmentBlock, activation
+from hifacegan_plugin.archs.shapes import BLOCK_WIDTHS, LEVEL_WIDTHS
 from hifacegan_plugin.archs.suppression import SuppressionPyramid
 
 VARIANTS = ('csr', 'lip_spade', 'spade', 'vae')
 WITHOUT_PYRAMID = ('spade', 'vae')
-LEVEL_WIDTHS = (1, 2, 4, 8, 16, 16)  # of the pyramid, fine to coarse, in units of num_feat (paper, figure 2)
-BLOCK_WIDTHS = (16, 16, 16, 8, 4, 2, 1)  # of the replenishment blocks, coarse to fine
 
 
-class PaperCSR(CSRNetwork, preset='paper'):
+class PaperCSR(CSRNetwork):
     """The paper's network; the arguments are those of :class:`~hifacegan_plugin.archs.CSRGenerator`.
 
     In ``train()`` mode the normalisation inside the replenishment blocks follows ``norm``; in ``eval()`` mode each
@@ -37,7 +36,7 @@ class PaperCSR(CSRNetwork, preset='paper'):
         ValueError: for an unknown ``variant``, ``norm`` or ``init``.
     """
 
-    telling_weight = 'blocks.0.spade_0.shared.weight'
+    preset = 'paper'
     smallest_side = 64  # below it the deepest level is a single pixel, which has no statistics
     block_levels = (5, 4, 4, 3, 2, 1, 0)
     reach = None
@@ -93,18 +92,6 @@ class PaperCSR(CSRNetwork, preset='paper'):
         """Return the options of ``CSRGenerator`` that build a network of this shape."""
         names = ('num_in_ch', 'num_feat', 'variant', 'norm', 'global_residual', 'preset')
         return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def options_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-        """Read width, channels and variant off the shapes of the weights."""
-        num_in_ch, num_feat = shapes['to_picture.weight'][:2]
-        if shapes[cls.telling_weight][1] != num_in_ch:
-            variant = 'csr'
-        elif 'suppression.head.weight' in shapes:
-            variant = 'lip_spade'
-        else:
-            variant = 'vae' if len(shapes.get('start.weight', ())) == 2 else 'spade'
-        return {'num_in_ch': num_in_ch, 'num_feat': num_feat, 'variant': variant}
 
     @property
     def byproducts(self) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork, read_generator_options
+from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
+from hifacegan_plugin.archs.fast_csr import FastCSR
+from hifacegan_plugin.archs.shapes import read_generator_options
 from hifacegan_plugin.weights.files import WeightsError, read_weights
 
 
@@ -27,6 +29,8 @@ def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]
     try:
         read = read_generator_options(state_dict) | untraced
         halvings = read.pop('halvings', 0)
+        if read['preset'] == FastCSR.preset:
+            read.pop('global_residual', None)  # files of earlier releases may say false, which was without effect
         with torch.device('meta'):  # takes no memory, whatever size the weights pretend to
             generator = CSRGenerator(**read)
         generator.load_state_dict({key: _as_float32(value) for key, value in state_dict.items()}, assign=True)

@@ -41,9 +41,16 @@ def test_the_registered_name_builds_the_network_of_the_preset(preset, network, o
 def test_the_registered_name_tells_its_options():
     options = inspect.signature(CSRGenerator).parameters
     assert {name: option.default for name, option in options.items()} == {
-        'num_in_ch': 3, 'num_feat': 64, 'variant': 'csr', 'norm': 'batch', 'global_residual': False, 'preset': 'paper',
+        'num_in_ch': 3, 'num_feat': 64, 'variant': 'csr', 'norm': 'batch', 'global_residual': None, 'preset': 'paper',
         'init': 'xavier', 'num_scales': 3,
     }  # fmt: skip
+
+
+def test_a_class_cannot_derive_from_the_registered_name_but_from_the_network():
+    with pytest.raises(TypeError, match=r'Mine cannot derive from CSRGenerator, .* derive from one of these'):
+        type('Mine', (CSRGenerator,), {})
+    mine = type('Mine', (PaperCSR,), {})
+    assert type(mine(num_feat=4)) is mine and isinstance(mine(num_feat=4), CSRGenerator)
 
 
 @pytest.fixture(params=REFERENCES)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.archs.csr_network import read_generator_options
-from hifacegan_plugin.archs.fast_csr import SCALES, BorderConv2d, continue_border
+from hifacegan_plugin.archs.fast_csr import BorderConv2d, continue_border
+from hifacegan_plugin.archs.shapes import SCALES, read_generator_options
 from hifacegan_plugin.restore.inference import DynamicCSR
 
 
@@ -126,6 +126,12 @@ def test_options_are_read_off_the_weights():
     assert options == {'num_in_ch': 1, 'num_feat': 6, 'preset': 'fast', 'num_scales': 5, 'global_residual': True}
     with pytest.raises(RuntimeError, match=r'They look like .*preset: fast'):
         CSRGenerator(num_in_ch=1, num_feat=6).load_state_dict(network.state_dict())
+
+
+def test_the_fast_form_refuses_to_do_without_its_residual():
+    with pytest.raises(ValueError, match=r'preset: fast always predicts a correction .* take global_residual: false'):
+        CSRGenerator(num_feat=4, preset='fast', global_residual=False)
+    assert CSRGenerator(num_feat=4, preset='fast', global_residual=True).global_residual
 
 
 @pytest.mark.parametrize('options', [{'variant': 'spade'}, {'norm': 'instance'}])

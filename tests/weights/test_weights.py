@@ -291,6 +291,14 @@ def test_weights_tell_what_leaves_no_trace_in_them(lively_generator, tmp_path, o
     assert set(unmarked) == set(CSRGenerator(num_feat=4).state_dict())
 
 
+def test_files_of_the_fast_form_that_deny_its_residual_load(lively_generator, tmp_path):
+    """Earlier releases accepted the option, and it was without effect."""
+    generator = lively_generator(preset='fast')
+    described = {'type': 'CSRGenerator', 'num_feat': 4, 'preset': 'fast', 'global_residual': False}
+    torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'a.pth')
+    assert load_generator(tmp_path / 'a.pth').global_residual
+
+
 def test_weights_without_marks_take_the_options_that_are_given(lively_generator, tmp_path):
     """Files from before there were marks, and those of the reference."""
     generator = lively_generator(norm='rms', global_residual=True).eval()
