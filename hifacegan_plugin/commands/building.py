@@ -64,7 +64,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     either.add_argument(
         '--overwrite',
         action='store_true',
-        help='start again; what was built before is replaced when the new build is complete',
+        help='start afresh; what was built before is replaced when the new build is complete',
     )
 
 

@@ -43,12 +43,12 @@ class ResilientWriter:
                 return attribute(*arguments, **options)
             except OSError as error:
                 logger.error(f'TensorBoard cannot be written ({error}). Training goes on; it is tried again later.')
-                self._begin_anew()
+                self._start_afresh()
                 return None
 
         return call
 
-    def _begin_anew(self) -> None:
+    def _start_afresh(self) -> None:
         self.silent_until = time.monotonic() + _PAUSE
         with suppress(OSError):  # what it could not write is lost
             self.writer.close()

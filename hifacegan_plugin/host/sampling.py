@@ -80,7 +80,7 @@ def tell_datasets_the_draw() -> None:
 
 
 @accommodation(
-    defect='a resumed training begins its epoch anew',
+    defect='a resumed training starts its epoch afresh',
     answer='continues within it, for datasets that are told their draws',
 )
 def resume_within_the_epoch() -> None:
@@ -180,5 +180,5 @@ def _draws_before_resuming(epoch: int, draws_per_epoch: int) -> int:
     iterations_per_epoch = draws_per_epoch // resumed.batch_size  # the host drops the last, smaller batch
     done = resumed.iteration - epoch * iterations_per_epoch
     if not 0 <= done <= iterations_per_epoch:
-        return 0  # the dataset, the batch or the number of processes has changed since: begin the epoch anew
+        return 0  # the dataset, the batch or the number of processes has changed since: start the epoch afresh
     return done * resumed.batch_size

@@ -15,7 +15,7 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 # Keys of a parameter group that are no options: ``lr`` is the scheduled rate, ``initial_lr`` that of the options.
 NOT_OPTIONS = ('params', 'lr')
-BEGIN_ANEW = 'or begin anew from its weights (path: pretrain_network_g, without resume_state).'
+START_AFRESH = 'or start afresh from its weights (path: pretrain_network_g, without resume_state).'
 
 
 def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]]) -> None:
@@ -31,14 +31,14 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
     if len(states) != len(optimizers):
         raise ValueError(
             f'The state that is resumed has {len(states)} optimisers, the options ask for {len(optimizers)}: train: '
-            f'gan_opt was {"added" if len(optimizers) > len(states) else "taken out"} since. Undo that, {BEGIN_ANEW}'
+            f'gan_opt was {"added" if len(optimizers) > len(states) else "taken out"} since. Undo that, {START_AFRESH}'
         )
     for section, optimizer, state in zip(('optim_g', 'optim_d'), optimizers, states):
         groups = optimizer.state_dict()['param_groups']
         if [len(group['params']) for group in groups] != [len(group['params']) for group in state['param_groups']]:
             raise ValueError(
                 f'train: {section}: the state that is resumed is of other parameters. Take its network '
-                f'and its lr_factors, {BEGIN_ANEW}'
+                f'and its lr_factors, {START_AFRESH}'
             )
         missing = {
             name
@@ -49,7 +49,7 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
         if missing:
             raise ValueError(
                 f'train: {section}: {type(optimizer).__name__} with these options needs {", ".join(sorted(missing))} '
-                f'of each parameter, which the state that is resumed does not have. Take its optimiser, {BEGIN_ANEW}'
+                f'of each parameter, which the state that is resumed does not have. Take its optimiser, {START_AFRESH}'
             )
         optimizer.load_state_dict({'state': state['state'], 'param_groups': groups})
         _log_what_differs(section, groups, state['param_groups'])
@@ -66,7 +66,7 @@ def check_lr_factors(network: nn.Module, then: dict[str, float], now: dict[str, 
     if not alike or any((first == 0) != (second == 0) for first, second in pairs):
         raise ValueError(
             f'train: lr_factors: {now} groups the parameters otherwise than {then}, which the state that '
-            f'is resumed was trained with. Change the factors alone, {BEGIN_ANEW}'
+            f'is resumed was trained with. Change the factors alone, {START_AFRESH}'
         )
 
 

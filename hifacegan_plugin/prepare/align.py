@@ -79,7 +79,7 @@ def align(
         options: what is done to each photograph.
         jobs: how many processes.
         resume: continue an interrupted build.
-        overwrite: start again, also where ``target`` exists.
+        overwrite: start afresh, also where ``target`` exists.
 
     Returns:
         How many photographs had a face that was taken, and how many had none.

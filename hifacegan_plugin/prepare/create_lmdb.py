@@ -66,7 +66,7 @@ def create_lmdb(
         jobs: how many threads.
         verify: decode every image before it is stored, and every value of the complete database.
         resume: continue an interrupted build.
-        overwrite: start again, also where ``target`` exists.
+        overwrite: start afresh, also where ``target`` exists.
 
     Raises:
         BuildError: nothing was made; the message says why and what to do.
@@ -166,4 +166,4 @@ def check_database(folder: Path, jobs: int) -> None:
     problems = verify_database(folder, jobs)
     if problems:
         listed = ''.join(f'\n  {key}: {reason}' for key, reason in problems)
-        raise BuildError(f'{folder} is damaged, start again with --overwrite:{listed}')
+        raise BuildError(f'{folder} is damaged, start afresh with --overwrite:{listed}')

@@ -69,7 +69,7 @@ def make_pairs(
         options: what is done to each image.
         jobs: how many processes.
         resume: continue an interrupted build.
-        overwrite: start again, also where ``target`` exists.
+        overwrite: start afresh, also where ``target`` exists.
 
     Raises:
         BuildError: the recipe is unknown, the target is the source, or nothing could be made; the message says why and

@@ -80,7 +80,7 @@ def build(
         stores: what opens each store, by its path inside the target (`.` is the target itself).
         prepare: turns the sources that are left into one outcome each, in order.
         resume: continue an interrupted build; start where there is none, do nothing where the target is complete.
-        overwrite: start again, and put the result in the place of an older target.
+        overwrite: start afresh, and put the result in the place of an older target.
         check: called with the whole folder before it gets its name; may raise `BuildError`.
 
     Raises:
@@ -101,7 +101,7 @@ def build(
             records = _read_journal(journal)
             if records and not (resume or overwrite):
                 raise BuildError(
-                    f'{partial} holds an interrupted build: continue with --resume or start again with --overwrite'
+                    f'{partial} holds an interrupted build: continue with --resume or start afresh with --overwrite'
                 )
             if records and resume:
                 header = _check_same(records.pop(0), header, target)
@@ -125,7 +125,7 @@ def build(
         room = f'{shutil.disk_usage(partial).free / 1e6:,.0f} MB free on its disk'
         raise BuildError(f'cannot write {partial}: {error} ({room}). {_HOW_TO_CONTINUE}') from error
     except DamagedDatabaseError as error:
-        raise BuildError(f'{error}: start again with --overwrite') from error
+        raise BuildError(f'{error}: start afresh with --overwrite') from error
     return Summary(len(sources) - len(rejected), len(rejected))
 
 
@@ -231,7 +231,7 @@ def _check_same(header: Record, wanted: Record, target: Path) -> Record:
     if header['sources'] != wanted['sources']:
         raise BuildError(
             f'{target} was started with another list of images: files were added, removed or renamed '
-            'since. Start again with --overwrite'
+            'since. Start afresh with --overwrite'
         )
     return header
 

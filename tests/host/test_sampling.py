@@ -65,7 +65,7 @@ def test_a_resumed_epoch_goes_on_where_it_stopped(iteration, epoch, left, monkey
     assert len(list(sampler)) == 40
 
 
-def test_a_resumed_epoch_begins_anew_where_batch_or_data_changed(monkeypatch):
+def test_a_resumed_epoch_starts_afresh_where_batch_or_data_changed(monkeypatch):
     sampler = EnlargedSampler(Drawing(), 1, 0, ratio=4)
     monkeypatch.setattr(sampling, 'resumed', ResumePoint(0, 30, batch_size=4))
     assert len(list(sampler)) == 40

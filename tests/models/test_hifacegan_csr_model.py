@@ -346,7 +346,7 @@ def test_what_a_resumed_training_cannot_follow_is_refused(changes, message, opti
     train(built(options), range(1, 2)).save(0, 1)
     options['train'] |= changes
     resumed = built(options)
-    with pytest.raises(ValueError, match=f'{message}.*begin anew from its weights'):
+    with pytest.raises(ValueError, match=f'{message}.*start afresh from its weights'):
         resumed.resume_training(torch.load(f'{options["path"]["training_states"]}/1.state'))
 
 

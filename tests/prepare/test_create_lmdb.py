@@ -719,7 +719,7 @@ class TestKilled:
     def test_without_resume_an_interrupted_build_is_left_alone(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         drive(*arguments, kill_at='_append 5', status=-signal.SIGKILL)
-        assert 'continue with --resume or start again with --overwrite' in create(*arguments, status=2).stderr
+        assert 'continue with --resume or start afresh with --overwrite' in create(*arguments, status=2).stderr
         create(*arguments, '--overwrite', status=1)
         assert contents(tmp_path / 'x.lmdb') == contents(many / 'whole.lmdb')
 
