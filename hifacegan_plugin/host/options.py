@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,40 @@ def accept_lists_of_roots() -> None:
         return expand_each
 
     accept_lists_of_roots.wrap(own_module(options, 'osp'), 'expanduser', wrapper)
+
+
+@accommodation(
+    defect='a number for a name or a path, as in `name: 2024`, ends in a bare `TypeError`',
+    answer='refuses it and says what to write',
+)
+def refuse_numbers_for_names() -> None:
+    """Exit with a message where ``name`` or a path is no text to YAML; the options are not changed."""
+    from basicsr.utils import options
+
+    def of_join(join: Callable[..., str]) -> Callable[..., Any]:
+        def join_text(root: object, *parts: object) -> str:  # the first to be joined are a root and the name
+            _exit_unless_text(root, 'path')
+            for part in parts:
+                _exit_unless_text(part, 'name')
+            return join(root, *parts)
+
+        return join_text
+
+    def of_expanduser(expanduser: Callable[[Any], Any]) -> Callable[..., Any]:
+        def expand_text(path: object) -> Any:
+            for one in path if isinstance(path, list) else [path]:
+                _exit_unless_text(one, 'dataroot_gt, dataroot_lq or path')
+            return expanduser(path)
+
+        return expand_text
+
+    refuse_numbers_for_names.wrap(own_module(options, 'osp'), 'join', of_join)
+    refuse_numbers_for_names.wrap(own_module(options, 'osp'), 'expanduser', of_expanduser)
+
+
+def _exit_unless_text(value: object, option: str) -> None:
+    if not isinstance(value, (str, os.PathLike)):
+        raise SystemExit(f"{option}: {value!r} is no text to YAML: put it in quotes, as '{value}', or correct it.")
 
 
 @accommodation(

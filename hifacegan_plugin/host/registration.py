@@ -9,6 +9,7 @@ from hifacegan_plugin.host.accommodation import Accommodation
 # the last one comes first, and folders are remembered by the names that the accommodation of TensorBoard gives them.
 ACCOMMODATIONS: tuple[Accommodation, ...] = (
     options.accept_lists_of_roots,
+    options.refuse_numbers_for_names,
     options.read_numbers_of_the_command_line,
     options.allow_debugging_without_validation,
     datasets.share_databases,

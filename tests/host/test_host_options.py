@@ -23,6 +23,24 @@ def test_an_options_file_may_list_several_roots(monkeypatch, tmp_path):
     assert opt['datasets']['val']['dataroot_gt'] == 'datasets/demo/heldout.lmdb'
 
 
+@pytest.mark.parametrize('is_train', [True, False])
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('name: HiFaceGAN_demo', 'name: 2024', "name: 2024 is no text to YAML: put it in quotes, as '2024'"),
+        ('dataroot_gt: datasets/demo/train.lmdb', 'dataroot_gt: [7]', 'dataroot_gt, dataroot_lq or path: 7 is no'),
+        ('  experiments_root: experiments', '  results_root: 1\n  experiments_root: 1', 'path: 1 is no text'),
+    ],
+)
+def test_numbers_for_names_and_paths_are_refused(old, new, message, is_train, monkeypatch, tmp_path):
+    file, text = tmp_path / 'options.yml', (REPOSITORY / 'options/hifacegan_demo.yml').read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
+    with pytest.raises(SystemExit, match=message):
+        parse_options(str(tmp_path), is_train)
+
+
 @pytest.mark.parametrize(
     ('text', 'value'),
     [
