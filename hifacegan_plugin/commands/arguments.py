@@ -17,6 +17,17 @@ def positive(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f'{text!r}: a number from 0 to 1 is wanted')
+    return number
+
+
 def positive_whole(text: str) -> int:
     """Read a whole number from 1 up."""
     if not (text.isdecimal() and int(text) > 0):

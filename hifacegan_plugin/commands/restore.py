@@ -13,12 +13,20 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from hifacegan_plugin.commands.arguments import whole
+from hifacegan_plugin.commands.arguments import share, whole
+from hifacegan_plugin.commands.face_options import (
+    add_face_arguments,
+    check_face_arguments,
+    faces_to_files,
+    refuse_video,
+)
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
+from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.photographs import WRITABLE
 from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.files import Tally, restore_files, restore_image_file
+from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
 from hifacegan_plugin.restore.planning import InputError, Plan, plan
+from hifacegan_plugin.restore.strength import at_strength
 from hifacegan_plugin.restore.video import CODECS, VIDEO_FORMATS, VideoOptions, restore_video
 from hifacegan_plugin.weights import PACKAGED, WeightsError
 
@@ -31,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
-        '--model', default='general', choices=PACKAGED,
-        help='a network that comes with the package; hifacegan models tells of each (default: %(default)s)',
+        '--model', choices=PACKAGED,
+        help='a network that comes with the package; hifacegan models tells of each (default: general; with --faces, '
+        'faces)',
     )  # fmt: skip
     weights.add_argument('-w', '--weights', type=Path, metavar='FILE', help='your own, .pth or .safetensors')
     add_restorer_options(parser)
@@ -40,8 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--format', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
         help='of the results of its kind, images or videos (default: that of the input)',
     )  # fmt: skip
+    parser.add_argument(
+        '--strength', type=share, default=1.0, metavar='0..1',
+        help='blend with the input: 0 is the input, 1 what is restored (default: %(default)g)',
+    )  # fmt: skip
     parser.add_argument('--resume', action='store_true', help='leave out what the output folder already holds')
     parser.add_argument('--sheet', action='store_true', help='also write images and their results side by side')
+    add_face_arguments(parser)
     videos = parser.add_argument_group('videos')
     videos.add_argument('--codec', default='h264', choices=CODECS, help='of the results (default: h264)')
     videos.add_argument(
@@ -54,25 +68,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
-    arguments.weights = arguments.weights or PACKAGED[arguments.model]
+    arguments.weights = arguments.weights or PACKAGED[arguments.model or ('faces' if arguments.faces else 'general')]
     try:
         video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
     except ValueError as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
     try:
+        check_face_arguments(arguments)
         planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
-        restorer = open_restorer(arguments, arguments.weights)
-    except (WeightsError, EngineError, InputError, OSError) as error:
+        to_image, to_video = _choose_work(arguments, video_options)
+    except (WeightsError, EngineError, InputError, FaceModelsMissingError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
-    to_image = partial(restore_image_file, restorer, max_pixels=max_pixels(arguments), sheet=arguments.sheet)
-    network = _identify_network(arguments)
-    to_video = partial(restore_video, restorer, options=video_options, resume=arguments.resume, network=network)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
     failed = _report(planned, tally)
     # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.
     return 1 if failed and not dist.is_torchelastic_launched() else 0
+
+
+def _choose_work(arguments: argparse.Namespace, video_options: VideoOptions) -> tuple[RestoreFile, RestoreFile]:
+    """Return what restores one image, and one video."""
+    restorer = open_restorer(arguments, arguments.weights)
+    image_options = {'max_pixels': max_pixels(arguments), 'sheet': arguments.sheet}
+    if arguments.faces:
+        return partial(faces_to_files(arguments, restorer), **image_options), refuse_video
+    restore = at_strength(restorer, arguments.strength)
+    network = _identify_network(arguments)
+    return (
+        partial(restore_image_file, restore, **image_options),
+        partial(restore_video, restore, options=video_options, resume=arguments.resume, network=network),
+    )
 
 
 def _identify_network(arguments: argparse.Namespace) -> str:

@@ -27,7 +27,10 @@ _ROUNDS = 2  # of cutting out and looking again
 _SIDE = 512  # of the upright crop that is looked at
 # Where the detector sees the face in the crop of FFHQ's square, in the median of 60 portraits; and that box moved to
 # all sides, because the mean over several starts scatters half as much.
-_BOXES = [(108 + x, 159 + y, 404 + x, 461 + y) for x, y in ((0, 0), (10, 0), (-10, 0), (0, 10), (0, -10))]
+_BOX = (108, 159, 404, 461)
+_BOXES = [
+    (_BOX[0] + x, _BOX[1] + y, _BOX[2] + x, _BOX[3] + y) for x, y in ((0, 0), (10, 0), (-10, 0), (0, 10), (0, -10))
+]
 # Where the mouth is, seen from the five points of the smaller model: measured on the same portraits.
 _EYES_TO_MOUTH, _MOUTH_WIDTH = 1.34, 0.94  # in distances from eyes to nose, and from eye to eye
 # How far the base of the nose stands out from the plane of the eyes' centres, in distances from eye to eye: of an
@@ -85,6 +88,17 @@ def locate(rgb: np.ndarray, box: tuple[float, float, float, float], model: Model
     return landmarks
 
 
+def box_in_crop(side: int) -> tuple[float, ...]:
+    """Return the box, as the detector gives it, of the face in an aligned crop of ``side`` by ``side``."""
+    return tuple(edge * side / _SIDE for edge in _BOX)
+
+
+def rectangle(box: tuple[float, ...]) -> dlib.rectangle:
+    """Return dlib's form of a box: left, top, right and bottom."""
+    left, top, right, bottom = map(round, box)
+    return require_dlib().rectangle(left, top, right - 1, bottom - 1)
+
+
 def load_model(model: Model) -> dlib.shape_predictor:
     """Load a model file once.
 
@@ -100,9 +114,7 @@ def _load(name: str) -> dlib.shape_predictor:
 
 
 def _predict(rgb: np.ndarray, box: tuple[float, float, float, float], model: Model) -> Landmarks:
-    predictor = load_model(model)
-    left, top, right, bottom = map(round, box)
-    parts = predictor(rgb, require_dlib().rectangle(left, top, right - 1, bottom - 1)).parts()
+    parts = load_model(model)(rgb, rectangle(box)).parts()
     points = np.array([(part.x, part.y) for part in parts], float)
     return _of_68(points) if model == '68' else _of_5(points)
 

@@ -128,6 +128,19 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
         raise ImageError(f'cannot be written ({error.strerror or error})') from error
 
 
+def check_pixels(pixels: np.ndarray) -> None:
+    """Check that an array is an image as :class:`Photograph` holds it, ``(H, W, 1)`` allowed.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.size == 0 or pixels.ndim not in (2, 3) or channels > 4:
+        raise ValueError(
+            f'an image as an array is uint8 or uint16, (H, W) or (H, W, 1 to 4), not {pixels.dtype} {pixels.shape}'
+        )
+
+
 def _read_exif(image: EncodedImage, path: Path) -> bytes | None:
     """Return what EXIF data say about the photograph, without its orientation."""
     try:

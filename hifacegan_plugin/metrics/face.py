@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError, model_path, require_dlib
+from hifacegan_plugin.faces.detection import load_detector
+from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
+from hifacegan_plugin.faces.identity import embed
+from hifacegan_plugin.faces.landmarks import load_model
 from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
 
@@ -109,33 +112,14 @@ def _find_faces(image: np.ndarray, upsample: int) -> tuple[Face, ...]:
 
 @functools.lru_cache(maxsize=4)  # LLE measures the pair that FED has just measured
 def _analyse(pixels: bytes, shape: tuple[int, int, int], upsample: int) -> tuple[Face, ...]:
-    models = _load_models()
-    rgb = np.frombuffer(pixels, np.uint8).reshape(shape)
-    boxes, scores, _ = models.detector.run(rgb, upsample, 0.0)
-    faces = []
-    for _, box in sorted(zip(scores, boxes), key=lambda found: -found[0]):
-        landmarks = models.landmarks(rgb, box)
-        embedding = models.embedding.compute_face_descriptor(rgb, models.alignment(rgb, box))
-        faces.append(Face(box, np.array([(p.x, p.y) for p in landmarks.parts()]), np.array(embedding)))
-    return tuple(faces)
-
-
-class _Models(NamedTuple):
-    detector: dlib.fhog_object_detector
-    landmarks: dlib.shape_predictor
-    alignment: dlib.shape_predictor
-    embedding: dlib.face_recognition_model_v1
-
-
-@functools.cache
-def _load_models() -> _Models:
     try:
-        dlib = require_dlib()
-        return _Models(
-            dlib.get_frontal_face_detector(),
-            dlib.shape_predictor(model_path('shape_predictor_68_face_landmarks.dat')),
-            dlib.shape_predictor(model_path('shape_predictor_5_face_landmarks.dat')),
-            dlib.face_recognition_model_v1(model_path('dlib_face_recognition_resnet_model_v1.dat')),
-        )
+        detector, landmarks = load_detector(), load_model('68')
+        rgb = np.frombuffer(pixels, np.uint8).reshape(shape)
+        boxes, scores, _ = detector.run(rgb, upsample, 0.0)
+        faces = []
+        for _, box in sorted(zip(scores, boxes), key=lambda found: -found[0]):
+            points = np.array([(part.x, part.y) for part in landmarks(rgb, box).parts()])
+            faces.append(Face(box, points, embed(rgb, box)))
     except FaceModelsMissingError as error:
         raise MetricUnavailableError(str(error)) from error
+    return tuple(faces)

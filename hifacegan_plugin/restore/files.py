@@ -17,9 +17,11 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hifacegan_plugin.images.decoding import ImageError
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
 from hifacegan_plugin.restore.planning import Failure, Task, sheet_of
 from hifacegan_plugin.restore.video import VIDEOS
+
+RestoreFile = Callable[[Path, Path], object]  # restores the file of one path into another
 
 
 class Tally(NamedTuple):
@@ -32,16 +34,16 @@ class Tally(NamedTuple):
 
 def restore_files(
     tasks: list[Task],
-    restore_image: Callable[[Path, Path], None],
-    restore_video: Callable[[Path, Path], object],
+    restore_image: RestoreFile,
+    restore_video: RestoreFile,
     resume: bool,
 ) -> Tally:
     """Restore the share of this process in the files, and add up what became of all of them.
 
     Args:
         tasks: of all processes, in one order.
-        restore_image: restores the image of one path into another, see :func:`restore_image_file`.
-        restore_video: likewise, a video.
+        restore_image: restores an image, see :func:`restore_image_file`.
+        restore_video: restores a video.
         resume: leave out those whose results exist.
     """
     rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
@@ -65,11 +67,19 @@ def restore_image_file(
         ImageError: if it cannot be read or the result cannot be written.
     """
     photograph = read_photograph(source, max_pixels)
-    restored = replace(photograph, pixels=restore(photograph.pixels))
+    write_result(target, photograph, restore(photograph.pixels), sheet)
+
+
+def write_result(target: Path, photograph: Photograph, restored: np.ndarray, sheet: bool) -> None:
+    """Write restored pixels with what the photograph's file said of it; with ``sheet``, input and result side by side.
+
+    Raises:
+        ImageError: if they cannot be written.
+    """
     if sheet:
-        side_by_side = replace(photograph, pixels=np.concatenate([photograph.pixels, restored.pixels], axis=1))
+        side_by_side = replace(photograph, pixels=np.concatenate([photograph.pixels, restored], axis=1))
         write_photograph(sheet_of(target), side_by_side)
-    write_photograph(target, restored)
+    write_photograph(target, replace(photograph, pixels=restored))
 
 
 def attempt(task: Task, restore: Callable[[Path, Path], object]) -> Failure | None:
@@ -85,8 +95,8 @@ def attempt(task: Task, restore: Callable[[Path, Path], object]) -> Failure | No
 
 def _restore_share(
     tasks: list[Task],
-    restore_image: Callable[[Path, Path], None],
-    restore_video: Callable[[Path, Path], object],
+    restore_image: RestoreFile,
+    restore_video: RestoreFile,
     resume: bool,
 ) -> Tally:
     waiting = [task for task in tasks if not (resume and task.target.exists())]

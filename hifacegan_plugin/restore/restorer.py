@@ -18,7 +18,7 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
-from hifacegan_plugin.images.photographs import read_photograph
+from hifacegan_plugin.images.photographs import check_pixels, read_photograph
 from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
 from hifacegan_plugin.restore.engines import open_engine, start_engine
 from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card
@@ -122,12 +122,11 @@ class Restorer:
         )
 
     def _restore_array(self, image: np.ndarray) -> np.ndarray:
+        try:
+            check_pixels(image)
+        except ValueError as error:
+            raise ValueError(f'{error}; take a tensor for (C, H, W), for batches and for floating point') from None
         channels = image.shape[2] if image.ndim == 3 else 1
-        if image.dtype not in (np.uint8, np.uint16) or image.size == 0 or image.ndim not in (2, 3) or channels > 4:
-            raise ValueError(
-                f'an image as an array is uint8 or uint16, (H, W) or (H, W, 1 to 4), not {image.dtype} {image.shape}; '
-                'take a tensor for (C, H, W), for batches and for floating point'
-            )
         pixels = image.reshape(1, *image.shape[:2], channels).transpose(0, 3, 1, 2)
         colours = colour_channels(channels)
         peak = np.float32(np.iinfo(image.dtype).max)

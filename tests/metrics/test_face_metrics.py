@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from hifacegan_plugin.faces import detection, landmarks
 from hifacegan_plugin.metrics import calculate_fed, calculate_lle, face
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
 
@@ -108,7 +109,8 @@ def test_float_and_grey_images():
 
 @pytest.fixture
 def nothing_loaded():
-    face._load_models.cache_clear()
+    detection.load_detector.cache_clear()
+    landmarks._load.cache_clear()
     face._analyse.cache_clear()
 
 

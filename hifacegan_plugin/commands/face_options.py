@@ -1,0 +1,122 @@
+"""The options of ``hifacegan restore --faces``, and what they make of its work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from hifacegan_plugin.commands.arguments import positive_whole
+from hifacegan_plugin.commands.restorer_options import open_restorer
+from hifacegan_plugin.restore.face_files import FaceFiles, restore_faces_file
+from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, FaceOptions, load_models, restore_faces
+from hifacegan_plugin.restore.planning import InputError
+from hifacegan_plugin.restore.restorer import Restorer
+from hifacegan_plugin.restore.video_error import VideoError
+from hifacegan_plugin.weights import PACKAGED
+
+_NEED_FACES = ('only', 'min_face', 'face_side', 'background', 'save_faces', 'report', 'keep_identity')
+
+
+def add_face_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    default = FaceOptions()
+    faces = parser.add_argument_group('faces')
+    faces.add_argument(
+        '--faces', action='store_true',
+        help='restore each face apart, aligned, by --model or -w (default: --model faces), and the rest by '
+        '--background; takes the extra "faces"',
+    )  # fmt: skip
+    faces.add_argument(
+        '--only', type=_number_of_faces, metavar='WHICH', help='largest, all, or the N largest (default: all)'
+    )
+    faces.add_argument(
+        '--min-face', type=positive_whole, metavar='N',
+        help='leave smaller faces to the background: side in pixels of the square around a face, about four times the '
+        f'distance of the eyes; smaller ones take longer to find (default: {default.min_face})',
+    )  # fmt: skip
+    faces.add_argument(
+        '--face-side', type=positive_whole, metavar='N',
+        help=f'side in pixels of the aligned faces that the network learned from (default: {default.side})',
+    )  # fmt: skip
+    faces.add_argument(
+        '--background', metavar='WHAT',
+        help='restore: by --model general; keep: as it is; or the weights of a network (default: restore)',
+    )  # fmt: skip
+    faces.add_argument(
+        '--keep-identity', action='store_true',
+        help='lower the strength of a face until its embedding is no further than '
+        f'{IDENTITY_LIMIT} from that of the input',
+    )  # fmt: skip
+    faces.add_argument(
+        '--save-faces', type=Path, metavar='FOLDER', help='also write the aligned faces, before and after'
+    )
+    faces.add_argument(
+        '--report', type=Path, metavar='FILE',
+        help='append a line of JSON for each face: box, size, identity distance and more',
+    )  # fmt: skip
+
+
+def check_face_arguments(arguments: argparse.Namespace) -> None:
+    """Check that the options go together, and that the report can be written.
+
+    Raises:
+        InputError: if not.
+    """
+    given = [name for name in _NEED_FACES if getattr(arguments, name)]
+    if given and not arguments.faces:
+        raise InputError(f'--{given[0].replace("_", "-")} is for --faces: give that, too.')
+    if arguments.report:
+        try:
+            arguments.report.open('ab').close()
+        except OSError as error:
+            raise InputError(f'{arguments.report} cannot be written ({error.strerror})') from error
+
+
+def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callable[..., None]:
+    """Return what restores a photograph's file, as :func:`~hifacegan_plugin.restore.files.restore_image_file` does.
+
+    Args:
+        arguments: of the command.
+        restorer: of faces.
+
+    Raises:
+        FaceModelsMissingError: dlib or a model file is missing.
+        WeightsError: the weights of the background cannot be used.
+    """
+    load_models()
+    default = FaceOptions()
+    options = FaceOptions(
+        only=arguments.only,
+        min_face=arguments.min_face or default.min_face,
+        side=arguments.face_side or default.side,
+        strength=arguments.strength,
+        keep_identity=arguments.keep_identity,
+    )
+    background = None if arguments.background == 'keep' else _open_background(arguments)
+    restore = partial(restore_faces, restore=restorer, background=background, options=options)
+    results = arguments.output if arguments.output.is_dir() else arguments.output.parent
+    return partial(restore_faces_file, restore, FaceFiles(results, arguments.report, arguments.save_faces))
+
+
+def refuse_video(source: Path, target: Path) -> None:
+    """Raise a VideoError: faces are restored in photographs alone."""
+    raise VideoError('is a video, and --faces is for photographs alone: leave --faces out')
+
+
+def _open_background(arguments: argparse.Namespace) -> Restorer:
+    weights = Path(arguments.background or 'restore')
+    # What the options say of weights that do not tell is said of the network of the faces.
+    options = argparse.Namespace(**{**vars(arguments), 'norm': None, 'global_residual': None})
+    return open_restorer(options, PACKAGED['general'] if weights == Path('restore') else weights)
+
+
+def _number_of_faces(text: str) -> int | None:
+    """Read which faces are restored: ``all``, ``largest`` or a number of them."""
+    if text in ('all', 'largest'):
+        return 1 if text == 'largest' else None
+    try:
+        return positive_whole(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f'{text!r}: largest, all or a whole number from 1 up is wanted') from None

@@ -1,0 +1,57 @@
+"""Back into the photograph: an aligned crop that was changed, in place of the square that it was cut from."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from hifacegan_plugin.faces.alignment import Square, cut, to_image
+
+FEATHER = 1 / 8  # of the side of a square: over it the crop fades into the image
+
+
+def paste(image: np.ndarray, crop: np.ndarray, square: Square) -> None:
+    """Put a crop into an image, which is changed in place, in the place of a square.
+
+    Not the crop itself is resampled, but what it changes of the square as :func:`~hifacegan_plugin.faces.alignment.cut`
+    returns it. So a crop that changes nothing leaves the image byte for byte, and detail of the image that is finer
+    than the pixels of the crop stays. The change fades towards the border of the square, by :func:`feathered_mask`;
+    beyond the square nothing changes.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, C)``, uint8 or uint16.
+        crop: ``(side, side)`` or ``(side, side, C)``, of the same type.
+        square: where its pixels belong.
+    """
+    side = len(crop)
+    mask = feathered_mask(side).reshape(side, side, *[1] * (crop.ndim - 2))
+    change = (crop.astype(np.float32) - cut(image, square, side)) * mask
+    if square.side < side:
+        change = cv2.resize(change, (max(1, math.ceil(square.side)),) * 2, interpolation=cv2.INTER_AREA)
+    region, start = _region_of(square, image.shape)
+    part = image[region]
+    transform = to_image(square._replace(centre=square.centre - start), len(change))
+    change = cv2.warpAffine(change, transform, part.shape[1::-1], flags=cv2.INTER_CUBIC)
+    part[:] = np.rint(np.clip(part + change, 0, np.iinfo(image.dtype).max))
+
+
+def feathered_mask(side: int) -> np.ndarray:
+    """Return the weight of a crop over its pixels, ``(side, side)``, float32.
+
+    It is 1 in the middle and falls to 0 at the border along half a period of a cosine, over :data:`FEATHER` of the
+    side, so that neither it nor its slope has a step.
+    """
+    position = (np.arange(side) + 0.5) / side
+    from_border = np.minimum(position, 1 - position)
+    weight = (0.5 - 0.5 * np.cos(np.pi * np.minimum(from_border / FEATHER, 1))).astype(np.float32)
+    return np.outer(weight, weight)
+
+
+def _region_of(square: Square, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Return the upright part of an image that holds a square, and its left top corner."""
+    size = np.array([shape[1], shape[0]])
+    start = np.clip(np.floor(square.corners.min(0)).astype(int), 0, size - 1)
+    stop = np.clip(np.ceil(square.corners.max(0)).astype(int) + 1, start + 1, size)
+    return (slice(start[1], stop[1]), slice(start[0], stop[0])), start

@@ -1,0 +1,123 @@
+"""Restore the faces of photographs in files, and write beside the results what became of each face."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, RestoredFace
+from hifacegan_plugin.restore.files import write_result
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+
+@dataclass(frozen=True)
+class FaceFiles:
+    """What is written of faces beside the results.
+
+    Attributes:
+        results: the folder of the results, below which ``crops`` keeps their subfolders.
+        report: gets a line for each face, see :func:`describe`, at its end, so that several processes and runs may
+            share one; None: no report.
+        crops: folder for the aligned crops before and after; None: they are not written.
+    """
+
+    results: Path
+    report: Path | None = None
+    crops: Path | None = None
+
+
+def restore_faces_file(
+    restore: Callable[[np.ndarray], tuple[np.ndarray, list[RestoredFace]]],
+    files: FaceFiles,
+    source: Path,
+    target: Path,
+    max_pixels: int,
+    sheet: bool = False,
+) -> None:
+    """Restore one photograph as :func:`~hifacegan_plugin.restore.files.restore_image_file` does, faces apart.
+
+    A photograph without a face, and a face whose identity distance is above the limit, are told in the log.
+
+    Args:
+        restore: such as :func:`~hifacegan_plugin.restore.faces.restore_faces` of pixels.
+        files: what else is written.
+        source: of up to ``max_pixels``.
+        target: appears whole or not at all.
+        max_pixels: larger images are refused.
+        sheet: also write input and result side by side.
+
+    Raises:
+        ImageError: if it cannot be read or something cannot be written.
+    """
+    photograph = read_photograph(source, max_pixels)
+    restored, faces = restore(photograph.pixels)
+    _warn(source, faces)
+    if files.crops:
+        _write_crops(files.crops / target.relative_to(files.results), photograph, faces)
+    write_result(target, photograph, restored, sheet)
+    if files.report:
+        lines = (describe(face, number) for number, face in enumerate(faces, start=1))
+        _append(files.report, [{'photograph': str(source), 'result': str(target), **line} for line in lines])
+
+
+def describe(restored: RestoredFace, number: int) -> dict[str, Any]:
+    """Return what a report tells of a face.
+
+    Returns:
+        ``face``: its number in the photograph, 1 the largest. ``box``: left, top, right and bottom of the upright
+        rectangle around its aligned square, in pixels of the upright photograph; may reach beyond it. ``size``: side
+        of the square. ``roll``, ``yaw``: degrees. ``score``: how sure the detector is. ``strength``: with which it was
+        restored. ``identity_distance``: between the crops before and after.
+    """
+    face = restored.face
+    return {
+        'face': number,
+        'box': np.round([*face.square.corners.min(0), *face.square.corners.max(0)], 1).tolist(),
+        'size': round(face.square.side, 1),
+        'roll': round(face.square.roll, 1),
+        'yaw': round(face.landmarks.yaw, 1),
+        'score': round(face.score, 3),
+        'strength': round(restored.strength, 3),
+        'identity_distance': round(restored.identity_distance, 4),
+    }
+
+
+def _warn(source: Path, faces: list[RestoredFace]) -> None:
+    if not faces:
+        logger.warning(
+            f'{source}: no face is restored: the detector sees none (profiles it does not see) of --min-face or larger.'
+        )
+    for number, face in enumerate(faces, start=1):
+        if face.is_someone_else:
+            logger.warning(
+                f'{source}: face {number} may look like another person now: identity distance '
+                f'{face.identity_distance:.2f}, above {IDENTITY_LIMIT}. --keep-identity lowers the strength.'
+            )
+
+
+def _write_crops(name: Path, photograph: Photograph, faces: list[RestoredFace]) -> None:
+    """Write ``NAME_face1_before.png``, ``NAME_face1_after.png`` and so on, in the colours of the photograph."""
+    for number, face in enumerate(faces, start=1):
+        for when, pixels in (('before', face.before), ('after', face.after)):
+            crop = replace(photograph, pixels=pixels, exif=None, dpi=None)
+            write_photograph(name.with_name(f'{name.name}_face{number}_{when}.png'), crop)
+
+
+def _append(report: Path, records: list[dict[str, Any]]) -> None:
+    """Append lines in one piece, whoever else does."""
+    text = ''.join(json.dumps(record) + '\n' for record in records)
+    try:
+        with report.open('ab', buffering=0) as file:
+            os.write(file.fileno(), text.encode())
+    except OSError as error:
+        raise ImageError(f'is restored, but {report} cannot be written ({error.strerror})') from error

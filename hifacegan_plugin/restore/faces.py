@@ -1,0 +1,144 @@
+"""Whole photographs with faces: each face is restored aligned, as its network learned it, and the rest by another one.
+
+HiFaceGAN needs no faces to be found; a network that learned from aligned faces of one size restores best what looks
+like them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hifacegan_plugin.faces.alignment import cut
+from hifacegan_plugin.faces.detection import load_detector
+from hifacegan_plugin.faces.finding import Face, find_faces
+from hifacegan_plugin.faces.identity import embed_crop, load_embedding
+from hifacegan_plugin.faces.landmarks import Model, load_model
+from hifacegan_plugin.faces.pasting import paste
+from hifacegan_plugin.images.decoding import as_8_bit_bgr
+from hifacegan_plugin.images.photographs import check_pixels
+from hifacegan_plugin.restore.strength import blend
+
+# The model of 68 landmarks, not for commercial use, is no better here: FFHQ's square needs no more than these 5 tell.
+LANDMARKS: Model = '5'
+SIDE = 512  # of the crops that the packaged network, and the paper's, learned from
+# Between what a network changes in a degraded face of one person, and what lies between two persons.
+IDENTITY_LIMIT = 0.5
+_RETREATS = 10  # steps from the full strength to none
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """Which faces are restored, and how.
+
+    Attributes:
+        only: restore no more than this number of faces, the largest; None: all.
+        min_face: side in pixels of the smallest square that is restored, about four times the distance of the eyes.
+        side: of the aligned crops that the network gets, in pixels.
+        strength: from 0, the input, to 1, what is restored; of faces and background.
+        keep_identity: lower the strength of a face until its identity distance is at most :data:`IDENTITY_LIMIT`.
+    """
+
+    only: int | None = None
+    min_face: int = 128
+    side: int = SIDE
+    strength: float = 1.0
+    keep_identity: bool = False
+
+
+@dataclass(frozen=True)
+class RestoredFace:
+    """A face of a photograph, and what became of it.
+
+    Attributes:
+        face: landmarks and square in the photograph.
+        before: the aligned crop, ``(side, side)`` grey or ``(side, side, 3)`` RGB, of the photograph's type.
+        after: what was pasted back, likewise.
+        identity_distance: between the embeddings of the two, from 0; see :data:`IDENTITY_LIMIT`.
+        strength: with which it was restored.
+    """
+
+    face: Face
+    before: np.ndarray
+    after: np.ndarray
+    identity_distance: float
+    strength: float
+
+    @property
+    def is_someone_else(self) -> bool:
+        """Whether the embeddings say that this may no longer be the same person."""
+        return self.identity_distance > IDENTITY_LIMIT
+
+
+def restore_faces(
+    image: np.ndarray,
+    restore: Callable[[np.ndarray], np.ndarray],
+    background: Callable[[np.ndarray], np.ndarray] | None = None,
+    options: FaceOptions = FaceOptions(),
+) -> tuple[np.ndarray, list[RestoredFace]]:
+    """Restore the faces of a photograph by one network and the rest by another.
+
+    Args:
+        image: upright, uint8 or uint16: ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)``
+            RGB or ``(H, W, 4)`` RGBA.
+        restore: maps an aligned crop ``(side, side)`` or ``(side, side, 3)`` to the same, such as
+            ``Restorer('faces')``.
+        background: maps the whole image to the same, such as ``Restorer('general')``; None keeps the input.
+        options: which faces, and how.
+
+    Returns:
+        The photograph, of the same shape and type, and its faces, the largest first. Without a face that the detector
+        sees, all is background. Alpha is passed on as it is.
+
+    Raises:
+        FaceModelsMissingError: dlib or a model file is missing.
+        ValueError: if the image is nothing of the above.
+    """
+    check_pixels(image)
+    colours = _colours(image)
+    found = find_faces(_as_8_bit_rgb(colours), options.min_face, LANDMARKS)
+    large = [face for face in found if face.square.side >= options.min_face]
+    faces = [_restore_one(colours, face, restore, options) for face in large[: options.only]]
+    restored = (image if background is None else blend(image, background(image), options.strength)).copy()
+    for face in faces:  # smaller ones over the margins of larger ones
+        paste(_colours(restored), face.after, face.face.square)
+    return restored, faces
+
+
+def load_models() -> None:
+    """Load the models that faces need, once for this process and those forked from it.
+
+    Raises:
+        FaceModelsMissingError: dlib or a model file is missing.
+    """
+    load_detector()
+    load_model(LANDMARKS)
+    load_embedding()
+
+
+def _restore_one(
+    colours: np.ndarray, face: Face, restore: Callable[[np.ndarray], np.ndarray], options: FaceOptions
+) -> RestoredFace:
+    before = cut(colours, face.square, options.side)
+    restored = restore(before)
+    embedding = embed_crop(_as_8_bit_rgb(before))
+    for strength in np.linspace(options.strength, 0, _RETREATS + 1).tolist():
+        after = blend(before, restored, strength)
+        distance = float(np.linalg.norm(embed_crop(_as_8_bit_rgb(after)) - embedding))
+        if distance <= IDENTITY_LIMIT or not options.keep_identity:
+            break
+    return RestoredFace(face, before, after, distance, strength)
+
+
+def _colours(image: np.ndarray) -> np.ndarray:
+    """Return ``(H, W)`` grey or ``(H, W, 3)`` RGB, a view where it can be one."""
+    if image.ndim == 2:
+        return image
+    return image[..., 0] if image.shape[2] < 3 else image[..., :3]
+
+
+def _as_8_bit_rgb(colours: np.ndarray) -> np.ndarray:
+    """Return uint8 ``(H, W, 3)``."""
+    return np.ascontiguousarray(as_8_bit_bgr(colours))  # which leaves the order of channels as it is

@@ -1,0 +1,29 @@
+"""How much of a restoration is taken: blends of an image and its restored version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def blend(image: np.ndarray, restored: np.ndarray, strength: float) -> np.ndarray:
+    """Return ``image + strength * (restored - image)``, rounded.
+
+    Args:
+        image: uint8 or uint16.
+        restored: of the same shape and type.
+        strength: from 0, the image, to 1, what is restored.
+    """
+    if strength == 1:
+        return restored
+    mixed = restored.astype(np.float32)
+    mixed -= image
+    mixed *= strength
+    mixed += image
+    return np.rint(mixed, out=mixed).astype(image.dtype)
+
+
+def at_strength(restore: Callable[[np.ndarray], np.ndarray], strength: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return ``restore`` followed by :func:`blend` with its input."""
+    return restore if strength == 1 else lambda image: blend(image, restore(image), strength)

@@ -1,0 +1,89 @@
+import math
+
+import numpy as np
+import pytest
+
+from hifacegan_plugin.faces.alignment import Square, apply, cut, invert, to_image
+from hifacegan_plugin.faces.pasting import FEATHER, feathered_mask, paste
+
+
+def square_at(x, y, side, angle=0):
+    half = side / 2 * np.array([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
+    return Square(np.array([x, y], float), half)
+
+
+SQUARES = {
+    'as large as the crop': square_at(49.5, 39.5, 32),
+    'turned': square_at(50.3, 38.8, 41, 23),
+    'larger': square_at(47.1, 42.6, 70, -12),
+    'smaller': square_at(33.2, 21.7, 13, 170),
+    'over the border': square_at(3.4, 75.2, 44, 30),
+}
+
+
+def plane(across, down, start):
+    y, x = np.mgrid[:80, :100]
+    return (start + across * x + down * y).astype(np.uint16)
+
+
+def place_in_square(square, shape):
+    """Say for each pixel where it lies in a square, from 0 to 1 across and down."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return apply(invert(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(*shape[:2], 2) + 0.5
+
+
+@pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('channels', [(), (3,)])
+def test_what_was_cut_out_leaves_the_image_as_it_is(square, dtype, channels):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (80, 100, *channels), dtype, True)
+    pasted = image.copy()
+    paste(pasted, cut(image, square, 32), square)
+    np.testing.assert_array_equal(pasted, image)
+
+
+@pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)
+def test_beyond_the_square_nothing_changes(square):
+    image = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
+    pasted = image.copy()
+    paste(pasted, 255 - cut(image, square, 32), square)
+    there = place_in_square(square, image.shape)
+    pixels = 2 * max(1, square.side / 32) / square.side  # how far bicubic interpolation reaches
+    outside = ((there < -pixels) | (there > 1 + pixels)).any(-1)
+    np.testing.assert_array_equal(pasted[outside], image[outside])
+    assert (pasted[~outside] != image[~outside]).mean() > 0.5
+
+
+@pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)
+def test_the_middle_becomes_what_the_crop_shows(square):
+    """A crop of another image puts its pixels where they belong."""
+    pasted, other = plane(90, 20, 0), plane(-70, 100, 25_000)
+    paste(pasted, cut(other, square, 32), square)
+    there = place_in_square(square, pasted.shape)
+    margin = FEATHER + 2 / min(32, square.side)
+    middle = ((there > margin) & (there < 1 - margin)).all(-1)
+    assert middle.sum() > 15
+    difference = pasted[middle].astype(int) - other[middle]
+    assert np.abs(difference).mean() < 60  # less than a pixel's step of 90; what was there is 10,000 away
+
+
+def test_fades_into_the_image_without_a_step():
+    side = 64
+    image = np.zeros((64, 64), np.uint8)
+    paste(image, np.full((side, side), 200, np.uint8), square_at(31.5, 31.5, 64))
+    np.testing.assert_array_equal(image, np.rint(200 * feathered_mask(side)))
+    middle = image[32].astype(int)
+    assert middle[0] < 4 and (middle[8:56] == 200).all() and (np.diff(middle[:32]) >= 0).all()
+    steepest = 200 * math.pi / 2 / (FEATHER * side)  # of half a period of a cosine
+    assert np.abs(np.diff(middle)).max() <= math.ceil(steepest)
+
+
+def test_detail_finer_than_the_crop_stays():
+    """Where the crop brightens all by 10 levels, so do stripes of one pixel that it cannot show."""
+    stripes = np.tile(np.array([80, 120], np.uint8), (128, 64))
+    square = square_at(63.5, 63.5, 128)
+    crop = cut(stripes, square, 32)
+    assert np.ptp(crop) == 0
+    pasted = stripes.copy()
+    paste(pasted, crop + 10, square)
+    np.testing.assert_array_equal(pasted[32:96, 32:96], stripes[32:96, 32:96] + 10)

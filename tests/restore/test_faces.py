@@ -1,0 +1,312 @@
+"""Faces of whole photographs: restored apart and put back, in Python and by ``hifacegan restore --faces``."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY
+from PIL import Image
+from skimage import data
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.faces import detection
+from hifacegan_plugin.faces.alignment import apply, invert, to_image
+from hifacegan_plugin.faces.finding import find_faces
+from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.restore import FaceOptions, restore_faces
+from hifacegan_plugin.restore.faces import IDENTITY_LIMIT
+from hifacegan_plugin.weights import generator_options, write_weights
+
+PORTRAIT = np.ascontiguousarray(data.astronaut()[:256, 96:352])
+NO_FACE = np.ascontiguousarray(data.coffee()[:200, :200])
+OPTIONS = FaceOptions(min_face=100, side=128)
+
+
+def unchanged(image):
+    return image
+
+
+def inverted(image):
+    return np.iinfo(image.dtype).max - image
+
+
+def mosaic(crop):
+    small = cv2.resize(crop, (8, 8), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def outside_of(square, shape):
+    """Return a mask of the pixels beyond a square, by three pixels at least."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    there = apply(invert(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(*shape[:2], 2)
+    return (np.abs(there) > 0.5 + 3 / square.side).any(-1)
+
+
+def of_kind(kind):
+    """Return the portrait as an image of another kind."""
+    alpha = np.arange(256, dtype=np.uint8)[:, None].repeat(256, 1)
+    grey = cv2.cvtColor(PORTRAIT, cv2.COLOR_RGB2GRAY)
+    return {
+        'RGB': PORTRAIT,
+        'RGBA': np.dstack([PORTRAIT, alpha]),
+        'grey': grey,
+        'grey, one channel': grey[..., None],
+        'grey and alpha': np.dstack([grey, alpha]),
+        '16 bits': PORTRAIT.astype(np.uint16) * 257,
+    }[kind]
+
+
+@pytest.mark.parametrize('kind', ['RGB', 'RGBA', 'grey', 'grey, one channel', 'grey and alpha', '16 bits'])
+def test_changes_faces_alone_and_nothing_where_nothing_changes(kind):
+    image = of_kind(kind)
+    given = image.copy()
+    same, (face,) = restore_faces(image, unchanged, unchanged, OPTIONS)
+    np.testing.assert_array_equal(same, image)
+    assert face.identity_distance == 0
+
+    restored, (face,) = restore_faces(image, inverted, None, OPTIONS)
+    assert (restored.shape, restored.dtype) == (image.shape, image.dtype)
+    outside = outside_of(face.face.square, image.shape)
+    assert 0.2 < outside.mean() < 0.8
+    np.testing.assert_array_equal(restored[outside], image[outside])
+    middle = tuple(np.rint(face.face.square.centre[::-1]).astype(int))
+    colours = slice(None) if image.ndim == 2 or image.shape[2] % 2 else slice(-1)
+    wanted = inverted(cv2.blur(image, (3, 3)))[middle]
+    np.testing.assert_allclose(
+        np.atleast_1d(cv2.blur(restored, (3, 3))[middle])[colours], np.atleast_1d(wanted)[colours],
+        atol=0.1 * np.iinfo(image.dtype).max,
+    )  # fmt: skip
+    if colours != slice(None):
+        np.testing.assert_array_equal(restored[..., -1], image[..., -1])
+    np.testing.assert_array_equal(image, given)
+
+
+def test_the_network_gets_aligned_faces_and_the_rest_goes_to_the_background():
+    crops = []
+    restored, (face,) = restore_faces(PORTRAIT, lambda crop: crops.append(crop) or crop, inverted, OPTIONS)
+    assert [crop.shape for crop in crops] == [(128, 128, 3)]
+    (again,) = find_faces(cv2.resize(crops[0], (512, 512), interpolation=cv2.INTER_CUBIC), 256, '5')
+    assert again.square.side == pytest.approx(512, rel=0.03)
+    np.testing.assert_allclose(again.square.centre, [255.5, 255.5], atol=10)
+    outside = outside_of(face.face.square, PORTRAIT.shape)
+    np.testing.assert_array_equal(restored[outside], inverted(PORTRAIT)[outside])
+    left, top = np.ceil(face.face.square.centre - 40).astype(int)
+    there = np.s_[top : top + 80, left : left + 80]
+    # What the background has finer than the crop stays: here it is inverted, but faint.
+    assert np.abs(restored[there].astype(int) - PORTRAIT[there]).mean() < 12
+
+
+@pytest.mark.parametrize('image', [NO_FACE, PORTRAIT.transpose(1, 0, 2).copy()], ids=['none', 'lying on its side'])
+def test_what_the_detector_does_not_see_is_background(image):
+    restored, faces = restore_faces(image, lambda crop: pytest.fail('there is no face'), inverted, OPTIONS)
+    assert faces == []
+    np.testing.assert_array_equal(restored, inverted(image))
+
+
+def test_twelve_faces_the_largest_first():
+    canvas = np.full((660, 880, 3), 90, np.uint8)
+    for number in range(12):
+        side = 170 + 4 * number
+        top, left = 220 * (number // 4), 220 * (number % 4)
+        canvas[top : top + side, left : left + side] = cv2.resize(PORTRAIT, (side, side), interpolation=cv2.INTER_AREA)
+    options = FaceOptions(min_face=90, side=64)
+    restored, faces = restore_faces(canvas, unchanged, unchanged, options)
+    assert len(faces) == 12
+    sides = [face.face.square.side for face in faces]
+    assert sides == sorted(sides, reverse=True)
+    np.testing.assert_array_equal(restored, canvas)
+    restored, largest = restore_faces(canvas, inverted, None, FaceOptions(only=1, min_face=90, side=64))
+    assert [face.face.square.side for face in largest] == sides[:1]
+    changed = np.argwhere((restored != canvas).any(-1))
+    assert changed.min(0)[0] >= 430 and changed.min(0)[1] >= 640  # the last of the twelve
+
+
+def test_a_face_whose_square_the_border_cuts():
+    cut_off = np.ascontiguousarray(PORTRAIT[30:, 60:])
+    same, (face,) = restore_faces(cut_off, unchanged, None, OPTIONS)
+    assert face.face.square.corners.min() < -5
+    np.testing.assert_array_equal(same, cut_off)
+    restored, _ = restore_faces(cut_off, inverted, None, OPTIONS)
+    assert restored.shape == cut_off.shape and (restored != cut_off).mean() > 0.3
+
+
+def test_a_face_of_30_pixels_only_when_asked_for():
+    small = cv2.resize(PORTRAIT, (80, 80), interpolation=cv2.INTER_AREA)
+    assert restore_faces(small, inverted, None, OPTIONS)[1] == []
+    _, (face,) = restore_faces(small, inverted, None, FaceOptions(min_face=40, side=64))
+    assert face.face.square.side == pytest.approx(54, rel=0.1)
+
+
+def test_a_face_tilted_by_30_degrees():
+    turn = cv2.getRotationMatrix2D((128, 110), -30, 1)
+    tilted = cv2.warpAffine(PORTRAIT, turn, (256, 256), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    upright = find_faces(PORTRAIT, 100, '5')[0].landmarks
+    same, (face,) = restore_faces(tilted, unchanged, unchanged, OPTIONS)
+    assert face.face.square.roll == pytest.approx(32, abs=3)
+    one_per_cent = upright.eye_distance / 100
+    assert np.hypot(*(face.face.landmarks.eyes - apply(turn, upright.eyes)).T).mean() < 2 * one_per_cent
+    np.testing.assert_array_equal(same, tilted)
+
+
+@pytest.mark.parametrize('strength', [0, 0.25])
+def test_strength_blends_faces_and_background_with_the_input(strength):
+    full, _ = restore_faces(PORTRAIT, mosaic, inverted, OPTIONS)
+    options = FaceOptions(min_face=100, side=128, strength=strength)
+    part, (face,) = restore_faces(PORTRAIT, mosaic, inverted, options)
+    assert face.strength == strength
+    wanted = PORTRAIT + strength * (full.astype(float) - PORTRAIT)
+    assert np.abs(part - wanted).max() <= 5  # where the paste of the full one leaves the range from black to white
+    assert np.abs(part - wanted).mean() < 0.5  # of roundings
+
+
+def test_identity_is_kept_by_less_strength():
+    _, (face,) = restore_faces(PORTRAIT, mosaic, None, OPTIONS)
+    assert face.is_someone_else and face.identity_distance > IDENTITY_LIMIT and face.strength == 1
+    options = FaceOptions(min_face=100, side=128, keep_identity=True)
+    _, (kept,) = restore_faces(PORTRAIT, mosaic, None, options)
+    assert not kept.is_someone_else and kept.identity_distance <= IDENTITY_LIMIT and 0 < kept.strength < 1
+    np.testing.assert_allclose(
+        kept.after, kept.before + kept.strength * (face.after.astype(float) - kept.before), atol=0.51
+    )
+
+
+@pytest.mark.parametrize('image', [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 5), np.uint8)])
+def test_what_is_no_image_is_refused(image):
+    with pytest.raises(ValueError, match='an image as an array is uint8 or uint16'):
+        restore_faces(image, unchanged)
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """A network that returns its input."""
+    network = CSRGenerator(num_feat=4, preset='fast', num_scales=3, global_residual=True)
+    for parameter in network.to_picture.parameters():
+        torch.nn.init.zeros_(parameter)
+    path = tmp_path_factory.mktemp('weights') / 'same.safetensors'
+    write_weights(path, network.state_dict(), generator_options(network))
+    return path
+
+
+class TestCommand:
+    @pytest.fixture
+    def run(self, weights, tmp_path, monkeypatch, capsys):
+        """Run the command in a folder of its own with that network for faces and background."""
+        monkeypatch.chdir(tmp_path)
+        common = ['-o', 'out', '-w', str(weights), '--background', str(weights)]
+        common += ['--faces', '--min-face', '100', '--face-side', '128']
+
+        def run(*options, status=0, common=common):
+            try:
+                found = main(['restore', *common, *options])
+            except SystemExit as stop:
+                found = stop.code
+            printed = capsys.readouterr()
+            assert found == status, printed.err
+            return printed
+
+        return run
+
+    def test_report_and_crops(self, run, caplog):
+        write_photograph(Path('in/a.png'), Photograph(PORTRAIT.astype(np.uint16) * 257))
+        write_photograph(Path('in/b/c.png'), Photograph(NO_FACE))
+        printed = run('-i', 'in', '--report', 'faces.jsonl', '--save-faces', 'crops')
+        assert '2 restored' in printed.out
+        (warning,) = (record.message for record in caplog.records)
+        assert warning.startswith('in/b/c.png: no face is restored: the detector sees none')
+        np.testing.assert_array_equal(
+            read_photograph(Path('out/a.png'), 10**6).pixels, PORTRAIT.astype(np.uint16) * 257
+        )
+        (line,) = map(json.loads, Path('faces.jsonl').read_text().splitlines())
+        (face,) = find_faces(PORTRAIT, 100, '5')
+        assert (line['photograph'], line['result'], line['face']) == ('in/a.png', 'out/a.png', 1)
+        assert line['size'] == pytest.approx(face.square.side, abs=0.1)
+        np.testing.assert_allclose(line['box'][:2], face.square.corners.min(0), atol=0.1)
+        assert (line['identity_distance'], line['strength']) == (0, 1)
+        assert sorted(path.name for path in Path('crops').rglob('*')) == [
+            'a.png_face1_after.png',
+            'a.png_face1_before.png',
+        ]
+        crop = read_photograph(Path('crops/a.png_face1_after.png'), 10**6).pixels
+        assert (crop.shape, crop.dtype) == ((128, 128, 3), np.uint16)
+        run('-i', 'in', '--report', 'faces.jsonl', '--resume')
+        assert len(Path('faces.jsonl').read_text().splitlines()) == 1
+
+    def test_a_photograph_that_exif_turns_upright(self, run):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # stored turned by 90 degrees
+        Image.fromarray(np.rot90(PORTRAIT)).save('turned.png', exif=exif)
+        run('-i', 'turned.png', '--report', 'faces.jsonl')
+        np.testing.assert_array_equal(read_photograph(Path('out/turned.png'), 10**6).pixels, PORTRAIT)
+        assert abs(json.loads(Path('faces.jsonl').read_text())['roll']) < 10
+
+    def test_a_face_that_may_be_someone_else_is_warned_of(self, run, caplog, monkeypatch):
+        monkeypatch.setattr('hifacegan_plugin.restore.faces.IDENTITY_LIMIT', -1)
+        write_photograph(Path('a.png'), Photograph(PORTRAIT))
+        run('-i', 'a.png')
+        assert 'a.png: face 1 may look like another person now: identity distance 0.00' in caplog.text
+
+    def test_strength_without_faces(self, run, weights, lively_generator):
+        network = lively_generator(preset='fast', num_scales=3)
+        write_weights(Path('w.safetensors'), network.state_dict(), generator_options(network))
+        write_photograph(Path('a.png'), Photograph(NO_FACE))
+        run('-i', 'a.png', '-o', 'full', '-w', 'w.safetensors', common=[])
+        run('-i', 'a.png', '-o', 'half', '-w', 'w.safetensors', '--strength', '0.5', common=[])
+        full, half = (read_photograph(Path(folder, 'a.png'), 10**6).pixels for folder in ('full', 'half'))
+        assert np.abs(full.astype(int) - NO_FACE).mean() > 5
+        np.testing.assert_allclose(half, (full.astype(float) + NO_FACE) / 2, atol=0.51)
+
+    def test_videos_are_refused(self, run):
+        Path('a.mp4').write_text('a video')
+        assert 'a.mp4 is a video, and --faces is for photographs alone' in run('-i', 'a.mp4', status=1).err
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            (['--report', 'nowhere/f.jsonl'], 'nowhere/f.jsonl cannot be written (No such file or directory)'),
+            (['--background', 'nowhere.pth'], 'nowhere.pth'),
+            (['--only', 'some'], "'some': largest, all or a whole number from 1 up is wanted"),
+            (['--strength', '1.5'], "'1.5': a number from 0 to 1 is wanted"),
+        ],
+    )
+    def test_options_that_cannot_be_used(self, run, options, message):
+        write_photograph(Path('a.png'), Photograph(PORTRAIT))
+        assert message in run('-i', 'a.png', *options, status=2).err
+
+    @pytest.mark.parametrize('options', [['--only', '2'], ['--keep-identity'], ['--save-faces', 'f']])
+    def test_options_of_faces_need_faces(self, run, options):
+        printed = run('-i', 'a.png', '-o', 'out', *options, status=2, common=[])
+        assert f'{options[0]} is for --faces: give that, too.' in printed.err
+        assert not Path('out').exists()
+
+    def test_without_dlib(self, run, monkeypatch):
+        detection.load_detector.cache_clear()
+        monkeypatch.setitem(sys.modules, 'dlib', None)
+        write_photograph(Path('a.png'), Photograph(PORTRAIT))
+        assert 'pip install "hifacegan-plugin[faces]"' in run('-i', 'a.png', status=2).err
+
+
+@pytest.mark.heavy
+def test_portraits_at_known_transforms_come_back_aligned():
+    """Within 1 per cent of the distance of the eyes, at the median; and no face is missed."""
+    folder = REPOSITORY.parent / 'shared/images/portraits'
+    if not folder.is_dir():
+        pytest.skip('the portraits are not at hand (shared/images beside the repository)')
+    draw = np.random.default_rng(0)
+    errors = []
+    for path in sorted(folder.glob('*.jpg'))[::9]:
+        portrait = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        transform = cv2.getRotationMatrix2D((512, 512), draw.uniform(-20, 20), draw.uniform(0.3, 0.6))
+        transform[:, 2] += draw.uniform(-100, 300, 2)
+        canvas = cv2.warpAffine(portrait, transform, (1200, 1200), flags=cv2.INTER_AREA)
+        wanted = find_faces(portrait, 250, '5')[0].landmarks
+        same, faces = restore_faces(canvas, unchanged, unchanged)
+        np.testing.assert_array_equal(same, canvas)
+        eyes = apply(transform, wanted.eyes)
+        distances = [np.hypot(*(face.face.landmarks.eyes - eyes).T).mean() for face in faces]
+        errors.append(min(distances) / np.hypot(*(eyes[1] - eyes[0])))
+    assert np.median(errors) < 0.01 and max(errors) < 0.04
