@@ -106,10 +106,10 @@ def refuse_video(source: Path, target: Path) -> None:
 
 
 def _open_background(arguments: argparse.Namespace) -> Restorer:
-    weights = Path(arguments.background or 'restore')
+    weights = PACKAGED['general'] if arguments.background in (None, 'restore') else Path(arguments.background)
     # What the options say of weights that do not tell is said of the network of the faces.
     options = argparse.Namespace(**{**vars(arguments), 'norm': None, 'global_residual': None})
-    return open_restorer(options, PACKAGED['general'] if weights == Path('restore') else weights)
+    return open_restorer(options, weights)
 
 
 def _number_of_faces(text: str) -> int | None:

@@ -82,7 +82,7 @@ def write_result(target: Path, photograph: Photograph, restored: np.ndarray, she
     write_photograph(target, replace(photograph, pixels=restored))
 
 
-def attempt(task: Task, restore: Callable[[Path, Path], object]) -> Failure | None:
+def attempt(task: Task, restore: RestoreFile) -> Failure | None:
     """Call ``restore(source, target)``, and return why if that fails."""
     try:
         if not task.source.is_file() and task.source.exists():  # a pipe, a device: reading it may never end
