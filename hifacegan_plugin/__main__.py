@@ -13,6 +13,15 @@ from types import ModuleType
 import hifacegan_plugin
 from hifacegan_plugin.system.quiet_end import end_quietly
 
+DESCRIPTION = """\
+Restore images with HiFaceGAN, and prepare and judge its training, which BasicSR runs:
+
+  hifacegan restore -i photographs -o restored                       restore with a network that comes with the package
+
+  hifacegan lmdb -i photographs -o photographs.lmdb --size 512       train on images of your own
+  hifacegan init photographs -i photographs.lmdb
+  python -m basicsr.train -opt photographs.yml"""
+
 # By what people want to do: the command, whose module has its name, and one line of help.
 COMMANDS = {
     'Restore': {
@@ -40,6 +49,9 @@ COMMANDS = {
         'convert': 'write weights of any kind as safetensors, with their options',
         'export': 'write the network for ONNX Runtime or OpenVINO',
     },
+    'This command line': {
+        'completion': 'print what lets bash or zsh complete it',
+    },
 }
 
 
@@ -50,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog='hifacegan', description='What HiFaceGAN does outside the training host.', epilog=_list_commands(),
+        prog='hifacegan', description=DESCRIPTION, epilog=_list_commands(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument('--version', action='version', version=hifacegan_plugin.__version__)

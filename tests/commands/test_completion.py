@@ -1,0 +1,75 @@
+"""Completion of the command line, at the prompt of a real bash."""
+
+import os
+import pty
+import shutil
+import subprocess
+import time
+
+import pytest
+from conftest import HANGS
+
+from hifacegan_plugin.__main__ import COMMANDS, main
+
+
+@pytest.fixture(scope='module')
+def script(tmp_path_factory):
+    """What the command prints, in a file; and beside it an image."""
+    folder = tmp_path_factory.mktemp('completion')
+    with pytest.MonkeyPatch.context() as patch, (folder / 'script').open('w') as output:
+        patch.setattr('sys.stdout', output)
+        assert main(['completion']) == 0
+    (folder / 'photograph.png').touch()
+    return folder / 'script'
+
+
+@pytest.fixture
+def at_the_prompt(script, tmp_path):
+    """Type at a bash that completes, in the folder of the script: give the words of the command that it runs."""
+    if shutil.which('bash') is None:
+        pytest.skip('there is no bash')
+    words, draft, start = tmp_path / 'words', tmp_path / 'draft', tmp_path / 'start'
+    start.write_text(f"""source {script}\nhifacegan() {{ printf '%s\\n' "$@" > {draft}; mv {draft} {words}; }}\n""")
+
+    def enter(typed: str) -> list[str]:
+        keyboard, terminal = pty.openpty()
+        with subprocess.Popen(
+            ['bash', '--noprofile', '--rcfile', start, '-i'],
+            cwd=script.parent,
+            env={'PATH': os.environ['PATH'], 'TERM': 'dumb', 'HOME': str(tmp_path)},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        ) as bash:
+            os.close(terminal)
+            os.write(keyboard, f'{typed}\n'.encode())
+            deadline = time.monotonic() + HANGS
+            while not words.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            bash.kill()
+        os.close(keyboard)
+        return words.read_text().splitlines()
+
+    return enter
+
+
+@pytest.mark.parametrize(
+    ('typed', 'words'),
+    [
+        ('hifacegan verif\t', ['verify-lmdb']),
+        ('hifacegan restore --engi\topenv\t', ['restore', '--engine', 'openvino']),
+        ('hifacegan restore -i photog\t', ['restore', '-i', 'photograph.png']),
+        ('hifacegan init faces --degr\tmosa\t', ['init', 'faces', '--degradation', 'mosaic16x']),
+        ('hifacegan lmdb --engi\t', ['lmdb', '--engi']),  # an option of another command
+    ],
+)
+def test_a_tab_completes_commands_options_choices_and_files(typed, words, at_the_prompt):
+    assert at_the_prompt(typed) == words
+
+
+def test_every_command_has_its_options(script):
+    text = script.read_text()
+    for name in (name for group in COMMANDS.values() for name in group):
+        assert f'"{name} "*" -"*) words="-h --help' in text
