@@ -135,7 +135,7 @@ def by_onnx(generator: nn.Module, x: Tensor, provider: str) -> dict[str, Any]:
     """
     import onnxruntime
 
-    from hifacegan_plugin.restore.engines import write_onnx
+    from hifacegan_plugin.restore.exported import write_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'network.onnx')

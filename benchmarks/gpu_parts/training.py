@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import hifacegan_plugin
 from gpu_parts.data import measure_data, measure_degradations
 from gpu_parts.results import Results
 from gpu_parts.timing import (
@@ -174,6 +175,7 @@ def built(kind: str, networks: dict[str, Any], device: torch.device, **train: An
     """Build a model of the host's registry on the device, where drawing the weights takes no time."""
     from training import model
 
+    hifacegan_plugin.register()
     with torch.device(device), contextlib.redirect_stdout(None):
         return model(kind, networks, num_gpu=int(device.type == 'cuda'), **train)
 
