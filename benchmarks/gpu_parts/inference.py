@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from gpu_parts.timing import STRICT, batch_of, float32_as, timed
 OF_PACKAGED = ('compiled fp16', 'unfolded TF32', 'unfolded fp32', 'folded fp16', 'graph fp16')
 OF_PAPER = (*OF_PACKAGED[:4], 'folded bf16', 'graph fp16', 'host TF32', 'folded TF32')
 OF_LARGE = ('folded fp16', 'compiled fp16', 'unfolded TF32')
+PROVIDERS = {'cuda': ('CUDAExecutionProvider', 'TensorrtExecutionProvider'), 'cpu': ('CPUExecutionProvider',)}
+DTYPES_OF_ONNX = {'cuda': ('float16', 'float32'), 'cpu': ('float32',)}
 RARE = ('compiled graph fp16', 'benchmark fp16', 'folded fp32')
 
 
@@ -115,19 +118,18 @@ def measure_onnx(results: Results, networks: dict[str, nn.Module], count: int, s
     """Time ONNX Runtime, in memory of the device, with each of its execution providers that run on it."""
     import onnxruntime
 
-    wanted = {'cuda': ('TensorrtExecutionProvider', 'CUDAExecutionProvider'), 'cpu': ('CPUExecutionProvider',)}
     providers = onnxruntime.get_available_providers()
-    chosen = [provider for provider in wanted[results.device.type] if provider in providers]
+    chosen = [provider for provider in PROVIDERS[results.device.type] if provider in providers]
     if not chosen:
         results.add(group='ONNX Runtime', name='not measured', version=onnxruntime.__version__, has=' '.join(providers))
     for name, generator in networks.items():
         x = batch_of(count, size, results.device)['lq']
-        for provider in chosen:
-            label = f'{name}, {count} x {size}x{size}, {provider}'
-            results.measure('ONNX Runtime', label, lambda g=generator, x=x, p=provider: by_onnx(g, x, p))
+        for provider, dtype in product(chosen, DTYPES_OF_ONNX[results.device.type]):
+            label = f'{name}, {count} x {size}x{size}, {dtype}, {provider}'
+            results.measure('ONNX Runtime', label, partial(by_onnx, generator, x, provider, dtype))
 
 
-def by_onnx(generator: nn.Module, x: Tensor, provider: str) -> dict[str, Any]:
+def by_onnx(generator: nn.Module, x: Tensor, provider: str, dtype: str) -> dict[str, Any]:
     """Time an exported network, and compare its images with those of the network as it is trained.
 
     Raises:
@@ -139,7 +141,7 @@ def by_onnx(generator: nn.Module, x: Tensor, provider: str) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'network.onnx')
-        write_onnx(deepcopy(generator).cpu(), path)
+        write_onnx(deepcopy(generator).cpu(), path, dtype)
         session = onnxruntime.InferenceSession(path, providers=[provider])
     if session.get_providers()[0] != provider:
         raise RuntimeError(f'{provider} cannot be set up: {session.get_providers()}')
