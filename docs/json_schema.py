@@ -12,7 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 from hifacegan_plugin import schema
 from hifacegan_plugin.data.degradations import DEGRADATIONS, RECIPES
 from hifacegan_plugin.data.degradations.registry import Chance, Choice, Integer, Uniform
-from hifacegan_plugin.metrics.metric import IMAGES, metric_functions
+from hifacegan_plugin.metrics.metric import FOR_THE_METRIC, SUPPLIED, metric_functions
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.schema.comparison import ComparisonFile
 from hifacegan_plugin.schema.file import MetricOptions, TestFile, TrainingFile
@@ -44,7 +44,7 @@ def schema_of(file: type[Section]) -> dict[str, Any]:
     definitions |= {
         NETWORK: _by_signature(dict(iter(ARCH_REGISTRY)), ()),
         LOSS: _by_signature(dict(iter(LOSS_REGISTRY)), ()),
-        METRIC: _by_signature(metric_functions(), IMAGES),
+        METRIC: _by_signature(metric_functions(), SUPPLIED),
         SCHEDULER: _by_signature({LinearDecayLR.__name__: LinearDecayLR}, ('optimizer', 'last_epoch')),
         DEGRADATION: _degradation(),
     }
@@ -93,7 +93,7 @@ def _by_type(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _arguments(called: Any, supplied: tuple[str, ...]) -> dict[str, Any]:
     parameters, takes_any = arguments_of(called, supplied)
     types = {int: 'integer', float: 'number', bool: 'boolean', str: 'string'}
-    properties: dict[str, Any] = {'type': {}, 'better': {}} if supplied == IMAGES else {'type': {}}
+    properties: dict[str, Any] = {key: {} for key in (FOR_THE_METRIC if supplied == SUPPLIED else ['type'])}
     for name, parameter in parameters.items():
         properties[name] = {}
         if plain := plain_type(parameter.annotation):

@@ -126,7 +126,7 @@ def _images(
                 urls[label] = _data_url(as_it_is(read_rgb(file), truth.shape[:2]), page)
         texts = {
             row.label: [
-                f'{metric.name} {metric.format(row.values[metric.name][name])}'
+                f'{metric.title} {metric.format(row.values[metric.name][name])}'
                 for metric in results.metrics
                 if name in row.values[metric.name]
             ]

@@ -50,7 +50,7 @@ def comparison_table(metrics: Sequence[Metric], rows: Sequence[Row]) -> str:
 
 def metric_header(metric: Metric) -> str:
     """Return the name of a metric with its unit, and an arrow in the direction of better values."""
-    return f'{metric.name}{metric.unit and f" / {metric.unit}"} {"↑" if metric.better == "higher" else "↓"}'
+    return f'{metric.title}{metric.unit and f" / {metric.unit}"} {"↑" if metric.better == "higher" else "↓"}'
 
 
 def format_figure(row: Row, metric: Metric) -> str:

@@ -48,6 +48,17 @@ def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
             yield from problems_of_call(*call)
         for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
             yield from problems_of_metric(f'val: metrics: {name}', options)
+            yield from check_region(f'val: metrics: {name}', options, opt['model_type'])
+
+
+def check_region(where: str, options: Any, model_type: str) -> Iterator[Problem]:
+    """Find a region that the model hands to the metric's function, which makes nothing of it."""
+    model = registered_names(MODEL_REGISTRY).get(model_type)
+    if model and not issubclass(model, HiFaceGANCSRModel) and isinstance(options, Mapping) and options.get('region'):
+        yield Problem(
+            f'{where}: {model_type} does not know region, and measures the whole image.',
+            f'take region out; {HiFaceGANCSRModel.__name__} and `hifacegan compare` know it',
+        )
 
 
 def all_calls(opt: dict[str, Any]) -> Iterator[Call]:

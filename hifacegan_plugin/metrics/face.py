@@ -90,7 +90,7 @@ def calculate_lle(
 
 def _match_faces(restored: np.ndarray, truth: np.ndarray, upsample: int) -> tuple[Face, Face] | None:
     """Find the main face of the ground truth in both images, ``(H, W, C)`` BGR."""
-    true_faces, restored_faces = _find_faces(truth, upsample), _find_faces(restored, upsample)
+    true_faces, restored_faces = find_faces(truth, upsample), find_faces(restored, upsample)
     if not true_faces or not restored_faces:
         return None
     true_face = true_faces[0]
@@ -104,7 +104,7 @@ def _overlap(box: dlib.rectangle, box2: dlib.rectangle) -> float:
     return common / (box.area() + box2.area() - common)
 
 
-def _find_faces(image: np.ndarray, upsample: int) -> tuple[Face, ...]:
+def find_faces(image: np.ndarray, upsample: int = 1) -> tuple[Face, ...]:
     """Find and describe all faces of a ``(H, W, C)`` BGR image, the highest score first."""
     rgb = np.clip(np.rint(bgr_to_rgb(image)), 0, 255).astype(np.uint8)
     return _analyse(rgb.tobytes(), rgb.shape, upsample)

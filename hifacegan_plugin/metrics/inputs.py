@@ -38,6 +38,26 @@ def check_pair(
     return check_image(img, crop_border, input_order), check_image(img2, crop_border, input_order)
 
 
+def check_mask(mask: np.ndarray, image: np.ndarray, crop_border: int = 0) -> np.ndarray:
+    """Return the mask of a region without its border.
+
+    Args:
+        mask: bool ``(H, W)``, of the image as it was before :func:`check_image`.
+        image: what :func:`check_image` made of it.
+        crop_border: that it was given.
+
+    Raises:
+        ValueError: the mask is of another size, or holds no pixel inside the border.
+    """
+    height, width = mask.shape
+    mask = mask[crop_border : height - crop_border, crop_border : width - crop_border]
+    if mask.shape != image.shape[:2]:
+        raise ValueError(f'a mask of {height}x{width} is not that of an image of {image.shape[0]}x{image.shape[1]}')
+    if not mask.any():
+        raise ValueError('the region holds no pixel of the image')
+    return mask
+
+
 def bgr_to_rgb(image: np.ndarray) -> np.ndarray:
     """Return a checked ``(H, W, 1 or 3)`` image as contiguous RGB ``(H, W, 3)``; grey goes to all three channels."""
     return np.ascontiguousarray(np.broadcast_to(image[..., ::-1], (*image.shape[:2], 3)))

@@ -24,12 +24,15 @@ from numpy.typing import ArrayLike
 from hifacegan_plugin.metrics.catalogue import FID, METRICS, UNKNOWN, direction
 from hifacegan_plugin.metrics.fid import frechet_distance, inception_features
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
+from hifacegan_plugin.metrics.region import MASK, NO_FACE, WITHIN, measure_within, problem_of_region
 from hifacegan_plugin.schema.problem import OptionError, Problem, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 IMAGES = ('img', 'img2')  # arguments of a metric's function: the restored image and the ground truth
+SUPPLIED = (*IMAGES, MASK)  # arguments that no option sets
+FOR_THE_METRIC = ('type', 'better', 'region')  # options that are no arguments of its function
 NAMED_AT_MOST = 10  # images in a line of the log
 NOT_MEASURED = 'the process that restored it lacks a package or weights'
 
@@ -53,10 +56,11 @@ class Metric(ABC):
     Args:
         name: of the metric in the options file.
         function: measures or describes one image; its arguments besides :data:`IMAGES` are the metric's options.
-        options: ``type``, ``better`` where it has to be stated, and arguments of the function.
+        options: ``type``, perhaps ``region``, ``better`` where it has to be stated, and arguments of the function.
 
     Attributes:
         name: as above.
+        region: the part of the image that it measures, ``face`` or ``background``; None for all of it.
         better: ``higher`` or ``lower``.
         unit: empty for a bare number.
         decimals: that values are printed with.
@@ -73,10 +77,11 @@ class Metric(ABC):
     def __init__(self, name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         facts = METRICS.get(options['type'], UNKNOWN)
         self.name, self.better, self.unit, self.decimals = name, direction(options), facts.unit, facts.decimals
+        self.region = options.get('region')
         self.unavailable = ''
         self._no_value = facts.no_value
         self._function = function
-        self._arguments = {key: value for key, value in options.items() if key not in ('type', 'better')}
+        self._arguments = {key: value for key, value in options.items() if key not in FOR_THE_METRIC}
         self.reset()
 
     def reset(self) -> None:
@@ -134,6 +139,11 @@ class Metric(ABC):
         return self.reduce([sample for _, sample in sorted(self._measured(), key=itemgetter(0))])
 
     @property
+    def title(self) -> str:
+        """The name for tables, which tells the region where the metric's own does not."""
+        return f'{self.name} ({self.region})' if self.region and self.region not in self.name.lower() else self.name
+
+    @property
     def count(self) -> int:
         """Number of images that :meth:`compute` takes into account."""
         return len(self._measured())
@@ -179,6 +189,8 @@ class Metric(ABC):
         """Return why an image that was measured has no value; empty if it has one."""
         if np.isfinite(sample).all():
             return ''
+        if self.region and math.isnan(sample):
+            return NO_FACE
         return self._no_value or f'its value is {sample}'
 
 
@@ -225,10 +237,19 @@ def metric_functions() -> dict[str, Callable[..., Any]]:
 
 
 def problems_of_metric(where: str, options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find a metric that does not exist, and options that are missing, unknown or mistyped."""
-    if isinstance(options, Mapping):  # not every function takes the direction
-        options = {key: value for key, value in options.items() if key != 'better'}
-    return problems_of_call(where, options, metric_functions(), IMAGES)
+    """Find a metric that does not exist or has no such region, and options that are missing, unknown or mistyped."""
+    known = metric_functions()
+    if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
+        yield from problems_of_call(where, options, known)
+        return
+    kind, region = options['type'], options.get('region')
+    call = {'type': kind} | {key: value for key, value in options.items() if key not in FOR_THE_METRIC}
+    if region is None or kind not in known:
+        yield from problems_of_call(where, call, known, SUPPLIED, makes_use_of_any=kind not in METRICS)
+    elif problem := problem_of_region(where, kind, region):
+        yield problem
+    else:
+        yield from problems_of_call(where, call, WITHIN, SUPPLIED)
 
 
 def build_metric(name: str, options: Mapping[str, Any], where: str = 'val: metrics') -> Metric:
@@ -244,9 +265,10 @@ def build_metric(name: str, options: Mapping[str, Any], where: str = 'val: metri
     """
     where = f'{where}: {name}'
     raise_first(problems_of_metric(where, options))
-    kind = options['type']
+    kind, region = options['type'], options.get('region')
     try:
-        return (FrechetInceptionDistance if kind == FID else ImageMetric)(name, metric_functions()[kind], options)
+        function = metric_functions()[kind] if region is None else measure_within(kind, region)
+        return (FrechetInceptionDistance if kind == FID else ImageMetric)(name, function, options)
     except ValueError as error:
         raise OptionError(f'{where}: {error}') from error
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from basicsr.metrics.metric_util import to_y_channel
 
-from hifacegan_plugin.metrics.inputs import check_pair
+from hifacegan_plugin.metrics.inputs import check_mask, check_pair
+from hifacegan_plugin.metrics.ssim_maps import WINDOW, mean_over, ssim_maps
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-WINDOW = 11
-SIGMA = 1.5
-C1 = (0.01 * 255) ** 2
-C2 = (0.03 * 255) ** 2
 
 
 def calculate_msssim(
@@ -22,6 +18,7 @@ def calculate_msssim(
     input_order: str = 'HWC',
     test_y_channel: bool = False,
     scales: int = 5,
+    mask: np.ndarray | None = None,
     better: str | None = None,
 ) -> float:
     """Return MS-SSIM, in [0, 1], higher is better, 1 for equal images.
@@ -43,10 +40,12 @@ def calculate_msssim(
         input_order: ``'HWC'`` or ``'CHW'``.
         test_y_channel: measure the Y channel of YCbCr only.
         scales: 1 to 5; fewer than 5 is this plugin's extension to the paper.
+        mask: bool ``(H, W)``: the terms of each scale are averaged over these pixels alone, the mask being halved as
+            the images are, so that a pixel counts by its share inside; another extension. Without it, over all.
         better: read by the host, which passes all options on; without effect here.
 
     Raises:
-        ValueError: `scales` out of range; images too small or of different shapes.
+        ValueError: `scales` out of range; images too small or of different shapes; nothing of the mask left at a scale.
     """
     if not 1 <= scales <= len(SCALE_WEIGHTS):
         raise ValueError(f'MS-SSIM: scales must be 1 to {len(SCALE_WEIGHTS)}, got {scales}')
@@ -61,37 +60,22 @@ def calculate_msssim(
     if test_y_channel:
         img, img2 = to_y_channel(img), to_y_channel(img2)
     img, img2 = img.astype(np.float64), img2.astype(np.float64)
-    return float(np.mean([_msssim(img[..., c], img2[..., c], scales) for c in range(img.shape[2])]))
+    weights = None if mask is None else check_mask(mask, img, crop_border).astype(np.float64)
+    return float(np.mean([_msssim(img[..., c], img2[..., c], weights, scales) for c in range(img.shape[2])]))
 
 
-def _msssim(x: np.ndarray, y: np.ndarray, scales: int) -> float:
-    """Return MS-SSIM of two ``(H, W)`` float images."""
+def _msssim(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, scales: int) -> float:
+    """Return MS-SSIM of two ``(H, W)`` float images, whose pixels count by their weights ``(H, W)``."""
     terms = []
     for scale in range(scales):
-        ssim, contrast_structure = _ssim_terms(x, y)
         coarsest = scale == scales - 1
-        terms.append(max(ssim if coarsest else contrast_structure, 0.0))
-        x, y = _halve(x), _halve(y)
-    weights = np.array(SCALE_WEIGHTS[:scales])
+        ssim, contrast_structure = ssim_maps(x, y)
+        terms.append(max(mean_over(ssim if coarsest else contrast_structure, weights), 0.0))
+        x, y, weights = _halve(x), _halve(y), None if weights is None else _halve(weights)
+    exponents = np.array(SCALE_WEIGHTS[:scales])
     if scales < len(SCALE_WEIGHTS):  # the published five sum to 1.0001 and stay as they are
-        weights /= weights.sum()
-    return float(np.prod(np.array(terms) ** weights))
-
-
-def _ssim_terms(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Return mean SSIM and mean contrast-structure term over all whole windows."""
-
-    def window_mean(values: np.ndarray) -> np.ndarray:
-        border = WINDOW // 2
-        return cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA)[border:-border, border:-border]
-
-    mean_x, mean_y = window_mean(x), window_mean(y)
-    var_x = window_mean(x * x) - mean_x**2
-    var_y = window_mean(y * y) - mean_y**2
-    covariance = window_mean(x * y) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    contrast_structure = (2 * covariance + C2) / (var_x + var_y + C2)
-    return float((luminance * contrast_structure).mean()), float(contrast_structure.mean())
+        exponents /= exponents.sum()
+    return float(np.prod(np.array(terms) ** exponents))
 
 
 def _halve(x: np.ndarray) -> np.ndarray:

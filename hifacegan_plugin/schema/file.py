@@ -22,6 +22,9 @@ class MetricOptions(TypeAndArguments):
     """A metric, with the arguments of its function."""
 
     type: str = option('the name of the function', takes='the name of a metric')
+    region: Literal['face', 'background'] | None = option(
+        'measures the faces of the ground truth alone, or all but them; PSNR, SSIM and MS-SSIM take it', None
+    )
     better: Literal['higher', 'lower'] | None = option('which way it is better, where the plugin does not know', None)
 
 

@@ -26,6 +26,7 @@ def problems_of_call(
     options: Any,
     known: Mapping[str, Callable[..., Any]],
     supplied: tuple[str, ...] | None = (),
+    makes_use_of_any: bool = True,
 ) -> Iterator[Problem]:
     """Find a name that is not known, and arguments that are missing, unknown or, of a plugin's own class, mistyped.
 
@@ -34,6 +35,7 @@ def problems_of_call(
         options: ``type``, and the arguments.
         known: what ``type`` may be.
         supplied: arguments that come from elsewhere; None where the options are handed over as a whole.
+        makes_use_of_any: whether what takes any other argument (``**kwargs``) makes something of it.
     """
     if not isinstance(options, Mapping) or 'type' not in options:
         yield Problem(f'{where}: type is missing.', f'it is one of {", ".join(sorted(known))}')
@@ -50,7 +52,7 @@ def problems_of_call(
     for key, value in options.items():
         if key in parameters:
             yield from _problems_of_value(f'{where}: {key}', value, parameters[key].annotation)
-        elif key not in ('type', *supplied) and not takes_any:
+        elif key not in ('type', *supplied) and not (takes_any and makes_use_of_any):
             yield Problem(
                 f'{where}: {kind} has no option {key!r}{did_you_mean(key, parameters)} '
                 f'It takes: {", ".join(parameters)}.',

@@ -18,6 +18,7 @@ from hifacegan_plugin import host
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.commands import doctor as command
 from hifacegan_plugin.doctor import environment, training
+from hifacegan_plugin.doctor.options_file import check_region
 
 DATABASES = ('train.lmdb', 'heldout.lmdb')
 
@@ -164,6 +165,16 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
             'calculate_ssim\n      crop_border: 0\n    mine:',
             'val: metrics: mine is no section with options of its own, but None',
         ),
+        (
+            'calculate_ssim\n',
+            'calculate_fed\n      region: face\n',
+            'val: metrics: ssim: calculate_fed measures the face in any case, and takes no region',
+        ),
+        (
+            'calculate_ssim\n',
+            'calculate_ssim\n      region: nose\n',
+            "val: metrics: ssim: region: give face or background, not 'nose'",
+        ),
         ('  metrics:\n', '  metrics: [psnr]\n  others:\n', r"val: metrics is no section .*, but \['psnr'\]"),
         ('root: experiments', 'root: 5', 'path: experiments_root: give a path, or ~ for none, not 5'),
         ('wandb:\n', 'wandb: mine\n  others:\n', "logger: wandb is no section .*, but 'mine'"),
@@ -210,6 +221,15 @@ def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, me
     wrong, doubtful = findings(output)
     assert (status, wrong) == (0, [])
     assert [finding for finding in doubtful if re.search(message, finding)] == doubtful != []
+
+
+@pytest.mark.parametrize(('model', 'told'), [('SRModel', 1), ('HiFaceGANCSRModel', 0)])
+def test_a_region_that_the_model_makes_nothing_of_is_told(model, told):
+    options = {'type': 'calculate_psnr', 'crop_border': 0, 'region': 'face'}
+    problems = list(check_region('val: metrics: psnr', options, model))
+    assert [problem.what for problem in problems] == told * [
+        'val: metrics: psnr: SRModel does not know region, and measures the whole image.'
+    ]
 
 
 def lose_a_key(database: Path) -> None:

@@ -78,7 +78,7 @@ def test_same_face_is_compared_among_several(sure_side):
     faint = cv2.GaussianBlur(TRUTH, (0, 0), 2)
     truth = np.hstack([faint, TRUTH] if sure_side else [TRUTH, faint])
     restored = np.hstack([TRUTH, faint] if sure_side else [faint, TRUTH])
-    found = face._find_faces(restored, 1)
+    found = face.find_faces(restored, 1)
     assert len(found) == 2 and (found[0].box.left() < 256) == sure_side  # the surest one is the other side's
     assert calculate_lle(restored, truth) < 5
 

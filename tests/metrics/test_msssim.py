@@ -34,8 +34,11 @@ def to_tensor(image):
     return torch.from_numpy(np.ascontiguousarray(image)).double().permute(2, 0, 1)[:, None]
 
 
-def scipy_msssim(x, y):
-    """The authors' MATLAB code in SciPy: valid 11x11 windows, imfilter with a symmetric border, every other pixel."""
+def scipy_msssim(x, y, weights=None):
+    """The authors' MATLAB code in SciPy: valid 11x11 windows, imfilter with a symmetric border, every other pixel.
+
+    With weights of the pixels, each mean is a weighted one.
+    """
     kernel = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
 
     def window_mean(z):
@@ -44,14 +47,15 @@ def scipy_msssim(x, y):
         return z[5:-5, 5:-5]
 
     x, y, value = x.astype(float), y.astype(float), 1.0
+    weights = np.ones_like(x) if weights is None else weights.astype(float)
     for scale, weight in enumerate([0.0448, 0.2856, 0.3001, 0.2363, 0.1333]):
         mean_x, mean_y = window_mean(x), window_mean(y)
         term = 2 * (window_mean(x * y) - mean_x * mean_y) + 58.5225
         term /= window_mean(x**2) - mean_x**2 + window_mean(y**2) - mean_y**2 + 58.5225
         if scale == 4:
             term *= (2 * mean_x * mean_y + 6.5025) / (mean_x**2 + mean_y**2 + 6.5025)
-        value *= term.mean() ** weight
-        x, y = (ndimage.uniform_filter(z, 2, mode='reflect', origin=-1)[::2, ::2] for z in (x, y))
+        value *= np.average(term, weights=weights[5:-5, 5:-5]) ** weight
+        x, y, weights = (ndimage.uniform_filter(z, 2, mode='reflect', origin=-1)[::2, ::2] for z in (x, y, weights))
     return value
 
 
