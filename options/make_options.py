@@ -82,6 +82,54 @@ DEMO: Changes = (
 )
 
 
+FACE_AND_BACKGROUND: Changes = {
+    f'val:metrics:{metric}_{region}': f"""
+        type: calculate_{metric}
+        crop_border: 0
+        region: {region}
+    """
+    for metric in ('psnr', 'ssim')
+    for region in ('face', 'background')
+}
+
+FACES: Changes = {
+    'name': 'HiFaceGAN_faces',
+    'datasets:train:name': 'faces',
+    'datasets:train:dataroot_gt': 'datasets/faces/train.lmdb  # 160 portraits',
+    'datasets:train:dataset_enlarge_ratio': '60  # passes over the images per epoch, each degraded anew',
+    'datasets:val:name': 'faces_test',
+    'datasets:val:dataroot_gt': 'datasets/faces/test.lmdb  # 20 others',
+    'val:metrics:lpips': '# this, fed and the regions are left out, with a message, if package or weights are missing',
+} | FACE_AND_BACKGROUND
+
+FAST_ON_FACES = """# that of the packaged network `faces`
+    type: CSRGenerator
+    preset: fast
+    num_feat: 24
+    num_scales: 5
+"""
+
+FACES_FAST: Changes = FACES | {
+    'name': 'HiFaceGAN_faces_fast',
+    'datasets:train:gt_size': '256  # side of the crop',
+    'datasets:train:batch_size_per_gpu': '4',
+    'network_g': FAST_ON_FACES,
+    'network_d:num_feat': '32',
+    'network_d:n_layers_d': '3',
+    'train:optim_g': '#',
+    'train:optim_g:lr': '!!float 5e-4',
+    'train:scheduler': '#',
+    'train:scheduler:start_iter': '20000',
+    'train:scheduler:end_iter': '40000',
+    'train:total_iter': '40000',
+    'train:perceptual_opt': None,
+    'train:gan_opt:loss_weight': '0.01',
+    'train:feature_matching_opt:loss_weight': '0.1',
+    'train:pixel_opt': DEMO['train:pixel_opt'],
+    'val:val_freq': '!!float 5e3',
+}
+
+
 def peer(name: str, network: str) -> Changes:
     """Return the options of a peer, which differ from those of the others in name and network alone."""
     return ON_THE_DEMO_IMAGES | {
@@ -192,6 +240,43 @@ DEMO_TEST: Changes = testing(
     }
 )
 
+TASKS = ('full', 'sr4x', 'mosaic16x', 'noise', 'blur', 'jpeg')  # of the paper, by their recipes
+
+FACES_TEST: Changes = (
+    testing(
+        {
+            'name': 'HiFaceGAN_faces_test',
+            'datasets': ''.join(
+                f"""
+        test_{task}:
+          name: {task}
+          type: DegradationDataset
+          dataroot_gt: datasets/faces/test.lmdb
+          io_backend:
+            type: lmdb
+          degradation: {task}"""
+                for task in TASKS
+            ),
+            'network_g': FAST_ON_FACES,
+            'path:pretrain_network_g': 'hifacegan_plugin/pretrained/faces.safetensors  # or what faces_fast.yml trained',
+            'val:metrics:msssim': """
+            type: calculate_msssim
+        """,
+            'val:metrics:fed': """# face embedding distance
+            type: calculate_fed
+        """,
+            'val:metrics:lle': """# error of the landmarks, in pixels
+            type: calculate_lle
+        """,
+            'val:metrics:niqe': """
+            type: calculate_niqe
+            crop_border: 0
+        """,
+        }
+    )
+    | FACE_AND_BACKGROUND
+)
+
 CSR_PEER = """
     type: CSRGenerator
     num_feat: 16
@@ -249,6 +334,19 @@ FILES: dict[str, tuple[str, Changes]] = {
 Minutes are enough for the fast form of the network (preset: fast) and small crops. There is no perceptual loss, so no
 weights have to be downloaded.""",
         DEMO,
+    ),
+    'faces.yml': (
+        """Face renovation as in the paper, on the portraits of `make faces` in place of FFHQ.
+They are 160; the paper trains on 10,000.""",
+        FACES,
+    ),
+    'faces_fast.yml': (
+        """The fast form of the network (preset: fast) on the portraits of `make faces`, at 256x256.
+There is no perceptual loss, so no weights have to be downloaded.""",
+        FACES_FAST,
+    ),
+    'test_faces.yml': (
+        "The paper's tasks on the test portraits of `make faces`, face and background measured apart.", FACES_TEST,
     ),
     'test_hifacegan.yml': ('Restores test sets and measures the result.', TEST),
     'test_hifacegan_demo.yml': (
