@@ -1,4 +1,5 @@
-# make demo   see the network train through BasicSR on this machine and restore pictures it has never seen
+# make demo   see the network train through BasicSR on this machine and restore images it has never seen: portraits
+#             where `make faces` has made them, else images of installed packages
 # make faces  fetch portraits that anybody may use, and align them: datasets/faces/train.lmdb and test.lmdb
 #             (PORTRAITS=FOLDER: take them from a folder)
 # make test   run the tests
@@ -19,7 +20,7 @@ READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
 
-.PHONY: data faces demo docs options pretrained-general pretrained-faces test lint bench gpu clean plugin
+.PHONY: data faces demo demo-on-faces demo-on-images docs options pretrained-general pretrained-faces test lint bench gpu clean plugin
 
 $(READY):
 	@echo "Setting up $(VENV) with PyTorch, BasicSR and what the plugin needs. This takes some minutes, once."
@@ -39,11 +40,22 @@ data: plugin
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/train.lmdb --crop-size 128 --overwrite
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/heldout -o datasets/demo/heldout.lmdb --overwrite
 
-demo: data
-	$(BIN)/python -m basicsr.train -opt options/hifacegan_demo.yml --auto_resume
-	$(BIN)/python -m basicsr.test -opt options/test_hifacegan_demo.yml
-	$(BIN)/hifacegan report -opt options/test_hifacegan_demo.yml
-	@echo "To use the environment: source $(VENV)/bin/activate; then, for instance: hifacegan compare -opt options/compare_demo.yml"
+demo: demo-on-$(if $(wildcard datasets/faces/test.lmdb),faces,images)
+
+demo-on-faces: plugin
+	$(call demo,faces_demo,compare_faces)
+
+demo-on-images: data
+	@echo "There are no portraits in datasets/faces (make faces): the demo is on images of installed packages."
+	$(call demo,hifacegan_demo,compare_demo)
+
+# $(call demo,OPTIONS,COMPARISON): train, test, and show the result
+define demo
+	$(BIN)/python -m basicsr.train -opt options/$(1).yml --auto_resume
+	$(BIN)/python -m basicsr.test -opt options/test_$(1).yml
+	$(BIN)/hifacegan report -opt options/test_$(1).yml
+	@echo "To use the environment: source $(VENV)/bin/activate; then, for instance: hifacegan compare -opt options/$(2).yml"
+endef
 
 faces: plugin
 	$(BIN)/python data_prep/fetch_portraits.py -o datasets/faces $(if $(PORTRAITS),--from "$(PORTRAITS)")
@@ -85,4 +97,5 @@ gpu: plugin
 	$(BIN)/python benchmarks/gpu.py
 
 clean:
-	rm -rf datasets/demo experiments/HiFaceGAN_demo results/HiFaceGAN_demo_test tb_logger/HiFaceGAN_demo
+	rm -rf datasets/demo $(foreach name,HiFaceGAN_demo HiFaceGAN_faces_demo,\
+	    experiments/$(name) results/$(name)_test tb_logger/$(name))

@@ -277,6 +277,39 @@ FACES_TEST: Changes = (
     | FACE_AND_BACKGROUND
 )
 
+FACES_DEMO: Changes = DEMO | {
+    'name': 'HiFaceGAN_faces_demo',
+    'datasets:train:name': 'faces',
+    'datasets:train:dataroot_gt': FACES['datasets:train:dataroot_gt'],
+    'datasets:train:resize': '256  # sides of the portraits, which have 512',
+    'datasets:train:use_rot': 'false  # faces are upright',
+    'datasets:val:name': 'faces_test',
+    'datasets:val:dataroot_gt': FACES['datasets:val:dataroot_gt'],
+    'datasets:val:resize': '256',
+    'val:val_freq': '200',
+}
+
+FACES_DEMO_TEST: Changes = (
+    DEMO_TEST
+    | {
+        'name': 'HiFaceGAN_faces_demo_test',
+        'datasets': """
+        test:
+          name: faces_test
+          type: DegradationDataset
+          dataroot_gt: datasets/faces/test.lmdb
+          io_backend:
+            type: lmdb
+          resize: 256
+          degradation: noise
+    """,
+        'network_g': DEMO_TEST['network_g'].replace('hifacegan_demo', 'faces_demo'),
+        'path:pretrain_network_g': 'experiments/HiFaceGAN_faces_demo/models/net_g_latest.pth',
+        'val:metrics:lpips': None,
+    }
+    | FACE_AND_BACKGROUND
+)
+
 CSR_PEER = """
     type: CSRGenerator
     num_feat: 16
@@ -347,6 +380,13 @@ There is no perceptual loss, so no weights have to be downloaded.""",
     ),
     'test_faces.yml': (
         "The paper's tasks on the test portraits of `make faces`, face and background measured apart.", FACES_TEST,
+    ),
+    'faces_demo.yml': (
+        """As hifacegan_demo.yml, on the portraits of `make faces`: `make demo` takes it where they are.""", FACES_DEMO,
+    ),
+    'test_faces_demo.yml': (
+        'Restores test portraits, which the network of faces_demo.yml has never seen, and measures the result.',
+        FACES_DEMO_TEST,
     ),
     'test_hifacegan.yml': ('Restores test sets and measures the result.', TEST),
     'test_hifacegan_demo.yml': (
