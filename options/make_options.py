@@ -258,7 +258,7 @@ FACES_TEST: Changes = (
                 for task in TASKS
             ),
             'network_g': FAST_ON_FACES,
-            'path:pretrain_network_g': 'hifacegan_plugin/pretrained/faces.safetensors  # or what faces_fast.yml trained',
+            'path:pretrain_network_g': 'hifacegan_plugin/pretrained/faces.safetensors  # or that of faces_fast.yml',
             'val:metrics:msssim': """
             type: calculate_msssim
         """,
