@@ -54,7 +54,8 @@ def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
 def check_region(where: str, options: Any, model_type: str) -> Iterator[Problem]:
     """Find a region that the model hands to the metric's function, which makes nothing of it."""
     model = registered_names(MODEL_REGISTRY).get(model_type)
-    if model and not issubclass(model, HiFaceGANCSRModel) and isinstance(options, Mapping) and options.get('region'):
+    knows = not isinstance(model, type) or issubclass(model, HiFaceGANCSRModel)
+    if not knows and isinstance(options, Mapping) and options.get('region'):
         yield Problem(
             f'{where}: {model_type} does not know region, and measures the whole image.',
             f'take region out; {HiFaceGANCSRModel.__name__} and `hifacegan compare` know it',
