@@ -4,7 +4,7 @@
     python benchmarks/face_restoring.py --portraits ../shared/images/portraits --sheet docs/faces.jpg
 
 Printed: PSNR of the faces' squares and of the rest; the seam, that is the mean step of luma from pixel to pixel across
-the squares' borders; and the time. Peers, in the same run: the degraded image, the general network alone, and faces
+the squares' borders; and the processor time. Peers, in the same run: the degraded image, the general network alone, and faces
 pasted without a feathered mask.
 """
 
@@ -68,13 +68,13 @@ def compose(portraits: list[Path]) -> np.ndarray:
 def restore_by_all(
     degraded: np.ndarray, faces: Restorer, general: Restorer
 ) -> tuple[dict[str, np.ndarray], list[RestoredFace], dict[str, float]]:
-    """Return the result and the seconds of every way, and the faces."""
+    """Return the result and the seconds of processor time of every way, and the faces."""
     results, seconds = {'degraded': degraded}, {'degraded': 0.0}
 
     def take(name: str, restore: Callable[[], np.ndarray]) -> None:
-        start = time.perf_counter()
+        start = time.process_time()
         results[name] = restore()
-        seconds[name] = time.perf_counter() - start
+        seconds[name] = time.process_time() - start
 
     found: list[RestoredFace] = []
 

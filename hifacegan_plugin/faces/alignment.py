@@ -41,6 +41,10 @@ class Square(NamedTuple):
         down = _rotate_90(self.half)
         return self.centre + np.array([-self.half - down, self.half - down, self.half + down, down - self.half])
 
+    def enlarged(self, times: float) -> Square:
+        """Return the square at the same place of the image when that is resized to ``times`` its size."""
+        return Square((self.centre + 0.5) * times - 0.5, self.half * times)
+
 
 def ffhq_square(eyes: np.ndarray, mouth: np.ndarray) -> Square:
     """Return the square that FFHQ cuts out around a face.

@@ -55,7 +55,7 @@ class RestoredFace:
     Attributes:
         face: landmarks and square in the photograph.
         before: the aligned crop, ``(side, side)`` grey or ``(side, side, 3)`` RGB, of the photograph's type.
-        after: what was pasted back, likewise.
+        after: what was pasted back, likewise; larger if the network enlarges.
         identity_distance: between the embeddings of the two, from 0; see :data:`IDENTITY_LIMIT`.
         strength: with which it was restored.
     """
@@ -83,14 +83,14 @@ def restore_faces(
     Args:
         image: upright, uint8 or uint16: ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)``
             RGB or ``(H, W, 4)`` RGBA.
-        restore: maps an aligned crop ``(side, side)`` or ``(side, side, 3)`` to the same, such as
+        restore: maps an aligned crop ``(side, side)`` or ``(side, side, 3)`` to the same or to a larger one, such as
             ``Restorer('faces')``.
-        background: maps the whole image to the same, such as ``Restorer('general')``; None keeps the input.
+        background: maps the whole image likewise, such as ``Restorer('general')``; None keeps the input.
         options: which faces, and how.
 
     Returns:
-        The photograph, of the same shape and type, and its faces, the largest first. Without a face that the detector
-        sees, all is background. Alpha is passed on as it is.
+        The photograph, of the same type and as large as ``background`` makes it, and its faces, the largest first.
+        Without a face that the detector sees, all is background. Alpha is the background's.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
@@ -102,8 +102,9 @@ def restore_faces(
     large = [face for face in found if face.square.side >= options.min_face]
     faces = [_restore_one(colours, face, restore, options) for face in large[: options.only]]
     restored = (image if background is None else blend(image, background(image), options.strength)).copy()
+    times = restored.shape[0] / image.shape[0]
     for face in faces:  # smaller ones over the margins of larger ones
-        paste(_colours(restored), face.after, face.face.square)
+        paste(_colours(restored), face.after, face.face.square.enlarged(times))
     return restored, faces
 
 

@@ -6,17 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hifacegan_plugin.images.resizing import fit
+
 
 def blend(image: np.ndarray, restored: np.ndarray, strength: float) -> np.ndarray:
     """Return ``image + strength * (restored - image)``, rounded.
 
     Args:
-        image: uint8 or uint16.
-        restored: of the same shape and type.
+        image: uint8 or uint16; resized where a network has enlarged it.
+        restored: of the same type and channels.
         strength: from 0, the image, to 1, what is restored.
     """
     if strength == 1:
         return restored
+    image = fit(image, *restored.shape[:2])
     mixed = restored.astype(np.float32)
     mixed -= image
     mixed *= strength

@@ -108,6 +108,25 @@ def test_what_the_detector_does_not_see_is_background(image):
     np.testing.assert_array_equal(restored, inverted(image))
 
 
+def test_networks_may_enlarge():
+    """Twice as large by the background, with faces at four times their pixels, blended with the input."""
+
+    def enlarge(image, times):
+        return cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
+
+    options = FaceOptions(min_face=100, side=128, strength=0.5)
+    smooth = cv2.GaussianBlur(PORTRAIT, (0, 0), 1.5)
+    restored, (face,) = restore_faces(smooth, lambda crop: enlarge(crop, 4), lambda image: enlarge(image, 2), options)
+    assert restored.shape == (512, 512, 3)
+    assert (face.before.shape, face.after.shape) == ((128, 128, 3), (512, 512, 3))
+    assert np.abs(restored.astype(int) - enlarge(smooth, 2)).mean() < 1
+    dark, _ = restore_faces(smooth, lambda crop: enlarge(crop, 4) // 2, lambda image: enlarge(image, 2), options)
+    outside = outside_of(face.face.square.enlarged(2), dark.shape)
+    np.testing.assert_array_equal(dark[outside], enlarge(smooth, 2)[outside])
+    centre = tuple(np.rint(2 * face.face.square.centre[::-1] + 0.5).astype(int))
+    np.testing.assert_allclose(dark[centre], 0.75 * enlarge(smooth, 2)[centre], atol=4)
+
+
 def test_twelve_faces_the_largest_first():
     canvas = np.full((660, 880, 3), 90, np.uint8)
     for number in range(12):
