@@ -4,8 +4,8 @@
     python benchmarks/face_restoring.py --portraits ../shared/images/portraits --sheet docs/faces.jpg
 
 Printed: PSNR of the faces' squares and of the rest; the seam, that is the mean step of luma from pixel to pixel across
-the squares' borders; and the processor time. Peers, in the same run: the degraded image, the general network alone, and faces
-pasted without a feathered mask.
+the squares' borders; and the processor time. Peers, in the same run: the degraded image, the general network alone,
+and faces pasted without a feathered mask.
 """
 
 from __future__ import annotations
