@@ -17,7 +17,7 @@ from hifacegan_plugin.schema.section import Section, default_of, in_words
 FOLDER = Path(__file__).resolve().parent
 SECTIONS: dict[str, type[Section]] = {
     'train': training.Train, 'val': file.ValOfTraining, 'path': file.Paths, 'logger': file.Logger,
-    'loading': data.Loading, 'degradations': data.DegradationOptions,
+    'loading': data.Loading, 'degradations': data.DegradationOptions, 'guides': data.GuideOptions,
     'network_restorer': comparison.NetworkRestorerOptions, 'fast_nl_means': comparison.FastNlMeansOptions,
     'page': comparison.Page,
 }  # fmt: skip

@@ -318,21 +318,33 @@ CSR_PEER = """
     global_residual: {global_residual}
 """
 
-# What a peer is trained with besides what all are.
-OWN_LOSSES: dict[str, Changes] = {
+# What only the network of a peer can have: losses of what it gives beside the images, and what it takes.
+OF_ITS_OWN: dict[str, Changes] = {
     'vae': {
         'train:kl_opt': """# of the latent code
             type: KLDivergenceLoss
             loss_weight: 0.05
         """,
     },
+    'guided': {
+        'datasets:train:guide': '{}  # a second view of each image; see docs/degradations.md for images of one person',
+        'datasets:val:guide': '{}',
+        'train:warping_opt': """# of the guide, with the ground truth
+            type: L1Loss
+            loss_weight: 0.5
+        """,
+        'train:flow_opt': """# by which the guide is warped
+            type: WeightedTVLoss
+            loss_weight: 0.1
+        """,
+    },
 }
 
 OF_PEERS = """
-Every file in this folder differs from the others only in name, network_g and the losses that only its network can
-have: same images, degradation, crops, batch, pixel loss and rate. The networks are sized for about the same number of
-operations, 1.7 to 2.3 GFLOP per crop, except csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them
-for the same time and compares them."""
+Every file in this folder differs from the others only in name, network_g and what only its network can have: same
+images, degradation, crops, batch, pixel loss and rate. The networks are sized for about the same number of operations,
+1.7 to 2.3 GFLOP per crop, except csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them for the same
+time and compares them."""
 
 OF_ABLATIONS = """
 Every file in this folder is options/hifacegan.yml except for its name and what it leaves out;
@@ -413,7 +425,7 @@ There is no perceptual loss, so no weights have to be downloaded.""",
         ),
     }.items()
 } | {
-    f'peers/{name}.yml': (about + OF_PEERS, peer(name, network) | OWN_LOSSES.get(name, {}))
+    f'peers/{name}.yml': (about + OF_PEERS, peer(name, network) | OF_ITS_OWN.get(name, {}))
     for name, (about, network) in {
         'csr': (
             "The paper's network, predicting a correction of its input.",
@@ -439,6 +451,10 @@ There is no perceptual loss, so no weights have to be downloaded.""",
             "The paper's baseline that starts from a latent code of the image.",
             CSR_PEER.format(variant='vae', global_residual='true'),
         ),
+        'guided': ("Restoring by a guide, another image of the same person (GFRNet; Li et al., ECCV 2018).", """
+            type: GuidedRestorer
+            num_feat: 28
+        """),
         'basicsr_hifacegan': ("BasicSR's own HiFaceGAN, which is the LIP-SPADE baseline.", """
             type: HiFaceGAN
             num_feat: 16

@@ -51,7 +51,8 @@ def small(database: Path, iterations: int, **others: object) -> list[str]:
 
 def small_peer(database: Path) -> list[str]:
     """Overrides that make the options of a peer small: two iterations."""
-    return forced({'network_g:num_feat': 4, **short(database, 2)})
+    without = {'datasets:train:persistent_workers': 'false', 'logger:use_tb_logger': 'false'}
+    return forced({'network_g:num_feat': 4, **short(database, 2), **without})
 
 
 def short(database: Path, iterations: int) -> dict[str, object]:

@@ -2,5 +2,6 @@
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
+from hifacegan_plugin.archs.guided_arch import GuidedRestorer
 
-__all__ = ['CSRGenerator', 'MultiscalePatchDiscriminator']
+__all__ = ['CSRGenerator', 'GuidedRestorer', 'MultiscalePatchDiscriminator']

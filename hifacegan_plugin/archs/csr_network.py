@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hifacegan_plugin.archs.padding import pad_to_multiple
 from hifacegan_plugin.archs.published_layouts import (
     MARKERS,
     describe_mismatch,
@@ -131,8 +132,6 @@ class CSRNetwork(nn.Module):
     def pad(self, x: Tensor) -> Tensor:
         """Pad images below and on the right to multiples of :attr:`multiple`.
 
-        By reflection, or by the border where a side is too short to be reflected.
-
         Raises:
             ValueError: if a side is shorter than :attr:`smallest_side`.
         """
@@ -142,9 +141,7 @@ class CSRNetwork(nn.Module):
                 f'{NAME} takes images from {self.smallest_side} x {self.smallest_side} pixels up, got {height} x '
                 f'{width}: enlarge or pad them (in a data set: raise gt_size or set resize).'
             )
-        below, right = -height % self.multiple, -width % self.multiple
-        x = F.pad(x, (0, 0, 0, below), mode='reflect' if below < height else 'replicate')
-        return F.pad(x, (0, right, 0, 0), mode='reflect' if right < width else 'replicate')
+        return pad_to_multiple(x, self.multiple)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Load weights in this plugin's layout, the reference implementation's or BasicSR's, unconverted.

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from hifacegan_plugin import data
+from hifacegan_plugin.data.guides import Guides
 from hifacegan_plugin.images.sources import ImageSource, find_images, names_to_save, read_depth, read_image
 from hifacegan_plugin.schema.data import BuiltDegradations
 from hifacegan_plugin.schema.section import parse
@@ -29,7 +30,8 @@ class DegradationDataset(Dataset[dict[str, Any]]):
 
     Items are dictionaries: ``lq`` RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), or grey (1, ...), float32 in [0,
     1] (or uint8); ``lq_path`` and ``gt_path`` the file or LMDB key; in any phase but training ``name``, which no other
-    image has, to save what is made of it; where asked for, ``degradation`` the drawn steps as JSON.
+    image has, to save what is made of it; where asked for, ``guide``, of the size of ``lq``, another image of the same person,
+    and ``degradation``, the drawn steps as JSON.
 
     Raises:
         ValueError: options that are unknown, missing or out of range; an image that cannot be used.
@@ -42,6 +44,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         self.degrade = data.degradations.build_degradation(options.degradation)
         backend = options.io_backend.type if options.io_backend else 'disk'
         self.images = find_images(options.dataroot_gt, backend, list_file=options.meta_info_file)
+        self.guides = None if options.guide is None else Guides(self.images, options.guide)
         self.depth_maps = _match(self.images, options.dataroot_depth, backend)
         self.training = options.phase == 'train'
         self.names = [] if self.training else names_to_save(self.images)
@@ -79,7 +82,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
 
         image, depth = read_image(source), None
         prepare = self._draw_preparation(image.shape[:2], rng, source)
-        gt = np.atleast_3d(cv2.cvtColor(prepare(image), cv2.COLOR_BGR2GRAY if self.grey else cv2.COLOR_BGR2RGB))
+        gt = self._in_colours(prepare(image))
         if self.depth_maps is not None:
             depth_map = read_depth(self.depth_maps[index % len(self)])
             depth = prepare(cv2.resize(depth_map, image.shape[1::-1]))
@@ -87,11 +90,19 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         lq = self.degrade(gt, rng, log, depth)
         lq = data.degradations.fit(lq, gt.shape[0] // self.scale, gt.shape[1] // self.scale)
         item = {'lq': self._delivered(lq), 'gt': self._delivered(gt), 'lq_path': source.path, 'gt_path': source.path}
+        if self.guides is not None:
+            guide_rng = data.degradations.make_generator(self.seed, *key, 'guide')  # leaves the other draws as they are
+            guide = self.guides.draw(index % len(self), gt, lambda other: self._in_colours(prepare(other)), guide_rng)
+            item['guide'] = self._delivered(data.degradations.fit(guide, *lq.shape[:2]))
         if not self.training:
             item['name'] = self.names[index]
         if self.return_parameters:
             item['degradation'] = json.dumps(log)
         return item
+
+    def _in_colours(self, image: np.ndarray) -> np.ndarray:
+        """Turn BGR into RGB (H, W, 3) or grey (H, W, 1)."""
+        return np.atleast_3d(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if self.grey else cv2.COLOR_BGR2RGB))
 
     def _delivered(self, image: np.ndarray) -> torch.Tensor:
         tensor = _to_tensor(image)

@@ -13,6 +13,7 @@ import torch
 from basicsr.data import build_dataset
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import tensor2img
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_network import CSRNetwork
@@ -191,7 +192,8 @@ def check_shared_memory(options: dict[str, Any]) -> Iterator[Problem]:
     if not (isinstance(size, int) and workers and SHARED_MEMORY.is_dir()):
         return
     value = 1 if options.get('deliver') == 'uint8' else 4
-    batch = 2 * 3 * size**2 * value * options['batch_size_per_gpu']
+    images = 2 if options.get('guide') is None else 3  # degraded, clean, guide
+    batch = images * 3 * size**2 * value * options['batch_size_per_gpu']
     needed = 2 * workers * batch  # each prepares two batches ahead
     free = shutil.disk_usage(SHARED_MEMORY).free
     if free < needed:
@@ -217,6 +219,7 @@ def check_images(where: str, options: dict[str, Any], opt: dict[str, Any]) -> It
         yield Problem(f'{where}: {describe_error(error)}', fix)
         return
     yield from check_channels(where, options, items[0], opt)
+    yield from check_guide(where, items[0], opt)
     if options['phase'] == 'train':
         draws = len(dataset) * options.get('dataset_enlarge_ratio', 1)
         if draws < options['batch_size_per_gpu']:
@@ -246,6 +249,13 @@ def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], op
             'color: grey degrades the luma itself',
             stops=False,
         )
+
+
+def check_guide(where: str, item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
+    """Check that a network that restores by a guide gets one."""
+    kind = opt['network_g']['type']
+    if 'guide' not in item and kind in ARCH_REGISTRY and getattr(ARCH_REGISTRY.get(kind), 'takes_guide', False):
+        yield Problem(f'{where}: {kind} takes a guide beside each image, and there is none.', 'add guide: {}')
 
 
 def check_metrics(

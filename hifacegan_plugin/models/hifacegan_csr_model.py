@@ -74,6 +74,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     """
 
     lq: Tensor
+    guide: Any  # Tensor; None where the generator takes none
     gt: Any  # Tensor; None where it is not known
     output: Tensor
 
@@ -88,6 +89,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         if self.is_train:
             self.train_options = parse_training(opt)
             configure_generator(network, self.train_options)
+        self.takes_guide = getattr(network, 'takes_guide', False)
         self.net_g = self.model_to_device(network)
         self.print_network(self.net_g)
         self._load_pretrained(self.net_g, 'network_g', opt['path'].get('param_key_g', 'params'))
@@ -215,11 +217,20 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         """Take a batch: ``lq`` and, for training, ``gt``, ``(N, C, H, W)``, in [0, 1] or uint8, which is scaled.
 
         Where the network takes grey images and the batch is RGB, the network gets their luma; the other way round,
-        three equal channels.
+        three equal channels. A network that restores by a guide gets ``guide``, which is as ``lq`` is.
+
+        Raises:
+            ValueError: there is no guide for a network that takes one.
         """
         channels = channels_of(self.opt['network_g'])
-        self.lq = with_channels(_in_unit_range(self._on_device(data['lq'])), channels)
-        self.gt = with_channels(_in_unit_range(self._on_device(data['gt'])), channels) if 'gt' in data else None
+        if self.takes_guide and 'guide' not in data:
+            raise ValueError(
+                f'network_g: {self.opt["network_g"]["type"]} takes a guide beside each image, and the data set gives '
+                'none: set guide: in its options (docs/degradations.md).'
+            )
+        wanted = ['lq', *(['guide'] if self.takes_guide else []), *(['gt'] if 'gt' in data else [])]
+        images = {name: with_channels(_in_unit_range(self._on_device(data[name])), channels) for name in wanted}
+        self.lq, self.guide, self.gt = (images.get(name) for name in ('lq', 'guide', 'gt'))
         self.paths = data.get('lq_path', [])
         if self.is_train and self.train_options.channels_last:
             self.lq = self.lq.to(memory_format=torch.channels_last)
@@ -327,8 +338,12 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     def _generate(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the restored images and, where a loss judges it, what the generator gives beside them."""
         if self.objective.takes_byproducts:
-            return self.net_g(self.lq, with_byproducts=True)
-        return self.net_g(self.lq), {}
+            return self.net_g(*self._inputs(), with_byproducts=True)
+        return self.net_g(*self._inputs()), {}
+
+    def _inputs(self) -> list[Tensor]:
+        """Return what the generator takes."""
+        return [self.lq] if self.guide is None else [self.lq, self.guide]
 
     def _start_reading(self, iteration: int, losses: dict[str, Tensor]) -> PendingLosses:
         """Average the losses, and whether a signal came, over all processes; start copying them to the CPU."""
@@ -500,7 +515,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         network.eval()
         try:
             with torch.no_grad():
-                self.output = network(self.lq)
+                self.output = network(*self._inputs())
         finally:  # an image that cannot be restored does not end a training
             network.train(was_training)
 
@@ -518,7 +533,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         self.feed_data(batch)
         self.test()
         visuals = self.get_current_visuals()
-        del self.lq, self.output, self.gt
+        del self.lq, self.guide, self.output, self.gt
         if not visuals['result'].isfinite().all():
             raise ValueError('the network returns NaN or infinite values')
         return {name: tensor2img(image) for name, image in visuals.items()}

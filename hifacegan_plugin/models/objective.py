@@ -26,6 +26,8 @@ Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each s
 # Losses of what a generator gives beside the images: the term of each, and what it judges, by name of the option.
 BYPRODUCT_LOSSES = {
     'kl_opt': ('l_g_kl', ('mean', 'log_variance')),
+    'warping_opt': ('l_g_warp', ('warped_guide', 'gt')),
+    'flow_opt': ('l_g_flow', ('flow',)),
 }
 
 

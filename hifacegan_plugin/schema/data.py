@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from hifacegan_plugin.schema.section import VARIANT, Count, FromZero, NotNegative, Section, Switch, option
 
@@ -52,6 +53,37 @@ class IoBackend(Section):
     type: Literal['disk', 'lmdb'] = option('`disk` for a folder, `lmdb` for a database')
 
 
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'it is no regular expression ({error})') from error
+    return pattern
+
+
+class GuideOptions(Section):
+    """Where the guides of ``DegradationDataset`` come from."""
+
+    person: Annotated[str, AfterValidator(_expression)] | None = option(
+        'a regular expression whose first group tells the person by the name of an image, such as `(.+)_` for '
+        '`anna_02.png`; a guide is then another image of that person',
+        None,
+        takes='a regular expression',
+    )
+    list_file: str | None = option(
+        'a text file with an image and a guide of it in each line, a tab between; as in `meta_info_file`, names are '
+        'paths below the folder or keys. With `person` too, a line that pairs two people is left out',
+        None,
+        takes='a path',
+    )
+    view: Any = option(
+        'makes a second view of an image with no other to be its guide; by default it is mirrored half of the time, '
+        'warped as a thin plate and recoloured',
+        None,
+        takes='a recipe or a list of steps',
+    )
+
+
 class DegradationOptions(Loading):
     """The options of ``DegradationDataset``."""
 
@@ -89,6 +121,11 @@ class DegradationOptions(Loading):
         'being near, under the name of each image. They are resized, cropped and flipped with it',
         None,
         takes=A_ROOT,
+    )
+    guide: GuideOptions | None = option(
+        'also delivers, as `guide`, another image of the same person, for `GuidedRestorer`; `{}` takes second views. '
+        'See [Guides](#guides)',
+        None,
     )
     seed: FromZero = option('of crops, flips and degradations', 0)
     return_parameters: Switch = option(

@@ -43,8 +43,8 @@ def _points(points: list[list[float]]) -> list[list[float]]:
 
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 Points = Annotated[list[Point], Field(min_length=1), AfterValidator(_points)]
-LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt', 'kl_opt')
-SUPPORTING_LOSSES = ('feature_matching_opt', 'kl_opt')  # which no training can do with alone
+LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')
+SUPPORTING_LOSSES = ('feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')  # which no training can do with alone
 
 
 class Train(HostTrain):
@@ -75,6 +75,12 @@ class Train(HostTrain):
         'keeps the latent codes of `CSRGenerator`, `variant: vae`, close to a normal distribution: `{type: '
         'KLDivergenceLoss, loss_weight: 0.05}`',
         None,
+    )
+    warping_opt: TypeAndArguments | None = option(
+        'compares the guide that `GuidedRestorer` warped with the ground truth, such as `{type: L1Loss}`', None
+    )
+    flow_opt: TypeAndArguments | None = option(
+        'keeps the flow that `GuidedRestorer` warps by smooth: `{type: WeightedTVLoss, loss_weight: 0.1}`', None
     )
     net_d_iters: Count = option('updates the generator every so many iterations', 1, unit='iterations')
     net_d_init_iters: FromZero = option('trains the discriminator alone at first', 0, unit='iterations')

@@ -500,7 +500,11 @@ def test_shipped_options_name_what_other_options_train(file):
 def test_peers_differ_in_their_networks_and_what_only_these_can_have():
     files = sorted((REPOSITORY / 'options/peers').glob('*.yml'))
     options = [yaml_load(str(file)) for file in files]
-    assert [file.stem for file, opt in zip(files, options) if opt['train'].pop('kl_opt', None)] == ['vae']
+    for name, users in {'kl_opt': ['vae'], 'warping_opt': ['guided'], 'flow_opt': ['guided']}.items():
+        assert [file.stem for file, opt in zip(files, options) if opt['train'].pop(name, None)] == users
+    for phase in ('train', 'val'):
+        guides = [opt['datasets'][phase].pop('guide', None) is not None for opt in options]
+        assert [file.stem for file, guide in zip(files, guides) if guide] == ['guided']
     assert [opt.pop('name') for opt in options] == [f'peer_{file.stem}' for file in files]
     assert len({str(opt.pop('network_g')) for opt in options}) == len(files)
     assert all(opt == options[0] for opt in options)

@@ -18,6 +18,7 @@ from hifacegan_plugin import host
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.commands import doctor as command
 from hifacegan_plugin.doctor import environment, training
+from hifacegan_plugin.doctor.data_sets import check_guide
 from hifacegan_plugin.doctor.options_file import check_region
 
 DATABASES = ('train.lmdb', 'heldout.lmdb')
@@ -432,3 +433,11 @@ def test_a_host_that_cannot_be_imported_is_told_and_ends_it(monkeypatch, tmp_pat
     output = capsys.readouterr().out
     assert 'WRONG: The host BasicSR cannot be imported: pip install basicsr-fixed.' in output
     assert 'is not looked at' in output
+
+
+def test_a_network_that_takes_a_guide_needs_one():
+    opt, item = {'network_g': {'type': 'GuidedRestorer'}}, {'lq': torch.zeros(3, 8, 8)}
+    (problem,) = check_guide('datasets: val', item, opt)
+    assert problem.stops and problem.what.startswith('datasets: val: GuidedRestorer takes a guide')
+    assert not [*check_guide('', item | {'guide': item['lq']}, opt)]
+    assert not [*check_guide('', item, {'network_g': {'type': 'EDSR'}})]

@@ -6,9 +6,11 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from basicsr.archs import build_network
 from basicsr.models import build_model
+from basicsr.train import train_pipeline
 from conftest import REPOSITORY
-from host_training import run, small_peer
+from host_training import small_peer
 from small_training import batch, built, train
 from torch.distributions import Normal, kl_divergence
 
@@ -84,10 +86,59 @@ def test_a_code_needs_no_loss_of_its_own(vae):
     assert isinstance(model.net_g, CSRGenerator) and set(model.get_current_log()) == {'l_g_pix'}
 
 
-def test_the_host_trains_the_variant(small_lmdb, tmp_path):
-    """One training of the host, from its options file: checkpoint and validation included."""
-    options = REPOSITORY / 'options/peers/vae.yml'
-    output = run([sys.executable, '-m', 'basicsr.train', '-opt', options, *small_peer(small_lmdb)], tmp_path)
-    assert 'l_g_kl:' in output and '# psnr:' in output
-    weights = torch.load(tmp_path / 'experiments/peer_vae/models/net_g_latest.pth')['params']
-    assert read_generator_options(weights)['variant'] == 'vae'
+@pytest.mark.parametrize(('peer', 'losses'), [('vae', ['kl']), ('guided', ['warp', 'flow'])])
+def test_the_host_trains_a_rival_from_its_options_file(small_lmdb, tmp_path, monkeypatch, caplog, peer, losses):
+    """One training by the host's pipeline, checkpoint and validation included."""
+    options = REPOSITORY / f'options/peers/{peer}.yml'
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(options), *small_peer(small_lmdb)])
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level('INFO')
+    train_pipeline(str(tmp_path))
+    assert all(f'l_g_{loss}:' in caplog.text for loss in losses) and '# psnr:' in caplog.text
+    file = torch.load(tmp_path / f'experiments/peer_{peer}/models/net_g_latest.pth')
+    network = build_network(file['network_g'])
+    network.load_state_dict(file['params'])
+    assert peer != 'vae' or read_generator_options(file['params'])['variant'] == 'vae'
+
+
+# ------------------------------------------------------------------------------------------------------- guides
+
+
+@pytest.fixture
+def guided(vae) -> dict:
+    """The same with a generator that takes guides."""
+    vae['network_g'] = {'type': 'GuidedRestorer', 'num_feat': 4}
+    del vae['train']['kl_opt']
+    vae['train'].update(
+        warping_opt={'type': 'L1Loss', 'loss_weight': 0.5}, flow_opt={'type': 'WeightedTVLoss', 'loss_weight': 0.2}
+    )
+    return vae
+
+
+def test_warping_and_smoothness_steer_the_warping_network(guided):
+    model = built(guided)
+    for unet in (model.net_g.warping, model.net_g.reconstruction):
+        torch.nn.init.normal_(unet.tail.weight, std=0.1)
+    images = batch(1) | {'guide': batch(2)['gt']}
+    network = copy.deepcopy(model.net_g)
+    restored, byproducts = network(images['lq'], images['guide'], with_byproducts=True)
+    flow = byproducts['flow']
+    variation = flow.diff(dim=2).abs().mean() + flow.diff(dim=3).abs().mean()
+    warping = F.l1_loss(byproducts['warped_guide'], images['gt'])
+    (2 * F.l1_loss(restored, images['gt']) + 0.5 * warping + 0.2 * variation).backward()
+    model.feed_data(images)
+    model.optimize_parameters(1)
+    log = model.get_current_log()
+    assert (log['l_g_warp'], log['l_g_flow']) == pytest.approx((0.5 * warping.item(), 0.2 * variation.item()), rel=1e-4)
+    for (name, parameter), other in zip(model.net_g.named_parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_a_guide_is_used_in_validation_and_missed_where_there_is_none(guided):
+    model = built(guided)
+    torch.nn.init.normal_(model.net_g.reconstruction.tail.weight, std=0.1)
+    images = {name: image[:1] for name, image in batch(1).items()}
+    one, other = (model.restore(images | {'guide': batch(seed)['gt'][:1]})['result'] for seed in (2, 3))
+    assert (one != other).any()
+    with pytest.raises(ValueError, match='network_g: GuidedRestorer takes a guide beside each image'):
+        model.restore(images)

@@ -9,7 +9,7 @@ Importing this module imports neither the host nor mmcv.
 
 import numpy as np
 
-from hifacegan_plugin.data.degradations import blur, colour, compression, noise, resample, weather
+from hifacegan_plugin.data.degradations import blur, colour, compression, geometry, noise, resample, weather
 from hifacegan_plugin.data.degradations.compose import Recipe, build_degradation
 from hifacegan_plugin.data.degradations.recipes import RECIPES
 from hifacegan_plugin.data.degradations.registry import DEGRADATIONS, Step
@@ -26,6 +26,7 @@ __all__ = [
     'colour',
     'compression',
     'fit',
+    'geometry',
     'make_generator',
     'noise',
     'resample',

@@ -1,0 +1,99 @@
+"""Restoring by a guide: another image of the same person, warped to the pose and expression of the degraded one.
+
+Source: Li et al., "Learning Warped Guidance for Blind Face Restoration" (GFRNet), ECCV 2018, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hifacegan_plugin.archs.padding import pad_to_multiple
+from hifacegan_plugin.archs.unet import UNet
+
+LEVEL_WIDTHS = (1, 2, 4, 8, 8, 8)  # of both networks, fine to coarse, in units of num_feat
+
+
+class GuidedRestorer(nn.Module):
+    """Restore images with the help of another image of the same person.
+
+    A warping network looks at both and predicts where in the guide each pixel of the restored image is found; a
+    reconstruction network makes the image of the degraded one and the warped guide. As in GFRNet both are U-Nets;
+    unlike there they have no normalisation, so that images never depend on their neighbours in the batch, any size
+    will do, and the second one predicts a correction of the degraded image.
+
+    Train it with ``warping_opt`` and ``flow_opt``, on a ``DegradationDataset`` with ``guide``.
+
+    Args:
+        num_in_ch: channels of the images.
+        num_feat: base width.
+    """
+
+    takes_guide = True
+    byproducts = ('warped_guide', 'flow')
+
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64) -> None:
+        super().__init__()
+        widths = [width * num_feat for width in LEVEL_WIDTHS]
+        self.num_in_ch = num_in_ch
+        self.warping = UNet(2 * num_in_ch, 2, widths)
+        self.reconstruction = UNet(2 * num_in_ch, num_in_ch, widths)
+        for tail in (self.warping.tail, self.reconstruction.tail):  # begin with the guide and the image as they are
+            nn.init.zeros_(tail.weight)
+            nn.init.zeros_(tail.bias)
+
+    @overload
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, guide: Tensor, with_byproducts: Literal[True]) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def forward(
+        self, x: Tensor, guide: Tensor, with_byproducts: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Restore ``x``.
+
+        Args:
+            x: degraded images ``(N, num_in_ch, H, W)``, RGB in [0, 1], of any size.
+            guide: an image of the same person for each, of the same size.
+            with_byproducts: also return what losses judge beside the images: ``warped_guide``, of the same shape, and
+                ``flow``, ``(N, 2, H, W)``: how far to the right and below each pixel is found in the guide, in halves
+                of the width and the height.
+
+        Returns:
+            Restored images of the same shape.
+
+        Raises:
+            ValueError: the guides are of another shape.
+        """
+        if guide.shape != x.shape:
+            raise ValueError(
+                f'GuidedRestorer takes a guide of the shape of each image, {tuple(x.shape)}, not {tuple(guide.shape)}: '
+                'resize it.'
+            )
+        height, width = x.shape[-2:]
+        x, guide = (pad_to_multiple(images, self.warping.multiple) for images in (x, guide))
+        flow = self.warping(torch.cat([x, guide], 1))
+        warped = warp(guide, flow)
+        image = x + self.reconstruction(torch.cat([x, warped], 1))
+        image, warped, flow = (part[..., :height, :width] for part in (image, warped, flow))
+        return (image, {'warped_guide': warped, 'flow': flow}) if with_byproducts else image
+
+
+def warp(images: Tensor, flow: Tensor) -> Tensor:
+    """Fetch each pixel from where the flow says, bilinearly; beyond the border, from the border.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        flow: ``(N, 2, H, W)``: distances to the right and below, in halves of width and height.
+    """
+    height, width = images.shape[-2:]
+    across, down = (
+        (torch.arange(length, device=images.device, dtype=flow.dtype) * 2 + 1) / length - 1
+        for length in (width, height)
+    )
+    here = torch.stack(torch.meshgrid(across, down, indexing='xy'))
+    return F.grid_sample(images, (here + flow).movedim(1, -1), padding_mode='border', align_corners=False)

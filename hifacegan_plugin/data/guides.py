@@ -1,0 +1,125 @@
+"""Guides: for each image, another one of the same person.
+
+Restoring by a guide: Li et al., "Learning Warped Guidance for Blind Face Restoration" (GFRNet), ECCV 2018.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifacegan_plugin.data.degradations import build_degradation
+from hifacegan_plugin.images.sources import ImageSource, read_image
+from hifacegan_plugin.schema.data import GuideOptions
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+NAMED_AT_MOST = 5
+
+# What differs between two images of one person: side, pose and expression, light. As an options file would write it.
+SECOND_VIEW: list[Any] = [
+    {'type': 'Sometimes', 'probability': 0.5, 'steps': [{'type': 'Mirror'}]},
+    {'type': 'ThinPlateWarp'},
+    {
+        'type': 'ColourJitter',
+        'brightness': [0.8, 1.2],
+        'contrast': [0.8, 1.2],
+        'saturation': [0.7, 1.3],
+        'hue': [-0.02, 0.02],
+    },
+]
+
+
+class Guides:
+    """Draws a guide for each image of a data set: another image, or a second view of the same one if there is none.
+
+    A list pairs images with guides; lines that name no image of the data set, or two people, are counted and named in
+    the log, and their images get second views.
+
+    Args:
+        images: of the data set, among which the guides are, too.
+        options: how an image's person shows in its name, a list, and how second views are made.
+
+    Raises:
+        FileNotFoundError: the list does not exist.
+        ValueError: a line of the list does not name two images; ``view`` is no recipe.
+    """
+
+    def __init__(self, images: Sequence[ImageSource], options: GuideOptions) -> None:
+        self.view = build_degradation(SECOND_VIEW if options.view is None else options.view)
+        people = [_person(image, options.person) for image in images]
+        if options.list_file is None:
+            self.others = _others_of_the_same_person(people)
+        else:
+            self.others = _listed(Path(options.list_file).expanduser(), images, people)
+        self.images = images
+
+    def draw(
+        self, index: int, truth: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return a guide of the same size as the ground truth, uint8 (h, w, 3) RGB or (h, w, 1) grey.
+
+        Args:
+            index: of the image.
+            truth: its ground truth, as it is delivered.
+            prepare: crops, flips and colours an image, uint8 BGR (H, W, 3) of any size, as the ground truth was.
+            rng: the only source of randomness.
+        """
+        others = self.others[index]
+        if not others:
+            return self.view(truth, rng)
+        return prepare(read_image(self.images[others[int(rng.integers(len(others)))]]))
+
+
+def _person(image: ImageSource, pattern: str | None) -> str | None:
+    """Return the part of an image's name that tells its person; None where it does not."""
+    found = re.search(pattern, image.stem) if pattern else None
+    return found and (found[1] if found.re.groups else found[0])
+
+
+def _others_of_the_same_person(people: list[str | None]) -> list[list[int]]:
+    """Return the indices of the other images of the person of each image."""
+    of_person = defaultdict(list)
+    for index, person in enumerate(people):
+        if person is not None:
+            of_person[person].append(index)
+    return [[other for other in of_person.get(person, []) if other != index] for index, person in enumerate(people)]
+
+
+def _listed(file: Path, images: Sequence[ImageSource], people: list[str | None]) -> list[list[int]]:
+    """Return the indices of the guides that a list has for each image; log what cannot be used."""
+    if not file.is_file():
+        raise FileNotFoundError(f'guide: list_file: {file} does not exist')
+    by_name = {name: index for index, image in enumerate(images) for name in (image.stem, image.name)}
+    others: list[list[int]] = [[] for _ in images]
+    unknown, strangers = [], []
+    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+        names = line.strip().split('\t')
+        if names == ['']:
+            continue
+        if len(names) != 2:
+            raise ValueError(
+                f'guide: list_file: {file}: line {number} is not the names of two images, with a tab between'
+            )
+        if missing := [name for name in names if name not in by_name]:
+            unknown.append(missing[0])
+            continue
+        image, guide = (by_name[name] for name in names)
+        if people[image] == people[guide]:
+            others[image].append(guide)
+        else:
+            strangers.append(f'{names[0]} and {names[1]}')
+    for what, lines in (('name images that the data set does not have', unknown), ('pair two people', strangers)):
+        if lines:
+            more = ', ...' if len(lines) > NAMED_AT_MOST else ''
+            logger.warning(
+                f'guide: list_file: {file}: {len(lines)} lines {what}: {", ".join(lines[:NAMED_AT_MOST])}{more}. They '
+                'are left out; an image with no guide gets a second view of itself.'
+            )
+    return others
