@@ -42,8 +42,8 @@ class GuidedRestorer(nn.Module):
         self.warping = UNet(2 * num_in_ch, 2, widths)
         self.reconstruction = UNet(2 * num_in_ch, num_in_ch, widths)
         for tail in (self.warping.tail, self.reconstruction.tail):  # begin with the guide and the image as they are
-            nn.init.zeros_(tail.weight)
-            nn.init.zeros_(tail.bias)
+            for parameter in tail.parameters():
+                nn.init.zeros_(parameter)
 
     @overload
     def forward(self, x: Tensor, guide: Tensor) -> Tensor: ...

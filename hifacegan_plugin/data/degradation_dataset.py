@@ -30,8 +30,8 @@ class DegradationDataset(Dataset[dict[str, Any]]):
 
     Items are dictionaries: ``lq`` RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), or grey (1, ...), float32 in [0,
     1] (or uint8); ``lq_path`` and ``gt_path`` the file or LMDB key; in any phase but training ``name``, which no other
-    image has, to save what is made of it; where asked for, ``guide``, of the size of ``lq``, another image of the same person,
-    and ``degradation``, the drawn steps as JSON.
+    image has, to save what is made of it; where asked for, ``guide``, of the size of ``lq``, another image of the same
+    person, and ``degradation``, the drawn steps as JSON.
 
     Raises:
         ValueError: options that are unknown, missing or out of range; an image that cannot be used.

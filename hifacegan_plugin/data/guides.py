@@ -85,7 +85,7 @@ def _person(image: ImageSource, pattern: str | None) -> str | None:
 
 def _others_of_the_same_person(people: list[str | None]) -> list[list[int]]:
     """Return the indices of the other images of the person of each image."""
-    of_person = defaultdict(list)
+    of_person: defaultdict[str | None, list[int]] = defaultdict(list)
     for index, person in enumerate(people):
         if person is not None:
             of_person[person].append(index)

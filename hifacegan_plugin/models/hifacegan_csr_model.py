@@ -230,7 +230,7 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             )
         wanted = ['lq', *(['guide'] if self.takes_guide else []), *(['gt'] if 'gt' in data else [])]
         images = {name: with_channels(_in_unit_range(self._on_device(data[name])), channels) for name in wanted}
-        self.lq, self.guide, self.gt = (images.get(name) for name in ('lq', 'guide', 'gt'))
+        self.lq, self.guide, self.gt = images['lq'], images.get('guide'), images.get('gt')
         self.paths = data.get('lq_path', [])
         if self.is_train and self.train_options.channels_last:
             self.lq = self.lq.to(memory_format=torch.channels_last)

@@ -39,7 +39,7 @@ class ThinPlateWarp(Step):
         height, width = image.shape[:2]
         shifts = rng.uniform(-1, 1, (points * points, 2)) * shift * min(height, width)
         at = np.stack(np.meshgrid(np.linspace(0, 1, points), np.linspace(0, 1, points)), 2).reshape(-1, 2)
-        at *= (width - 1, height - 1)
+        at = at * (width, height) - 0.5  # the corners of the image, so that they never lie on a line
         pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).reshape(-1, 2)
         moved = pixels + thin_plate(at, shifts, pixels)
         x, y = (np.round(moved * SUBPIXELS) / SUBPIXELS).astype(np.float32).reshape(height, width, 2).transpose(2, 0, 1)
