@@ -86,7 +86,10 @@ def bytes_of(tensors):
         (CSRGenerator, {'num_feat': 64}),
         (CSRGenerator, {'num_feat': 48}),
         (CSRGenerator, {'num_feat': 64, 'variant': 'lip_spade'}),
+        (CSRGenerator, {'num_feat': 64, 'variant': 'spade'}),
         (CSRGenerator, {'num_feat': 16, 'preset': 'fast'}),
+        (CSRGenerator, {'num_feat': 32, 'preset': 'fast', 'num_scales': 4}),
+        (CSRGenerator, {'num_feat': 24, 'preset': 'fast', 'num_scales': 5}),
         (MultiscalePatchDiscriminator, {'num_feat': 64}),
         (MultiscalePatchDiscriminator, {'num_feat': 48}),
     ],
@@ -96,6 +99,32 @@ def test_the_page_gives_the_bytes_of_the_networks(network, options):
         built_network = network(**options)
     gradients, buffers = bytes_of(built_network.parameters()), bytes_of(built_network.buffers())
     assert f'| {gradients / 1e6:.1f} MB | {buffers / 1e6:.2f} MB |' in PAGE.read_text()
+
+
+# Bytes a second each way, and seconds of latency of an exchange, by NVLink 4 and 400, 100 and 10 Gb/s.
+LINKS = ((450e9, 20e-6), (50e9, 100e-6), (12.5e9, 100e-6), (1.25e9, 100e-6))
+ITERATION = 53e-3  # seconds
+
+
+def share_that_is_left(gradients, cards, link, accumulated=1):
+    """The speed of so many cards in units of what they do alone, as the page has it."""
+    rate, latency = link
+    exchange = 2 * gradients * (cards - 1) / cards / rate
+    alone = accumulated * ITERATION
+    lost = max(0, exchange - 2 / 3 * ITERATION) + accumulated * 2 * NORMALISATIONS * latency
+    return f'{alone / (alone + lost):.0%}'.replace('%', ' %')
+
+
+def test_the_page_gives_the_share_of_the_speed_that_is_left():
+    page = PAGE.read_text()
+    with torch.device('meta'):
+        networks = CSRGenerator(), MultiscalePatchDiscriminator()
+    gradients = sum(bytes_of(network.parameters()) for network in networks)
+    for cards in (2, 8, 64):
+        shares = [share_that_is_left(gradients, cards, link) for link in LINKS]
+        assert f'| {cards} | {" | ".join(shares)} |' in page
+    assert f'8 cards keep {share_that_is_left(gradients, 8, LINKS[2], accumulated=4)}' in page
+    assert f'8 cards keep {share_that_is_left(gradients, 8, LINKS[3], accumulated=16)}' in page
 
 
 if __name__ == '__main__':
