@@ -36,7 +36,7 @@ FAST_FORM: Changes = {
     """,
 }
 
-# Half an hour on a core.
+# Long enough to see on a CPU what it comes to.
 SHORT: Changes = {
     'train:scheduler': '# full rate up to start_iter, then down to zero',
     'train:scheduler:start_iter': '2000',

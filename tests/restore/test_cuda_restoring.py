@@ -161,11 +161,13 @@ def test_the_doctor_trains_on_the_card(small_lmdb, tmp_path, device):
     command = [sys.executable, '-m', 'hifacegan_plugin', 'doctor', '-opt', options, '--iterate']
     try:
         output = run(command, tmp_path)
-    except AssertionError as error:  # packages may be missing here; that is told, and not what this test is about
-        output = str(error)
+    except AssertionError as error:
+        if 'is not installed' in str(error):
+            pytest.skip('a package is missing here, as the doctor says')
+        raise
     if device.type == 'cuda':
         assert torch.cuda.get_device_name() in output
-    assert re.search(r'an iteration takes [\d.]+ s', output.replace('\n    ', ' ')) or 'is not installed' in output
+    assert re.search(r'an iteration takes [\d.]+ s', output.replace('\n    ', ' '))
 
 
 def test_a_comparison_on_the_card(small_lmdb, tmp_path, lively_generator, device):
@@ -190,7 +192,7 @@ def test_a_comparison_on_the_card(small_lmdb, tmp_path, lively_generator, device
     report = json.loads((tmp_path / 'out/comparison.json').read_text())
     rows = {row['label']: row for row in report['test_sets'][0]['rows']}
     assert report['problems'] == [] and rows['CSR']['restored'] == 6
-    assert rows['CSR']['peak_mib'] > 0 if 'peak_mib' in rows['CSR'] else True
+    assert rows['CSR']['peak_mib'] > 0
 
 
 @pytest.mark.parametrize('form', FORMS)
