@@ -8,12 +8,13 @@ from pathlib import Path
 import basicsr.test
 
 import hifacegan_plugin
-from hifacegan_plugin.host.options import check_options_file
+from hifacegan_plugin.host.options import accept_local_rank, check_options_file
 
 
 def main() -> None:
     """Call the host's testing with the current folder as its root."""
     check_options_file()
+    accept_local_rank()
     hifacegan_plugin.register()
     basicsr.test.test_pipeline(str(Path.cwd()))
 

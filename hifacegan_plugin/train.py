@@ -8,12 +8,13 @@ from pathlib import Path
 import basicsr.train
 
 import hifacegan_plugin
-from hifacegan_plugin.host.options import check_options_file
+from hifacegan_plugin.host.options import accept_local_rank, check_options_file
 
 
 def main() -> None:
     """Call the host's training with the current folder as its root."""
     check_options_file()
+    accept_local_rank()
     hifacegan_plugin.register()
     basicsr.train.train_pipeline(str(Path.cwd()))
 

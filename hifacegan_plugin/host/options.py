@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ def check_options_file() -> None:
     file = parser.parse_known_args()[0].opt
     if file and not Path(file).is_file():
         raise SystemExit(f'-opt {file}: there is no such file.')
+
+
+def accept_local_rank() -> None:
+    """Let ``torch.distributed.launch`` start processes: since torch 2.0 it passes ``--local-rank``.
+
+    The host declares ``--local_rank``, and makes no use of it.
+    """
+    sys.argv = [re.sub(r'^--local-rank(?==|$)', '--local_rank', argument) for argument in sys.argv]
 
 
 @accommodation(

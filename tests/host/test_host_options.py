@@ -9,6 +9,8 @@ import pytest
 from basicsr.utils.options import parse_options
 from conftest import REPOSITORY
 
+from hifacegan_plugin.host.options import accept_local_rank
+
 
 def test_an_options_file_may_list_several_roots(monkeypatch, tmp_path):
     file = tmp_path / 'options.yml'
@@ -62,6 +64,13 @@ def test_numbers_on_the_command_line_are_numbers(text, value, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), '--force_yml', f'train:ema_decay={text}'])
     read = parse_options('.')[0]['train']['ema_decay']
     assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize('rank', [['--local-rank=1'], ['--local-rank', '1'], ['--local_rank=1']])
+def test_the_rank_that_torch_passes_is_accepted(rank, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, 'argv', ['train.py', *rank, '-opt', str(REPOSITORY / 'options/hifacegan_demo.yml')])
+    accept_local_rank()
+    assert parse_options(str(tmp_path))[1].local_rank == 1
 
 
 def test_debugging_needs_no_validation(monkeypatch, tmp_path):
