@@ -1,15 +1,10 @@
-"""Fine-tuning: partial loading, learning rates per module, freezing."""
+"""Fine-tuning: learning rates per module, freezing."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-from torch import Tensor, nn
-
-from hifacegan_plugin.archs.published_layouts import to_plugin_layout, without_markers
-
-logger = logging.getLogger('basicsr.hifacegan_plugin')
+from torch import nn
 
 
 def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
@@ -48,15 +43,3 @@ def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict
     for name, parameter in network.named_parameters():
         groups.setdefault(factor_of(name, factors), []).append(parameter)
     return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items() if factor]
-
-
-def fitting_weights(state_dict: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that fit the network; log what is left out on either side."""
-    expected = without_markers(net.state_dict())
-    state_dict = without_markers(to_plugin_layout(state_dict, expected))
-    fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}
-    for what, keys in (('new', set(expected) - set(fitting)), ('left out', set(state_dict) - set(fitting))):
-        if keys:
-            logger.warning(f'Partial load: {len(keys)} tensors {what}: {", ".join(sorted(keys)[:5])} ...')
-    logger.info(f'Partial load: {len(fitting)} of {len(expected)} tensors of the network come from the file.')
-    return fitting

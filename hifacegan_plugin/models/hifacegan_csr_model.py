@@ -25,19 +25,21 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 import hifacegan_plugin
-from hifacegan_plugin.images.channels import channels_of, with_channels
+from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.metrics.metric import build_metrics
+from hifacegan_plugin.models.batch import prepare_images
 from hifacegan_plugin.models.best_figures import BestFigures
 from hifacegan_plugin.models.checkpoints import Checkpoints, network_content
 from hifacegan_plugin.models.divergence import DivergenceGuard, has_finite_weights
 from hifacegan_plugin.models.ema import update_ema
 from hifacegan_plugin.models.epoch import current_epoch
-from hifacegan_plugin.models.fine_tuning import fitting_weights, parameter_groups
+from hifacegan_plugin.models.fine_tuning import parameter_groups
 from hifacegan_plugin.models.generator import configure_generator
+from hifacegan_plugin.models.loading import load_weights
 from hifacegan_plugin.models.lr_scheduler import build_scheduler
 from hifacegan_plugin.models.objective import Objective
-from hifacegan_plugin.models.optimizers import problems_of_optimizer
-from hifacegan_plugin.models.pending_losses import PendingLosses
+from hifacegan_plugin.models.optimizers import build_optimizer
+from hifacegan_plugin.models.pending_losses import PendingLosses, start_reading
 from hifacegan_plugin.models.progressive import halvings_at, set_phase
 from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
 from hifacegan_plugin.models.stop_signal import StopSignal, exit_status
@@ -51,7 +53,6 @@ from hifacegan_plugin.schema.training import Train
 from hifacegan_plugin.system.memory import keep_freed_memory
 from hifacegan_plugin.system.processes import explain_lost_peer, gather_from_all
 from hifacegan_plugin.system.random_state import random_state, undisturbed_random_state
-from hifacegan_plugin.weights import read_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
@@ -168,14 +169,8 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
         if self.objective.is_adversarial:
             groups['d'] = [{'params': list(self.net_d.parameters())}]
         for label, parameters in groups.items():
-            options = dict(self.opt['train'][f'optim_{label}'])
-            raise_first(problems_of_optimizer(f'train: optim_{label}', options))
-            kind = options.pop('type')
-            for group in parameters:
-                group['lr'] = options['lr'] * group.pop('factor', 1)
-            if kind in ('Adam', 'AdamW'):
-                options.setdefault('fused', True)  # one kernel for all parameters, on CPUs as on GPUs
-            optimizer = self.get_optimizer(kind, parameters, **options)
+            section = f'optim_{label}'
+            optimizer = build_optimizer(f'train: {section}', self.opt['train'][section], parameters)
             setattr(self, f'optimizer_{label}', optimizer)
             self.optimizers.append(optimizer)
 
@@ -195,21 +190,8 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             self.load_network(net, path[f'pretrain_{section}'], path.get(f'strict_load_{label}', True), param_key)
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
-        """Load weights of any published layout, without executing pickled code.
-
-        Raises:
-            WeightsError: the file is damaged or no file of weights.
-            RuntimeError: with ``strict``, the weights are another network's; says which options they look like.
-        """
-        state_dict, _ = read_weights(load_path, param_key)
-        net = self.get_bare_model(net)
-        logger.info(f'Loading {type(net).__name__} from {load_path}.')
-        if not strict:
-            state_dict = fitting_weights(state_dict, net)
-        try:
-            net.load_state_dict(state_dict, strict=strict)
-        except RuntimeError as error:
-            raise RuntimeError(f'{load_path}: {error}') from None
+        """Load weights, as the host asks for them; see :func:`~hifacegan_plugin.models.loading.load_weights`."""
+        load_weights(self.get_bare_model(net), load_path, strict, param_key)
 
     # ------------------------------------------------------------------------------------------------------ iterating
 
@@ -229,18 +211,11 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
                 'none: set guide: in its options (docs/degradations.md).'
             )
         wanted = ['lq', *(['guide'] if self.takes_guide else []), *(['gt'] if 'gt' in data else [])]
-        images = {name: with_channels(_in_unit_range(self._on_device(data[name])), channels) for name in wanted}
+        images = {name: prepare_images(data[name], self.device, channels) for name in wanted}
         self.lq, self.guide, self.gt = images['lq'], images.get('guide'), images.get('gt')
         self.paths = data.get('lq_path', [])
         if self.is_train and self.train_options.channels_last:
             self.lq = self.lq.to(memory_format=torch.channels_last)
-
-    def _on_device(self, images: Tensor) -> Tensor:
-        """Move images to the device, without waiting where their memory is pinned."""
-        images = images.to(self.device, non_blocking=True)
-        if images.is_cuda:  # the host's prefetcher copies in a stream of its own, which may not reuse the memory yet
-            images.record_stream(torch.cuda.current_stream())
-        return images
 
     @explain_lost_peer()
     def optimize_parameters(self, current_iter: int) -> None:
@@ -262,7 +237,9 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
                 optimizer.zero_grad()
         with self._exchanging_gradients(is_last):
             losses = self._backward(updates_g, current_iter)
-        previous, self.pending = self.pending, self._start_reading(current_iter, losses)
+        batch = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths)}
+        pending = start_reading(current_iter, losses, self.stop_requested(), batch, self.opt.get('world_size', 1))
+        previous, self.pending = self.pending, pending
         if self.reads_late:
             is_finite, stop = True, previous is not None and self._finish_reading(previous)[1]
         else:
@@ -344,16 +321,6 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
     def _inputs(self) -> list[Tensor]:
         """Return what the generator takes."""
         return [self.lq] if self.guide is None else [self.lq, self.guide]
-
-    def _start_reading(self, iteration: int, losses: dict[str, Tensor]) -> PendingLosses:
-        """Average the losses, and whether a signal came, over all processes; start copying them to the CPU."""
-        asked = torch.full((), float(self.stop_requested()), device=self.device)
-        values = torch.stack([*(loss.detach().float() for loss in losses.values()), asked])
-        if self.opt['dist']:
-            torch.distributed.all_reduce(values)
-            values /= self.opt['world_size']
-        batch = {'lq': self.lq, 'gt': self.gt, 'paths': list(self.paths)}
-        return PendingLosses(iteration, tuple(losses), values, batch)
 
     def _finish_reading(self, pending: PendingLosses) -> tuple[bool, bool]:
         """Wait for the losses of an iteration; return whether they are finite, and whether any process should stop.
@@ -573,11 +540,3 @@ class HiFaceGANCSRModel(BaseModel):  # type: ignore[misc]  # the host has no typ
             self.best_figures.update(name, figures, directions, iteration)
             best = self.best_figures.records[name]
         log_figures(name, figures, best, iteration, tb_logger)
-
-
-def _in_unit_range(images: Tensor) -> Tensor:
-    """Scale uint8 images, which are a quarter of the traffic to the device, to float values in [0, 1]."""
-    if images.dtype != torch.uint8:
-        return images
-    # By a tensor: dividing by a number, GPUs multiply by its reciprocal, which rounds otherwise than the data set does.
-    return images.float().div_(torch.full((), 255.0, device=images.device))

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
-from hifacegan_plugin.schema.problem import Problem
+from hifacegan_plugin.schema.problem import Problem, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call
 
 NAMES = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # as the host knows them
 OPTIMIZERS: dict[str, Any] = {name: getattr(torch.optim, name) for name in NAMES}
 SUPPLIED = ('params',)  # arguments that do not come from the options
+FUSED = ('Adam', 'AdamW')  # by default one kernel updates all parameters, on CPUs as on GPUs
 
 
-def problems_of_optimizer(where: str, options: dict[str, Any]) -> Iterator[Problem]:
-    """Find an optimiser that does not exist, options that it does not take, and a rate that is missing."""
-    yield from problems_of_call(where, options, OPTIMIZERS, SUPPLIED)
+def build_optimizer(where: str, options: Mapping[str, Any], groups: list[dict[str, Any]]) -> Optimizer:
+    """Build an optimiser.
+
+    Args:
+        where: the section of its options, for messages.
+        options: ``type``, and the arguments of that class.
+        groups: of parameters, each ``params`` and perhaps the ``factor`` of its learning rate.
+
+    Raises:
+        OptionError: there is no such optimiser, it does not take an option, or lacks one such as ``lr``.
+    """
+    raise_first(problems_of_call(where, options, OPTIMIZERS, SUPPLIED))
     if 'lr' not in options:
-        yield Problem(f'{where}: lr is missing.', 'add it: the learning rate')
+        raise_first([Problem(f'{where}: lr is missing.', 'add it: the learning rate')])
+    kind, arguments = options['type'], {key: value for key, value in options.items() if key != 'type'}
+    if kind in FUSED:
+        arguments.setdefault('fused', True)
+    scaled = [{'params': group['params'], 'lr': arguments['lr'] * group.get('factor', 1)} for group in groups]
+    return OPTIMIZERS[kind](scaled, **arguments)

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def start_reading(
+    iteration: int, losses: Mapping[str, Tensor], stop: bool, batch: dict[str, Any], world_size: int
+) -> PendingLosses:
+    """Average the losses, and whether to stop, over all processes, and start copying them to the CPU.
+
+    Args:
+        iteration: the iteration that computed them.
+        losses: by name; tensors of one number, all on the same device.
+        stop: whether this process was asked to stop.
+        batch: the images of the iteration.
+        world_size: number of processes; all of them call this.
+    """
+    asked = torch.full((), float(stop), device=next(iter(losses.values())).device)
+    values = torch.stack([*(loss.detach().float() for loss in losses.values()), asked])
+    if world_size > 1:
+        torch.distributed.all_reduce(values)
+        values /= world_size
+    return PendingLosses(iteration, tuple(losses), values, batch)
 
 
 class PendingLosses:

@@ -1,0 +1,33 @@
+"""The images of a batch, as a network on a device takes them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hifacegan_plugin.images.channels import with_channels
+
+
+def prepare_images(images: Tensor, device: torch.device, channels: int | None) -> Tensor:
+    """Move images to a device, scale bytes, and turn grey into RGB or RGB into its luma.
+
+    Args:
+        images: ``(N, C, H, W)``, float in [0, 1] or uint8.
+        device: without waiting for it where the images' memory is pinned.
+        channels: that the network takes, 1 or 3; None: as many as the images have.
+
+    Returns:
+        Float ``(N, channels, H, W)`` in [0, 1].
+    """
+    images = images.to(device, non_blocking=True)
+    if images.is_cuda:  # the host's prefetcher copies in a stream of its own, which may not reuse the memory yet
+        images.record_stream(torch.cuda.current_stream())
+    return with_channels(_in_unit_range(images), channels)
+
+
+def _in_unit_range(images: Tensor) -> Tensor:
+    """Scale uint8 images, which are a quarter of the traffic to the device, to float values in [0, 1]."""
+    if images.dtype != torch.uint8:
+        return images
+    # By a tensor: dividing by a number, GPUs multiply by its reciprocal, which rounds otherwise than the data set does.
+    return images.float().div_(torch.full((), 255.0, device=images.device))
