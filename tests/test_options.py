@@ -1,6 +1,8 @@
 """Every shipped options file builds: data set, networks, losses and model, through the host's builders."""
 
 import functools
+import shutil
+import subprocess
 import sys
 
 import basicsr.archs.vgg_arch as vgg_arch
@@ -187,3 +189,18 @@ def test_the_hosts_own_hifacegan_options_build(monkeypatch):
     model.feed_data({'lq': torch.rand(1, 3, 64, 64), 'gt': torch.rand(1, 3, 64, 64)})
     model.optimize_parameters(1)
     assert model.get_current_log()['l_g_feat'] > 0
+
+
+@pytest.mark.parametrize(('portraits', 'name'), [(False, 'hifacegan_demo'), (True, 'faces_demo')])
+def test_the_demo_is_on_portraits_where_they_are(portraits, name, tmp_path):
+    if portraits:
+        (tmp_path / 'datasets/faces/test.lmdb').mkdir(parents=True)
+    for file in ('Makefile', 'setup.py', 'constraints.txt'):
+        shutil.copy(REPOSITORY / file, tmp_path)
+    commands = subprocess.run(['make', '-n', 'demo'], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert [word for word in commands.split() if word.endswith('demo.yml')][:3] == [
+        f'options/{name}.yml',
+        f'options/test_{name}.yml',
+        f'options/test_{name}.yml',
+    ]
+    assert ('There are no portraits' in commands) != portraits
