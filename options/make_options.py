@@ -286,7 +286,7 @@ FACES_DEMO: Changes = DEMO | {
     'datasets:val:name': 'faces_test',
     'datasets:val:dataroot_gt': FACES['datasets:val:dataroot_gt'],
     'datasets:val:resize': '256',
-    'val:val_freq': '200',
+    'val:val_freq': '400',
 }
 
 FACES_DEMO_TEST: Changes = (
