@@ -26,6 +26,7 @@ Restore images with HiFaceGAN, and prepare and judge its training, which BasicSR
 COMMANDS = {
     'Restore': {
         'restore': 'restore images, folders or videos with trained weights',
+        'app': 'restore images in the browser, on a page of this machine',
         'models': 'list the networks that come with the package, and how good they are',
     },
     'Prepare data': {

@@ -15,7 +15,7 @@ from hifacegan_plugin.restore.engines import ENGINES
 from hifacegan_plugin.restore.footprint import GIB
 from hifacegan_plugin.restore.inference import DTYPES
 from hifacegan_plugin.restore.restorer import Restorer
-from hifacegan_plugin.weights import load_generator
+from hifacegan_plugin.weights import PACKAGED, load_generator
 
 
 def add_restorer_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,8 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
 def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
     """Open the restorer of a weights file as the options say; ``--threads`` is set for the whole process.
 
-    Under torchrun each process takes its own of several CUDA devices, unless one is named.
+    The files of packaged networks say what these are; ``--norm`` and ``--global-residual`` are about others. Under
+    torchrun each process takes its own of several CUDA devices, unless one is named.
 
     Raises:
         WeightsError: if the weights cannot be used.
@@ -59,7 +60,8 @@ def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
     if arguments.device in ('auto', 'cuda') and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     memory = int(arguments.memory * GIB) if arguments.memory else None
-    generator = load_generator(weights, **given_options(arguments))
+    given = {} if weights in PACKAGED.values() else given_options(arguments)
+    generator = load_generator(weights, **given)
     return Restorer(generator, arguments.engine, arguments.dtype, memory, arguments.device)
 
 

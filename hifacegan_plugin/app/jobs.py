@@ -1,0 +1,115 @@
+"""What the page does with uploads: restores them as ``hifacegan restore`` restores a folder of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hifacegan_plugin.restore.face_files import describe
+from hifacegan_plugin.restore.faces import RestoredFace
+from hifacegan_plugin.restore.files import attempt
+from hifacegan_plugin.restore.planning import Plan, Task, plan
+
+
+class AbandonedError(Exception):
+    """The folder of a job was removed while it was at work, because the user has left."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an upload.
+
+    Attributes:
+        source: the upload, under the name that it has for the user.
+        target: the restored file; None if there is none.
+        problem: why there is none; empty if there is one.
+        faces: what :func:`~hifacegan_plugin.restore.face_files.describe` tells of each face that was restored apart.
+    """
+
+    source: Path
+    target: Path | None
+    problem: str = ''
+    faces: tuple[dict[str, Any], ...] = ()
+
+
+def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
+    """Empty the folder of a job and plan it: what is to be restored into which file.
+
+    Args:
+        uploads: files whose names are what the user calls them; several may have the same one.
+        folder: for this job alone; uploads go into ``input``, results into ``output``.
+
+    Raises:
+        OSError: an upload is not there any more.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / 'input').mkdir(parents=True)
+    for upload in map(Path, uploads):
+        name = f'_{upload.name}' if upload.name.startswith('.') else upload.name  # hidden files would be left out
+        os.link(upload, _free_name(folder / 'input' / name))
+    return plan(str(folder / 'input'), folder / 'output', None, sheet=False)
+
+
+def count(planned: Plan) -> int:
+    """Return how many outcomes :func:`restore_planned` comes to."""
+    return len(planned.failures) + len(planned.tasks)
+
+
+def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[RestoredFace]]) -> Iterator[Outcome]:
+    """Restore one file after the other, whatever happens to single ones.
+
+    Args:
+        planned: by :func:`plan_job`.
+        restore: of :meth:`~hifacegan_plugin.app.workshop.Workshop.way`.
+
+    Raises:
+        AbandonedError: the folder of the job is not there any more.
+    """
+    yield from (Outcome(failure.source, None, failure.reason) for failure in planned.failures)
+    for task in planned.tasks:
+        outcome = _restore_one(task, restore)
+        if not task.source.exists():
+            shutil.rmtree(task.target.parent, ignore_errors=True)  # where a result may just have been written
+            raise AbandonedError
+        yield outcome
+
+
+def zip_results(folder: Path) -> str | None:
+    """Put the results of a job, all or those that there are, into a zip file in its folder.
+
+    They are stored as they are, because images do not get smaller.
+
+    Returns:
+        The path of the zip file; None if there are no results.
+    """
+    output = folder / 'output'
+    results = sorted(path for path in output.glob('*') if not path.name.startswith('.'))  # half-written
+    if not results:
+        return None
+    archive = folder / 'restored.zip'
+    with zipfile.ZipFile(archive, 'w', zipfile.ZIP_STORED) as file:
+        for result in results:
+            file.write(result, result.name)
+    return str(archive)
+
+
+def _restore_one(task: Task, restore: Callable[[Path, Path], list[RestoredFace]]) -> Outcome:
+    faces = list[RestoredFace]()
+    if failure := attempt(task, lambda source, target: faces.extend(restore(source, target))):
+        return Outcome(task.source, None, failure.reason)
+    described = tuple(describe(face, number) for number, face in enumerate(faces, start=1))
+    return Outcome(task.source, task.target, faces=described)
+
+
+def _free_name(path: Path) -> Path:
+    """Return the path, numbered if there is a file of that name already: ``a (2).png``."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f'{path.stem} ({number})')
+    return free

@@ -1,0 +1,165 @@
+"""What the page shows, and what its buttons do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from hifacegan_plugin.app.jobs import AbandonedError, Outcome, count, plan_job, restore_planned, zip_results
+from hifacegan_plugin.app.previews import write_previews
+from hifacegan_plugin.app.tables import FACE_HEADERS, FACE_TABLE, FILE_HEADERS, FILE_TABLE, face_rows, file_rows
+from hifacegan_plugin.app.workshop import BOTH, FACES, WHOLE, Settings, Workshop
+from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
+from hifacegan_plugin.images.files import SUFFIXES
+
+HOUR, DAY = 3600, 86400  # seconds
+ONE_AT_A_TIME: dict[str, Any] = {'concurrency_limit': 1, 'concurrency_id': 'restoring'}
+
+INTRODUCTION = """# HiFaceGAN
+Restores images with unknown, mixed degradations. They stay on the machine that serves this page."""
+
+
+def build_page(workshop: Workshop) -> gr.Blocks:
+    """Build the page: settings, a tab for a few images, each beside its result, and one for many."""
+    with gr.Blocks(title='HiFaceGAN', analytics_enabled=False, delete_cache=(HOUR, DAY)) as page:
+        gr.Markdown(INTRODUCTION)
+        with gr.Row():
+            controls = _add_settings(workshop)
+        with gr.Tab('Images'):
+            _add_images(workshop, controls)
+        with gr.Tab('Batch'):
+            _add_batch(workshop, controls)
+
+        def forget(request: gr.Request) -> None:
+            shutil.rmtree(workshop.folder_of(request.session_hash), ignore_errors=True)
+
+        page.unload(forget)
+    return page
+
+
+def _add_settings(workshop: Workshop) -> list[Component]:
+    """Add the controls of :class:`Settings`, in the order of its fields."""
+    names = list(workshop.networks)
+    what = gr.Radio([WHOLE, FACES, BOTH], value=WHOLE, label='Restore', scale=2)
+    network = gr.Dropdown(names, value=names[0], label='Network')
+    face_network = gr.Dropdown(names, value='faces', label='Network for faces', interactive=False)
+    strength = gr.Slider(0, 1, value=1, label='Strength')
+
+    def offer_networks(chosen: str) -> tuple[gr.Dropdown, gr.Dropdown]:
+        return gr.Dropdown(interactive=chosen != FACES), gr.Dropdown(interactive=chosen != WHOLE)
+
+    what.change(offer_networks, what, [network, face_network], api_visibility='private')
+    return [what, network, face_network, strength]
+
+
+def _add_images(workshop: Workshop, controls: list[Component]) -> None:
+    with gr.Row():
+        with gr.Column(scale=1):
+            uploads, button = _add_uploads('Restore')
+            results = gr.File(label='Results', file_count='multiple', interactive=False)
+        with gr.Column(scale=2):
+            choice = gr.Dropdown(label='Image shown', visible=False)
+            slider = gr.ImageSlider(label='Before | after', interactive=False, max_height=640)
+            faces = gr.Dataframe(headers=FACE_HEADERS, label=FACE_TABLE, interactive=False, visible=False)
+    table = _add_file_table()
+    restored = gr.State(list[Outcome]())
+
+    def restore(
+        files: list[str] | None,
+        what: str,
+        network: str,
+        face_network: str,
+        strength: float,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[list[Outcome], gr.Dropdown, list[str], list[list[Any]]]:
+        job = workshop.folder_of(request.session_hash) / 'images'
+        settings = Settings(what, network, face_network, strength)
+        outcomes = list(_restore_uploads(workshop, files, job, settings, progress))
+        for outcome in outcomes:
+            if outcome.problem:
+                gr.Warning(f'{outcome.source.name} {outcome.problem}', duration=None)
+        good = [outcome for outcome in outcomes if outcome.target]
+        names = [(outcome.source.name, index) for index, outcome in enumerate(good)]
+        chosen = gr.Dropdown(names, value=0 if good else None, visible=len(good) > 1)
+        return good, chosen, [str(outcome.target) for outcome in good], file_rows(outcomes)
+
+    def show(good: list[Outcome], index: int | None) -> tuple[tuple[str, str] | None, gr.Dataframe]:
+        if index is None:
+            return None, gr.Dataframe(visible=False)
+        outcome = good[index]
+        shown = write_previews(outcome, workshop.max_pixels)
+        return shown, gr.Dataframe(face_rows(outcome), visible=bool(outcome.faces))
+
+    button.click(
+        restore, [uploads, *controls], [restored, choice, results, table], api_name='restore',
+        show_progress_on=slider, **ONE_AT_A_TIME,
+    ).success(show, [restored, choice], [slider, faces], api_name='show')  # fmt: skip
+    choice.input(show, [restored, choice], [slider, faces], api_visibility='private')
+
+
+def _add_batch(workshop: Workshop, controls: list[Component]) -> None:
+    uploads, button = _add_uploads('Restore all')
+    stop = gr.Button('Stop')
+    table = _add_file_table()
+    archive = gr.File(label='Results', interactive=False, height=120)
+
+    def folder_of(request: gr.Request) -> Path:
+        return workshop.folder_of(request.session_hash) / 'batch'
+
+    def restore(
+        files: list[str] | None,
+        what: str,
+        network: str,
+        face_network: str,
+        strength: float,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[list[list[Any]], str | None]]:
+        settings = Settings(what, network, face_network, strength)
+        outcomes = list[Outcome]()
+        for outcome in _restore_uploads(workshop, files, folder_of(request), settings, progress):
+            outcomes.append(outcome)
+            yield file_rows(outcomes), None
+        yield file_rows(outcomes), zip_results(folder_of(request))
+
+    def collect(request: gr.Request) -> str | None:
+        return zip_results(folder_of(request))
+
+    started = button.click(
+        restore, [uploads, *controls], [table, archive], api_name='restore_batch', show_progress_on=table,
+        **ONE_AT_A_TIME,
+    )  # fmt: skip
+    stop.click(collect, None, archive, cancels=started, api_visibility='private')
+
+
+def _add_uploads(verb: str) -> tuple[gr.File, gr.Button]:
+    uploads = gr.File(label='Images', file_count='multiple', file_types=list(SUFFIXES), height=200)
+    return uploads, gr.Button(verb, variant='primary')
+
+
+def _add_file_table() -> gr.Dataframe:
+    return gr.Dataframe(headers=FILE_HEADERS, label=FILE_TABLE, interactive=False, wrap=True)
+
+
+def _restore_uploads(
+    workshop: Workshop, files: Sequence[str] | None, job: Path, settings: Settings, progress: gr.Progress
+) -> Iterator[Outcome]:
+    """Restore uploads, or say on the page why that cannot be done."""
+    if not files:
+        raise gr.Error('Choose an image first.', print_exception=False)
+    try:
+        planned = plan_job(files, job)
+        way = workshop.way(settings)
+        yield from progress.tqdm(restore_planned(planned, way), total=count(planned), unit='images')
+    except FaceModelsMissingError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except FileNotFoundError as error:
+        raise gr.Error('The uploads are not there any more: upload them again.', print_exception=False) from error
+    except AbandonedError as error:
+        raise gr.Error('The page was closed.', print_exception=False) from error

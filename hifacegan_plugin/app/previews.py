@@ -1,0 +1,43 @@
+"""Images as the page shows them: in a format that browsers read, no larger than is useful."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from hifacegan_plugin.app.jobs import Outcome
+from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.images.resizing import fit
+
+LONGEST_SIDE = 4096  # pixels; 12 megapixels are shown as they are
+
+
+def write_previews(outcome: Outcome, max_pixels: int) -> tuple[str, str]:
+    """Write an image that was restored and its result for display, into ``previews`` beside the folder of the result.
+
+    Both have the size of the result, or less.
+
+    Returns:
+        The paths of both.
+
+    Raises:
+        ImageError: a preview cannot be written.
+    """
+    assert outcome.target is not None  # as of all that are restored
+    before = read_photograph(outcome.source, max_pixels)
+    after = read_photograph(outcome.target, sys.maxsize)  # a network may enlarge
+    height, width = after.pixels.shape[:2]
+    scale = min(LONGEST_SIDE / max(height, width), 1)
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    stem = outcome.target.parents[1] / 'previews' / outcome.target.name
+    return _write_preview(before, size, f'{stem} before'), _write_preview(after, size, f'{stem} after')
+
+
+def _write_preview(photograph: Photograph, size: tuple[int, int], stem: str) -> str:
+    """Write PNG where there are alpha or colour tags, which JPEG cannot hold, and JPEG otherwise."""
+    pixels = fit(photograph.pixels, *size)
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    preview = stem + ('.png' if has_alpha or photograph.colour_chunks else '.jpg')
+    write_photograph(Path(preview), replace(photograph, pixels=pixels, exif=None))
+    return preview

@@ -1,0 +1,60 @@
+"""The server of the page, and what it lets browsers load and send."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hifacegan_plugin.app.address import url_of
+
+# What the page may load and call: its own server, and what it makes itself. Gradio's page needs the two "unsafe" ones.
+CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
+A_WHILE = 1  # seconds between looks at a thread; Windows reports no signal while one waits for it
+
+
+def serve(page: gr.Blocks, listener: socket.socket, max_file_size: int) -> None:
+    """Serve the page for as long as nothing ends this thread.
+
+    Args:
+        page: to be served.
+        listener: of :func:`~hifacegan_plugin.app.address.listen`.
+        max_file_size: bytes that an uploaded file may have.
+    """
+    server = uvicorn.Server(uvicorn.Config(_make_app(page, max_file_size), log_level='critical'))
+    # In the main thread it would take the signals, and wait for the image that is being restored before it ends.
+    thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]}, daemon=True)
+    thread.start()
+    print(f'{url_of(listener)} (Ctrl-C ends)', flush=True)
+    while thread.is_alive():
+        thread.join(A_WHILE)
+
+
+def _make_app(page: gr.Blocks, max_file_size: int) -> ASGIApp:
+    """Make a web application of the page, without what else Gradio has to offer."""
+    app = gr.mount_gradio_app(
+        FastAPI(), page, '/', max_file_size=max_file_size, footer_links=[], run_history=False,
+        enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
+        # The system's fonts: of Gradio's own, one lacks letters, and others are Google's.
+        theme=gr.themes.Default(font=('system-ui', 'sans-serif'), font_mono=('ui-monospace', 'monospace')),
+    )  # fmt: skip
+    return _confine(app)
+
+
+def _confine(app: ASGIApp) -> ASGIApp:
+    """Forbid browsers to load anything into the page from elsewhere, and to send anything from it elsewhere."""
+
+    async def confined(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message['type'] == 'http.response.start':
+                MutableHeaders(scope=message)['Content-Security-Policy'] = CONTENT_POLICY
+            await send(message)
+
+        await app(scope, receive, send_with_policy)
+
+    return confined

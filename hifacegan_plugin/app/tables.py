@@ -1,0 +1,41 @@
+"""The tables of the page: what became of files, and of the faces of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hifacegan_plugin.app.jobs import Outcome
+from hifacegan_plugin.restore.faces import IDENTITY_LIMIT
+
+FILE_TABLE = 'What became of the files'
+FILE_HEADERS = ['File', 'Result']
+FACE_TABLE = f'Faces; an identity distance above {IDENTITY_LIMIT} warns that one may look like another person now'
+FACE_HEADERS = ['Face', 'Left', 'Top', 'Size in pixels', 'Identity distance']
+
+
+def file_rows(outcomes: Sequence[Outcome]) -> list[list[Any]]:
+    """Return a row for each file, of its name and what became of it."""
+    return [[outcome.source.name, outcome.problem or _summarise(outcome)] for outcome in outcomes]
+
+
+def face_rows(outcome: Outcome) -> list[list[Any]]:
+    """Return a row for each face of an image that was restored apart, the largest first."""
+    return [
+        [
+            face['face'],
+            round(face['box'][0]),
+            round(face['box'][1]),
+            round(face['size']),
+            f'{face["identity_distance"]:.2f}',
+        ]
+        for face in outcome.faces
+    ]
+
+
+def _summarise(outcome: Outcome) -> str:
+    if not outcome.faces:
+        return 'restored'
+    largest = max(face['identity_distance'] for face in outcome.faces)
+    number = 'one face' if len(outcome.faces) == 1 else f'{len(outcome.faces)} faces'
+    return f'restored, with {number} (identity distance up to {largest:.2f})'

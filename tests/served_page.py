@@ -1,0 +1,58 @@
+"""`hifacegan app` in a process of its own, for the tests of its page."""
+
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from conftest import REPOSITORY
+
+# The command, in a process that writes down what it looks up and where it connects to.
+COMMAND = """
+import sys
+def note(event, arguments):
+    if event == 'socket.connect':
+        print(arguments[1], file=log, flush=True)
+    if event == 'socket.getaddrinfo':
+        print(arguments[:2], file=log, flush=True)
+log = open(sys.argv.pop(1), 'w')
+sys.addaudithook(note)
+from hifacegan_plugin.__main__ import main
+sys.exit(main())
+"""
+
+
+class Page(NamedTuple):
+    """A page that is served."""
+
+    process: subprocess.Popen
+    url: str
+    temporary: Path
+    connections: Path
+
+
+def serve_page(folder: Path, *options: str) -> Page:
+    """Serve a page; it is there when this returns."""
+    temporary, connections = folder / 'tmp', folder / 'connections'
+    temporary.mkdir()
+    command = [sys.executable, '-c', COMMAND, str(connections), 'app', '--port', '0', *options]
+    environment = os.environ | {'TMPDIR': str(temporary), 'PYTHONPATH': str(REPOSITORY)}
+    process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first_line = process.stdout.readline()
+    url = re.match(r'http://127\.0\.0\.1:\d+', first_line)
+    assert url, first_line + process.stderr.read()
+    return Page(process, url[0], temporary, connections)
+
+
+def png_bomb(width: int, height: int) -> bytes:
+    """A small file that says it is a large image, of which nobody should come to decode a pixel."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
+    return b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(bytes(10**6))) + chunk(b'IEND', b'')
