@@ -5,7 +5,8 @@ Importing this module registers the architecture with spandrel::
     import hifacegan_plugin.spandrel
     model = spandrel.ModelLoader().load_from_file('net_g.safetensors')
 
-spandrel passes on tensors alone; those that mark ``norm: rms`` and ``global_residual: true`` are among them.
+spandrel passes on tensors alone; those that mark ``norm: rms`` and ``global_residual: true`` are among them. The other
+way round, :mod:`hifacegan_plugin.weights.recognised` restores with the networks that spandrel knows.
 """
 
 from __future__ import annotations
@@ -15,20 +16,7 @@ from torch import Tensor
 
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.paper_csr import PaperCSR
-from hifacegan_plugin.archs.published_layouts import rename
-from hifacegan_plugin.archs.shapes import TELLING_WEIGHTS
-from hifacegan_plugin.weights import build_generator
-
-TELLING_KEYS = (
-    {TELLING_WEIGHTS['paper'], 'blocks.6.spade_s.gamma.weight', 'to_picture.weight'},
-    {TELLING_WEIGHTS['fast'], 'suppression.levels.0.pool.logit_conv.weight', 'to_picture.weight'},
-)
-
-
-def is_generator(state_dict: dict[str, Tensor]) -> bool:
-    """Return whether these are weights of a ``CSRGenerator``."""
-    keys = {rename(key) for key in state_dict}
-    return any(keys >= telling for telling in TELLING_KEYS)
+from hifacegan_plugin.weights import build_generator, is_generator
 
 
 class HiFaceGANArch(Architecture[CSRNetwork]):  # type: ignore[misc]  # spandrel's types are not read

@@ -1,15 +1,25 @@
 """Weights: reading files safely, in any published layout, and building their network."""
 
 from hifacegan_plugin.weights.files import WeightsError, read_card, read_weights, write_weights
-from hifacegan_plugin.weights.generators import build_generator, generator_options, load_generator
+from hifacegan_plugin.weights.generators import (
+    build_generator,
+    generator_options,
+    is_generator,
+    load_generator,
+    load_network,
+)
 from hifacegan_plugin.weights.packaged import PACKAGED
+from hifacegan_plugin.weights.recognised import RecognisedNetwork
 
 __all__ = [
     'PACKAGED',
+    'RecognisedNetwork',
     'WeightsError',
     'build_generator',
     'generator_options',
+    'is_generator',
     'load_generator',
+    'load_network',
     'read_card',
     'read_weights',
     'write_weights',

@@ -1,8 +1,8 @@
 """Weights files: what is read is data, never code.
 
-Read are this plugin's and the host's checkpoints (``params``, ``params_ema``) and the state dicts that the reference
-implementation and BasicSR published, as ``.pth`` or ``.safetensors``. This plugin's files also hold the options of the
-network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safetensors file.
+Read are this plugin's and the host's checkpoints (``params``, ``params_ema``), those of other programs, and the state
+dicts that the reference implementation and BasicSR published, as ``.pth`` or ``.safetensors``. This plugin's files also
+hold the options of the network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safetensors file.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ FOREIGN_BEGINNINGS = {
 }
 ZIP_BEGINNING = b'PK'  # of checkpoints, too
 PARAM_KEYS = ('params_ema', 'params')  # of the host's checkpoints; the first one found is taken
+OTHER_KEYS = ('params-ema', 'state_dict', 'model_state_dict', 'model', 'net')  # of other programs' checkpoints
 
 
 class WeightsError(ValueError):
@@ -44,8 +45,8 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
 
     Args:
         path: the file.
-        param_key: which of the dictionaries of a host checkpoint; None: ``params_ema``, else ``params``, else the file
-            is a state dict itself. One that is not there is replaced as the host does, with a log line.
+        param_key: which of the dictionaries of a checkpoint; None: ``params_ema``, else ``params``, else what other
+            programs call it, such as ``state_dict``, else the file is a state dict itself. One that is not there is replaced as the host does, with a log line.
 
     Returns:
         The state dict, on the CPU, in the layout that the file has (networks translate it when they load it), and the
@@ -184,6 +185,7 @@ def _as_options(path: Path, options: Any) -> dict[str, Any]:
 def _choose_param_key(content: Mapping[str, Any], wanted: str | None) -> str | None:
     """Return the key under which the weights stand in a checkpoint; None: it is a state dict itself."""
     found = [key for key in (wanted, *PARAM_KEYS) if key in content]
+    found += [key for key in OTHER_KEYS if isinstance(content.get(key), Mapping)]
     key = found[0] if found else None
     if wanted is not None and key != wanted:
         logger.info(f'Weights: {wanted} does not exist, using {key or "the file as it is"}.')

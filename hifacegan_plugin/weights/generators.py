@@ -12,8 +12,21 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
 from hifacegan_plugin.archs.fast_csr import FastCSR
-from hifacegan_plugin.archs.shapes import read_generator_options
+from hifacegan_plugin.archs.published_layouts import rename
+from hifacegan_plugin.archs.shapes import TELLING_WEIGHTS, read_generator_options
 from hifacegan_plugin.weights.files import WeightsError, read_weights
+from hifacegan_plugin.weights.recognised import RecognisedNetwork, recognise
+
+TELLING_KEYS = (
+    {TELLING_WEIGHTS['paper'], 'blocks.6.spade_s.gamma.weight', 'to_picture.weight'},
+    {TELLING_WEIGHTS['fast'], 'suppression.levels.0.pool.logit_conv.weight', 'to_picture.weight'},
+)
+
+
+def is_generator(state_dict: Mapping[str, Tensor]) -> bool:
+    """Return whether these are weights of a ``CSRGenerator``, in any published layout."""
+    keys = {rename(key) for key in state_dict}
+    return any(keys >= telling for telling in TELLING_KEYS)
 
 
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRNetwork:
@@ -63,6 +76,34 @@ def load_generator(path: str | Path, param_key: str | None = None, **given: Any)
     state_dict, options = read_weights(path, param_key)
     try:
         return build_generator(state_dict, options | given)
+    except WeightsError as error:
+        raise WeightsError(f'{path}: {error}') from error
+
+
+def load_network(path: str | Path, param_key: str | None = None, **given: Any) -> CSRNetwork | RecognisedNetwork:
+    """Read a weights file and build its network, a ``CSRGenerator`` or one of another author, in eval() mode.
+
+    Args:
+        path: the file.
+        param_key: as for :func:`~hifacegan_plugin.weights.read_weights`.
+        given: as for :func:`load_generator`; of no other network.
+
+    Raises:
+        WeightsError: as :func:`load_generator` and :func:`~hifacegan_plugin.weights.recognised.recognise`; names the
+            file.
+    """
+    state_dict, options = read_weights(path, param_key)
+    try:
+        if is_generator(state_dict) or options.get('type') == NAME:
+            return build_generator(state_dict, options | given)
+        if 'type' in options:
+            raise WeightsError(
+                f'these are weights of {options["type"]}, of the registry of BasicSR: hifacegan compare can restore '
+                'with it.'
+            )
+        if given:
+            raise WeightsError(f'{", ".join(given)} can be given for a {NAME} alone, and this is another network.')
+        return recognise(state_dict)
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error
 

@@ -1,0 +1,132 @@
+"""Networks of other authors: spandrel recognises them by their weights, whatever program published these.
+
+See https://github.com/chaiNNer-org/spandrel for what it knows; the package ``spandrel_extra_arches``, whose networks
+have licences of their own, adds CodeFormer, Restormer and others where it is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hifacegan_plugin.weights.files import WeightsError
+
+EXTRA = 'spandrel_extra_arches'
+# Networks of a fixed size, in pixels: their descriptors call it a minimum, but the networks refuse any other.
+ONLY_SIDES = {'GFPGAN': 512, 'CodeFormer': 512}
+
+
+class RecognisedNetwork(nn.Module):
+    """A network that spandrel built, with what has to be known to restore images of any size with it.
+
+    Args:
+        descriptor: spandrel's ``ImageModelDescriptor``.
+
+    Attributes:
+        architecture: its name, such as ``ESRGAN``.
+        num_in_ch: 1 for grey images or 3 for RGB, which is also what it returns.
+        scale: how many times larger its output is than its input.
+        smallest_side: in pixels, of what it restores.
+        multiple: of pixels, to which sides are padded.
+        only_side: in pixels, of the square that it takes and nothing else; None: it takes any size.
+        reach: None, for it is not known beyond how many pixels no part of an image matters to another.
+        dtypes: that it can compute in.
+    """
+
+    reach = None
+
+    def __init__(self, descriptor: Any) -> None:
+        super().__init__()
+        self.network: nn.Module = descriptor.model
+        self.architecture = str(descriptor.architecture.name)
+        self.num_in_ch = int(descriptor.input_channels)
+        self.scale = int(descriptor.scale)
+        self.smallest_side = max(int(descriptor.size_requirements.minimum), 1)
+        self.multiple = int(descriptor.size_requirements.multiple_of)
+        self.only_side = ONLY_SIDES.get(str(descriptor.architecture.id))
+        halves = {torch.bfloat16: descriptor.supports_bfloat16, torch.float16: descriptor.supports_half}
+        self.dtypes = [torch.float32, *(dtype for dtype, supported in halves.items() if supported)]
+        self._descriptor = descriptor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restore images, one after the other; the same images always become the same result.
+
+        Args:
+            x: ``(N, num_in_ch, H, W)`` in [0, 1], of any size, unless :attr:`only_side` says another.
+
+        Returns:
+            ``(N, num_in_ch, scale * H, scale * W)`` in [0, 1].
+
+        Raises:
+            ValueError: if the images are not of :attr:`only_side`.
+        """
+        height, width = x.shape[-2:]
+        if self.only_side and (height, width) != (self.only_side, self.only_side):
+            raise ValueError(
+                f'{self.architecture} restores aligned faces of {self.only_side}x{self.only_side} pixels, and this '
+                f'image has {width}x{height}: align it with hifacegan align, or resize it.'
+            )
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):
+            restored = []
+            for image in x.split(1):
+                torch.manual_seed(0)  # the generators of the StyleGAN family add noise of their own
+                restored.append(self._descriptor(image))
+        return torch.cat(restored)
+
+
+def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
+    """Build the network that weights belong to, in eval() mode on the CPU.
+
+    Args:
+        state_dict: as :func:`~hifacegan_plugin.weights.read_weights` returns it.
+
+    Raises:
+        WeightsError: if spandrel is not installed or does not know the network, the weights do not fit it, or it
+            restores no images, such as one that fills holes.
+    """
+    if find_spec('spandrel') is None:
+        raise WeightsError(
+            'these are no weights of a HiFaceGAN generator. Networks of other authors are recognised by spandrel, which '
+            'is not installed. Run: pip install "hifacegan-plugin[spandrel]"'
+        )
+    from spandrel import MAIN_REGISTRY, ImageModelDescriptor, canonicalize_state_dict
+
+    if find_spec(EXTRA) is not None:
+        import spandrel_extra_arches
+
+        spandrel_extra_arches.install(ignore_duplicates=True)
+    weights = canonicalize_state_dict(dict(state_dict))
+    known = (each.architecture for each in MAIN_REGISTRY.architectures('detection') if each.detect(weights))
+    architecture = next(known, None)
+    if architecture is None:
+        raise WeightsError(
+            f'these are weights neither of a HiFaceGAN generator nor of a network that spandrel knows.{_advice()}'
+        )
+    try:
+        descriptor = architecture.load(weights)
+    except Exception as error:  # whatever code of any author makes of weights that do not fit it
+        first_lines = ' '.join(map(str.strip, str(error).splitlines()[:2]))
+        raise WeightsError(
+            f'these look like weights of {architecture.name}, but do not fit it ({first_lines}). '
+            'The file may be damaged or of a variant that spandrel does not know; a newer spandrel may.'
+        ) from error
+    channels = {descriptor.input_channels, descriptor.output_channels}
+    if not isinstance(descriptor, ImageModelDescriptor) or channels not in ({1}, {3}):
+        raise WeightsError(
+            f'{architecture.name} does not turn an image into an image of the same channels, grey or RGB. '
+            'Give a network that restores images.'
+        )
+    return RecognisedNetwork(descriptor.eval())
+
+
+def _advice() -> str:
+    if find_spec(EXTRA) is not None:
+        return ' A newer spandrel may know it.'
+    return (
+        f' CodeFormer, Restormer, MPRNet, MIRNet-v2 and FeMaSR need: pip install {EXTRA} (mind their licences); '
+        'a newer spandrel may know others.'
+    )
