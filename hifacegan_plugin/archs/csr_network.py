@@ -43,6 +43,7 @@ class CSRNetwork(nn.Module):
 
     preset: ClassVar[str]
     smallest_side: ClassVar[int]  # in pixels, of what it restores
+    scale: ClassVar[int] = 1  # how many times larger its output is than its input
     block_levels: tuple[int, ...]  # of each unit, coarse to fine: how often the size of the image is halved there
     global_residual: bool  # the network predicts a correction of its input
 

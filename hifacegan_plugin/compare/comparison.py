@@ -25,6 +25,7 @@ class Comparison:
         restorers: options of each restorer, by the label that it has in the table.
         metrics: as ``val: metrics:`` in the host's options.
         page: what bounds the size of the HTML page.
+        against: label of the restorer from which differences are shown; None: none are.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Comparison:
     restorers: Entries
     metrics: Entries
     page: Page = field(default_factory=Page)
+    against: str | None = None
 
 
 def read_comparison(file: str | Path) -> Comparison:
@@ -61,7 +63,7 @@ def parse_comparison(file: Path) -> tuple[Comparison | None, list[Problem]]:
         {str(name): options for name, options in opt[section].items()}
         for section in ('datasets', 'restorers', 'metrics')
     )
-    return Comparison(parsed.name, datasets, restorers, metrics, parsed.page or Page()), []
+    return Comparison(parsed.name, datasets, restorers, metrics, parsed.page or Page(), parsed.against), []
 
 
 def _wrong_directions(metrics: Entries) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""From a degraded image to a restored one: networks of the host's registry, and classical methods."""
+"""From a degraded image to a restored one: networks of the host's registry and of others, and classical methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.resizing import fit, resize
 from hifacegan_plugin.schema.problem import raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
-from hifacegan_plugin.weights import build_generator, read_weights
+from hifacegan_plugin.weights import build_generator, load_network, read_weights
 
 # Degraded image (h, w, 3) and the size (H, W) to bring it to -> restored image (H, W, 3); both uint8 RGB.
 Restore = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
@@ -41,28 +41,12 @@ def build_method(options: dict[str, Any]) -> Method:
         ValueError: the weights are those of another network, damaged or missing; the host's registry has no such
             network, or the network does not take an option.
     """
-    if 'type' in options:
+    kind = options.get('type')
+    if kind in CLASSICAL:
         arguments = {key: value for key, value in options.items() if key != 'type'}
-        classical = {'input': as_it_is, 'bicubic': bicubic, 'fast_nl_means': fast_nl_means}[options['type']]
-        return Method(partial(classical, **arguments))
+        return Method(partial(CLASSICAL[kind], **arguments))
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    network = _build_network(options).to(device).eval().requires_grad_(False)
-    scale, multiple = options.get('scale', 1), options.get('multiple', 1)
-    channels = getattr(network, 'num_in_ch', (options.get('network_g') or {}).get('num_in_ch', 3))
-    network_input = partial(_network_input, scale=scale, multiple=multiple, channels=channels, device=device)
-
-    def restore(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        with torch.inference_mode():
-            x = network_input(degraded, size)
-            y = network(x)
-            if y.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
-                raise ValueError(
-                    f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
-                    f'which does not fit scale: {scale}'
-                )
-            return _to_image(y, size)
-
-    return Method(restore, network, network_input)
+    return (_recognised_network if kind == 'spandrel' else _network_of_host)(options, device)
 
 
 # --------------------------------------------------------------------------------------------------- classical
@@ -89,7 +73,75 @@ def fast_nl_means(
     return cv2.cvtColor(cv2.fastNlMeansDenoisingColored(bgr, None, h, h_color, template, search), cv2.COLOR_BGR2RGB)
 
 
+CLASSICAL: dict[str, Callable[..., np.ndarray]] = {
+    'input': as_it_is,
+    'bicubic': bicubic,
+    'fast_nl_means': fast_nl_means,
+}
+
+
 # ----------------------------------------------------------------------------------------------------- networks
+
+
+def _network_of_host(options: dict[str, Any], device: torch.device) -> Method:
+    """Restore with a network that gets the image at 1/scale of its full size, padded to a multiple."""
+    network = _build_network(options)
+    channels = getattr(network, 'num_in_ch', (options.get('network_g') or {}).get('num_in_ch', 3))
+    scale, multiple = options.get('scale', 1), options.get('multiple', 1)
+    return _network_method(network, device, channels, scale, partial(_reduce, scale=scale, multiple=multiple), _cut)
+
+
+def _recognised_network(options: dict[str, Any], device: torch.device) -> Method:
+    """Restore with a network of another author, which pads the image itself.
+
+    It gets the image as it is, but never one so small that the result would be smaller than the ground truth; the
+    result is brought to that size. With ``shrink_input`` it gets the image at 1/scale of that size.
+    """
+    network = load_network(options['pretrain_network_g'], options.get('param_key_g'))
+    scale = network.scale
+    if options.get('shrink_input'):
+        return _network_method(
+            network, device, network.num_in_ch, scale, partial(_reduce, scale=scale, multiple=1), _cut
+        )
+    return _network_method(network, device, network.num_in_ch, scale, partial(_enlarge, scale=scale), fit)
+
+
+def _network_method(
+    network: nn.Module,
+    device: torch.device,
+    channels: int,
+    scale: int,
+    frame: Callable[[np.ndarray, tuple[int, int]], np.ndarray],
+    bring_to: Callable[[np.ndarray, int, int], np.ndarray],
+) -> Method:
+    """Restore with a network.
+
+    Args:
+        network: ``(N, channels, H, W)`` in [0, 1] -> ``(N, channels, scale * H, scale * W)``.
+        device: that it is moved to.
+        channels: 1 for grey images, or 3.
+        scale: see above.
+        frame: brings a degraded image to the size that the network wants, given that of the result.
+        bring_to: brings what the network made of it to height and width.
+    """
+    network = network.to(device).eval().requires_grad_(False)
+
+    def network_input(degraded: np.ndarray, size: tuple[int, int]) -> Tensor:
+        return _to_tensor(frame(_with_channels(degraded, channels), size)).to(device)
+
+    def restore(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        with torch.inference_mode():
+            x = network_input(degraded, size)
+            y = network(x)
+        if y.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
+            raise ValueError(
+                f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
+                f'which does not fit scale: {scale}'
+            )
+        image = bring_to(_to_array(y), *size)
+        return np.rint(255 * image.clip(0, 1)).astype(np.uint8)
+
+    return Method(restore, network, network_input)
 
 
 def _build_network(options: dict[str, Any]) -> nn.Module:
@@ -113,27 +165,34 @@ def _build_network(options: dict[str, Any]) -> nn.Module:
     return network
 
 
-def _network_input(
-    degraded: np.ndarray, size: tuple[int, int], *, scale: int, multiple: int, channels: int, device: torch.device
-) -> Tensor:
-    """Bring a degraded image to 1/scale of the size it is to be restored to, padded; ``(1, C, h, w)`` in [0, 1].
+def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Return an image ``(H, W, 3)`` with the channels that a network takes.
 
     Raises:
         ValueError: the network takes grey images, and this one has colours.
     """
-    if channels == 1:
-        if (degraded != degraded[..., :1]).any():
-            raise ValueError(
-                'the network takes grey images, and this one has colours: take a grey test set (of a '
-                'DegradationDataset, color: grey makes one)'
-            )
-        degraded = degraded[..., :1]
+    if channels != 1:
+        return image
+    if (image != image[..., :1]).any():
+        raise ValueError(
+            'the network takes grey images, and this one has colours: take a grey test set (of a DegradationDataset, '
+            'color: grey makes one)'
+        )
+    return image[..., :1]
+
+
+def _reduce(degraded: np.ndarray, size: tuple[int, int], *, scale: int, multiple: int) -> np.ndarray:
+    """Bring a degraded image to 1/scale of the size it is to be restored to, padded."""
     if (degraded.shape[0] * scale, degraded.shape[1] * scale) == size:
-        image = _pad(degraded, multiple)
-    else:
-        image = _pad(fit(degraded, *size), multiple * scale)
-        image = fit(image, image.shape[0] // scale, image.shape[1] // scale)
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device).float() / 255
+        return _pad(degraded, multiple)
+    image = _pad(fit(degraded, *size), multiple * scale)
+    return fit(image, image.shape[0] // scale, image.shape[1] // scale)
+
+
+def _enlarge(degraded: np.ndarray, size: tuple[int, int], *, scale: int) -> np.ndarray:
+    """Enlarge a degraded image where ``scale`` times its size is less than the size it is to be restored to."""
+    height, width = (max(side, -(-full // scale)) for side, full in zip(degraded.shape[:2], size))
+    return fit(degraded, height, width)
 
 
 def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
@@ -141,10 +200,18 @@ def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(image, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode='symmetric')
 
 
-def _to_image(output: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Turn ``(1, 1 or 3, >= H, >= W)`` around [0, 1] into an image of the requested size, RGB."""
-    output = with_channels(output, 3)[0, :, : size[0], : size[1]]
+def _cut(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    return image[:height, :width]
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    """Turn ``(H, W, C)``, uint8, into ``(1, C, H, W)`` in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
+
+
+def _to_array(output: Tensor) -> np.ndarray:
+    """Turn the output of a network, ``(1, 1 or 3, H, W)``, into RGB ``(H, W, 3)``, float32."""
     if not output.isfinite().all():
         places = int((~output.isfinite()).sum())
         raise NotFiniteError(f'the output of the network holds NaN or infinite values in {places} places')
-    return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return with_channels(output, 3)[0].float().permute(1, 2, 0).cpu().numpy()

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from hifacegan_plugin.compare import tables
 from hifacegan_plugin.compare.folder import Folder, read_rgb, write_text
 from hifacegan_plugin.compare.methods import as_it_is
-from hifacegan_plugin.compare.results import Results, Row, best_rows
+from hifacegan_plugin.compare.results import Figure, Results, Row, best_rows
 from hifacegan_plugin.compare.test_sets import ImageSet
 from hifacegan_plugin.images.resizing import fit
 from hifacegan_plugin.metrics.metric import Metric
@@ -46,8 +46,8 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
     text = Template(resources.files(__package__).joinpath('page.html').read_text(encoding='utf-8')).substitute(
         title=html.escape(comparison.name),
         machine=html.escape('; '.join(results.machine.values()) + '.'),
-        tables='\n'.join(_section(results.metrics, test_set, rows) for test_set, rows in tables_of_sets),
-        notes=html.escape(tables.NOTES.replace('bold:', 'in bold type:')),
+        tables='\n'.join(_section(results, test_set, rows) for test_set, rows in tables_of_sets),
+        notes=html.escape(' '.join(tables.notes(results)).replace('bold:', 'in bold type:')),
         problems=_list_of(results.left_out),
         image_note=html.escape(
             f'{len(images)} of {sum(len(test_set.pictures) for test_set, _ in tables_of_sets)} images, shown as '
@@ -59,47 +59,77 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
     write_text(path, text)
 
 
-def _section(metrics: Sequence[Metric], test_set: ImageSet, rows: list[Row]) -> str:
-    """Return the table of a test set."""
+def _section(results: Results, test_set: ImageSet, rows: list[Row]) -> str:
+    """Return the tables of a test set."""
+    metrics, against = results.metrics, results.comparison.against
     title = f'{test_set.name}: {len(test_set.pictures)} images'
-    first = [
-        'ascending',
-        'descending',
-        *('descending' if metric.better == 'higher' else 'ascending' for metric in metrics),
-        *('ascending' for _ in tables.COSTS),
+    of_metrics = [
+        (tables.metric_header(metric), 'descending' if metric.better == 'higher' else 'ascending') for metric in metrics
     ]
-    names = ['restorer', 'images', *map(tables.metric_header, metrics), *tables.COSTS]
-    header = ''.join(
-        f'<th scope="col" data-first="{order}"><button type="button">{html.escape(name)}</button></th>'
-        for order, name in zip(first, names)
-    )
+    header = [
+        ('restorer', 'ascending'),
+        ('images', 'descending'),
+        *of_metrics,
+        *((cost, 'ascending') for cost in tables.COSTS),
+    ]
     best = {metric.name: best_rows(rows, metric) for metric in metrics}
-    body = '\n'.join(_row(metrics, row, best) for row in rows)
-    inputs = ''.join(f'<p class="note">{html.escape(line)}</p>' for line in tables.describe_inputs(rows))
+    shown = _table(title, header, [_row(metrics, row, best) for row in rows])
+    shown += ''.join(f'<p class="note">{html.escape(line)}</p>' for line in tables.describe_inputs(rows))
+    if against is not None:
+        name = tables.difference_header(against)
+        others = [_difference_row(metrics, row) for row in rows if row.label != against]
+        shown += f'\n{_table(f"{title}, {name}", [(name, "ascending"), *of_metrics], others)}'
+    return f'<section><h2>{html.escape(title)}</h2>\n{shown}</section>'
+
+
+def _table(title: str, header: Sequence[tuple[str, str]], rows: Sequence[str]) -> str:
+    """Return a table that can be sorted.
+
+    Args:
+        title: for screen readers.
+        header: of each column its name and the order in which it is sorted first.
+        rows: as HTML.
+    """
+    columns = ''.join(
+        f'<th scope="col" data-first="{order}"><button type="button">{html.escape(name)}</button></th>'
+        for name, order in header
+    )
+    body = '\n'.join(rows)
     return (
-        f'<section><h2>{html.escape(title)}</h2>\n<div class="scroll" role="region" tabindex="0" '
-        f'aria-label="{html.escape(title)}"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n'
-        f'</table></div>{inputs}</section>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(title)}"><table>\n'
+        f'<thead><tr>{columns}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
     )
 
 
 def _row(metrics: Sequence[Metric], row: Row, best: dict[str, list[Row]]) -> str:
-    error = f'<div class="error">{html.escape(row.error)}</div>' if row.error else ''
-    cells = [
-        f'<th scope="row" data-value="{html.escape(row.label)}">{html.escape(row.label)}{error}</th>',
-        f'<td data-value="{row.restored}">{row.restored}/{row.pictures}</td>',
+    cells = [_label(row), f'<td data-value="{row.restored}">{row.restored}/{row.pictures}</td>']
+    cells += [
+        _figure(row.figures.get(metric.name), tables.format_figure(row, metric), row in best[metric.name])
+        for metric in metrics
     ]
-    for metric in metrics:
-        mean, _, rest = tables.format_figure(row, metric).partition(' ')
-        value = repr(row.figures[metric.name].mean) if metric.name in row.figures else ''
-        mark = ' class="best"' if row in best[metric.name] else ''
-        cells.append(f'<td data-value="{value}"{mark}>{mean}{f" <small>{rest}</small>" if rest else ""}</td>')
     costs = (row.parameters, row.gflop, row.milliseconds, row.peak_mib)
     cells += [
         f'<td data-value="{"" if cost is None else cost}">{text}</td>'
         for cost, text in zip(costs, tables.format_costs(row))
     ]
     return f'<tr>{"".join(cells)}</tr>'
+
+
+def _difference_row(metrics: Sequence[Metric], row: Row) -> str:
+    cells = [_figure(row.differences.get(metric.name), *tables.format_difference(row, metric)) for metric in metrics]
+    return f'<tr>{_label(row)}{"".join(cells)}</tr>'
+
+
+def _label(row: Row) -> str:
+    error = f'<div class="error">{html.escape(row.error)}</div>' if row.error else ''
+    return f'<th scope="row" data-value="{html.escape(row.label)}">{html.escape(row.label)}{error}</th>'
+
+
+def _figure(figure: Figure | None, text: str, bold: bool) -> str:
+    mean, _, rest = text.partition(' ')
+    value = '' if figure is None else repr(figure.mean)
+    mark = ' class="best"' if bold else ''
+    return f'<td data-value="{value}"{mark}>{mean}{f" <small>{rest}</small>" if rest else ""}</td>'
 
 
 def _list_of(problems: list[str]) -> str:

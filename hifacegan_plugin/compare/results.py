@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ import torch
 
 import hifacegan_plugin
 from hifacegan_plugin.compare.comparison import Comparison
-from hifacegan_plugin.compare.intervals import bootstrap_interval
+from hifacegan_plugin.compare.intervals import bootstrap_interval, paired_interval
 from hifacegan_plugin.compare.test_sets import ImageSet
 from hifacegan_plugin.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric of a restorer on a test set.
+    """A metric of a restorer on a test set, or the difference of two restorers.
 
     Args:
-        mean: over the images; of a metric of the whole set, its value.
+        mean: over the images, of values or differences; of a metric of the whole set, its value.
         low: lower bound of the 95 % bootstrap confidence interval; NaN where there is none.
         high: upper bound.
         pictures: number of images that could be measured.
@@ -49,10 +49,12 @@ class Row:
         pictures: number of images of the test set.
         figures: by metric; a metric that could not be measured at all is missing.
         values: by metric and image.
+        differences: from the restorer that the option ``against`` names, by metric: of the images that both were
+            measured on. A metric of the whole set has none.
         parameters: number of them; None where the restorer failed.
         gflop: operations of the network, in 10^9; None: no network.
         gflop_input: height and width of the network's input that they are counted for.
-        milliseconds: median time of an image.
+        milliseconds: median time of an image; None: restored elsewhere.
         peak_mib: peak memory beyond what the process took before, in 2^20 bytes.
         error: why the restorer as a whole failed.
     """
@@ -62,6 +64,7 @@ class Row:
     pictures: int
     figures: dict[str, Figure]
     values: dict[str, dict[str, float]]
+    differences: dict[str, Figure] = field(default_factory=dict)
     parameters: int | None = None
     gflop: float | None = None
     gflop_input: list[int] | None = None
@@ -105,7 +108,7 @@ def make_row(
     figures = {metric.name: _figure(metric) for metric in metrics}
     return Row(
         label=label,
-        restored=len(times),
+        restored=sum('error' not in record for record in records),
         pictures=len(images),
         figures={name: figure for name, figure in figures.items() if not math.isnan(figure.mean)},
         values={metric.name: metric.values() for metric in metrics},
@@ -131,6 +134,23 @@ def best_rows(rows: Sequence[Row], metric: Metric) -> list[Row]:
         return []
     best = (max if metric.better == 'higher' else min)(row.figures[metric.name].mean for row in complete)
     return [row for row in complete if row.figures[metric.name].mean == best]
+
+
+def with_differences(rows: Sequence[Row], against: str) -> list[Row]:
+    """Return the rows of a test set with the differences of each from the restorer ``against``."""
+    reference = next(row for row in rows if row.label == against)
+    return [row if row is reference else replace(row, differences=_differences(row, reference)) for row in rows]
+
+
+def _differences(row: Row, reference: Row) -> dict[str, Figure]:
+    """Subtract the values of a reference from those of a row, over the images that both were measured on."""
+    figures = {}
+    for metric, values in row.values.items():
+        others = reference.values.get(metric, {})
+        differences = [value - others[image] for image, value in values.items() if image in others]
+        if differences:
+            figures[metric] = Figure(statistics.fmean(differences), *paired_interval(differences), len(differences))
+    return figures
 
 
 def describe_machine() -> dict[str, str]:

@@ -17,9 +17,10 @@ from hifacegan_plugin.compare.folder import (
     write_json,
     write_text,
 )
+from hifacegan_plugin.compare.given_results import take_results
 from hifacegan_plugin.compare.page import write_page
-from hifacegan_plugin.compare.results import Results, describe_machine, make_row
-from hifacegan_plugin.compare.test_sets import ImageSet, open_test_set, write_test_set
+from hifacegan_plugin.compare.results import Results, describe_machine, make_row, with_differences
+from hifacegan_plugin.compare.test_sets import ImageSet, identify_files, open_test_set, write_test_set
 
 
 def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[str]:
@@ -51,6 +52,7 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
             test_set.name: {
                 'restorer': options,
                 'weights': _identify(options.get('pretrain_network_g')),
+                'results': identify_files(options) if options.get('type') == 'folder' else '',
                 'test_set': test_set.content,
             }
             for test_set in test_sets
@@ -72,6 +74,8 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
             problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
             problems += failures
 
+    if comparison.against is not None:
+        results.tables = [(test_set, with_differences(rows, comparison.against)) for test_set, rows in results.tables]
     results.left_out += [f'metrics: {metric.name}: {metric.unavailable}' for metric in metrics if metric.unavailable]
     results.left_out += problems
     _show(results, output, folder)
@@ -82,7 +86,7 @@ def _show(results: Results, output: Path, folder: Folder) -> None:
     """Print the tables, and write them and the page."""
     for test_set, rows in results.tables:
         print(f'\n{test_set.name}: {len(test_set.pictures)} images\n')
-        print('\n'.join([tables.comparison_table(results.metrics, rows), *tables.describe_inputs(rows)]))
+        print('\n\n'.join(tables.tables_of(results, rows)))
     write_json(output / 'comparison.json', tables.json_report(results))
     write_text(output / 'comparison.csv', tables.csv_report(results))
     write_text(output / 'comparison.md', tables.markdown_report(results))
@@ -102,6 +106,9 @@ def _restore(
 ) -> dict[str, Any]:
     """Let a process of its own restore what is not restored yet; return its summary."""
     summary = read_json(folder.summary(label)) or {'error': 'not restored yet'}
+    images = {test_set.name: test_set.pictures for test_set in test_sets}
+    if options.get('type') == 'folder':
+        return take_results(label, options, images, made_from, folder)
     done = all(
         len(restored(folder, test_set.name, label, made_from[test_set.name])) == len(test_set.pictures)
         for test_set in test_sets
@@ -111,7 +118,6 @@ def _restore(
     weights = options.get('pretrain_network_g')
     if weights:  # the process may have another current folder
         options = {**options, 'pretrain_network_g': str(Path(weights).resolve())}
-    images = {test_set.name: test_set.pictures for test_set in test_sets}
     return worker.run_job(processes, worker.Job(label, options, folder.root.resolve(), images, made_from))
 
 

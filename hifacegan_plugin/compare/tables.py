@@ -21,6 +21,10 @@ NOTES = (
     'Memory: peak while restoring, weights included, beyond what the process took before. '
     'Every restorer ran alone, in a process of its own.'
 )
+DIFFERENCE_NOTES = (
+    'Differences are taken image by image: their mean over the images that both restorers were measured on, with its '
+    '95 % confidence interval (bias-corrected and accelerated bootstrap of the images); bold: 0 lies outside of it.'
+)
 COSTS = ('parameters / M', 'GFLOP', 'ms / image', 'memory / MiB')
 ABSENT = '–'
 
@@ -48,6 +52,21 @@ def comparison_table(metrics: Sequence[Metric], rows: Sequence[Row]) -> str:
     return markdown_table(['restorer', 'images', *map(metric_header, metrics), *COSTS], list(map(cells, rows)))
 
 
+def difference_table(metrics: Sequence[Metric], rows: Sequence[Row], against: str) -> str:
+    """Lay out the differences of a test set's rows from the restorer ``against`` as Markdown."""
+    lines = []
+    for row in rows:
+        if row.label != against:
+            cells = [format_difference(row, metric) for metric in metrics]
+            lines.append([row.label, *(f'**{text}**' if differs else text for text, differs in cells)])
+    return markdown_table([difference_header(against), *map(metric_header, metrics)], lines)
+
+
+def difference_header(against: str) -> str:
+    """Return the header of the first column of a table of differences."""
+    return f'difference from {against}'
+
+
 def metric_header(metric: Metric) -> str:
     """Return the name of a metric with its unit, and an arrow in the direction of better values."""
     return f'{metric.title}{metric.unit and f" / {metric.unit}"} {"↑" if metric.better == "higher" else "↓"}'
@@ -63,6 +82,17 @@ def format_figure(row: Row, metric: Metric) -> str:
     return metric.format(figure.mean) + interval + missing
 
 
+def format_difference(row: Row, metric: Metric) -> tuple[str, bool]:
+    """Write a mean difference and its confidence interval with their signs, and return whether 0 lies outside."""
+    figure = row.differences.get(metric.name)
+    if figure is None:
+        return ABSENT, False
+    mean, low, high = ('+' * (value >= 0) + metric.format(value) for value in (figure.mean, figure.low, figure.high))
+    interval = '' if math.isnan(figure.low) else f' [{low}, {high}]'
+    missing = '' if figure.pictures == row.pictures else f' ({figure.pictures} of {row.pictures})'
+    return mean + interval + missing, figure.low > 0 or figure.high < 0
+
+
 def format_costs(row: Row) -> list[str]:
     """Write parameters, operations, time and memory."""
     parameters = None if row.parameters is None else row.parameters / 1e6
@@ -74,12 +104,23 @@ def markdown_report(results: Results) -> str:
     """Return the whole comparison as Markdown."""
     parts = [f'# {results.comparison.name}', '; '.join(results.machine.values()) + '.']
     for test_set, rows in results.tables:
-        parts += [f'## {test_set.name}: {len(test_set.pictures)} images', comparison_table(results.metrics, rows)]
-        parts += describe_inputs(rows)
-    parts.append(NOTES)
+        parts += [f'## {test_set.name}: {len(test_set.pictures)} images', *tables_of(results, rows)]
+    parts += notes(results)
     if results.left_out:
         parts += [f'## Left out ({len(results.left_out)})', '\n'.join(f'- {line}' for line in results.left_out)]
     return '\n\n'.join(parts) + '\n'
+
+
+def tables_of(results: Results, rows: Sequence[Row]) -> list[str]:
+    """Return the tables of a test set as Markdown, and what they are of."""
+    against = results.comparison.against
+    differences = [] if against is None else [difference_table(results.metrics, rows, against)]
+    return [comparison_table(results.metrics, rows), *describe_inputs(rows), *differences]
+
+
+def notes(results: Results) -> list[str]:
+    """Return what has to be known to read the tables."""
+    return [NOTES] if results.comparison.against is None else [NOTES, DIFFERENCE_NOTES]
 
 
 def describe_inputs(rows: Sequence[Row]) -> list[str]:

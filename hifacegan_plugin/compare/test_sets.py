@@ -82,7 +82,7 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
     raise_first(problems_of_call(f'datasets: {name}', options, registered_names(DATASET_REGISTRY), None))
     try:
         items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
-        return OpenSet(name, options, _identify_files(options), items, problems)
+        return OpenSet(name, options, identify_files(options), items, problems)
     except KeyError as error:
         raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
     except Exception as error:  # whatever a data set of any author makes of its options
@@ -133,7 +133,7 @@ def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
     )
 
 
-def _identify_files(options: dict[str, Any]) -> str:
+def identify_files(options: dict[str, Any]) -> str:
     """Digest names, sizes and times of the files that options name, to tell them from later ones."""
     digest = hashlib.sha256()
     for option, value in options.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hifacegan_plugin.compare.comparison import Comparison, parse_comparison
+from hifacegan_plugin.compare.given_results import find_results
 from hifacegan_plugin.compare.methods import build_method
 from hifacegan_plugin.compare.test_sets import open_test_set
 from hifacegan_plugin.doctor.data_sets import check_metrics
@@ -27,7 +28,11 @@ def check_comparison(file: Path) -> Iterator[Problem]:
     yield from _check_test_sets(comparison)
     for label, options in comparison.restorers.items():
         try:
-            build_method(options)
+            if options.get('type') == 'folder':
+                for name in comparison.datasets:
+                    find_results(options, name)
+            else:
+                build_method(options)
         except Exception as error:  # whatever a network of any author makes of its options; that is the problem
             yield Problem(
                 f'restorers: {label}: {describe_error(error)}', 'correct it; the comparison goes on without it'

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
 
 from hifacegan_plugin.schema.data import A_ROOT, OURS, DegradationOptions, HostDataset, IoBackend
 from hifacegan_plugin.schema.file import MetricOptions
-from hifacegan_plugin.schema.section import VARIANT, Count, Section, Switch, option
+from hifacegan_plugin.schema.section import VARIANT, Count, Section, Switch, listed, option
 from hifacegan_plugin.schema.training import TypeAndArguments
 
 DEGRADED, TRUTH = 'degraded', 'truth'  # folders of images beside those of the restorers
 PAIRED = 'PairedImageDataset'
+Kind = Literal['input', 'bicubic', 'fast_nl_means', 'spandrel', 'folder']  # of restorers, beside host networks
 FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
 
 
@@ -66,18 +67,43 @@ class NetworkRestorerOptions(Section):
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
         if self.network_g is None and self.pretrain_network_g is None:
-            yield 'set network_g or pretrain_network_g for a network, or type: input, bicubic or fast_nl_means.'
+            yield f'set network_g or pretrain_network_g for a network, or type: {listed(list(get_args(Kind)))}.'
+
+
+class RecognisedRestorerOptions(Section):
+    """A restorer that is a network of another author, which spandrel recognises by its weights."""
+
+    type: Literal['spandrel'] = option('a network that spandrel recognises')
+    pretrain_network_g: str = option('weights, as their authors publish them', takes='a path')
+    param_key_g: str | None = option('which weights of a file of several, such as `params`', None)
+    shrink_input: Switch = option(
+        'bring the degraded image to 1/scale of the size of the ground truth first, as where it was enlarged (`sr4x`)',
+        False,
+    )
+
+
+class FolderOptions(Section):
+    """Results that were made elsewhere, in place of a restorer."""
+
+    type: Literal['folder'] = option('images that were restored elsewhere')
+    dataroot: str = option('the folder, or one with a folder for each test set, by its name', takes='a path')
+    filename_tmpl: str = option('how the name of a result is made from that of the degraded image', '{}')
+
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        if '{}' not in self.filename_tmpl:
+            yield 'filename_tmpl needs a {}, where the name of the degraded image goes'
 
 
 class ClassicalOptions(Section):
     """A restorer without options."""
 
-    type: Annotated[Literal['input', 'bicubic', 'fast_nl_means'], WithJsonSchema({'enum': ['input', 'bicubic']})] = (
-        option("`input` is the degraded image, `bicubic` enlarges it, `fast_nl_means` is OpenCV's denoiser")
+    type: Annotated[Kind, WithJsonSchema({'enum': ['input', 'bicubic']})] = option(
+        '`input` is the degraded image, `bicubic` enlarges it'
     )
 
 
-class FastNlMeansOptions(ClassicalOptions):
+class FastNlMeansOptions(Section):
     """OpenCV's ``fastNlMeansDenoisingColored``."""
 
     type: Literal['fast_nl_means'] = option('the denoiser')
@@ -94,7 +120,7 @@ def _kind_of_data_set(options: Any) -> str:
 
 def _kind_of_restorer(options: Any) -> str:
     if isinstance(options, dict) and 'type' in options:
-        return VARIANT + ('fast_nl_means' if options['type'] == 'fast_nl_means' else 'others')
+        return VARIANT + (options['type'] if options['type'] in ('fast_nl_means', 'spandrel', 'folder') else 'others')
     return f'{VARIANT}network'
 
 
@@ -106,6 +132,8 @@ DatasetOptions = Annotated[
 ]
 RestorerOptions = Annotated[
     Annotated[NetworkRestorerOptions, Tag(f'{VARIANT}network')]
+    | Annotated[RecognisedRestorerOptions, Tag(f'{VARIANT}spandrel')]
+    | Annotated[FolderOptions, Tag(f'{VARIANT}folder')]
     | Annotated[FastNlMeansOptions, Tag(f'{VARIANT}fast_nl_means')]
     | Annotated[ClassicalOptions, Tag(f'{VARIANT}others')],
     Discriminator(_kind_of_restorer),
@@ -159,9 +187,18 @@ class ComparisonFile(Section):
     datasets: TestSets = option('test sets, a table each')
     restorers: Restorers = option('a row each, in this order')
     metrics: Metrics = option('as `val: metrics` of a training')
+    against: str | None = option(
+        'the restorer from which the differences of the others are shown, image by image', None
+    )
     page: Page | None = option('what bounds the size of the page', None)
 
-    @field_validator('name', mode='before')
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        labels = (self.restorers.__pydantic_extra__ or {}).keys()
+        if self.against is not None and self.against not in labels:
+            yield f'against: {self.against} is none of the restorers: {", ".join(labels)}'
+
+    @field_validator('name', 'against', mode='before')
     @classmethod
     def _as_text(cls, name: Any) -> Any:
         """Take a number for a name."""

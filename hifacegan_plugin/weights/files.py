@@ -46,7 +46,8 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
     Args:
         path: the file.
         param_key: which of the dictionaries of a checkpoint; None: ``params_ema``, else ``params``, else what other
-            programs call it, such as ``state_dict``, else the file is a state dict itself. One that is not there is replaced as the host does, with a log line.
+            programs call it, such as ``state_dict``, else the file is a state dict itself. One that is not there is
+            replaced as the host does, with a log line.
 
     Returns:
         The state dict, on the CPU, in the layout that the file has (networks translate it when they load it), and the

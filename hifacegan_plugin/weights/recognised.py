@@ -90,8 +90,8 @@ def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
     """
     if find_spec('spandrel') is None:
         raise WeightsError(
-            'these are no weights of a HiFaceGAN generator. Networks of other authors are recognised by spandrel, which '
-            'is not installed. Run: pip install "hifacegan-plugin[spandrel]"'
+            'these are no weights of a HiFaceGAN generator, and those of other authors are recognised by spandrel, '
+            'which is not installed. Run: pip install "hifacegan-plugin[spandrel]"'
         )
     from spandrel import MAIN_REGISTRY, ImageModelDescriptor, canonicalize_state_dict
 

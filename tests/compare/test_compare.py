@@ -296,10 +296,16 @@ def test_an_ended_process_is_described():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'restorers': {'a': {'type': 'bicubi'}}}, 'restorers: a: type: give input, bicubic or fast_nl_means'),
+        (
+            {'restorers': {'a': {'type': 'bicubi'}}},
+            'restorers: a: type: give input, bicubic, fast_nl_means, spandrel or folder',
+        ),
         ({'restorers': {'a': {'type': 'input', 'h': 3}}}, "unknown option 'h'"),
         ({'restorers': {'a': {'scale': 2}}}, 'network_g'),
         ({'restorers': {'a': {'network_g': {'type': 'EDSR'}, 'scale': 0}}}, 'restorers: a: scale: give a whole number'),
+        ({'restorers': {'a': {'type': 'spandrel'}}}, 'restorers: a: pretrain_network_g is missing'),
+        ({'restorers': {'a': {'type': 'folder', 'dataroot': 'x', 'filename_tmpl': 'y'}}}, 'filename_tmpl needs a {}'),
+        ({'against': 'another'}, 'against: another is none of the restorers: input'),
         ({'restorers': {'a/b': {'type': 'input'}}}, 'folder'),
         ({'restorers': {'truth': {'type': 'input'}}}, "restorers: 'truth' cannot be"),
         ({'restorers': {}}, 'restorers'),
@@ -625,11 +631,9 @@ def test_classical_restorers_are_opencvs():
 )
 def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, expected):
     image = np.full((*shape, 3), 51, np.uint8)
-    arguments = {'scale': scale, 'multiple': multiple, 'device': torch.device('cpu')}
-    x = methods._network_input(image, (50, 70), channels=3, **arguments)
-    assert torch.equal(methods._network_input(image, (50, 70), channels=1, **arguments), x[:, :1])
-    assert tuple(x.shape) == (1, 3, *expected)
-    assert torch.allclose(x, torch.tensor(0.2))
+    assert methods._reduce(image, (50, 70), scale=scale, multiple=multiple).shape == (*expected, 3)
+    grey = methods._reduce(image[..., :1], (50, 70), scale=scale, multiple=multiple)
+    assert grey.shape == (*expected, 1) and (grey == 51).all()
 
 
 def test_restoring_pads_and_cuts_back(tmp_path):

@@ -1,0 +1,118 @@
+"""Restorers and results of others in a comparison."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from basicsr.metrics import calculate_psnr
+from skimage import data
+from test_compare import degraded_set, rows_of, write_options
+
+from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.compare import methods
+from hifacegan_plugin.compare.folder import read_rgb
+
+pytest.importorskip('spandrel', reason='needs the spandrel extra')
+
+
+@pytest.fixture
+def enlarger(tmp_path):
+    """A network that enlarges twice, and its file."""
+    torch.manual_seed(0)
+    network = RRDBNet(3, 3, scale=2, num_feat=8, num_block=1, num_grow_ch=32).eval()
+    for parameter in network.parameters():
+        parameter.data *= 3  # its output would be nearly constant
+    torch.save({'params_ema': network.state_dict()}, tmp_path / 'x2.pth')
+    return network, {'type': 'spandrel', 'pretrain_network_g': str(tmp_path / 'x2.pth')}
+
+
+def enlarged(network, image):
+    """What the program that the network comes from makes of an image."""
+    x = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+    with torch.no_grad():
+        return 255 * network(x).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+
+
+def test_a_result_of_another_size_is_brought_to_that_of_the_ground_truth(enlarger):
+    network, options = enlarger
+    image = data.astronaut()[100:140, 200:264]
+    expected = enlarged(network, image)
+    assert expected.std() > 5
+    method = methods.build_method(options)
+
+    of_full_size = method.restore(image, (40, 64))  # the network gets the image as it is
+    means = expected.reshape(40, 2, 64, 2, 3).mean((1, 3))
+    assert np.abs(of_full_size - means).max() <= 0.51
+
+    assert np.abs(method.restore(image, (80, 128)) - expected).max() <= 0.51
+    assert method.restore(image, (120, 192)).shape == (120, 192, 3)  # enlarged before, to 60x96
+    assert method.network_input(image, (120, 192)).shape == (1, 3, 60, 96)
+
+    shrinking = methods.build_method({**options, 'shrink_input': True})
+    small = cv2.resize(image, (32, 20), interpolation=cv2.INTER_AREA)
+    assert np.abs(shrinking.restore(image, (40, 64)) - enlarged(network, small)).max() <= 1
+
+
+def test_networks_and_results_of_others_in_one_table(tmp_path, small_lmdb, enlarger):
+    network, options = enlarger
+    torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / 'unknown.pth')
+    given = tmp_path / 'given'
+    given.mkdir()
+    file = write_options(
+        tmp_path,
+        {'set': {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}},
+        {
+            'input': {'type': 'input'},
+            'x2': options,
+            'unknown': {**options, 'pretrain_network_g': str(tmp_path / 'unknown.pth')},
+            'given': {'type': 'folder', 'dataroot': str(given), 'filename_tmpl': '{}_out'},
+            'nowhere': {'type': 'folder', 'dataroot': str(tmp_path / 'nowhere')},
+        },
+    )
+    out = tmp_path / 'out'
+    command = ['compare', '-opt', str(file), '-o', str(out), '--resume']
+    assert main(command) == 1
+    rows, problems = rows_of(out)
+    assert [row['restored'] for row in rows.values()] == [6, 6, 0, 0, 0]
+    assert rows['x2']['parameters'] == sum(parameter.numel() for parameter in network.parameters())
+    assert rows['x2']['gflop'] > 0 and rows['x2']['gflop_input'] == [96, 80]
+    for label, message in {
+        'unknown': 'unknown.pth: these are weights neither of a HiFaceGAN generator nor of a network that spandrel knows',
+        'given': f'dataroot: no images in {given}',
+        'nowhere': f'dataroot: {tmp_path}/nowhere does not exist',
+    }.items():
+        assert message in rows[label]['error']
+        assert any(problem.startswith(f'{label}: ') and message in problem for problem in problems)
+
+    # What another program makes of the degraded images that lie in the output folder.
+    names = [file.stem for file in sorted((out / 'pictures/set/degraded').iterdir())]
+    for name in names[:5]:
+        blurred = cv2.blur(cv2.imread(str(out / f'pictures/set/degraded/{name}.png')), (3, 3))
+        cv2.imwrite(str(given / f'{name}_out.png'), blurred[:-1] if name == names[1] else blurred)
+    (given / f'{names[2]}_out.png').write_bytes(b'no image')
+    shutil.copy(given / f'{names[3]}_out.png', given / f'{names[3]}_out.bmp')
+    assert main(command) == 1
+    rows, problems = rows_of(out)
+    assert rows['given']['restored'] == 2 and rows['given']['error'] is None
+    assert rows['given']['milliseconds'] is rows['given']['gflop'] is rows['given']['peak_mib'] is None
+    for name, message in {
+        names[1]: 'the result has 80x95 pixels, and the ground truth 80x96',
+        names[2]: f'{given}/{names[2]}_out.png cannot be decoded',
+        names[3]: f'there are several results: {given}/{names[3]}_out.bmp, {given}/{names[3]}_out.png',
+        names[5]: f'there is no result named {names[5]}_out',
+    }.items():
+        assert any(problem.startswith(f'set: given: {name}: {message}') for problem in problems), name
+    result, truth = (read_rgb(out / f'pictures/set/{which}/{names[0]}.png') for which in ('given', 'truth'))
+    assert np.array_equal(result[..., ::-1], cv2.imread(str(given / f'{names[0]}_out.png')))
+    psnr = calculate_psnr(result[..., ::-1], truth[..., ::-1], 0)
+    assert rows['given']['values']['PSNR'][names[0]] == pytest.approx(psnr)
+
+    # Results of one test set may lie in a folder of its name.
+    (given / 'set').mkdir()
+    for name in names:
+        shutil.copy(out / f'pictures/set/truth/{name}.png', given / f'set/{name}_out.png')
+    main(command)
+    assert rows_of(out)[0]['given']['restored'] == 6
