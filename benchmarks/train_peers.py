@@ -183,7 +183,8 @@ def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
         elif peer[1] in arguments.peers:
             weights = f'experiments/{experiment(peer[1], arguments)}/models/net_g_latest.pth'
             restorers[label] = {**options, 'pretrain_network_g': weights}
-    return Comparison(results.name, opt['datasets'], restorers, opt['metrics'], Page(**opt['page']))
+    against = opt['against'] if opt['against'] in restorers else None
+    return Comparison(results.name, opt['datasets'], restorers, opt['metrics'], Page(**opt['page']), against)
 
 
 def experiment(peer: str, arguments: argparse.Namespace) -> str:

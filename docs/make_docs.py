@@ -18,7 +18,8 @@ FOLDER = Path(__file__).resolve().parent
 SECTIONS: dict[str, type[Section]] = {
     'train': training.Train, 'val': file.ValOfTraining, 'path': file.Paths, 'logger': file.Logger,
     'loading': data.Loading, 'degradations': data.DegradationOptions, 'guides': data.GuideOptions,
-    'network_restorer': comparison.NetworkRestorerOptions, 'fast_nl_means': comparison.FastNlMeansOptions,
+    'network_restorer': comparison.NetworkRestorerOptions, 'recognised': comparison.RecognisedRestorerOptions,
+    'results': comparison.FolderOptions, 'fast_nl_means': comparison.FastNlMeansOptions,
     'page': comparison.Page,
 }  # fmt: skip
 TABLE = re.compile(r'(<!-- options: (\w+), written by `make docs` -->\n).*?(?=<!-- end -->)', re.S)
