@@ -106,6 +106,7 @@ def make_row(
     """
     times, peaks = ([record[key] for record in records if key in record] for key in ('milliseconds', 'peak_mib'))
     figures = {metric.name: _figure(metric) for metric in metrics}
+    found: dict[str, Any] = {key: summary.get(key) for key in ('parameters', 'gflop', 'gflop_input', 'error')}
     return Row(
         label=label,
         restored=sum('error' not in record for record in records),
@@ -114,7 +115,7 @@ def make_row(
         values={metric.name: metric.values() for metric in metrics},
         milliseconds=statistics.median(times) if times else None,
         peak_mib=max(peaks, default=None),
-        **{key: summary.get(key) for key in ('parameters', 'gflop', 'gflop_input', 'error')},
+        **found,
     )
 
 

@@ -72,7 +72,7 @@ class RecognisedNetwork(nn.Module):
             )
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             restored = []
-            for image in x.split(1):
+            for image in torch.split(x, 1):
                 torch.manual_seed(0)  # the generators of the StyleGAN family add noise of their own
                 restored.append(self._descriptor(image))
         return torch.cat(restored)
