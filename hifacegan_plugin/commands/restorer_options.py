@@ -15,7 +15,7 @@ from hifacegan_plugin.restore.engines import ENGINES
 from hifacegan_plugin.restore.footprint import GIB
 from hifacegan_plugin.restore.inference import DTYPES
 from hifacegan_plugin.restore.restorer import Restorer
-from hifacegan_plugin.weights import PACKAGED, load_generator
+from hifacegan_plugin.weights import PACKAGED, load_network
 
 
 def add_restorer_options(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +61,8 @@ def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     memory = int(arguments.memory * GIB) if arguments.memory else None
     given = {} if weights in PACKAGED.values() else given_options(arguments)
-    generator = load_generator(weights, **given)
-    return Restorer(generator, arguments.engine, arguments.dtype, memory, arguments.device)
+    network = load_network(weights, **given)
+    return Restorer(network, arguments.engine, arguments.dtype, memory, arguments.device)
 
 
 def max_pixels(arguments: argparse.Namespace) -> int:

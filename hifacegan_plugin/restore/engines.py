@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.strips import Walk
 from hifacegan_plugin.restore.devices import CPU, choose_device, kind_of
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.exported import EXPORTED, check_installed, choose_onnx_device, open_exported
 from hifacegan_plugin.restore.inference import DTYPES, INFERENCE, TRACING, Engine, network_for, noise
 from hifacegan_plugin.system.memory import keep_freed_memory
+from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -35,12 +35,14 @@ class Running(NamedTuple):
     restore: Engine
 
 
-def start_engine(name: str, generator: CSRNetwork, dtype: str, device: str = 'auto') -> Running:
+def start_engine(name: str, generator: Network, dtype: str, device: str = 'auto') -> Running:
     """Choose and open an engine; with ``auto``, on the CPU where the device turns out not to work.
 
     Raises:
         EngineError: as :func:`choose_engine` and :func:`open_engine` do.
     """
+    if isinstance(generator, RecognisedNetwork):
+        name = _engine_of_recognised(name, dtype, generator)
     chosen, there = choose_engine(name, dtype, device)
     try:
         return Running(chosen, there, open_engine(chosen, generator, dtype, there))
@@ -49,6 +51,16 @@ def start_engine(name: str, generator: CSRNetwork, dtype: str, device: str = 'au
             raise
         logger.warning(f'{error} Restoring on the CPU.')
     return start_engine(name, generator, dtype, CPU)
+
+
+def _engine_of_recognised(name: str, dtype: str, network: RecognisedNetwork) -> str:
+    """Resolve ``auto`` for a network of another author, and check that it can be run so."""
+    if name in EXPORTED:
+        raise EngineError(f'engine {name}: runs HiFaceGAN alone, and this is {network.architecture}. Take torch.')
+    if DTYPES.get(dtype, torch.float32) not in network.dtypes:
+        supported = [each for each, computed in DTYPES.items() if computed in network.dtypes]
+        raise EngineError(f'dtype {dtype}: {network.architecture} computes in {" or ".join(supported)}.')
+    return 'torch' if name == 'auto' else name
 
 
 def choose_engine(name: str, dtype: str, device: str = 'auto') -> tuple[str, str]:
@@ -94,7 +106,7 @@ def _choose_device_of(engine: str, device: str) -> str:
     return choose_device(device)
 
 
-def open_engine(name: str, generator: CSRNetwork, dtype: str, device: str = CPU) -> Engine:
+def open_engine(name: str, generator: Network, dtype: str, device: str = CPU) -> Engine:
     """Make an engine of a name, dtype and device that :func:`choose_engine` has returned.
 
     What is not known to work, everything but CPUs and torch on CUDA, is compared with the network on the CPU first.
@@ -114,7 +126,7 @@ def open_engine(name: str, generator: CSRNetwork, dtype: str, device: str = CPU)
     return engine
 
 
-def check_against_cpu(engine: Engine, generator: CSRNetwork, dtype: str, called: str) -> None:
+def check_against_cpu(engine: Engine, generator: Network, dtype: str, called: str) -> None:
     """Compare an engine with the network on the CPU, on an image of noise.
 
     Raises:
@@ -131,7 +143,7 @@ def check_against_cpu(engine: Engine, generator: CSRNetwork, dtype: str, called:
         raise EngineError(f'{called}: differs from the CPU by {difference:.2g} on average. Take --device cpu.')
 
 
-def open_torch(generator: CSRNetwork, dtype: str, device: str = CPU) -> Callable[..., np.ndarray]:
+def open_torch(generator: Network, dtype: str, device: str = CPU) -> Callable[..., np.ndarray]:
     """Run with torch.
 
     Returns:
@@ -148,7 +160,7 @@ def open_torch(generator: CSRNetwork, dtype: str, device: str = CPU) -> Callable
     return restore
 
 
-def open_compiled(generator: CSRNetwork, dtype: str, device: str = CPU) -> Engine:
+def open_compiled(generator: Network, dtype: str, device: str = CPU) -> Engine:
     """Run with torch, compiled anew for every size, which takes minutes, by a C++ compiler or (CUDA) Triton."""
     network = torch.compile(network_for(generator, dtype).to(prepared(device, generator)), dynamic=False)
 
@@ -159,7 +171,7 @@ def open_compiled(generator: CSRNetwork, dtype: str, device: str = CPU) -> Engin
     return restore
 
 
-def prepared(device: str, generator: CSRNetwork) -> torch.device:
+def prepared(device: str, generator: Network) -> torch.device:
     """Return a device of torch; a CPU is told to keep the memory of feature maps."""
     if device == CPU:
         keep_freed_memory(INFERENCE[type(generator)].largest_kept)

@@ -17,10 +17,10 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
-from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.restore.devices import CPU, kind_of
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.inference import INFERENCE, TRACING, Engine, network_for, noise
+from hifacegan_plugin.weights import Network
 
 # The execution providers of ONNX Runtime besides the CPU's, in the order in which `auto` looks for one, by device:
 # NVIDIA's, Apple's, any card under Windows. None of them has been tried.
@@ -31,7 +31,7 @@ TOLERANCE = {'float32': (np.max, 1e-3), 'float16': (np.mean, 5e-3)}
 ONNX_OPSET = 18
 
 
-def write_onnx(generator: CSRNetwork, path: Path, dtype: str = 'float32') -> None:
+def write_onnx(generator: Network, path: Path, dtype: str = 'float32') -> None:
     """Write the network as ONNX, opset 18, with dynamic batch, height and width.
 
     It computes in ``dtype``; images in and out are float32.
@@ -120,7 +120,7 @@ def load_onnx(path: Path, dtype: str, device: str = CPU) -> Engine:
     return restore
 
 
-def write_openvino(generator: CSRNetwork, path: Path, dtype: str = 'float32') -> None:
+def write_openvino(generator: Network, path: Path, dtype: str = 'float32') -> None:
     """Write the network for OpenVINO (``.xml``, ``.bin`` beside it), with dynamic batch, height and width.
 
     Always in float32: OpenVINO converts it to ``dtype`` when it loads it.
@@ -180,7 +180,7 @@ def openvino_core() -> Any:
 EXPORTED = {'onnx': ('.onnx', write_onnx, load_onnx), 'openvino': ('.xml', write_openvino, load_openvino)}
 
 
-def open_exported(name: str, generator: CSRNetwork, dtype: str, device: str) -> Engine:
+def open_exported(name: str, generator: Network, dtype: str, device: str) -> Engine:
     """Write the network to a temporary file, and load it.
 
     Raises:
@@ -199,7 +199,7 @@ def open_exported(name: str, generator: CSRNetwork, dtype: str, device: str) -> 
         ) from error
 
 
-def export(generator: CSRNetwork, to: str, path: Path, dtype: str = 'float32') -> float:
+def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> float:
     """Write the network for another engine, once what was written agrees with torch.
 
     Args:

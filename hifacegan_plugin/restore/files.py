@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hifacegan_plugin.images.decoding import ImageError
 from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.planning import Failure, Task, sheet_of
 from hifacegan_plugin.restore.video import VIDEOS
 
@@ -57,7 +58,8 @@ def restore_image_file(
     """Restore one image, keeping what its file says of it.
 
     Args:
-        restore: maps pixels as :class:`~hifacegan_plugin.images.photographs.Photograph` holds them to the same.
+        restore: maps pixels as :class:`~hifacegan_plugin.images.photographs.Photograph` holds them to the same, or
+            to larger ones.
         source: of up to ``max_pixels``.
         target: appears whole or not at all.
         max_pixels: larger images are refused.
@@ -77,7 +79,8 @@ def write_result(target: Path, photograph: Photograph, restored: np.ndarray, she
         ImageError: if they cannot be written.
     """
     if sheet:
-        side_by_side = replace(photograph, pixels=np.concatenate([photograph.pixels, restored], axis=1))
+        before = resize(photograph.pixels, *restored.shape[:2], 'nearest')  # where a network enlarges
+        side_by_side = replace(photograph, pixels=np.concatenate([before, restored], axis=1))
         write_photograph(sheet_of(target), side_by_side)
     write_photograph(target, replace(photograph, pixels=restored))
 

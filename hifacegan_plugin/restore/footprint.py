@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.fast_csr import FastCSR
 from hifacegan_plugin.archs.paper_csr import PaperCSR
 from hifacegan_plugin.restore.devices import CPU, unused_memory
 from hifacegan_plugin.restore.exported import EXPORTED
+from hifacegan_plugin.restore.held_memory import measure_bytes_per_pixel
 from hifacegan_plugin.restore.inference import DTYPES
+from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 GIB = 1 << 30
 MEMORY = 3 * GIB  # that an image may take on a CPU, unless another limit is given
@@ -45,13 +48,24 @@ ON_CARD: dict[type[CSRNetwork], dict[str, Numbers]] = {
 }
 
 
+MEASURED_SIDE = 32  # pixels, of the image on which a network that the tables do not know is measured
+_measured: WeakKeyDictionary[RecognisedNetwork, int] = WeakKeyDictionary()
+
+
+def ways_of(generator: Network, engine: str) -> tuple[str, ...]:
+    """Return by what images can be restored: from an engine to what takes the least memory."""
+    return (engine, 'torch', 'frugal') if isinstance(generator, PaperCSR) else (engine,)
+
+
 def on_card(way: str, device: str) -> bool:
     """Return whether an engine, or ``frugal``, takes memory of an accelerator that torch can tell of."""
     return way not in EXPORTED and device != CPU
 
 
-def bytes_per_pixel(generator: CSRNetwork, way: str, dtype: str, device: str) -> int:
+def bytes_per_pixel(generator: Network, way: str, dtype: str, device: str) -> int:
     """Return the bytes that an engine, or ``frugal``, takes for each pixel of an image."""
+    if isinstance(generator, RecognisedNetwork):
+        return _bytes_of_recognised(generator)
     numbers = (ON_CARD if on_card(way, device) else ON_CPU)[type(generator)][way]
     width = DTYPES[dtype].itemsize if numbers.in_dtype else 4
     return int(width * numbers.features * generator.num_feat + 4 * numbers.images * generator.num_in_ch)
@@ -60,3 +74,14 @@ def bytes_per_pixel(generator: CSRNetwork, way: str, dtype: str, device: str) ->
 def free_memory(way: str, device: str) -> int:
     """Return the bytes that an image may take in an engine, or ``frugal``, unless another limit is given."""
     return int(SHARE_OF_A_CARD * unused_memory(device)) if on_card(way, device) else MEMORY
+
+
+def _bytes_of_recognised(network: RecognisedNetwork) -> int:
+    """Measure a network once; one that takes a single size has no choice, and takes what it takes."""
+    if network.only_side:
+        return 0
+    if network not in _measured:
+        side = max(network.smallest_side, MEASURED_SIDE)
+        side = -(-side // network.multiple) * network.multiple
+        _measured[network] = measure_bytes_per_pixel(network, network.num_in_ch, side)
+    return _measured[network]

@@ -1,7 +1,7 @@
 """What engines are, and what they run: the network, rewritten for inference.
 
 An engine is a function from images ``(N, C, H, W)``, float32 in [0, 1], H and W from the smallest side of the network
-up, to images of the same shape. Any number of threads may call it at the same time.
+up, to images of the same shape, ``scale`` times as high and wide. Any number of threads may call it at the same time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.fast_csr import FastCSR
 from hifacegan_plugin.archs.folded_csr import FoldedCSR, pad
 from hifacegan_plugin.archs.paper_csr import PaperCSR
 from hifacegan_plugin.archs.strips import Walk
+from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
@@ -54,27 +54,50 @@ class DynamicCSR(nn.Module):
         return out[..., :height, :width]
 
 
+class Unchanged(nn.Module):
+    """Return the images that a network of another author returns; it is run as it is.
+
+    Args:
+        network: its weights are copied.
+    """
+
+    def __init__(self, network: RecognisedNetwork) -> None:
+        super().__init__()
+        self.network = deepcopy(network).eval()
+        self.dtype = torch.float32
+
+    def compute_in(self, dtype: torch.dtype) -> Unchanged:
+        """Compute in ``dtype`` from now on."""
+        self.dtype = dtype
+        return self.to(dtype)
+
+    def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
+        """Restore ``x (N, num_in_ch, H, W)``, float32 in [0, 1]."""
+        return self.network(x.to(self.dtype))
+
+
 class Inference(NamedTuple):
     """How a network is run for inference."""
 
-    rewrite: Callable[[Any], FoldedCSR | DynamicCSR]
+    rewrite: Callable[[Any], FoldedCSR | DynamicCSR | Unchanged]
     largest_kept: int  # bytes of freed memory that the process keeps on a CPU
     start_in_float32: bool  # what comes before the first ReLU; see FoldedCSR.compute_in
 
 
-INFERENCE = {
+INFERENCE: dict[type[nn.Module], Inference] = {
     # Beside strips it holds few maps, but whole ones: kept, they would leave holes in the memory.
     PaperCSR: Inference(FoldedCSR, largest_kept=2**26, start_in_float32=True),
     FastCSR: Inference(DynamicCSR, largest_kept=2**30, start_in_float32=False),
+    RecognisedNetwork: Inference(Unchanged, largest_kept=2**30, start_in_float32=False),
 }
 
 
-def network_for(generator: CSRNetwork, dtype: str = 'float32') -> FoldedCSR | DynamicCSR:
+def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | DynamicCSR | Unchanged:
     """Return what an engine runs: a copy of the network, rewritten for inference."""
     return INFERENCE[type(generator)].rewrite(generator).compute_in(DTYPES[dtype])
 
 
-def noise(generator: CSRNetwork, count: int = 1, more_rows: int = 0, more_columns: int = 0) -> Tensor:
+def noise(generator: Network, count: int = 1, more_rows: int = 0, more_columns: int = 0) -> Tensor:
     """Return images of noise, of the smallest size that the network takes or larger."""
     side = generator.smallest_side
     return torch.rand(count, generator.num_in_ch, side + more_rows, side + more_columns)

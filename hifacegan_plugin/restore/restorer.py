@@ -19,12 +19,13 @@ from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
 from hifacegan_plugin.images.photographs import check_pixels, read_photograph
+from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
 from hifacegan_plugin.restore.engines import open_engine, start_engine
-from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card
+from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card, ways_of
 from hifacegan_plugin.restore.inference import Engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
-from hifacegan_plugin.weights import PACKAGED, load_generator
+from hifacegan_plugin.weights import PACKAGED, Network, RecognisedNetwork, load_network
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -36,7 +37,7 @@ class Restorer:
 
     Args:
         weights: ``general`` or ``faces``, the networks that come with the package (``hifacegan models``); a file that
-            :func:`hifacegan_plugin.weights.load_generator` reads; or a network.
+            :func:`hifacegan_plugin.weights.load_network` reads, of this plugin or of another author; or a network.
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
             :func:`~hifacegan_plugin.restore.engines.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (not on a CPU) ``float16``.
@@ -50,6 +51,9 @@ class Restorer:
         device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple); ``auto``: the first accelerator
             that works here, else the CPU. For the engine ``onnx`` those that ONNX Runtime has a provider for.
 
+    Attributes:
+        scale: how many times larger the results are than the images.
+
     Raises:
         WeightsError: if the weights cannot be used.
         EngineError: if the engine or device is not there, or cannot do what it is asked to.
@@ -57,21 +61,24 @@ class Restorer:
 
     def __init__(
         self,
-        weights: str | Path | CSRNetwork = 'general',
+        weights: str | Path | Network = 'general',
         engine: str = 'auto',
         dtype: str = 'float32',
         memory: int | None = None,
         device: str = 'auto',
     ) -> None:
-        generator = weights if isinstance(weights, CSRNetwork) else load_generator(PACKAGED.get(str(weights), weights))
+        generator = weights if isinstance(weights, Network) else load_network(PACKAGED.get(str(weights), weights))
         self.engine, self.device, restore = start_engine(engine, generator, dtype, device)
         self.dtype = dtype
         self.memory = memory
         self.num_in_ch = generator.num_in_ch
+        self.scale = generator.scale
         self._opening = threading.RLock()  # held while a way is looked up and made
         self._ways: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
-        self._generator = generator
-        if self._is_last_resort:  # the weights, which take as much memory as the engine, are not asked for again
+        self._generator: Network = generator
+        if self._is_last_resort and isinstance(
+            generator, CSRNetwork
+        ):  # the weights, which take as much memory as the engine, are not asked for again
             with torch.device('meta'):
                 self._generator = CSRGenerator(**generator.options)
 
@@ -100,7 +107,7 @@ class Restorer:
 
         Returns:
             What was given, restored: of the same kind, shape and type, a tensor on the same device. Alpha is passed on
-            as it is. Of a file, the array.
+            as it is. Of a file, the array. With a network that enlarges, ``scale`` times as high and wide.
 
         Raises:
             TypeError: if ``image`` is nothing of these.
@@ -133,8 +140,8 @@ class Restorer:
         y = self._restore_colours(pixels[:, :colours], peak)
         y *= peak
         restored = np.rint(y, out=y).astype(image.dtype)
-        restored = np.concatenate([restored, pixels[:, colours:]], axis=1)[0].transpose(1, 2, 0)
-        return np.ascontiguousarray(restored).reshape(image.shape)
+        restored = np.concatenate([restored, self._enlarge(pixels[:, colours:])], axis=1)[0].transpose(1, 2, 0)
+        return np.ascontiguousarray(restored).reshape(*restored.shape[:2], *image.shape[2:])
 
     def _restore_tensor(self, image: Tensor) -> Tensor:
         integer = image.dtype == torch.uint8
@@ -151,10 +158,19 @@ class Restorer:
         peak = np.float32(255 if integer else 1)
         y = torch.from_numpy(self._restore_colours((pixels if integer else pixels.float()).numpy(), peak))
         restored = y.mul_(255).round_() if integer else y
-        return torch.cat([restored.to(images), images[:, colours:]], dim=1).reshape(image.shape)
+        alpha = torch.from_numpy(self._enlarge(images[:, colours:].cpu().float().numpy()))
+        restored = torch.cat([restored.to(images), alpha.to(images)], dim=1)
+        return restored.reshape(*image.shape[:-2], *restored.shape[-2:])
+
+    def _enlarge(self, alpha: np.ndarray) -> np.ndarray:
+        """Enlarge ``(N, 0 or 1, H, W)``, bilinearly, as the network enlarges the colours."""
+        if self.scale == 1 or alpha.shape[1] == 0:
+            return alpha.repeat(self.scale, 2).repeat(self.scale, 3)
+        height, width = (self.scale * side for side in alpha.shape[2:])
+        return np.stack([[resize(each[0], height, width, 'linear')] for each in alpha])
 
     def _restore_colours(self, pixels: np.ndarray, peak: np.float32) -> np.ndarray:
-        """Restore ``(N, 1 or 3, H, W)`` in [0, ``peak``] to float32 of the same shape in [0, 1]."""
+        """Restore ``(N, 1 or 3, H, W)`` in [0, ``peak``] to float32 of as many channels in [0, 1]."""
         colours = pixels.shape[1]
         if self.num_in_ch == 1 < colours:
             raise ValueError('these weights are for grey images; convert the image')
@@ -187,15 +203,17 @@ class Restorer:
         if min(images.strides) < 0:  # as of a mirrored image; torch refuses it
             images = images.copy()
         height, width = images.shape[-2:]
+        if isinstance(self._generator, RecognisedNetwork):
+            self._generator.check_size(height, width)
         least = self._generator.smallest_side
         missing = (max(least - height, 0), max(least - width, 0))
         if any(missing):
             images = np.pad(images, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode='symmetric')
-        return self._restore_any(images)[..., :height, :width]
+        return self._restore_any(images)[..., : self.scale * height, : self.scale * width]
 
     def _restore_any(self, images: np.ndarray) -> np.ndarray:
         """Restore images that are large enough for the network in the fastest way that size and memory leave."""
-        names = (self.engine, 'torch', 'frugal') if self._generator.reach is None else (self.engine,)
+        names = ways_of(self._generator, self.engine)
         for name in names:
             if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
                 restored = self._unless_out_of_memory(self._way(name), images)
@@ -207,11 +225,12 @@ class Restorer:
         """Restore images in the largest tiles that fit, in smaller ones where memory runs out, or else on the CPU."""
         multiple, reach = self._generator.multiple, self._generator.reach
         # Further than it reaches from the end of a tile, a network returns the exact result.
-        overlap, margin = (OVERLAP, 0) if reach is None else (-(-(2 * reach + 1) // multiple) * multiple, reach)
+        shared, margin = (OVERLAP, 0) if reach is None else (2 * reach + 1, reach)
+        overlap = -(-shared // multiple) * multiple
         least = 2 * overlap
         memory = self._memory_for(name)
         # Before and after, the whole images lie beside the tiles, though not on a card.
-        left = memory if on_card(name, self._device_of(name)) else max(memory - 2 * images.nbytes, 0)
+        left = memory if on_card(name, self._device_of(name)) else max(memory - (1 + self.scale**2) * images.nbytes, 0)
         pixels = left // self._bytes_per_pixel(name) // len(images)
         height, width = images.shape[-2:]
         size = min(int(pixels**0.5), max(height, width) - 1)  # there may be no room for what should fit
@@ -223,7 +242,13 @@ class Restorer:
                     f'{size}, whose contrast may differ a little. More memory gives the exact result.'
                 )
             restore = partial(
-                restore_in_tiles, self._way(name), multiple=multiple, size=size, overlap=overlap, margin=margin
+                restore_in_tiles,
+                self._way(name),
+                multiple=multiple,
+                size=size,
+                overlap=overlap,
+                margin=margin,
+                scale=self.scale,
             )
             if size == least and self._is_last_resort:
                 return restore(images)

@@ -15,22 +15,26 @@ def restore_in_tiles(
     size: int,
     overlap: int,
     margin: int = 0,
+    scale: int = 1,
 ) -> np.ndarray:
     """Restore ``images (N, C, H, W)`` tile by tile.
 
     Args:
-        restore: maps images to images of the same shape.
+        restore: maps images to images ``scale`` times as high and wide.
         images: float32.
         multiple: of the pixels at which tiles begin, size and overlap: of as many as the network pads an image to.
         size: side of a tile, at least ``2 * overlap``.
         overlap: pixels that neighbours share, over which their weights fall and rise linearly.
         margin: pixels at both ends of an overlap in which a tile counts nothing, because it ends there.
+        scale: see ``restore``; all other sizes are those of the input.
     """
-    out = np.zeros_like(images)
+    count, channels, height, width = images.shape
+    out = np.zeros((count, channels, scale * height, scale * width), images.dtype)
     for top, bottom, vertical in spans(images.shape[2], multiple, size, overlap, margin):
         for left, right, horizontal in spans(images.shape[3], multiple, size, overlap, margin):
             tile = restore(np.ascontiguousarray(images[:, :, top:bottom, left:right]))
-            out[:, :, top:bottom, left:right] += tile * (vertical[:, None] * horizontal)
+            weights = vertical.repeat(scale)[:, None] * horizontal.repeat(scale)
+            out[:, :, scale * top : scale * bottom, scale * left : scale * right] += tile * weights
     return out
 
 

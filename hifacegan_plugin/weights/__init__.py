@@ -2,6 +2,7 @@
 
 from hifacegan_plugin.weights.files import WeightsError, read_card, read_weights, write_weights
 from hifacegan_plugin.weights.generators import (
+    Network,
     build_generator,
     generator_options,
     is_generator,
@@ -13,6 +14,7 @@ from hifacegan_plugin.weights.recognised import RecognisedNetwork
 
 __all__ = [
     'PACKAGED',
+    'Network',
     'RecognisedNetwork',
     'WeightsError',
     'build_generator',

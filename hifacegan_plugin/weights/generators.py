@@ -17,6 +17,9 @@ from hifacegan_plugin.archs.shapes import TELLING_WEIGHTS, read_generator_option
 from hifacegan_plugin.weights.files import WeightsError, read_weights
 from hifacegan_plugin.weights.recognised import RecognisedNetwork, recognise
 
+# What restores: both have num_in_ch, scale, smallest_side, multiple and reach, and map images to images.
+Network = CSRNetwork | RecognisedNetwork
+
 TELLING_KEYS = (
     {TELLING_WEIGHTS['paper'], 'blocks.6.spade_s.gamma.weight', 'to_picture.weight'},
     {TELLING_WEIGHTS['fast'], 'suppression.levels.0.pool.logit_conv.weight', 'to_picture.weight'},
@@ -80,7 +83,7 @@ def load_generator(path: str | Path, param_key: str | None = None, **given: Any)
         raise WeightsError(f'{path}: {error}') from error
 
 
-def load_network(path: str | Path, param_key: str | None = None, **given: Any) -> CSRNetwork | RecognisedNetwork:
+def load_network(path: str | Path, param_key: str | None = None, **given: Any) -> Network:
     """Read a weights file and build its network, a ``CSRGenerator`` or one of another author, in eval() mode.
 
     Args:

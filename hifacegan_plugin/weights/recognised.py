@@ -45,9 +45,9 @@ class RecognisedNetwork(nn.Module):
         self.architecture = str(descriptor.architecture.name)
         self.num_in_ch = int(descriptor.input_channels)
         self.scale = int(descriptor.scale)
-        self.smallest_side = max(int(descriptor.size_requirements.minimum), 1)
-        self.multiple = int(descriptor.size_requirements.multiple_of)
         self.only_side = ONLY_SIDES.get(str(descriptor.architecture.id))
+        self.smallest_side = self.only_side or max(int(descriptor.size_requirements.minimum), 1)
+        self.multiple = int(descriptor.size_requirements.multiple_of)
         halves = {torch.bfloat16: descriptor.supports_bfloat16, torch.float16: descriptor.supports_half}
         self.dtypes = [torch.float32, *(dtype for dtype, supported in halves.items() if supported)]
         self._descriptor = descriptor
@@ -64,18 +64,25 @@ class RecognisedNetwork(nn.Module):
         Raises:
             ValueError: if the images are not of :attr:`only_side`.
         """
-        height, width = x.shape[-2:]
-        if self.only_side and (height, width) != (self.only_side, self.only_side):
-            raise ValueError(
-                f'{self.architecture} restores aligned faces of {self.only_side}x{self.only_side} pixels, and this '
-                f'image has {width}x{height}: align it with hifacegan align, or resize it.'
-            )
+        self.check_size(*x.shape[-2:])
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             restored = []
             for image in torch.split(x, 1):
                 torch.manual_seed(0)  # the generators of the StyleGAN family add noise of their own
                 restored.append(self._descriptor(image))
         return torch.cat(restored)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse images of another size than the network takes.
+
+        Raises:
+            ValueError: if they are not of :attr:`only_side`.
+        """
+        if self.only_side and (height, width) != (self.only_side, self.only_side):
+            raise ValueError(
+                f'{self.architecture} restores aligned faces of {self.only_side}x{self.only_side} pixels, and this '
+                f'image has {width}x{height}: align it with hifacegan align, or resize it.'
+            )
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
