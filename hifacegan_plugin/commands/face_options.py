@@ -84,6 +84,7 @@ def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callabl
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
         WeightsError: the weights of the background cannot be used.
+        InputError: they are of a network that enlarges.
     """
     load_models()
     default = FaceOptions()
@@ -109,7 +110,10 @@ def _open_background(arguments: argparse.Namespace) -> Restorer:
     weights = PACKAGED['general'] if arguments.background in (None, 'restore') else Path(arguments.background)
     # What the options say of weights that do not tell is said of the network of the faces.
     options = argparse.Namespace(**{**vars(arguments), 'norm': None, 'global_residual': None})
-    return open_restorer(options, weights)
+    background = open_restorer(options, weights)
+    if background.scale > 1:
+        raise InputError('--background takes weights of a network that keeps the size, not one to enlarge.')
+    return background
 
 
 def _number_of_faces(text: str) -> int | None:

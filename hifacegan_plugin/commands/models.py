@@ -1,4 +1,4 @@
-"""``hifacegan models``: the networks that come with the package."""
+"""``hifacegan models``: the networks that come with the package, and how others are used."""
 
 from __future__ import annotations
 
@@ -24,4 +24,5 @@ def run(arguments: argparse.Namespace) -> int:
             for case, (before, after) in figures.items():
                 print(f'    {case:<12} {"-" if before is None else f"{before:.2f}":>6} -> {after:.2f}')
         print(f'  {path}')
+    print('others, such as GFPGANv1.4.pth: hifacegan restore -w FILE (docs/comparison.md says where they are kept)')
     return 0

@@ -28,6 +28,7 @@ from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, re
 from hifacegan_plugin.restore.planning import InputError, Plan, plan
 from hifacegan_plugin.restore.strength import at_strength
 from hifacegan_plugin.restore.video import CODECS, VIDEO_FORMATS, VideoOptions, restore_video
+from hifacegan_plugin.restore.video_error import VideoError
 from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 
@@ -43,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a network that comes with the package; hifacegan models tells of each (default: general; with --faces, '
         'faces)',
     )  # fmt: skip
-    weights.add_argument('-w', '--weights', type=Path, metavar='FILE', help='your own, .pth or .safetensors')
+    weights.add_argument(
+        '-w', '--weights', type=Path, metavar='FILE',
+        help='.pth or .safetensors: your own, or of a network that spandrel recognises, such as GFPGANv1.4.pth',
+    )  # fmt: skip
     add_restorer_options(parser)
     parser.add_argument(
         '--format', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
@@ -91,6 +95,12 @@ def _choose_work(arguments: argparse.Namespace, video_options: VideoOptions) -> 
     """Return what restores one image, and one video."""
     restorer = open_restorer(arguments, arguments.weights)
     image_options = {'max_pixels': max_pixels(arguments), 'sheet': arguments.sheet}
+    if restorer.scale > 1:
+        if arguments.faces or arguments.strength < 1:
+            raise InputError(
+                '--faces and --strength take weights of a network that keeps the size, not one to enlarge.'
+            )
+        return partial(restore_image_file, restorer, **image_options), _refuse_to_enlarge
     if arguments.faces:
         return partial(faces_to_files(arguments, restorer), **image_options), refuse_video
     restore = at_strength(restorer, arguments.strength)
@@ -99,6 +109,10 @@ def _choose_work(arguments: argparse.Namespace, video_options: VideoOptions) -> 
         partial(restore_image_file, restore, **image_options),
         partial(restore_video, restore, options=video_options, resume=arguments.resume, network=network),
     )
+
+
+def _refuse_to_enlarge(source: Path, target: Path) -> None:
+    raise VideoError('is a video, which cannot be enlarged: take weights of a network that keeps the size')
 
 
 def _identify_network(arguments: argparse.Namespace) -> str:

@@ -81,7 +81,7 @@ class RecognisedNetwork(nn.Module):
         if self.only_side and (height, width) != (self.only_side, self.only_side):
             raise ValueError(
                 f'{self.architecture} restores aligned faces of {self.only_side}x{self.only_side} pixels, and this '
-                f'image has {width}x{height}: align it with hifacegan align, or resize it.'
+                f'image has {width}x{height}: align it with hifacegan align, or give --faces to restore.'
             )
 
 
