@@ -49,14 +49,14 @@ class Row:
         pictures: number of images of the test set.
         figures: by metric; a metric that could not be measured at all is missing.
         values: by metric and image.
-        differences: from the restorer that the option ``against`` names, by metric: of the images that both were
-            measured on. A metric of the whole set has none.
         parameters: number of them; None where the restorer failed.
         gflop: operations of the network, in 10^9; None: no network.
         gflop_input: height and width of the network's input that they are counted for.
         milliseconds: median time of an image; None: restored elsewhere.
         peak_mib: peak memory beyond what the process took before, in 2^20 bytes.
         error: why the restorer as a whole failed.
+        differences: from the restorer that the option ``against`` names, by metric: of the images that both were
+            measured on. A metric of the whole set has none.
     """
 
     label: str
@@ -64,13 +64,13 @@ class Row:
     pictures: int
     figures: dict[str, Figure]
     values: dict[str, dict[str, float]]
-    differences: dict[str, Figure] = field(default_factory=dict)
     parameters: int | None = None
     gflop: float | None = None
     gflop_input: list[int] | None = None
     milliseconds: float | None = None
     peak_mib: float | None = None
     error: str | None = None
+    differences: dict[str, Figure] = field(default_factory=dict)
 
 
 @dataclass
