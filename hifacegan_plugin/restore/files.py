@@ -79,7 +79,8 @@ def write_result(target: Path, photograph: Photograph, restored: np.ndarray, she
         ImageError: if they cannot be written.
     """
     if sheet:
-        before = resize(photograph.pixels, *restored.shape[:2], 'nearest')  # where a network enlarges
+        height, width = restored.shape[:2]
+        before = resize(photograph.pixels, height, width, 'nearest')  # where a network enlarges
         side_by_side = replace(photograph, pixels=np.concatenate([before, restored], axis=1))
         write_photograph(sheet_of(target), side_by_side)
     write_photograph(target, replace(photograph, pixels=restored))

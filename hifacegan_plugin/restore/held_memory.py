@@ -31,11 +31,11 @@ def measure_bytes_per_pixel(network: nn.Module, channels: int, side: int) -> int
     return int(WORKSPACES * held.most / side**2)
 
 
-class _HeldTensors(TorchDispatchMode):
+class _HeldTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that operations have returned and that are still held."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most = 0
         self._now = 0
         self._known = set[int]()
