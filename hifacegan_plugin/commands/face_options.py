@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import positive_whole
-from hifacegan_plugin.commands.restorer_options import open_restorer
+from hifacegan_plugin.commands.restorer_options import open_restorer, say_how_large
 from hifacegan_plugin.restore.face_files import FaceFiles, restore_faces_file
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, FaceOptions, load_models, restore_faces
 from hifacegan_plugin.restore.planning import InputError
@@ -84,7 +84,6 @@ def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callabl
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
         WeightsError: the weights of the background cannot be used.
-        InputError: they are of a network that enlarges.
     """
     load_models()
     default = FaceOptions()
@@ -112,7 +111,7 @@ def _open_background(arguments: argparse.Namespace) -> Restorer:
     options = argparse.Namespace(**{**vars(arguments), 'norm': None, 'global_residual': None})
     background = open_restorer(options, weights)
     if background.scale > 1:
-        raise InputError('--background takes weights of a network that keeps the size, not one to enlarge.')
+        say_how_large(background, weights)
     return background
 
 

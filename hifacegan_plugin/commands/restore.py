@@ -20,7 +20,7 @@ from hifacegan_plugin.commands.face_options import (
     faces_to_files,
     refuse_video,
 )
-from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
+from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer, say_how_large
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.photographs import WRITABLE
 from hifacegan_plugin.restore.engine_error import EngineError
@@ -95,20 +95,15 @@ def _choose_work(arguments: argparse.Namespace, video_options: VideoOptions) -> 
     """Return what restores one image, and one video."""
     restorer = open_restorer(arguments, arguments.weights)
     image_options = {'max_pixels': max_pixels(arguments), 'sheet': arguments.sheet}
-    if restorer.scale > 1:
-        if arguments.faces or arguments.strength < 1:
-            raise InputError(
-                '--faces and --strength take weights of a network that keeps the size, not one to enlarge.'
-            )
-        return partial(restore_image_file, restorer, **image_options), _refuse_to_enlarge
     if arguments.faces:
         return partial(faces_to_files(arguments, restorer), **image_options), refuse_video
     restore = at_strength(restorer, arguments.strength)
+    to_image = partial(restore_image_file, restore, **image_options)
+    if restorer.scale > 1:
+        say_how_large(restorer, arguments.weights)
+        return to_image, _refuse_to_enlarge
     network = _identify_network(arguments)
-    return (
-        partial(restore_image_file, restore, **image_options),
-        partial(restore_video, restore, options=video_options, resume=arguments.resume, network=network),
-    )
+    return to_image, partial(restore_video, restore, options=video_options, resume=arguments.resume, network=network)
 
 
 def _refuse_to_enlarge(source: Path, target: Path) -> None:

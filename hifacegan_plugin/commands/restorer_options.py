@@ -65,6 +65,12 @@ def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
     return Restorer(network, arguments.engine, arguments.dtype, memory, arguments.device)
 
 
+def say_how_large(restorer: Restorer, weights: Path) -> None:
+    """Print, in one process, that the results are larger than the images."""
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(f'{weights.name} enlarges: the results are {restorer.scale} times as wide and as high')
+
+
 def max_pixels(arguments: argparse.Namespace) -> int:
     """Return the pixels that an image may have."""
     return int(arguments.max_megapixels * 1e6)

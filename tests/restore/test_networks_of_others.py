@@ -137,9 +137,11 @@ def test_the_command_enlarges_and_says_so(enlarger, tmp_path, capsys):
     assert np.array_equal(sheet[:, :104], image.repeat(2, 0).repeat(2, 1))
     assert np.array_equal(sheet[:, 104:], written.pixels)
 
-    for option in (['--faces'], ['--strength', '0.5']):
-        assert main([*command, *option]) == 2
-        assert '--faces and --strength take weights of a network that keeps the size' in capsys.readouterr().err
+    assert main([*command[:-3], str(tmp_path / 'mixed'), '-w', str(file), '--strength', '0.5']) == 1
+    mixed = read_photograph(tmp_path / 'mixed/a.png', 10**6).pixels
+    bicubic = cv2.resize(image, (104, 80), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(mixed - (bicubic + written.pixels.astype(float)) / 2).max() <= 2
+
     torch.save(nn.Linear(3, 3).state_dict(), tmp_path / 'unknown.pth')
     assert main([*command[:-1], str(tmp_path / 'unknown.pth')]) == 2
     assert 'unknown.pth: these are weights neither of a HiFaceGAN generator nor' in capsys.readouterr().err
