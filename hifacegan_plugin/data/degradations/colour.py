@@ -21,7 +21,7 @@ class ColourShift(Step):
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, **shifts: float) -> np.ndarray:
         """See :class:`Step`."""
-        return _whole(image + np.float32(list(shifts.values())[: image.shape[2]]))
+        return _whole(image + np.array(list(shifts.values()), np.float32)[: image.shape[2]])
 
 
 @DEGRADATIONS.register_module()
@@ -81,7 +81,7 @@ def _turn_hue(image: np.ndarray, turn: np.float32) -> np.ndarray:
     sixths = np.where(
         value == red, (green - blue) / safe, np.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
     )
-    turned = [(offset + sixths + 6 * turn) % 6 for offset in np.float32([5, 3, 1])]
+    turned = [(offset + sixths + 6 * turn) % 6 for offset in np.array([5, 3, 1], np.float32)]
     return _whole(np.stack([value - chroma * np.clip(np.minimum(k, 4 - k), 0, 1) for k in turned], axis=2))
 
 
