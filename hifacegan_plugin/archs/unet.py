@@ -1,7 +1,12 @@
-"""An encoder and a decoder with connections between their levels (U-Net), without normalisation."""
+"""An encoder and a decoder with connections between their levels (U-Net), without normalisation.
+
+Source: Ronneberger et al., "U-Net", MICCAI 2015, with convolutions of stride 2 instead of pooling (Isola et al., CVPR
+2017, appendix 6.1).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -11,11 +16,50 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.replenishment import activation
 
 
+class Encoder(nn.Module):
+    """From images to levels of features, each half the size of the one before.
+
+    Args:
+        fin: channels of the images.
+        widths: channels of each level, fine to coarse.
+    """
+
+    def __init__(self, fin: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(fin, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(widths))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map ``(N, fin, H, W)`` to levels ``(N, widths[i], H / 2^i, W / 2^i)``."""
+        levels = [activation(self.head(x))]
+        for conv in self.down:
+            levels.append(activation(conv(levels[-1])))
+        return levels
+
+
+class Decoder(nn.Module):
+    """From the levels of an encoder back up, with the level of the encoder joined at each size.
+
+    Args:
+        widths: channels of each level, fine to coarse, as of the encoder.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        steps = reversed(list(pairwise(widths)))
+        self.up = nn.ModuleList(nn.Conv2d(coarse + fine, fine, 3, padding=1) for fine, coarse in steps)
+
+    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Map levels, fine to coarse, to features of the same shapes, coarse to fine; the coarsest is kept."""
+        features = [levels[-1]]
+        for conv, level in zip(self.up, reversed(levels[:-1]), strict=True):
+            x = F.interpolate(features[-1], scale_factor=2, mode='nearest')
+            features.append(activation(conv(torch.cat([x, level], 1))))
+        return features
+
+
 class UNet(nn.Module):
     """Map images to maps of the same size.
-
-    Source: Ronneberger et al., MICCAI 2015, with convolutions of stride 2 instead of pooling (Isola et al., CVPR 2017,
-    appendix 6.1).
 
     Args:
         fin: channels in.
@@ -23,26 +67,13 @@ class UNet(nn.Module):
         widths: channels of each level, fine to coarse; each level after the first halves the size.
     """
 
-    def __init__(self, fin: int, fout: int, widths: list[int]) -> None:
+    def __init__(self, fin: int, fout: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.head = nn.Conv2d(fin, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(widths))
-        steps = reversed(list(pairwise(widths)))
-        self.up = nn.ModuleList(nn.Conv2d(coarse + fine, fine, 3, padding=1) for fine, coarse in steps)
+        self.multiple = 2 ** (len(widths) - 1)  # of which heights and widths have to be
+        self.encoder = Encoder(fin, widths)
+        self.decoder = Decoder(widths)
         self.tail = nn.Conv2d(widths[0], fout, 3, padding=1)
-
-    @property
-    def multiple(self) -> int:
-        """Return what heights and widths have to be multiples of."""
-        return 2 ** len(self.down)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, fin, H, W)`` to ``(N, fout, H, W)``."""
-        levels = [activation(self.head(x))]
-        for conv in self.down:
-            levels.append(activation(conv(levels[-1])))
-        x = levels.pop()
-        for conv in self.up:
-            x = F.interpolate(x, scale_factor=2, mode='nearest')
-            x = activation(conv(torch.cat([x, levels.pop()], 1)))
-        return self.tail(x)
+        return self.tail(self.decoder(self.encoder(x))[-1])

@@ -57,7 +57,7 @@ def test_the_guide_matters_and_every_parameter_gets_a_gradient():
     assert (image - network(x, other)).abs().max() > 1e-3
     image.square().mean().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
-    assert network.warping.head.weight.grad.abs().max() > 0
+    assert network.warping.encoder.head.weight.grad.abs().max() > 0
 
 
 def test_a_guide_of_another_size_is_refused():
