@@ -1,16 +1,17 @@
-"""Train the networks of options/peers for the same time on one core each, on the same degradation, and compare them.
+"""Train the networks of a folder of options for the same time on one core each, and compare them.
 
     python benchmarks/train_peers.py --degradation noise --budget 600 --core 0
     python benchmarks/train_peers.py --degradation full --budget 600 --core 1 --peers csr edsr swinir
+    python benchmarks/train_peers.py --folder faces_peers --degradation full --budget 1200
 
-Uses the data of `make demo`. Each network trains through the host's own command, on one core. The budget is counted in
+options/peers uses the data of `make demo`, options/faces_peers that of `make faces`. Each network trains through the host's own command, on one core. The budget is counted in
 processor seconds, so that other work on the machine does not count: first the pace of each network is measured in short
 runs, whose results are discarded; it determines how many iterations fit the budget. The learning rate is constant for
 the first half of them and then falls to zero. The table gives the time of the whole training, including the host's
 start and validation.
 
 Paces and trained networks are kept: a second call trains those that are missing and compares all. With other crops or
-data it refuses to, with an error. Results: in results/peers_DEGRADATION_BUDGETs, training.md and what
+data it refuses to, with an error. Results: in results/FOLDER_DEGRADATION_BUDGETs, training.md and what
 `hifacegan compare` writes.
 """
 
@@ -38,7 +39,7 @@ from hifacegan_plugin.system.files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OPTIONS = REPOSITORY / 'options'
-PEERS = sorted(file.stem for file in (OPTIONS / 'peers').glob('*.yml'))
+FOLDERS = ('peers', 'faces_peers')
 
 PACE_ITERATIONS = (8, 32)  # of the two runs whose difference is the pace
 
@@ -56,20 +57,17 @@ def main() -> None:
     parser.add_argument('--budget', type=float, default=600, metavar='SECONDS', help='for each network (default: 600)')
     parser.add_argument('--degradation', default='noise', help='recipe, such as noise (default) or full')
     parser.add_argument('--core', type=int, default=0, help='number of the processor core to train on (default: 0)')
-    parser.add_argument(
-        '--peers', nargs='+', choices=PEERS, default=PEERS, metavar='PEER', help=f'some of {", ".join(PEERS)}'
-    )
-    parser.add_argument('--crop', type=int, default=64, help='side of the training crops (default: 64)')
-    parser.add_argument('--train-data', type=Path, default=Path('datasets/demo/train.lmdb'), metavar='LMDB')
-    parser.add_argument('--test-data', type=Path, default=Path('datasets/demo/heldout.lmdb'), metavar='LMDB')
+    parser.add_argument('--folder', choices=FOLDERS, default=FOLDERS[0], help='of options/ (default: peers)')
+    parser.add_argument('--peers', nargs='+', metavar='PEER', help='some of the files of the folder (default: all)')
+    parser.add_argument('--crop', type=int, help='side of the training crops (default: that of the files)')
+    parser.add_argument('--train-data', type=Path, metavar='LMDB', help='default: that of the files')
+    parser.add_argument('--test-data', type=Path, metavar='LMDB', help='default: that of the files')
     arguments = parser.parse_args()
-    for data in (arguments.train_data, arguments.test_data):
-        if not data.is_dir():
-            parser.error(f'{data} does not exist: run `make demo` first, or name other data')
+    complete(arguments, parser)
     os.sched_setaffinity(0, {arguments.core})
     os.environ['OMP_NUM_THREADS'] = '1'
 
-    results = Path(f'results/peers_{arguments.degradation}_{arguments.budget:.0f}s')
+    results = Path(f'results/{arguments.folder}_{arguments.degradation}_{arguments.budget:.0f}s')
     results.mkdir(parents=True, exist_ok=True)
     check_settings(arguments, results)
     paces = {peer: pace(peer, arguments, results) for peer in arguments.peers}
@@ -84,6 +82,21 @@ def main() -> None:
     (results / 'training.md').write_text(table + '\n', encoding='utf-8')
     compare(comparison_of(arguments, results), results / 'comparison', resume=True)
     print(f'\n{table}')
+
+
+def complete(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Take what was not given from the options files, which are alike in it; leave with an error if it is not there."""
+    there = sorted(file.stem for file in (OPTIONS / arguments.folder).glob('*.yml'))
+    arguments.peers = arguments.peers or there
+    if unknown := [peer for peer in arguments.peers if peer not in there]:
+        parser.error(f'--peers: options/{arguments.folder} has no {unknown[0]}. It has: {", ".join(there)}')
+    datasets = yaml_load(str(OPTIONS / arguments.folder / f'{there[0]}.yml'))['datasets']
+    arguments.crop = arguments.crop or datasets['train']['gt_size']
+    arguments.train_data = arguments.train_data or Path(datasets['train']['dataroot_gt'])
+    arguments.test_data = arguments.test_data or Path(datasets['val']['dataroot_gt'])
+    for data in (arguments.train_data, arguments.test_data):
+        if not data.is_dir():
+            parser.error(f'{data} does not exist: run `make demo` or `make faces` first, or name other data')
 
 
 def check_settings(arguments: argparse.Namespace, results: Path) -> None:
@@ -158,7 +171,7 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
         '-m',
         'basicsr.train',
         '-opt',
-        str(OPTIONS / 'peers' / f'{peer}.yml'),
+        str(OPTIONS / arguments.folder / f'{peer}.yml'),
         '--force_yml',
         *(f'{key}={value}' for key, value in changes.items()),
     ]
@@ -172,12 +185,12 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
 
 def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
     """Return the options of the comparison, with the networks that were trained here."""
-    opt: dict[str, Any] = yaml_load(str(OPTIONS / 'compare_peers.yml'))
+    opt: dict[str, Any] = yaml_load(str(OPTIONS / f'compare_{arguments.folder}.yml'))
     for options in opt['datasets'].values():
         options.update(degradation=arguments.degradation, dataroot_gt=str(arguments.test_data))
     restorers = {}
     for label, options in opt['restorers'].items():
-        peer = re.search(r'/peer_(\w+)/', options.get('pretrain_network_g', ''))
+        peer = re.search(r'peer_(\w+)/', options.get('pretrain_network_g', ''))
         if peer is None:
             restorers[label] = options
         elif peer[1] in arguments.peers:
@@ -189,7 +202,8 @@ def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
 
 def experiment(peer: str, arguments: argparse.Namespace) -> str:
     """Return the name of a training's folder."""
-    return f'peer_{peer}_{arguments.degradation}_{arguments.budget:.0f}s'
+    name = yaml_load(str(OPTIONS / arguments.folder / f'{peer}.yml'))['name']
+    return f'{name}_{arguments.degradation}_{arguments.budget:.0f}s'
 
 
 if __name__ == '__main__':

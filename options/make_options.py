@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from networks_of_peers import OF_ITS_OWN, PEERS, PEERS_ON_FACES
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hifacegan_plugin.options_files.editing import Changes, edit, render
@@ -310,45 +312,39 @@ FACES_DEMO_TEST: Changes = (
     | FACE_AND_BACKGROUND
 )
 
-CSR_PEER = """
-    type: CSRGenerator
-    num_feat: 16
-    variant: {variant}
-    norm: batch
-    global_residual: {global_residual}
-"""
-
-# What only the network of a peer can have: losses of what it gives beside the images, and what it takes.
-OF_ITS_OWN: dict[str, Changes] = {
-    'vae': {
-        'train:kl_opt': """# of the latent code
-            type: KLDivergenceLoss
-            loss_weight: 0.05
-        """,
-    },
-    'guided': {
-        'datasets:train:guide': '{}  # a second view of each image; see docs/degradations.md for images of one person',
-        'datasets:val:guide': '{}',
-        'train:warping_opt': """# of the guide, with the ground truth
-            type: L1Loss
-            loss_weight: 0.5
-        """,
-        'train:flow_opt': """# by which the guide is warped
-            type: WeightedTVLoss
-            loss_weight: 0.1
-        """,
-    },
-}
-
 OF_PEERS = """
 Every file in this folder differs from the others only in name, network_g and what only its network can have: same
 images, degradation, crops, batch, pixel loss and rate. The networks are sized for about the same number of operations,
 1.7 to 2.3 GFLOP per crop, except csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them for the same
 time and compares them."""
 
+OF_FACES_PEERS = """
+Every file in this folder differs from the others only in name, network_g and what only its network can have: same
+portraits, degradation, batch, pixel loss and rate. The networks are sized for about the same number of operations, 6.8
+to 9.1 GFLOP per portrait. `benchmarks/train_peers.py --folder faces_peers` trains all of them for the same time and
+compares them."""
+
 OF_ABLATIONS = """
 Every file in this folder is options/hifacegan.yml except for its name and what it leaves out;
 options/compare_ablations.yml compares the trained networks."""
+
+
+def face_peer(name: str) -> Changes:
+    """Return the options of a peer on whole portraits, which StyleGANRestorer and GuidedRestorer are made for."""
+    larger = {'network_g:crop_size': '128'} if name == 'basicsr_hifacegan' else {}
+    return peer(name, PEERS_ON_FACES[name][1]) | OF_ITS_OWN.get(name, {}) | larger | {
+        'name': f'faces_peer_{name}',
+        'datasets:train:name': 'faces',
+        'datasets:train:dataroot_gt': FACES['datasets:train:dataroot_gt'],
+        'datasets:train:degradation': '&degradation full  # or sr4x',
+        'datasets:train:resize': '128  # sides of the portraits, which have 512',
+        'datasets:train:gt_size': '128',
+        'datasets:train:use_rot': 'false  # faces are upright',
+        'datasets:train:batch_size_per_gpu': '4',
+        'datasets:val:name': 'faces_test',
+        'datasets:val:dataroot_gt': FACES['datasets:val:dataroot_gt'],
+        'datasets:val:resize': '128',
+    }  # fmt: skip
 
 
 def task(degradation: str) -> Changes:
@@ -426,83 +422,9 @@ There is no perceptual loss, so no weights have to be downloaded.""",
     }.items()
 } | {
     f'peers/{name}.yml': (about + OF_PEERS, peer(name, network) | OF_ITS_OWN.get(name, {}))
-    for name, (about, network) in {
-        'csr': (
-            "The paper's network, predicting a correction of its input.",
-            CSR_PEER.format(variant='csr', global_residual='true'),
-        ),
-        'csr_plain': (
-            "The paper's network as it is, predicting the image itself.",
-            CSR_PEER.format(variant='csr', global_residual='false'),
-        ),
-        'csr_fast': ('The CSR network in its form for small budgets.', """
-            type: CSRGenerator
-            preset: fast
-            num_feat: 16
-        """),
-        'lip_spade': (
-            "The paper's baseline that is steered by the image and starts from the last suppression level.",
-            CSR_PEER.format(variant='lip_spade', global_residual='true'),
-        ),
-        'spade': (
-            "The paper's baseline without suppression.", CSR_PEER.format(variant='spade', global_residual='true'),
-        ),
-        'vae': (
-            "The paper's baseline that starts from a latent code of the image.",
-            CSR_PEER.format(variant='vae', global_residual='true'),
-        ),
-        'guided': ("Restoring by a guide, another image of the same person (GFRNet; Li et al., ECCV 2018).", """
-            type: GuidedRestorer
-            num_feat: 28
-        """),
-        'basicsr_hifacegan': ("BasicSR's own HiFaceGAN, which is the LIP-SPADE baseline.", """
-            type: HiFaceGAN
-            num_feat: 16
-            crop_size: 64
-            norm_g: spectralspadeinstance3x3  # with its batch norm, output is ruined when testing one image at a time
-        """),
-        'edsr': ('EDSR (Lim et al., CVPRW 2017), without its upsampling.', """
-            type: EDSR
-            num_in_ch: 3
-            num_out_ch: 3
-            num_feat: 32
-            num_block: 12
-            upscale: 1
-            img_range: 1.0
-        """),
-        'ridnet': ('RIDNet (Anwar and Barnes, ICCV 2019), made for denoising.', """
-            type: RIDNet
-            in_channels: 3
-            mid_channels: 32
-            out_channels: 3
-            num_block: 3
-            img_range: 1.0
-            rgb_mean: [0.0, 0.0, 0.0]  # the host adds its mean to the correction that the network predicts
-        """),
-        'rrdbnet': (
-            'RRDBNet, the network of ESRGAN (Wang et al., ECCVW 2018); at scale 1 it works on 4x4 blocks of pixels.',
-            """
-            type: RRDBNet
-            num_in_ch: 3
-            num_out_ch: 3
-            scale: 1
-            num_feat: 32
-            num_block: 16
-            num_grow_ch: 16
-        """),
-        'swinir': ('SwinIR (Liang et al., ICCVW 2021), as for denoising.', """
-            type: SwinIR
-            img_size: 64
-            embed_dim: 36
-            depths: [6, 6]
-            num_heads: [6, 6]
-            window_size: 8
-            mlp_ratio: 2.0
-            upscale: 1
-            upsampler: ~
-            img_range: 1.0
-        """),
-    }.items()
+    for name, (about, network) in PEERS.items()
+} | {
+    f'faces_peers/{name}.yml': (PEERS_ON_FACES[name][0] + OF_FACES_PEERS, face_peer(name)) for name in PEERS_ON_FACES
 }  # fmt: skip
 
 

@@ -1,7 +1,5 @@
 """Restoring by StyleGAN2: its synthesis against the host's, its weights, its encoder."""
 
-import math
-
 import pytest
 import torch
 from basicsr.archs import stylegan2_arch as host
@@ -18,7 +16,7 @@ SMALL = {'num_feat': 2, 'out_size': 64, 'num_style_feat': 8, 'channel_multiplier
 def host_generator(monkeypatch):
     """Builds the host's generator, with weights at which all of it matters; its CUDA kernel by its definition."""
 
-    def fused_leaky_relu(x, bias, negative_slope=0.2, scale=math.sqrt(2)):
+    def fused_leaky_relu(x, bias, negative_slope=0.2, scale=2**0.5):
         return scale * F.leaky_relu(x + bias.view(1, -1, *[1] * (x.ndim - 2)), negative_slope)
 
     for module in (fused_act, host):
