@@ -4,11 +4,11 @@
     python benchmarks/train_peers.py --degradation full --budget 600 --core 1 --peers csr edsr swinir
     python benchmarks/train_peers.py --folder faces_peers --degradation full --budget 1200
 
-options/peers uses the data of `make demo`, options/faces_peers that of `make faces`. Each network trains through the host's own command, on one core. The budget is counted in
-processor seconds, so that other work on the machine does not count: first the pace of each network is measured in short
-runs, whose results are discarded; it determines how many iterations fit the budget. The learning rate is constant for
-the first half of them and then falls to zero. The table gives the time of the whole training, including the host's
-start and validation.
+options/peers uses the data of `make demo`, options/faces_peers that of `make faces`. Each network trains through the
+host's own command, on one core. The budget is counted in processor seconds, so that other work on the machine does not
+count: first the pace of each network is measured in short runs, whose results are discarded; it determines how many
+iterations fit the budget. The learning rate is constant for the first half of them and then falls to zero. The table
+gives the time of the whole training, including the host's start and validation.
 
 Paces and trained networks are kept: a second call trains those that are missing and compares all. With other crops or
 data it refuses to, with an error. Results: in results/FOLDER_DEGRADATION_BUDGETs, training.md and what

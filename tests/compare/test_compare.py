@@ -503,15 +503,19 @@ def test_shipped_options_name_what_other_options_train(file):
     assert {Path(path).parts[1] for path in to_train} <= trained
 
 
-def test_peers_differ_in_their_networks_and_what_only_these_can_have():
-    files = sorted((REPOSITORY / 'options/peers').glob('*.yml'))
+@pytest.mark.parametrize(('folder', 'prefix'), [('peers', 'peer'), ('faces_peers', 'faces_peer')])
+def test_peers_differ_in_their_networks_and_what_only_these_can_have(folder, prefix):
+    files = sorted((REPOSITORY / 'options' / folder).glob('*.yml'))
     options = [yaml_load(str(file)) for file in files]
+    compared = read_comparison(REPOSITORY / f'options/compare_{folder}.yml').restorers.values()
+    weights = [options['pretrain_network_g'] for options in compared if 'pretrain_network_g' in options]
+    assert {Path(path).parts[1] for path in weights} == {opt['name'] for opt in options}
     for name, users in {'kl_opt': ['vae'], 'warping_opt': ['guided'], 'flow_opt': ['guided']}.items():
         assert [file.stem for file, opt in zip(files, options) if opt['train'].pop(name, None)] == users
     for phase in ('train', 'val'):
         guides = [opt['datasets'][phase].pop('guide', None) is not None for opt in options]
         assert [file.stem for file, guide in zip(files, guides) if guide] == ['guided']
-    assert [opt.pop('name') for opt in options] == [f'peer_{file.stem}' for file in files]
+    assert [opt.pop('name') for opt in options] == [f'{prefix}_{file.stem}' for file in files]
     assert len({str(opt.pop('network_g')) for opt in options}) == len(files)
     assert all(opt == options[0] for opt in options)
 

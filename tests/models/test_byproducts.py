@@ -86,19 +86,22 @@ def test_a_code_needs_no_loss_of_its_own(vae):
     assert isinstance(model.net_g, CSRGenerator) and set(model.get_current_log()) == {'l_g_pix'}
 
 
-@pytest.mark.parametrize(('peer', 'losses'), [('vae', ['kl']), ('guided', ['warp', 'flow'])])
+@pytest.mark.parametrize(
+    ('peer', 'losses'), [('peers/vae', ['kl']), ('peers/guided', ['warp', 'flow']), ('faces_peers/stylegan', ['pix'])]
+)
 def test_the_host_trains_a_rival_from_its_options_file(small_lmdb, tmp_path, monkeypatch, caplog, peer, losses):
     """One training by the host's pipeline, checkpoint and validation included."""
-    options = REPOSITORY / f'options/peers/{peer}.yml'
+    options = REPOSITORY / f'options/{peer}.yml'
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(options), *small_peer(small_lmdb)])
     monkeypatch.chdir(tmp_path)
     caplog.set_level('INFO')
     train_pipeline(str(tmp_path))
     assert all(f'l_g_{loss}:' in caplog.text for loss in losses) and '# psnr:' in caplog.text
-    file = torch.load(tmp_path / f'experiments/peer_{peer}/models/net_g_latest.pth')
+    (weights,) = tmp_path.glob('experiments/*/models/net_g_latest.pth')
+    file = torch.load(weights)
     network = build_network(file['network_g'])
     network.load_state_dict(file['params'])
-    assert peer != 'vae' or read_generator_options(file['params'])['variant'] == 'vae'
+    assert peer != 'peers/vae' or read_generator_options(file['params'])['variant'] == 'vae'
 
 
 # ------------------------------------------------------------------------------------------------------- guides
