@@ -34,6 +34,22 @@ class Method(NamedTuple):
     network_input: Callable[[np.ndarray, tuple[int, int]], Tensor] | None = None
 
 
+class GuideBehind(nn.Module):
+    """Gives a network that takes a guide its two images, which come as one: the guide in the channels behind.
+
+    What is done to an image to restore it, such as padding, is then done to its guide, too.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.num_in_ch = network.num_in_ch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, 2 num_in_ch, H, W)`` to ``(N, num_in_ch, H, W)``."""
+        return self.network(*x.chunk(2, 1))
+
+
 def build_method(options: dict[str, Any]) -> Method:
     """Build what an entry under ``restorers`` describes; load its weights, on the GPU if there is one.
 
@@ -162,7 +178,7 @@ def _build_network(options: dict[str, Any]) -> nn.Module:
             network.load_state_dict(state_dict, strict=options.get('strict_load_g', True))
         except RuntimeError as error:
             raise ValueError(f'{path}: {error}') from error
-    return network
+    return GuideBehind(network) if getattr(network, 'takes_guide', False) else network
 
 
 def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:

@@ -22,11 +22,12 @@ from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.files import list_files
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
+from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
 from hifacegan_plugin.schema.problem import describe_error, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
-Item = Callable[[], tuple[str, np.ndarray, np.ndarray]]  # path, degraded image and ground truth, uint8 RGB
+# Path and images, uint8 RGB, by what they are: degraded, true and, where the data set gives one, a guide.
+Item = Callable[[], tuple[str, dict[str, np.ndarray]]]
 
 
 class OpenSet(NamedTuple):
@@ -103,20 +104,20 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
     done = read_json(folder.test_set(name))
     if done and _is_whole(done, opened, folder):
         return ImageSet(**done)
-    remove_images(folder, name, DEGRADED)
-    remove_images(folder, name, TRUTH)
+    for which in (DEGRADED, TRUTH, GUIDE):
+        remove_images(folder, name, which)
     names: list[str] = []
     problems = list(opened.problems)
     content = hashlib.sha256()
     for index, item in enumerate(tqdm(opened.items, desc=f'{name}: read', unit='image')):
         try:
-            path, degraded, truth = item()
-            _check_sizes(degraded, truth, opened.options.get('scale', 1))
+            path, images = item()
+            _check_sizes(images[DEGRADED], images[TRUTH], opened.options.get('scale', 1))
         except Exception as error:  # a data set of any author on a damaged image: named and counted, the rest goes on
             problems.append(f'{name}: image {index}: {error or type(error).__name__}')
             continue
         names.append(_new_name(path, names))
-        for which, image in ((DEGRADED, degraded), (TRUTH, truth)):
+        for which, image in images.items():
             write_png(folder.image(name, which, names[-1]), image)
             content.update(repr((names[-1], which, image.shape)).encode() + image.tobytes())
     if not names:
@@ -128,8 +129,9 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
 
 def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
     """Return whether a test set was written from the same data, and all of it is there."""
+    kinds = (DEGRADED, TRUTH) if opened.options.get('guide') is None else (DEGRADED, TRUTH, GUIDE)
     return (done['options'], done.get('source'), done['problems']) == (opened.options, opened.source, []) and all(
-        folder.image(opened.name, which, image).exists() for which in (DEGRADED, TRUTH) for image in done['pictures']
+        folder.image(opened.name, which, image).exists() for which in kinds for image in done['pictures']
     )
 
 
@@ -165,12 +167,16 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
         return _open_pairs(options)
     dataset = build_dataset(options)
 
-    def read(index: int) -> tuple[str, np.ndarray, np.ndarray]:
+    def read(index: int) -> tuple[str, dict[str, np.ndarray]]:
         item = dataset[index]
         if 'gt' not in item:
             raise ValueError(f'{options["type"]} has no ground truth (gt) to compare with')
-        degraded, truth = (tensor2img(with_channels(item[side][None], 3), rgb2bgr=False) for side in ('lq', 'gt'))
-        return item['lq_path'], degraded, truth
+        sides = {DEGRADED: 'lq', TRUTH: 'gt', GUIDE: 'guide'}
+        return item['lq_path'], {
+            which: tensor2img(with_channels(item[side][None], 3), rgb2bgr=False)
+            for which, side in sides.items()
+            if side in item
+        }
 
     return [partial(read, index) for index in range(len(dataset))], []
 
@@ -189,7 +195,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
         problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true images; {len(pairs)} are compared')
     scale = options['scale']
 
-    def read(lq: ImageSource, gt: ImageSource) -> tuple[str, np.ndarray, np.ndarray]:
+    def read(lq: ImageSource, gt: ImageSource) -> tuple[str, dict[str, np.ndarray]]:
         low, high = (cv2.cvtColor(read_image(image), cv2.COLOR_BGR2RGB) for image in (lq, gt))
         # The border that scale does not divide, as the host cuts it off; anything more is a mistake.
         if all(0 <= side - scale * small < scale for side, small in zip(high.shape[:2], low.shape[:2])):
@@ -198,7 +204,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
             _check_sizes(low, high, scale)
         except ValueError as error:
             raise ValueError(f'{lq}: {error}') from error
-        return gt.path, low, high
+        return gt.path, {DEGRADED: low, TRUTH: high}
 
     return [partial(read, *pair) for pair in pairs], problems
 

@@ -31,9 +31,9 @@ from hifacegan_plugin.compare.folder import (
     restored,
     write_json,
 )
-from hifacegan_plugin.compare.methods import Method, build_method
+from hifacegan_plugin.compare.methods import GuideBehind, Method, build_method
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
+from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
 from hifacegan_plugin.system.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ def _restore_set(
     with open_log(folder.log(test_set, label, 'restored'), made_from, done) as append:
         warm = False
         for name in tqdm(pending, desc=f'{test_set}: {label}', unit='image'):
-            degraded, size = _read_task(folder, test_set, name)
             _forget_peak()
             try:
+                degraded, size = _read_task(method, folder, test_set, name)
                 if not warm:
                     for _ in range(WARM_UPS):
                         method.restore(degraded, size)
@@ -158,15 +158,24 @@ def _count_work(method: Method, job: Job, folder: Folder) -> dict[str, Any]:
         names = {record['name'] for record in restored(folder, test_set, job.label, made_from)}
         for name in job.images[test_set]:
             if name in names:
-                x = method.network_input(*_read_task(folder, test_set, name))
+                x = method.network_input(*_read_task(method, folder, test_set, name))
                 return {'gflop': count_operations(method.network, x) / 1e9, 'gflop_input': list(x.shape[2:])}
     return {}
 
 
-def _read_task(folder: Folder, test_set: str, name: str) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a degraded image, and the size ``(H, W)`` to bring it to."""
-    degraded = read_rgb(folder.image(test_set, DEGRADED, name))
-    return degraded, read_rgb(folder.image(test_set, TRUTH, name)).shape[:2]
+def _read_task(method: Method, folder: Folder, test_set: str, name: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a degraded image, with its guide behind it where the method takes one, and the size ``(H, W)`` to bring to.
+
+    Raises:
+        ValueError: the test set gives no guides.
+    """
+    image = read_rgb(folder.image(test_set, DEGRADED, name))
+    if isinstance(method.network, GuideBehind):
+        guide = folder.image(test_set, GUIDE, name)
+        if not guide.is_file():
+            raise ValueError(f'the network takes a guide, and {test_set} gives none: set guide: {{}} in its options')
+        image = np.concatenate([image, read_rgb(guide)], axis=2)
+    return image, read_rgb(folder.image(test_set, TRUTH, name)).shape[:2]
 
 
 def count_operations(network: nn.Module, x: Tensor) -> float:

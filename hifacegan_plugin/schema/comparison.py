@@ -13,7 +13,7 @@ from hifacegan_plugin.schema.file import MetricOptions
 from hifacegan_plugin.schema.section import VARIANT, Count, Section, Switch, listed, option
 from hifacegan_plugin.schema.training import TypeAndArguments
 
-DEGRADED, TRUTH = 'degraded', 'truth'  # folders of images beside those of the restorers
+DEGRADED, TRUTH, GUIDE = 'degraded', 'truth', 'guide'  # folders of images beside those of the restorers
 PAIRED = 'PairedImageDataset'
 Kind = Literal['input', 'bicubic', 'fast_nl_means', 'spandrel', 'folder']  # of restorers, beside host networks
 FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
@@ -169,7 +169,7 @@ class Restorers(Entries):
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
         yield from super().conflicts()
-        for name in {DEGRADED, TRUTH} & self.__pydantic_extra__.keys():
+        for name in {DEGRADED, TRUTH, GUIDE} & self.__pydantic_extra__.keys():
             yield f'{name!r} cannot be the name of a restorer: its folder holds other images'
 
 
