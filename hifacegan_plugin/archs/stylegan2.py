@@ -203,7 +203,7 @@ def _blur_kernel(x: Tensor) -> Tensor:
     return (4 * kernel / kernel.sum()).expand(x.shape[1], 1, -1, -1)
 
 
-def average_code(state_dict: dict[str, Tensor], count: int) -> Tensor:
+def average_of_codes(state_dict: dict[str, Tensor], count: int) -> Tensor:
     """Return the mean ``(num_style_feat,)`` of the codes that a mapping network makes of random numbers.
 
     Args:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.published_layouts import describe_mismatch
-from hifacegan_plugin.archs.stylegan2 import DEEPEST, START, StyleGAN2Synthesis, average_code, widths_of
+from hifacegan_plugin.archs.stylegan2 import DEEPEST, START, StyleGAN2Synthesis, average_of_codes, widths_of
 from hifacegan_plugin.archs.unet import Decoder, Encoder
 
 WIDEST = 8  # of the encoder, in units of num_feat
@@ -47,6 +47,8 @@ class StyleGANRestorer(nn.Module):
     Raises:
         ValueError: for an ``out_size`` or a ``num_in_ch`` that does not exist.
     """
+
+    average_code: Tensor
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class StyleGANRestorer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore images ``(N, 3, H, W)``, RGB in [0, 1], of any size; the same shape."""
-        size = x.shape[-2:]
+        height, width = x.shape[-2:]
         levels = self.encoder(_resized(x, (self.out_size, self.out_size)))
         offsets = self.codes(levels[-1].flatten(1)).unflatten(1, (self.generator.num_codes, -1))
         modulations = None
@@ -93,7 +95,7 @@ class StyleGANRestorer(nn.Module):
             features = self.decoder(levels)[1:]
             modulations = [conv(level).chunk(2, 1) for conv, level in zip(self.modulations, features, strict=True)]
         image = self.generator(self.average_code + offsets, modulations)
-        return _resized((image + 1) / 2, size)
+        return _resized((image + 1) / 2, (height, width))
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Load weights of this network, or those of a StyleGAN2 in BasicSR's layout for its generator.
@@ -107,7 +109,7 @@ class StyleGANRestorer(nn.Module):
         if problem := describe_mismatch('the generator of StyleGANRestorer', synthesis, self.generator.state_dict()):
             raise RuntimeError(problem + _describe_size(synthesis))
         self.generator.load_state_dict(synthesis, assign=assign)
-        self.average_code.copy_(average_code(dict(state_dict), CODES_AVERAGED))
+        self.average_code.copy_(average_of_codes(dict(state_dict), CODES_AVERAGED))
         return super().load_state_dict(self.state_dict())  # which says that all is well
 
 

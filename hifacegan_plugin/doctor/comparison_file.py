@@ -11,6 +11,7 @@ from hifacegan_plugin.compare.given_results import find_results
 from hifacegan_plugin.compare.methods import build_method
 from hifacegan_plugin.compare.test_sets import open_test_set
 from hifacegan_plugin.doctor.data_sets import check_metrics
+from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
 
@@ -44,7 +45,7 @@ def _check_test_sets(comparison: Comparison) -> Iterator[Problem]:
     for name, options in comparison.datasets.items():
         try:
             opened = open_test_set(name, options)
-            _, degraded, truth = opened.items[0]()
+            _, images = opened.items[0]()
         except (ValueError, IndexError) as error:
             yield Problem(f'datasets: {name}: {describe_error(error)}', 'correct its options')
             continue
@@ -52,4 +53,4 @@ def _check_test_sets(comparison: Comparison) -> Iterator[Problem]:
             yield Problem(f'datasets: {name}: {problem}.', 'the comparison goes on without it', stops=False)
         if not measured:
             measured = True
-            yield from check_metrics('metrics', comparison.metrics, degraded, truth)
+            yield from check_metrics('metrics', comparison.metrics, images[DEGRADED], images[TRUTH])
