@@ -59,7 +59,7 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_face_arguments(arguments: argparse.Namespace) -> None:
-    """Check that the options go together, and that the report can be written.
+    """Check that options which need ``--faces`` have it.
 
     Raises:
         InputError: if not.
@@ -67,11 +67,6 @@ def check_face_arguments(arguments: argparse.Namespace) -> None:
     given = [name for name in _NEED_FACES if getattr(arguments, name)]
     if given and not arguments.faces:
         raise InputError(f'--{given[0].replace("_", "-")} is for --faces: give that, too.')
-    if arguments.report:
-        try:
-            arguments.report.open('ab').close()
-        except OSError as error:
-            raise InputError(f'{arguments.report} cannot be written ({error.strerror})') from error
 
 
 def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callable[..., None]:
@@ -84,6 +79,7 @@ def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callabl
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
         WeightsError: the weights of the background cannot be used.
+        InputError: the report cannot be written.
     """
     load_models()
     default = FaceOptions()
@@ -95,6 +91,8 @@ def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callabl
         keep_identity=arguments.keep_identity,
     )
     background = None if arguments.background == 'keep' else _open_background(arguments)
+    if arguments.report:
+        _start_report(arguments.report)
     restore = partial(restore_faces, restore=restorer, background=background, options=options)
     results = arguments.output if arguments.output.is_dir() else arguments.output.parent
     return partial(restore_faces_file, restore, FaceFiles(results, arguments.report, arguments.save_faces))
@@ -103,6 +101,14 @@ def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callabl
 def refuse_video(source: Path, target: Path) -> None:
     """Raise a VideoError: faces are restored in photographs alone."""
     raise VideoError('is a video, and --faces is for photographs alone: leave --faces out')
+
+
+def _start_report(report: Path) -> None:
+    """Make the report's file, so that one which cannot be written is known before anything is restored."""
+    try:
+        report.open('ab').close()
+    except OSError as error:
+        raise InputError(f'{report} cannot be written ({error.strerror})') from error
 
 
 def _open_background(arguments: argparse.Namespace) -> Restorer:

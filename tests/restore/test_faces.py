@@ -296,6 +296,10 @@ class TestCommand:
         write_photograph(Path('a.png'), Photograph(PORTRAIT))
         assert message in run('-i', 'a.png', *options, status=2).err
 
+    def test_what_cannot_start_leaves_no_report(self, run):
+        run('-i', 'nowhere.png', '--report', 'faces.jsonl', status=2)
+        assert not Path('faces.jsonl').exists()
+
     @pytest.mark.parametrize('options', [['--only', '2'], ['--keep-identity'], ['--save-faces', 'f']])
     def test_options_of_faces_need_faces(self, run, options):
         printed = run('-i', 'a.png', '-o', 'out', *options, status=2, common=[])
