@@ -111,7 +111,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
     architecture = next(known, None)
     if architecture is None:
         raise WeightsError(
-            f'these are weights neither of a HiFaceGAN generator nor of a network that spandrel knows.{_advice()}'
+            f'these are no weights of a HiFaceGAN generator, nor of a network that spandrel knows.{_advice()}'
         )
     try:
         descriptor = architecture.load(weights)

@@ -80,7 +80,7 @@ def test_files_that_are_no_restorers_are_refused_by_name(tmp_path, network, monk
         'code.pth': ({'params': weights, 'extra': Harm()}, 'refused, because it holds more than tensors'),
         'unknown.pth': (
             nn.Linear(3, 3).state_dict(),
-            'neither of a HiFaceGAN generator nor of a network that spandrel',
+            'no weights of a HiFaceGAN generator, nor of a network that spandrel',
         ),
         'part.pth': (
             {key: value for key, value in weights.items() if 'rdb2' not in key},
