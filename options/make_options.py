@@ -320,8 +320,8 @@ time and compares them."""
 
 OF_FACES_PEERS = """
 Every file in this folder differs from the others only in name, network_g and what only its network can have: same
-portraits, degradation, batch, pixel loss and rate. The networks are sized for about the same number of operations, 6.8
-to 9.1 GFLOP per portrait. `benchmarks/train_peers.py --folder faces_peers` trains all of them for the same time and
+portraits, degradation, batch, pixel loss and rate. The networks are sized for about the same number of operations, 6.6
+to 8.6 GFLOP per portrait. `benchmarks/train_peers.py --folder faces_peers` trains all of them for the same time and
 compares them."""
 
 OF_ABLATIONS = """
