@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from multiprocessing import forkserver
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,7 @@ from hifacegan_plugin.compare.folder import (
 from hifacegan_plugin.compare.methods import GuideBehind, Method, build_method
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
-from hifacegan_plugin.system.memory import keep_freed_memory
+from hifacegan_plugin.system.memory import keep_freed_memory, peak_memory
 
 if TYPE_CHECKING:
     Context = multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext
@@ -74,7 +74,7 @@ def start_server() -> Context:
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([__name__])
-    forkserver.ensure_running()
+    import_module('multiprocessing.forkserver').ensure_running()  # there is none on Windows
     return context
 
 
@@ -91,8 +91,9 @@ def run_job(context: Context, job: Job) -> dict[str, Any]:
 def describe_end(status: int) -> str:
     """Return why a process that left no summary ended, by its exit status as ``multiprocessing`` has it."""
     if status < 0:
-        killed = ', as the system does when memory runs out' if -status == signal.SIGKILL else ''
-        return f'its process was ended by {signal.Signals(-status).name}{killed}'
+        name = signal.Signals(-status).name
+        killed = ', as the system does when memory runs out' if name == 'SIGKILL' else ''
+        return f'its process was ended by {name}{killed}'
     return f'its process ended with status {status}; the lines above say why'
 
 
@@ -140,14 +141,15 @@ def _restore_set(
                 start = time.perf_counter()
                 image = method.restore(degraded, size)
                 milliseconds = 1e3 * (time.perf_counter() - start)
-                peak_mib = (_peak_memory() - memory_before) / MIB
+                peak = _peak_memory()
             except torch.OutOfMemoryError:
                 raise
             except (ValueError, RuntimeError) as error:  # of this image; the next one may succeed
                 append({'name': name, 'error': str(error)})
                 continue
             write_png(folder.image(test_set, label, name), image)
-            append({'name': name, 'milliseconds': milliseconds, 'peak_mib': peak_mib})
+            memory = {} if peak is None else {'peak_mib': (peak - memory_before) / MIB}
+            append({'name': name, 'milliseconds': milliseconds, **memory})
 
 
 def _count_work(method: Method, job: Job, folder: Folder) -> dict[str, Any]:
@@ -206,15 +208,13 @@ def _forget_peak() -> None:
         Path('/proc/self/clear_refs').write_text('5')  # see proc(5)
 
 
-def _peak_memory() -> int:
-    """Return the most bytes that were in use since :func:`_forget_peak`."""
+def _peak_memory() -> int | None:
+    """Return the most bytes that were in use since :func:`_forget_peak`; None where the system does not tell."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     if sys.platform == 'linux':
         return _resident('VmHWM')
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    return peak_memory(torch.device('cpu'))
 
 
 def _resident(field: str) -> int:

@@ -32,7 +32,7 @@ from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.system.attributes import replaced
-from hifacegan_plugin.system.memory import peak_memory
+from hifacegan_plugin.system.memory import describe_peak_memory
 
 FREE_FOR = 2  # checkpoints: the one that is written and the one before it
 
@@ -226,7 +226,7 @@ def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
     iterations = int(opt['train']['total_iter'])
     lines = [
         f'an iteration takes {seconds:.3g} s without reading images, all of them {_duration(seconds * iterations)}, '
-        f'and {peak_memory(model.device) / 2**30:.2f} GiB of memory',
+        f'and {describe_peak_memory(model.device)} of memory',
         'losses: ' + ', '.join(f'{name} {value:.3g}' for name, value in losses.items()),
     ]
     validation = sum(validate_one_image(model, opt, options) * count for options, count in validation_sets(opt))

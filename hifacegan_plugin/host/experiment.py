@@ -6,8 +6,6 @@ The host renames an existing folder, begins its log in a new one, and only then 
 from __future__ import annotations
 
 import atexit
-import errno
-import fcntl
 import os
 import pickle
 import shutil
@@ -20,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+
+from hifacegan_plugin.system.locks import lock_file
 
 _locks: dict[Path, IO[str]] = {}  # lock files by their paths, open as long as this process lives
 _renamed: list[tuple[Path, Path]] = []  # folders that this start renamed: their path before, their path now
@@ -107,20 +107,21 @@ def lock(folder: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open('a+')
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = lock_file(file)
     except OSError as error:
+        file.close()
+        print(
+            f'{path} cannot be locked ({error.strerror}): do not run two trainings of one name at a time.',
+            file=sys.stderr,
+        )
+        return
+    if not locked:
         file.seek(0)
         owner = file.read().strip() or 'another process'
         file.close()
-        if error.errno not in (errno.EACCES, errno.EAGAIN):  # the two that POSIX allows for a lock that is held
-            print(
-                f'{path} cannot be locked ({error.strerror}): do not run two trainings of one name at a time.',
-                file=sys.stderr,
-            )
-            return
         raise RuntimeError(
             f'{folder} is in use: {owner} trains in it. Wait for it, stop it, or give this training another name.'
-        ) from error
+        )
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
     file.flush()
@@ -161,6 +162,8 @@ def _restore_names() -> None:
 
 def _exit_in_order_on_signals() -> None:
     """Let a signal that would end the process at once run what is registered with ``atexit`` first."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    from hifacegan_plugin.models.stop_signal import STOPPING
+
+    for number in STOPPING:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, lambda number, _: sys.exit(128 + number))

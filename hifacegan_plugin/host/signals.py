@@ -10,6 +10,8 @@ from typing import Any
 
 from hifacegan_plugin.host.accommodation import accommodation
 
+TELLS_SENDERS = hasattr(signal, 'sigwaitinfo')  # of signals; not so macOS and Windows
+
 
 @accommodation(
     defect='Ctrl-C and a closed terminal lose what was not saved; data workers end on every signal',
@@ -19,7 +21,8 @@ def leave_signals_to_the_training() -> None:
     """Let data workers end on SIGTERM only if the training process sends it, and never on SIGINT and SIGHUP.
 
     Terminals and cluster managers send them to all processes of a job at once. Without its workers the training could
-    not come to the end of the iteration after which it saves and exits.
+    not come to the end of the iteration after which it saves and exits. Where the system does not tell who sent a
+    signal, workers end on any SIGTERM.
     """
     from basicsr import data as host_data
     from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
@@ -29,8 +32,12 @@ def leave_signals_to_the_training() -> None:
     def of_worker(worker_init_fn: Callable[..., None]) -> Callable[..., Any]:
         def initialise_and_obey_the_parent(*arguments: Any, **options: Any) -> None:
             worker_init_fn(*arguments, **options)
-            signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-            threading.Thread(target=_exit_when_the_parent_says_so, daemon=True).start()
+            if TELLS_SENDERS:
+                signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+                threading.Thread(target=_exit_when_the_parent_says_so, daemon=True).start()
+            else:
+                for number in set(STOPPING) - {signal.SIGTERM}:
+                    signal.signal(number, signal.SIG_IGN)
 
         return initialise_and_obey_the_parent
 
@@ -45,6 +52,8 @@ def leave_signals_to_the_training() -> None:
         return start_workers_with_signals_blocked
 
     leave_signals_to_the_training.wrap(host_data, 'worker_init_fn', of_worker)
+    if not TELLS_SENDERS:
+        return
     for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
         leave_signals_to_the_training.wrap(prefetcher, '__init__', of_start)
         leave_signals_to_the_training.wrap(prefetcher, 'reset', of_start)

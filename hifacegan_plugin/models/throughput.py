@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import torch
 
-from hifacegan_plugin.system.memory import peak_memory
+from hifacegan_plugin.system.memory import describe_peak_memory
 
 
 class Throughput:
@@ -40,5 +40,5 @@ class Throughput:
         self.images, self.last_line = 0, now
         return (
             f'{current_iter:,} of {self.total_iter:,} iterations, {rate:.3g} images/s, '
-            f'{peak_memory(self.device) / 2**30:.2f} GiB at most, {timedelta(seconds=round(left))} left'
+            f'{describe_peak_memory(self.device)} at most, {timedelta(seconds=round(left))} left'
         )

@@ -10,7 +10,6 @@ as the record of which key came from which file.
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.prepare.basicsr_lmdb import Entry, Stored
+from hifacegan_plugin.system.locks import lock_file
 
 JOURNAL = 'build.jsonl'
 Record = dict[str, Any]  # a line of the journal
@@ -193,15 +193,13 @@ def _record(source: str, outcome: Outcome) -> Record:
 def _journal(partial: Path, target: Path) -> Iterator[IO[bytes]]:
     """Open the journal and hold it: two builders of one target would write into one another.
 
-    A POSIX record lock, which forked workers do not inherit: it ends with the builder, however that ends.
+    The lock ends with the builder, however that ends; workers do not inherit it.
     """
     partial.mkdir(parents=True, exist_ok=True)
     path = partial / JOURNAL
     with path.open('a+b') as journal:
-        try:
-            fcntl.lockf(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise BuildError(f'another process is building {target}: wait for it or choose another name') from error
+        if not lock_file(journal):
+            raise BuildError(f'another process is building {target}: wait for it or choose another name')
         if not (path.exists() and os.path.samestat(path.stat(), os.fstat(journal.fileno()))):
             raise BuildError(f'another process has just finished {target}')
         yield journal

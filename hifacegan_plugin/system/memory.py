@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import resource
 import sys
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 # Of malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -32,11 +36,19 @@ def keep_freed_memory(largest: int = 2**30) -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes so far: allocated on the GPU, or resident of this process."""
+def peak_memory(device: torch.device) -> int | None:
+    """Return the peak memory in bytes so far: allocated on the GPU, or resident of this process (not on Windows)."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+
+
+def describe_peak_memory(device: torch.device) -> str:
+    """Return :func:`peak_memory` as ``1.25 GiB``."""
+    peak = peak_memory(device)
+    return 'an unknown amount' if peak is None else f'{peak / 2**30:.2f} GiB'
 
 
 def gpu_memory() -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from typing import TextIO
+
+SIGPIPE = getattr(signal, 'SIGPIPE', 13)  # as everywhere but on Windows, which has none
 
 
 def end_quietly(command: Callable[[], int]) -> int:
@@ -31,13 +34,15 @@ def end_quietly(command: Callable[[], int]) -> int:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in unread:
             os.dup2(nowhere, stream.fileno())  # takes what Python flushes at its end
-        return 128 + signal.SIGPIPE
+        return 128 + SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
 
 def _is_unread(stream: TextIO) -> bool:
-    """Return whether a stream goes into a pipe that has no reader."""
+    """Return whether a stream goes into a pipe that has no reader; on Windows, which cannot tell, whether into any."""
+    if not hasattr(select, 'poll'):
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     poll = select.poll()
     poll.register(stream, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,0 +1,54 @@
+"""Locks on files against another process that holds them."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from hifacegan_plugin.system import locks
+from hifacegan_plugin.system.locks import lock_file
+
+WITHOUT_POSIX = Path(__file__).parent / 'without_posix'
+
+HOLD = """
+import sys
+from hifacegan_plugin.system.locks import lock_file
+
+with open(sys.argv[1], 'a+') as file:
+    print(lock_file(file), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize('paths', [[], [WITHOUT_POSIX]], ids=['posix', 'windows'])
+def test_one_process_holds_a_file_until_it_ends(tmp_path, paths):
+    path = tmp_path / 'journal'
+    path.write_text('content')
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join(map(str, [*paths, REPOSITORY]))}
+
+    def hold() -> subprocess.Popen:
+        command = [sys.executable, '-c', HOLD, path]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    first = hold()
+    assert first.stdout.readline() == 'True\n'
+    second = hold()
+    assert second.communicate('')[0] == 'False\n'
+    first.kill()
+    first.wait()
+    third = hold()
+    assert third.communicate('')[0] == 'True\n'
+    assert path.read_text() == 'content'
+
+
+def test_a_file_system_without_locks_is_told_apart(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(locks.fcntl, 'lockf', refuse)
+    with open(tmp_path / 'file', 'a+') as file, pytest.raises(OSError, match='No locks available'):
+        lock_file(file)
