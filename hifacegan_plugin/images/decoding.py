@@ -2,7 +2,7 @@
 
 What alpha, orientation and colour mean is decided here, for folders, databases and ``hifacegan restore`` alike:
 
-- Images come upright: an orientation in EXIF or XMP data is applied, and that of AVIF and TIFF.
+- Images come upright: an orientation in EXIF or XMP data is applied, and that of AVIF, HEIF and TIFF.
 - Numbers are the file's own: an ICC profile or colour tags are not applied. Only CMYK and Lab become sRGB, CMYK by its
   profile where there is one; palettes become colours.
 - Alpha is straight, beside the colours that the file has under it.
@@ -28,12 +28,20 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    READS_HEIF = False
+else:
+    register_heif_opener()
+    READS_HEIF = True
+
 MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
 
 Image.init()
 # Pillow reads more, some of it by starting other programs (EPS).
 _FORMATS = tuple(
-    name for name in ('PNG', 'JPEG', 'MPO', 'WEBP', 'BMP', 'DIB', 'TIFF', 'GIF', 'PPM', 'JPEG2000', 'AVIF')
+    name for name in ('PNG', 'JPEG', 'MPO', 'WEBP', 'BMP', 'DIB', 'TIFF', 'GIF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
     if name in Image.OPEN
 )  # fmt: skip
 _pillows_limit = threading.Lock()
@@ -125,7 +133,8 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
     """Read the header of an encoded image and check what its decoder relies on.
 
     Args:
-        data: a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG 2000 or AVIF file, whatever its name.
+        data: a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG 2000, AVIF or (with pillow-heif)
+            HEIF file, whatever its name.
         max_pixels: that it may have; a larger one is refused before it takes memory.
 
     Raises:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from PIL import features
 
-from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
+from hifacegan_plugin.images.decoding import MAX_PIXELS, READS_HEIF, ImageError
 
-# Formats that OpenCV and Pillow both decode; some only where the installed Pillow was built with their codecs.
+# Formats that OpenCV and Pillow both decode, some only where the installed Pillow was built with their codecs; and
+# HEIF, which OpenCV does not.
 SUFFIXES = (
     '.bmp', '.dib', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tif', '.tiff',
     '.webp',
     *(('.avif',) if features.check('avif') else ()),
     *(('.j2k', '.jp2') if features.check('jpg_2000') else ()),
+    *(('.heic', '.heif', '.hif') if READS_HEIF else ()),
 )  # fmt: skip
 
 

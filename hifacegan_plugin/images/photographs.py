@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import struct
-import zlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from hifacegan_plugin.images.decoding import (
     TRANSPOSED,
@@ -24,14 +22,12 @@ from hifacegan_plugin.images.decoding import (
     png_chunks,
     read_exif,
 )
+from hifacegan_plugin.images.encoding import HOLDS_16_BITS, HOLDS_ALPHA, HOLDS_IPTC, LARGEST_IN_JPEG, WRITABLE, encode
+from hifacegan_plugin.images.iptc import read_descriptive_iptc
+from hifacegan_plugin.images.xmp import descriptive_xmp
 from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
-
-WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
-HOLDS_16_BITS = ('.png', '.tif', '.tiff')
-HOLDS_ALPHA = ('.png', '.webp', '.tif', '.tiff')
-QUALITY = 95  # of JPEG and WebP
 
 # What EXIF data say about a photograph. The rest of a directory says how the file stores its pixels; writers that find
 # it in EXIF data believe it, although the result is stored otherwise.
@@ -59,6 +55,8 @@ class Photograph:
             upright.
         icc_profile: of the colours, as it stands in the file; None: sRGB.
         exif: what EXIF data say about the photograph, as bytes; the orientation is already applied.
+        xmp: what XMP says about the photograph, as an XML packet.
+        iptc: what IPTC data say about the photograph, as bytes.
         dpi: pixels an inch, across and down; None: not known.
         colour_chunks: contents by name of the chunks of a PNG that say what its colours are (:data:`COLOUR_CHUNKS`).
     """
@@ -66,6 +64,8 @@ class Photograph:
     pixels: np.ndarray
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     colour_chunks: dict[bytes, bytes] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class Photograph:
 def read_photograph(path: Path, max_pixels: int) -> Photograph:
     """Read an image file as :mod:`hifacegan_plugin.images.decoding` says.
 
-    EXIF data that are damaged are left out, with a line in the log.
+    EXIF, XMP and IPTC data that are damaged are left out, with a line in the log.
 
     Raises:
         ImageError: if it is no image, damaged, animated, unreadable, of more than 16 bits a channel or larger than
@@ -89,12 +89,21 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
         raise ImageError(f'{error} (raise --max-megapixels)') from error
     if pixels.ndim == 3 and pixels.shape[2] > 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    return Photograph(pixels, image.icc_profile, _read_exif(image, path), dpi, _read_colour_chunks(image))
+    return Photograph(
+        pixels,
+        image.icc_profile,
+        _unless_damaged(path, 'EXIF', lambda: _read_exif(image)),
+        _unless_damaged(path, 'XMP', lambda: _read_xmp(image)),
+        _unless_damaged(path, 'IPTC', lambda: read_descriptive_iptc(image.header)),
+        dpi,
+        _read_colour_chunks(image),
+    )
 
 
 def write_photograph(path: Path, photograph: Photograph) -> None:
-    """Write an image whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: colour profile
-    and EXIF; TIFF of 16 bits: EXIF; WebP: resolution). Colour chunks are for PNG; the log says where others are lost.
+    """Write an image whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: all metadata;
+    TIFF of 16 bits: EXIF; WebP, AVIF and HEIF: resolution). The log says where colour chunks, which are for PNG, IPTC
+    data, which are for JPEG and TIFF, or very long XMP data are lost.
 
     Raises:
         ImageError: if the format is unknown or cannot hold such an image, or the file cannot be written.
@@ -107,17 +116,9 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     if pixels.dtype == np.uint16 and suffix not in HOLDS_16_BITS:
         pixels = np.round(pixels / 257).astype(np.uint8)
-    if suffix != '.png' and not photograph.icc_profile and not _says_srgb(photograph.colour_chunks):
-        names = ', '.join(name.decode() for name in photograph.colour_chunks)
-        logger.warning(
-            f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
-            'sRGB; choose PNG.'
-        )
+    photograph = _without_what_is_lost(path, suffix, photograph)
     try:
-        data = _encode(suffix, pixels, photograph)
-        if suffix == '.png':
-            for name, content in photograph.colour_chunks.items():
-                data = _add_png_chunk(data, name, content)
+        data = encode(suffix, pixels, photograph)
     except Exception as error:  # of the encoders' own kinds
         raise ImageError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
     try:
@@ -141,17 +142,46 @@ def check_pixels(pixels: np.ndarray) -> None:
         )
 
 
-def _read_exif(image: EncodedImage, path: Path) -> bytes | None:
-    """Return what EXIF data say about the photograph, without its orientation."""
+def _without_what_is_lost(path: Path, suffix: str, photograph: Photograph) -> Photograph:
+    """Leave out, with a line in the log, what a format cannot hold of colour chunks, XMP and IPTC data."""
+    if suffix != '.png' and not photograph.icc_profile and not _says_srgb(photograph.colour_chunks):
+        names = ', '.join(name.decode() for name in photograph.colour_chunks)
+        logger.warning(
+            f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
+            'sRGB; choose PNG.'
+        )
+    lost = ['IPTC'] if photograph.iptc and suffix not in HOLDS_IPTC else []
+    if suffix in ('.jpg', '.jpeg'):
+        data = {'XMP': photograph.xmp, 'IPTC': photograph.iptc}
+        lost += [kind for kind, content in data.items() if content and len(content) > LARGEST_IN_JPEG]
+    if lost:
+        logger.warning(f'{path}: {suffix} cannot hold the {" and ".join(lost)} data, which are left out; choose TIFF.')
+    return replace(photograph, **dict.fromkeys(map(str.lower, lost), None))
+
+
+def _unless_damaged(path: Path, kind: str, read: Callable[[], bytes | None]) -> bytes | None:
+    """Return metadata; None, with a line in the log, where they are damaged."""
     try:
-        exif = read_exif(image)
-        for tag in set(exif) - DESCRIPTIVE_TAGS:
-            del exif[tag]
-        exif.bigtiff = False  # whatever the file is
-        return exif.tobytes() if exif else None
-    except Exception as error:  # damaged EXIF fails in any way, and is no reason to do without the image
-        logger.warning(f'{path}: EXIF data are damaged and left out ({error}).')
+        return read()
+    except Exception as error:  # damaged metadata fail in any way, and are no reason to do without the image
+        logger.warning(f'{path}: {kind} data are damaged and left out ({error}).')
         return None
+
+
+def _read_exif(image: EncodedImage) -> bytes | None:
+    """Return what EXIF data say about the photograph, without its orientation."""
+    exif = read_exif(image)
+    for tag in set(exif) - DESCRIPTIVE_TAGS:
+        del exif[tag]
+    exif.bigtiff = False  # whatever the file is
+    return exif.tobytes() if exif else None
+
+
+def _read_xmp(image: EncodedImage) -> bytes | None:
+    packet = image.header.info.get('xmp')
+    # HEIF is turned by its decoder.
+    turned = image.orientation != 1 or image.header.info.get('original_orientation') not in (None, 1)
+    return descriptive_xmp(packet, turned) if packet else None
 
 
 def _read_dpi(image: EncodedImage) -> tuple[float, float] | None:
@@ -183,70 +213,3 @@ def _says_srgb(chunks: dict[bytes, bytes]) -> bool:
     return abs(gamma - _SRGB_GAMMA) < 1000 and all(
         abs(one - other) < 500 for one, other in zip(chromaticities, _SRGB_CHROMATICITIES)
     )
-
-
-def _encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
-    if pixels.dtype == np.uint16:
-        return _encode_16_bits(suffix, pixels, photograph)
-    options: dict[str, Any] = {'icc_profile': photograph.icc_profile} if photograph.icc_profile else {}
-    if photograph.exif and suffix != '.bmp':
-        options['exif'] = photograph.exif
-    if photograph.dpi:
-        options['dpi'] = photograph.dpi
-    if suffix in ('.jpg', '.jpeg', '.webp'):
-        options['quality'] = QUALITY
-    if suffix in ('.jpg', '.jpeg'):
-        options['subsampling'] = 0  # keep colours as sharp as the rest
-    if suffix == '.png':
-        options['compress_level'] = 3  # a third of the time for a few per cent of the size
-    file = io.BytesIO()
-    file_format = Image.registered_extensions()[suffix]
-    Image.fromarray(pixels).save(file, file_format, **options)
-    return file.getvalue()
-
-
-def _encode_16_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
-    """Encode with OpenCV, because Pillow cannot, and add what OpenCV leaves out."""
-    if pixels.ndim == 3:
-        if pixels.shape[2] == 2:
-            pixels = pixels[..., [0, 0, 0, 1]]
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    settings = []
-    if photograph.dpi and suffix != '.png':
-        across, down = map(round, photograph.dpi)
-        settings = [cv2.IMWRITE_TIFF_RESUNIT, 2, cv2.IMWRITE_TIFF_XDPI, across, cv2.IMWRITE_TIFF_YDPI, down]
-    encoded, buffer = cv2.imencode(suffix, pixels, settings)
-    if not encoded:
-        raise ValueError('OpenCV refuses')
-    data = buffer.tobytes()
-    if suffix == '.png':
-        if photograph.exif:
-            data = _add_png_chunk(data, b'eXIf', photograph.exif.removeprefix(b'Exif\0\0'))
-        if photograph.icc_profile:
-            data = _add_png_chunk(data, b'iCCP', b'ICC profile\0\0' + zlib.compress(photograph.icc_profile))
-        if photograph.dpi:
-            a_metre = [round(side / 0.0254) for side in photograph.dpi]
-            data = _add_png_chunk(data, b'pHYs', struct.pack('>IIB', *a_metre, 1))
-    elif photograph.icc_profile:
-        data = _add_tiff_tag(data, 34675, photograph.icc_profile)
-    return data
-
-
-def _add_png_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
-    """Add a chunk after the header (PNG specification, section 5.3)."""
-    chunk = struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
-    after_header = 33  # signature and IHDR
-    return data[:after_header] + chunk + data[after_header:]
-
-
-def _add_tiff_tag(data: bytes, tag: int, content: bytes) -> bytes:
-    """Add a tag of undefined type to a little-endian file: a new directory at the end (TIFF 6.0, section 2)."""
-    (directory,) = struct.unpack_from('<I', data, 4)
-    (count,) = struct.unpack_from('<H', data, directory)
-    entries = [data[start : start + 12] for start in range(directory + 2, directory + 2 + 12 * count, 12)]
-    data += bytes(len(data) % 2) + content
-    entries.append(struct.pack('<HHII', tag, 7, len(content), len(data) - len(content)))
-    entries.sort(key=lambda entry: struct.unpack_from('<H', entry))
-    data += bytes(len(data) % 2)
-    entries.insert(0, struct.pack('<H', count + 1))
-    return data[:4] + struct.pack('<I', len(data)) + data[8:] + b''.join(entries) + bytes(4)

@@ -1,0 +1,169 @@
+"""XMP and IPTC data: what is kept of them, and in which formats."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, IptcImagePlugin
+from skimage import data
+
+from hifacegan_plugin.images.decoding import MAX_PIXELS
+from hifacegan_plugin.images.encoding import AVIF, HEIF
+from hifacegan_plugin.images.iptc import TIFF_TAG, jpeg_segment
+from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.images.xmp import descriptive_xmp
+
+XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
+ xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+ xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/"
+ tiff:Orientation="6" tiff:ImageWidth="4000" tiff:Artist="Ada" exif:PixelXDimension="4000" exif:FNumber="28/10"
+ xmp:Rating="4" hdrgm:Version="1.0">
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Caf\xc3\xa9 &amp; bar</rdf:li></rdf:Alt></dc:title>
+<xmp:Thumbnails><rdf:Alt><rdf:li>AAAA</rdf:li></rdf:Alt></xmp:Thumbnails>
+<mwg-rs:Regions>face</mwg-rs:Regions>
+</rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
+
+KEPT = (
+    b'tiff:Artist="Ada"',
+    b'exif:FNumber="28/10"',
+    b'xmp:Rating="4"',
+    'Café &amp; bar'.encode(),
+    b'<?xpacket end="w"?>',
+)
+DROPPED = (b'Orientation', b'ImageWidth', b'PixelXDimension', b'Version=', b'Thumbnails>', b'AAAA')
+
+
+def data_set(record, number, content):
+    return struct.pack('>BBBH', 0x1C, record, number, len(content)) + content
+
+
+CAPTION = data_set(1, 90, b'\x1b%G') + data_set(2, 120, 'Café'.encode())
+PREVIEW = data_set(2, 202, bytes(30_000)) + data_set(3, 20, b'\x0f\xa0') + data_set(8, 10, b'pixels')
+
+
+@pytest.fixture
+def photo():
+    return np.ascontiguousarray(data.astronaut()[:61, 100:171])
+
+
+@pytest.mark.parametrize('turned', [False, True])
+def test_what_xmp_says_of_pixels_is_left_out(turned):
+    kept = descriptive_xmp(XMP + b'  \n', turned)
+    assert all(text in kept for text in KEPT)
+    assert not any(text in kept for text in DROPPED)
+    assert (b'mwg-rs:Regions' in kept) is not turned  # rectangles of the image before it was turned
+    assert descriptive_xmp(kept, turned) == kept
+
+
+@pytest.mark.parametrize(
+    ('packet', 'message'),
+    [
+        (b'<x:xmpmeta', 'unclosed token|no element|syntax'),
+        (b'', 'no element found'),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', 'declares entities'),
+    ],
+)
+def test_damaged_xmp_is_an_error(packet, message):
+    with pytest.raises(ValueError, match=message):
+        descriptive_xmp(packet, False)
+
+
+def test_xmp_of_nothing_but_pixels_is_nothing():
+    rdf = b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+    tiff = b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+    assert (
+        descriptive_xmp(b'<rdf:RDF %s><rdf:Description %s tiff:Orientation="3"/></rdf:RDF>' % (rdf, tiff), True) is None
+    )
+
+
+@pytest.mark.parametrize(('stored', 'kept'), [(CAPTION + PREVIEW, CAPTION), (PREVIEW, None)])
+def test_what_iptc_says_of_pixels_is_left_out(tmp_path, photo, stored, kept):
+    Image.fromarray(photo).save(tmp_path / 'a.jpg', extra=jpeg_segment(stored))
+    assert read_photograph(tmp_path / 'a.jpg', MAX_PIXELS).iptc == kept
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif', *AVIF, *HEIF[:1]])
+def test_xmp_and_iptc_are_kept(tmp_path, photo, suffix, bits, caplog):
+    """Read from each format as Pillow reads it, and through a second round."""
+    pixels = photo if bits == 8 else photo.astype(np.uint16) * 257
+    xmp = descriptive_xmp(XMP, True)
+    write_photograph(tmp_path / f'a{suffix}', Photograph(pixels, xmp=xmp, iptc=CAPTION))
+    with Image.open(tmp_path / f'a{suffix}') as image:
+        assert image.info['xmp'].rstrip(b'\0') == xmp
+        captions = IptcImagePlugin.getiptcinfo(image)
+    again = read_photograph(tmp_path / f'a{suffix}', MAX_PIXELS)
+    assert again.xmp == xmp
+    if suffix in ('.jpg', '.tif'):
+        assert captions[2, 120] == 'Café'.encode()
+        assert again.iptc == CAPTION and not caplog.records
+    else:
+        assert 'cannot hold the IPTC data' in caplog.text
+
+
+def test_exif_stays_beside_them_in_a_tiff(tmp_path, photo):
+    exif = Image.Exif()
+    exif[0x013B] = 'Ada'
+    write_photograph(tmp_path / 'a.tif', Photograph(photo, exif=exif.tobytes(), xmp=XMP, iptc=CAPTION))
+    with Image.open(tmp_path / 'a.tif') as image:
+        assert image.getexif()[0x013B] == 'Ada'
+        assert image.size == (71, 61)
+
+
+def test_iptc_of_a_tiff_may_be_declared_as_numbers(tmp_path, photo):
+    """As Photoshop writes them."""
+    numbers = struct.unpack('<5I', CAPTION.ljust(20, b'\0'))
+    tag = (TIFF_TAG, 'I', len(numbers), numbers, True)
+    tifffile.imwrite(tmp_path / 'a.tif', photo, photometric='rgb', extratags=[tag])
+    assert read_photograph(tmp_path / 'a.tif', MAX_PIXELS).iptc == CAPTION
+
+
+@pytest.mark.parametrize('field', ['xmp', 'iptc'])
+def test_what_is_too_long_for_a_jpeg_is_left_out_and_named(tmp_path, photo, field, caplog):
+    long = {'xmp': XMP + b' ' * 70_000, 'iptc': 3 * data_set(2, 25, bytes(30_000))}[field]
+    write_photograph(tmp_path / 'a.jpg', Photograph(photo, **{field: long}))
+    assert f'cannot hold the {field.upper()} data' in caplog.text
+    assert Image.open(tmp_path / 'a.jpg').size == (71, 61)
+
+
+def test_damaged_metadata_are_left_out_and_named(tmp_path, photo, caplog):
+    Image.fromarray(photo).save(tmp_path / 'a.jpg', xmp=b'<x:xmpmeta')
+    read = read_photograph(tmp_path / 'a.jpg', MAX_PIXELS)
+    assert read.xmp is None and read.pixels.shape == photo.shape
+    assert 'a.jpg: XMP data are damaged and left out' in caplog.text
+
+
+@pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'L'])
+def test_photographs_of_phones(tmp_path, photo, mode):
+    """HEIF as Pillow with pillow-heif writes it, turned by its EXIF orientation, and as we write it."""
+    image = Image.fromarray(photo).convert(mode)
+    if mode == 'RGBA':
+        image.putalpha(Image.fromarray(photo[..., 1]))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0110] = 6, 'Phone'
+    image.save(tmp_path / 'IMG_1.HEIC', 'HEIF', quality=-1, chroma=444, exif=exif.tobytes(), xmp=XMP)
+    photograph = read_photograph(tmp_path / 'IMG_1.HEIC', MAX_PIXELS)
+    upright = np.rot90(np.asarray(image), -1)
+    assert photograph.pixels.shape == upright.shape
+    assert np.abs(photograph.pixels.astype(int) - upright).mean() < 1.5
+    assert b'Regions' not in photograph.xmp and b'Ada' in photograph.xmp
+    write_photograph(tmp_path / 'b.heic', photograph)
+    with Image.open(tmp_path / 'b.heic') as written:
+        assert (written.format, written.mode, written.size) == ('HEIF', mode, (61, 71))
+        assert written.getexif()[0x0110] == 'Phone'
+        assert np.abs(np.asarray(written).astype(int) - photograph.pixels).mean() < 4
+
+
+@pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
+def test_damaged_heif_is_named(tmp_path, photo):
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, 'HEIF')
+    (tmp_path / 'a.heic').write_bytes(file.getvalue()[:-300])
+    with pytest.raises(ValueError, match=r'damaged or truncated|not an image'):
+        read_photograph(tmp_path / 'a.heic', MAX_PIXELS)
