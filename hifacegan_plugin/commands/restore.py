@@ -22,7 +22,7 @@ from hifacegan_plugin.commands.face_options import (
 )
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer, say_how_large
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
-from hifacegan_plugin.images.photographs import WRITABLE
+from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
 from hifacegan_plugin.restore.planning import InputError, Plan, plan

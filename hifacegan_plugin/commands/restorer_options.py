@@ -29,6 +29,9 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
     parser.add_argument(
+        '--keep-colour', action='store_true', help='brightness and colours of large areas stay those of the input'
+    )
+    parser.add_argument(
         '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
     )
     parser.add_argument(
@@ -62,7 +65,7 @@ def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
     memory = int(arguments.memory * GIB) if arguments.memory else None
     given = {} if weights in PACKAGED.values() else given_options(arguments)
     network = load_network(weights, **given)
-    return Restorer(network, arguments.engine, arguments.dtype, memory, arguments.device)
+    return Restorer(network, arguments.engine, arguments.dtype, memory, arguments.device, arguments.keep_colour)
 
 
 def say_how_large(restorer: Restorer, weights: Path) -> None:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 try:
     from pillow_heif import register_heif_opener
@@ -100,7 +100,7 @@ class EncodedImage:
 
     format: str
     data: bytes
-    header: Image.Image
+    header: ImageFile.ImageFile
     orientation: int
     bits: int
     by_opencv: bool
@@ -295,7 +295,7 @@ def _is_whole_jpeg(data: bytes) -> bool:
     return data.rfind(b'\xff\xd9', position) >= 0
 
 
-def _read_header(data: bytes) -> Image.Image:
+def _read_header(data: bytes) -> ImageFile.ImageFile:
     with _pillows_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # there is a limit of our own
         try:

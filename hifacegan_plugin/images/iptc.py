@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from PIL import Image, IptcImagePlugin
+from PIL import ImageFile, IptcImagePlugin
 
 TIFF_TAG = 33723
 RESOURCE = 0x0404  # of Photoshop's image resources in a JPEG
@@ -16,7 +16,7 @@ DESCRIPTIVE_RECORDS = (1, 2)  # envelope and application; others describe pixels
 PREVIEW = {(2, 200), (2, 201), (2, 202)}
 
 
-def read_descriptive_iptc(header: Image.Image) -> bytes | None:
+def read_descriptive_iptc(header: ImageFile.ImageFile) -> bytes | None:
     """Return the IPTC data of a JPEG or TIFF without previews and what describes pixels; None: nothing is left.
 
     Raises:

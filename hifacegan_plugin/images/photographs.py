@@ -150,13 +150,14 @@ def _without_what_is_lost(path: Path, suffix: str, photograph: Photograph) -> Ph
             f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
             'sRGB; choose PNG.'
         )
+    data = {'XMP': photograph.xmp, 'IPTC': photograph.iptc}
     lost = ['IPTC'] if photograph.iptc and suffix not in HOLDS_IPTC else []
     if suffix in ('.jpg', '.jpeg'):
-        data = {'XMP': photograph.xmp, 'IPTC': photograph.iptc}
         lost += [kind for kind, content in data.items() if content and len(content) > LARGEST_IN_JPEG]
     if lost:
         logger.warning(f'{path}: {suffix} cannot hold the {" and ".join(lost)} data, which are left out; choose TIFF.')
-    return replace(photograph, **dict.fromkeys(map(str.lower, lost), None))
+    xmp, iptc = (None if kind in lost else content for kind, content in data.items())
+    return replace(photograph, xmp=xmp, iptc=iptc)
 
 
 def _unless_damaged(path: Path, kind: str, read: Callable[[], bytes | None]) -> bytes | None:

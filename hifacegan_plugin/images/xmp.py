@@ -59,10 +59,12 @@ def descriptive_xmp(packet: bytes, turned: bool) -> bytes | None:
         for node in properties:
             if node.nodeType == node.TEXT_NODE or node.namespaceURI in (None, RDF, 'http://www.w3.org/2000/xmlns/'):
                 continue
-            if _is_of_pixels(node.namespaceURI, node.localName, turned):
-                _remove(description, node)
-            else:
+            if not _is_of_pixels(node.namespaceURI, node.localName, turned):
                 left = True
+            elif isinstance(node, minidom.Attr):
+                description.removeAttributeNode(node)
+            else:
+                description.removeChild(node)
     return ''.join(node.toxml() for node in document.childNodes).encode() if left else None
 
 
@@ -74,10 +76,3 @@ def _is_of_pixels(namespace: str, name: str, turned: bool) -> bool:
         or namespace.startswith(OF_OTHERS)
         or (turned and namespace.startswith(REGIONS))
     )
-
-
-def _remove(description: minidom.Element, node: minidom.Attr | minidom.Node) -> None:
-    if isinstance(node, minidom.Attr):
-        description.removeAttributeNode(node)
-    else:
-        description.removeChild(node)

@@ -7,7 +7,7 @@ import functools
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,10 @@ from hifacegan_plugin.weights import Network
 PROVIDERS = {'cuda': 'CUDAExecutionProvider', 'mps': 'CoreMLExecutionProvider', 'dml': 'DmlExecutionProvider'}
 
 # What a written network may differ from torch by on noise: at most in float32, on average in float16.
-TOLERANCE = {'float32': (np.max, 1e-3), 'float16': (np.mean, 5e-3)}
+TOLERANCE: dict[str, tuple[Callable[[np.ndarray], Any], float]] = {
+    'float32': (np.max, 1e-3),
+    'float16': (np.mean, 5e-3),
+}
 ONNX_OPSET = 18
 
 

@@ -8,8 +8,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
-from hifacegan_plugin.images.photographs import WRITABLE
 from hifacegan_plugin.restore.video import RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS
 
 

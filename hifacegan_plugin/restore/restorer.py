@@ -20,6 +20,7 @@ from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
 from hifacegan_plugin.images.photographs import check_pixels, read_photograph
 from hifacegan_plugin.images.resizing import resize
+from hifacegan_plugin.restore.colour import keep_low_frequencies
 from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
 from hifacegan_plugin.restore.engines import open_engine, start_engine
 from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card, ways_of
@@ -50,6 +51,8 @@ class Restorer:
             the work, in float32, each with a warning.
         device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple); ``auto``: the first accelerator
             that works here, else the CPU. For the engine ``onnx`` those that ONNX Runtime has a provider for.
+        keep_colour: give results the brightness and colours of the input over large areas, which the paper's form can
+            shift: :func:`~hifacegan_plugin.restore.colour.keep_low_frequencies`.
 
     Attributes:
         scale: how many times larger the results are than the images.
@@ -66,11 +69,13 @@ class Restorer:
         dtype: str = 'float32',
         memory: int | None = None,
         device: str = 'auto',
+        keep_colour: bool = False,
     ) -> None:
         generator = weights if isinstance(weights, Network) else load_network(PACKAGED.get(str(weights), weights))
         self.engine, self.device, restore = start_engine(engine, generator, dtype, device)
         self.dtype = dtype
         self.memory = memory
+        self.keep_colour = keep_colour
         self.num_in_ch = generator.num_in_ch
         self.scale = generator.scale
         self._opening = threading.RLock()  # held while a way is looked up and made
@@ -209,7 +214,10 @@ class Restorer:
         missing = (max(least - height, 0), max(least - width, 0))
         if any(missing):
             images = np.pad(images, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode='symmetric')
-        return self._restore_any(images)[..., : self.scale * height, : self.scale * width]
+        restored = self._restore_any(images)[..., : self.scale * height, : self.scale * width]
+        if self.keep_colour:
+            keep_low_frequencies(restored, images[..., :height, :width])
+        return restored
 
     def _restore_any(self, images: np.ndarray) -> np.ndarray:
         """Restore images that are large enough for the network in the fastest way that size and memory leave."""

@@ -25,7 +25,7 @@ if __name__ == '__main__':
     source = {'dataroot_gt': sys.argv[1], 'io_backend': {'type': 'lmdb'}}
     dataset = DegradationDataset({**source, 'degradation': 'noise', 'gt_size': 64, 'phase': 'train'})
     here = [dataset[index]['lq'] for index in range(len(dataset))]
-    there = [batch['lq'][0] for batch in DataLoader(dataset, num_workers=2)]
+    there = [batch['lq'][0] for batch in DataLoader(dataset, num_workers=1)]
     assert len(here) == 4 and all(np.array_equal(one, other) for one, other in zip(here, there))
 """
 
