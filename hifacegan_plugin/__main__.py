@@ -6,6 +6,7 @@ Each command is a module with ``add_arguments(parser)`` and ``run(arguments) -> 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -55,10 +56,29 @@ COMMANDS = {
     },
 }
 
+# How to go on after Ctrl-C. All files are written whole or not at all.
+AFTER_STOP = {
+    'restore': 'with --resume, the same command leaves out what is finished',
+    'compare': 'with --resume, the same command leaves out what is finished',
+}
+AFTER_ANY_STOP = 'nothing is half written; run it again'
+STOPPED = 128 + signal.SIGINT  # exit status, as shells show it
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status (0: all went well)."""
-    return end_quietly(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+    return end_quietly(lambda: _run_or_stop(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run_or_stop(arguments: list[str]) -> int:
+    """Run a command; on Ctrl-C, say how to go on."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        command = next(iter(arguments), '')
+        hint = AFTER_STOP.get(command, AFTER_ANY_STOP)
+        print(f'\nhifacegan {command}: stopped; {hint}', file=sys.stderr)
+        return STOPPED
 
 
 def _run(arguments: list[str]) -> int:

@@ -82,10 +82,22 @@ def run_job(context: Context, job: Job) -> dict[str, Any]:
     """Do a job in a new process and return its summary; where the process ended early, its ``error`` says why."""
     summary_file = Folder(job.folder).summary(job.label)
     summary_file.unlink(missing_ok=True)
-    process = context.Process(target=restore, args=(job,))
+    process = context.Process(target=_restore_until_stopped, args=(job,))
     process.start()
-    process.join()
+    try:
+        process.join()
+    except KeyboardInterrupt:
+        process.terminate()  # the image in work is not needed; what is finished is kept
+        process.join()
+        raise
     return read_json(summary_file) or {'error': describe_end(process.exitcode or 0)}
+
+
+def _restore_until_stopped(job: Job) -> None:
+    """Do a job; end without a traceback on Ctrl-C, which reaches all processes, and when the parent says so."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    restore(job)
 
 
 def describe_end(status: int) -> str:

@@ -168,7 +168,8 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Proble
     problems: list[Problem] = []
     with _quiet_model(opt) as opt_here:
         try:
-            model = build_model(opt_here)
+            with signals_left_alone():  # Ctrl-C is for the doctor, not for the model
+                model = build_model(opt_here)
             if opt['is_train']:
                 size = checkpoint_size(model)
                 lines.append(f'a checkpoint takes about {size / 1e9:,.2f} GB')
@@ -182,11 +183,11 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Proble
 
 @contextmanager
 def _quiet_model(opt: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield options whose model logs nothing below warnings, handles no signals and writes into a temporary folder."""
+    """Yield options whose model logs nothing below warnings and writes into a temporary folder."""
     opt = copy.deepcopy(opt)
     logging.disable(logging.INFO)
     try:
-        with tempfile.TemporaryDirectory() as folder, signals_left_alone():
+        with tempfile.TemporaryDirectory() as folder:
             for name in ('models', 'training_states'):
                 opt['path'][name] = str(Path(folder) / name)
             yield opt

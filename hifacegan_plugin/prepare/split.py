@@ -7,10 +7,12 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import accumulate, chain
 from pathlib import Path, PurePosixPath
 
 from hifacegan_plugin.prepare.resumable_build import BuildError
+from hifacegan_plugin.system.files import whole_file
 
 FFHQ_PARTS = {'train': range(10_000), 'test': range(65_000, 70_000)}
 
@@ -72,9 +74,9 @@ def write_lists(folder: Path, parts: Mapping[str, Sequence[str]], overwrite: boo
         raise BuildError(f'{" ".join(there)}: there already, --overwrite replaces what is there')
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for part, names in parts.items():
-            draft = paths[part].with_suffix('.partial')
-            draft.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8', errors='surrogateescape')
-            draft.replace(paths[part])
+        with ExitStack() as drafts:  # all are written before any gets its name
+            for part, names in parts.items():
+                draft = drafts.enter_context(whole_file(paths[part]))
+                draft.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8', errors='surrogateescape')
     except OSError as error:
         raise BuildError(f'cannot write {error.filename}: {error.strerror}') from error

@@ -1,0 +1,131 @@
+"""Ctrl-C in the middle of every command."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import pytest
+import yaml
+from conftest import HANGS, REPOSITORY
+from skimage import data
+
+from hifacegan_plugin.__main__ import COMMANDS, main
+from hifacegan_plugin.weights import generator_options, write_weights
+
+# What is typed, and a function that the command calls in the middle of its work.
+RUNS = {
+    'restore': ('-i photographs -o out', 'pathlib.Path.replace'),  # a result is written, but has no name yet
+    'models': ('', 'hifacegan_plugin.commands.models.read_card'),
+    'align': ('-i photographs -o out/faces.lmdb --jobs 1', 'os.fsync'),
+    'lmdb': ('-i photographs -o out/data.lmdb', 'os.fsync'),
+    'pairs': ('-i photographs -o out/pairs --recipe noise --jobs 1', 'os.fsync'),
+    'split': ('-i photographs -o out --parts train=0.5 test=0.5', 'pathlib.Path.replace'),
+    'verify-lmdb': ('small.lmdb --jobs 1', 'concurrent.futures.Future.result'),
+    'inspect-degradations': ('-i photographs/0.png -o out/sheet.png', 'pathlib.Path.replace'),
+    'init': ('mine -i photographs -o out/mine.yml --degradation noise --memory 8', 'pathlib.Path.replace'),
+    'doctor': ('', 'hifacegan_plugin.doctor.environment.describe'),
+    'report': ('-opt trial.yml', 'pathlib.Path.replace'),
+    'stages': ('-i photographs/0.png -w net_g.safetensors -o out', 'pathlib.Path.replace'),
+    'compare': ('-opt compare.yml -o out/compared', 'hifacegan_plugin.compare.worker.run_job'),
+    'convert': ('-w net_g.safetensors -o out/b.safetensors', 'pathlib.Path.replace'),
+    'export': ('-w net_g.safetensors --to onnx -o out/a.onnx', 'pathlib.Path.replace'),
+    'completion': ('', 'hifacegan_plugin.commands.completion.import_module'),
+}
+BUILDS = ('align', 'lmdb', 'pairs')  # what they have done stays below a hidden name
+
+COMPARISON = {
+    'name': 'test',
+    'datasets': {
+        'degraded': {
+            'type': 'DegradationDataset',
+            'dataroot_gt': 'small.lmdb',
+            'io_backend': {'type': 'lmdb'},
+            'degradation': 'noise',
+        }
+    },
+    'restorers': {'general': {'pretrain_network_g': 'net_g.safetensors'}},
+    'metrics': {'PSNR': {'type': 'calculate_psnr', 'crop_border': 0}},
+}
+TEST = {
+    'name': 'trial',
+    'model_type': 'HiFaceGANCSRModel',
+    'num_gpu': 0,
+    'path': {},
+    'network_g': {'type': 'CSRGenerator'},
+    'datasets': {
+        'test': {
+            'name': 'set',
+            'type': 'PairedImageDataset',
+            'dataroot_gt': 'photographs',
+            'dataroot_lq': 'photographs',
+            'io_backend': {'type': 'disk'},
+        }
+    },
+    'val': {'save_img': True, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}},
+}
+
+
+@pytest.fixture
+def workplace(tmp_path, small_lmdb, lively_generator, monkeypatch):
+    """A folder with all that the commands read; ``out`` is empty."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ('photographs', 'out', 'results/trial/visualization/set'):
+        (tmp_path / folder).mkdir(parents=True)
+    for number in range(2):
+        image = data.astronaut()[50 * number :][:128, 160:288, ::-1]
+        cv2.imwrite(f'photographs/{number}.png', image)
+        cv2.imwrite(f'results/trial/visualization/set/{number}_trial.png', image)
+    (tmp_path / 'small.lmdb').symlink_to(small_lmdb)
+    network = lively_generator()
+    write_weights('net_g.safetensors', network.state_dict(), generator_options(network))
+    for file, options in (('compare.yml', COMPARISON), ('trial.yml', TEST)):
+        (tmp_path / file).write_text('plugin: !!python/name:hifacegan_plugin.__version__\n' + yaml.safe_dump(options))
+    return tmp_path
+
+
+def test_no_command_is_left_out():
+    assert set(RUNS) == {name for group in COMMANDS.values() for name in group} - {'app'}
+
+
+@pytest.mark.parametrize('command', RUNS)
+def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(command, workplace, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        came.append(command)
+        signal.raise_signal(signal.SIGINT)
+
+    typed, function = RUNS[command]
+    came = []
+    with monkeypatch.context() as patch:
+        patch.setattr(function, interrupted)
+        status = main([command, *typed.split()])
+    assert came, 'the command did not call it'
+    assert status == 130
+    message = capsys.readouterr().err
+    assert f'hifacegan {command}: stopped; ' in message
+    assert ('--resume' in message) == (command in (*BUILDS, 'restore', 'compare'))
+    assert [path for path in workplace.glob('**/*') if '.part.' in path.name] == []
+    if command != 'compare':  # whose folder holds what --resume keeps
+        files = [path.relative_to(workplace / 'out') for path in workplace.glob('out/**/*') if path.is_file()]
+        assert [file for file in files if command not in BUILDS or file.parts[0][0] != '.'] == []
+
+
+def test_ctrl_c_at_a_terminal_ends_a_comparison_and_its_processes(workplace):
+    """It reaches all of them."""
+    command = [sys.executable, '-m', 'hifacegan_plugin', 'compare', '-opt', 'compare.yml', '-o', 'out']
+    environment = os.environ | {'PYTHONPATH': str(REPOSITORY)}
+    with open('output', 'w+') as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
+        deadline = time.monotonic() + HANGS
+        while process.poll() is None and not list((workplace / 'out').glob('**/*restored*')):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        status = process.wait(HANGS)
+        output.seek(0)
+        text = output.read()
+    assert 'Traceback' not in text
+    assert status == 130, text
+    assert 'hifacegan compare: stopped; with --resume' in text
