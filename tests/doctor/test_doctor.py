@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 from importlib import metadata
 from pathlib import Path
 from urllib.error import URLError
@@ -42,6 +43,13 @@ def doctor(small_lmdb, tmp_path, monkeypatch, capsys):
         return status, capsys.readouterr().out
 
     return examine
+
+
+def test_ctrl_c_ends_the_doctor(doctor, monkeypatch):
+    """The model that is built would take it for a wish to save."""
+    monkeypatch.setattr(training, 'train_two_iterations', lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        doctor(iterate=True)
 
 
 def findings(output: str) -> tuple[list[str], list[str]]:
