@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,9 +13,7 @@ from PIL import ExifTags, Image, features
 
 from hifacegan_plugin.images import iptc
 from hifacegan_plugin.images.decoding import READS_HEIF
-
-if TYPE_CHECKING:
-    from hifacegan_plugin.images.photographs import Photograph
+from hifacegan_plugin.images.photograph import Photograph
 
 AVIF = ('.avif',) if features.check('avif') else ()
 HEIF = ('.heic', '.heif') if READS_HEIF else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,6 +24,7 @@ from hifacegan_plugin.images.decoding import (
 )
 from hifacegan_plugin.images.encoding import HOLDS_16_BITS, HOLDS_ALPHA, HOLDS_IPTC, LARGEST_IN_JPEG, WRITABLE, encode
 from hifacegan_plugin.images.iptc import read_descriptive_iptc
+from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.xmp import descriptive_xmp
 from hifacegan_plugin.system.files import whole_file
 
@@ -44,30 +45,6 @@ COLOUR_CHUNKS = (b'cICP', b'mDCV', b'cLLI', b'sRGB', b'gAMA', b'cHRM')
 _SRGB_CICP = bytes([1, 13, 0, 1])  # ITU-T H.273: primaries of BT.709, transfer of sRGB, RGB, full range
 _SRGB_GAMMA = 45455  # 1 / 2.2, times 100,000
 _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # white, red, green, blue; x 100,000
-
-
-@dataclass
-class Photograph:
-    """An image and the metadata of its file.
-
-    Attributes:
-        pixels: uint8 or uint16, ``(H, W)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA,
-            upright.
-        icc_profile: of the colours, as it stands in the file; None: sRGB.
-        exif: what EXIF data say about the photograph, as bytes; the orientation is already applied.
-        xmp: what XMP says about the photograph, as an XML packet.
-        iptc: what IPTC data say about the photograph, as bytes.
-        dpi: pixels an inch, across and down; None: not known.
-        colour_chunks: contents by name of the chunks of a PNG that say what its colours are (:data:`COLOUR_CHUNKS`).
-    """
-
-    pixels: np.ndarray
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    iptc: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    colour_chunks: dict[bytes, bytes] = field(default_factory=dict)
 
 
 def read_photograph(path: Path, max_pixels: int) -> Photograph:
