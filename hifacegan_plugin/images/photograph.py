@@ -19,7 +19,7 @@ class Photograph:
         xmp: what XMP says about the photograph, as an XML packet.
         iptc: what IPTC data say about the photograph, as bytes.
         dpi: pixels an inch, across and down; None: not known.
-        colour_chunks: contents by name of the chunks of a PNG that say what its colours are (:data:`~hifacegan_plugin.images.photographs.COLOUR_CHUNKS`).
+        colour_chunks: contents by name of the chunks of a PNG that say what its colours are.
     """
 
     pixels: np.ndarray

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hifacegan_plugin.images.decoding import ImageError
-from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.images.photograph import Photograph
+from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.planning import Failure, Task, sheet_of
 from hifacegan_plugin.restore.video import VIDEOS

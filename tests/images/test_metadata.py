@@ -12,7 +12,8 @@ from skimage import data
 from hifacegan_plugin.images.decoding import MAX_PIXELS
 from hifacegan_plugin.images.encoding import AVIF, HEIF
 from hifacegan_plugin.images.iptc import TIFF_TAG, jpeg_segment
-from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.images.photograph import Photograph
+from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 from hifacegan_plugin.images.xmp import descriptive_xmp
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

@@ -13,7 +13,8 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from skimage import data
 
 from hifacegan_plugin.images.decoding import ImageError
-from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.images.photograph import Photograph
+from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 
 MAX_PIXELS = 1_000_000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()

@@ -20,7 +20,8 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.published_layouts import without_markers
 from hifacegan_plugin.data.degradations import build_degradation
-from hifacegan_plugin.images.photographs import Photograph, read_photograph, write_photograph
+from hifacegan_plugin.images.photograph import Photograph
+from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.footprint import bytes_per_pixel
 from hifacegan_plugin.restore.restorer import OVERLAP
