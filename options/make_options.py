@@ -1,6 +1,6 @@
 """Write the options files that are derived from the paper's training, which is one of them. `make options` runs it.
 
-``hifacegan_plugin/options_files/paper.py`` holds that training: complete, commented and edited by hand. ``FILES`` says
+``hifacegan_plugin/options_files/paper.yml`` holds that training: complete, commented and edited by hand. ``FILES`` says
 what every file changes in it. Files that share nothing with it (``compare_*.yml``, ``hifacegan_mild.yml``) are written
 by hand.
 """
@@ -14,9 +14,9 @@ from networks_of_peers import OF_ITS_OWN, PEERS, PEERS_ON_FACES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from hifacegan_plugin.options_files import PAPER
 from hifacegan_plugin.options_files.editing import Changes, edit, render
 from hifacegan_plugin.options_files.own_training import FAST_FORM
-from hifacegan_plugin.options_files.paper import PAPER
 
 FOLDER = Path(__file__).resolve().parent
 # By this line, editors with a YAML language server complete and check a file.

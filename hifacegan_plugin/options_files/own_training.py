@@ -10,8 +10,8 @@ from typing import NamedTuple
 import yaml
 
 from hifacegan_plugin import schema
+from hifacegan_plugin.options_files import PAPER
 from hifacegan_plugin.options_files.editing import Changes, edit, render
-from hifacegan_plugin.options_files.paper import PAPER
 
 SCHEMA = Path(schema.__file__).with_name('training.schema.json')
 
