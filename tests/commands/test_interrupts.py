@@ -32,7 +32,6 @@ RUNS = {
     'compare': ('-opt compare.yml -o out/compared', 'hifacegan_plugin.compare.worker.run_job'),
     'convert': ('-w net_g.safetensors -o out/b.safetensors', 'pathlib.Path.replace'),
     'export': ('-w net_g.safetensors --to onnx -o out/a.onnx', 'pathlib.Path.replace'),
-    'app': ('--port 0', 'hifacegan_plugin.app.server.serve'),
     'completion': ('', 'hifacegan_plugin.commands.completion.import_module'),
 }
 BUILDS = ('align', 'lmdb', 'pairs')  # what they have done stays below a hidden name
@@ -88,7 +87,8 @@ def workplace(tmp_path, small_lmdb, lively_generator, monkeypatch):
 
 
 def test_no_command_is_left_out():
-    assert set(RUNS) == {name for group in COMMANDS.values() for name in group}
+    ends_its_own_process = {'app'}  # tests/app interrupts it
+    assert set(RUNS) == {name for group in COMMANDS.values() for name in group} - ends_its_own_process
 
 
 @pytest.mark.parametrize('command', RUNS)
