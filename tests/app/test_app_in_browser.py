@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,7 +57,7 @@ def restore(browser_page, *files: Path) -> None:
     """Give files to the first tab and press its button."""
     browser_page.locator('input[type=file]').first.set_input_files(files)
     for file in files:
-        browser_page.get_by_text(file.name).first.wait_for()
+        browser_page.locator(f'a[href$="/{file.name}"]').wait_for()
     browser_page.get_by_role('button', name='Restore', exact=True).click()
 
 
@@ -107,6 +108,27 @@ def test_what_is_wrong_with_a_file_stands_on_the_page(browser_page, photo, tmp_p
         .or_(browser_page.locator('[data-testid^=cell]', has_text='is not an image'))
         .count()
     )
+
+
+def test_a_batch_that_is_stopped_gives_what_is_done(browser_page, photo, tmp_path):
+    for number in range(9):
+        Image.fromarray(np.tile(photo, (2, 2, 1))).save(tmp_path / f'{number}.jpg')
+    browser_page.get_by_role('tab', name='Batch').click()
+    button = browser_page.get_by_role('button', name='Restore all')
+    button.wait_for()
+    batch = browser_page.get_by_role('tabpanel')
+    batch.locator('input[type=file]').first.set_input_files(sorted(tmp_path.iterdir()))
+    batch.locator('a[href$="/8.jpg"]').wait_for()
+    button.click()
+    batch.locator('[data-testid^=cell]', has_text='restored').first.wait_for()
+    browser_page.get_by_role('button', name='Stop').click()
+    with browser_page.expect_download() as download:
+        browser_page.locator('a[href*="restored.zip"]').click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = archive.namelist()
+        assert archive.testzip() is None
+    assert names == [f'{number}.jpg' for number in range(len(names))]
+    assert 1 <= len(names) < 9
 
 
 def test_twelve_megapixels_are_restored_within_the_memory(browser_page, page, photo, tmp_path):
