@@ -36,7 +36,7 @@ plugin: $(READY)
 	    ($(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . && echo "$(CURDIR)" > $(PLUGIN_OF))
 
 data: plugin
-	$(BIN)/python data_prep/make_demo_pictures.py -o datasets/demo
+	$(BIN)/python data_prep/make_demo_images.py -o datasets/demo
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/train.lmdb --crop-size 128 --overwrite
 	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/heldout -o datasets/demo/heldout.lmdb --overwrite
 

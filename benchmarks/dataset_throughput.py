@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument('--dataroot', help='an LMDB or a folder; default: a temporary LMDB')
     parser.add_argument('--degradation', default='full', help='name of a recipe; default: %(default)s')
     parser.add_argument('--gt-size', type=int, default=512, help='side of the crop; default: %(default)s')
-    parser.add_argument('--pictures', type=int, default=200, help='images in the temporary LMDB; default: %(default)s')
+    parser.add_argument('--images', type=int, default=200, help='images in the temporary LMDB; default: %(default)s')
     parser.add_argument('--workers', type=int, default=2, help='default: %(default)s')
     parser.add_argument('--batch-size', type=int, default=2, help='default: %(default)s')
     parser.add_argument('--rounds', type=int, default=5, help='default: %(default)s')
@@ -108,7 +108,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        root = args.dataroot or str(make_database(folder, args.pictures, args.gt_size))
+        root = args.dataroot or str(make_database(folder, args.images, args.gt_size))
         options = {
             'phase': 'train',
             'dataroot_gt': root,

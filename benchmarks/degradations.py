@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--with-imgaug', action='store_true', help='time imgaug 0.4 too, interleaved')
     parser.add_argument('--rounds', type=int, default=15, help='default: %(default)s')
-    parser.add_argument('--pictures', type=int, default=20, help='images per round and case; default: %(default)s')
+    parser.add_argument('--images', type=int, default=20, help='images per round and case; default: %(default)s')
     parser.add_argument('--serve-imgaug', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if hasattr(os, 'sched_setaffinity'):
@@ -137,12 +137,12 @@ def main() -> None:
     for turn in range(args.rounds):
         for case in OURS:
             for side, measure in timers.items():
-                seconds[side, case].append(measure(case, turn * args.pictures, args.pictures))
+                seconds[side, case].append(measure(case, turn * args.images, args.images))
 
     print('| step | ' + ' | '.join(f'{side} (img/s)' for side in timers) + (' | ratio |' if args.with_imgaug else ' |'))
     print('|---|' + '---|' * (len(timers) + args.with_imgaug))
     for case in OURS:
-        rates = [args.pictures / statistics.median(seconds[side, case]) for side in timers]
+        rates = [args.images / statistics.median(seconds[side, case]) for side in timers]
         ratio = [f'{rates[0] / rates[1]:.1f}x'] if args.with_imgaug else []
         print('| ' + ' | '.join([case, *(f'{rate:.0f}' for rate in rates), *ratio]) + ' |')
 

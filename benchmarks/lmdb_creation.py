@@ -1,6 +1,6 @@
 """Time create_lmdb.py against BasicSR's make_lmdb_from_imgs, on 512x512 PNG files made from scikit-image's photographs.
 
-    python benchmarks/lmdb_creation.py --pictures 300 --rounds 5
+    python benchmarks/lmdb_creation.py --images 300 --rounds 5
 
 Each round runs, in turn: BasicSR with its defaults, BasicSR with two reading processes, create_lmdb.py copying the
 files' bytes, and create_lmdb.py --reencode with two threads. Imports and the deletion of the databases are not timed;
@@ -69,7 +69,7 @@ def contestants(folder: Path, names: list[str], target: Path) -> dict[str, Calla
 def main() -> None:
     """Run the comparison and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--pictures', type=int, default=300, help='number of images (default: %(default)s)')
+    parser.add_argument('--images', type=int, default=300, help='number of images (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--folder', type=Path, help='working folder, on the disk to measure (default: a temporary one)')
     arguments = parser.parse_args()
@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
         folder, target = Path(place, 'images'), Path(place, 'x.lmdb')
         folder.mkdir()
-        names = make_images(folder, arguments.pictures)
+        names = make_images(folder, arguments.images)
         timed = contestants(folder, names, target)
         rates: dict[str, list[float]] = {name: [] for name in timed}
         sizes = {}

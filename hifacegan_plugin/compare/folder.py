@@ -1,6 +1,6 @@
 """The output folder: images and progress, so that what is done once is not done again.
 
-``pictures/<set>/{degraded,truth,<restorer>}/<name>.png`` and, in ``progress/``, logs with a line for each image. The
+``images/<set>/{degraded,truth,<restorer>}/<name>.png`` and, in ``progress/``, logs with a line for each image. The
 first line of a log says what the rest was made from; when that changes, the log is started again.
 """
 
@@ -28,7 +28,7 @@ class Folder:
 
     def images(self, test_set: str, which: str) -> Path:
         """Return the folder of the degraded, true or restored images of a test set."""
-        return self.root / 'pictures' / test_set / which
+        return self.root / 'images' / test_set / which
 
     def image(self, test_set: str, which: str, name: str) -> Path:
         """Return the file of one of these images."""

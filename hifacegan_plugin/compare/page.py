@@ -50,7 +50,7 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
         notes=html.escape(' '.join(tables.notes(results)).replace('bold:', 'in bold type:')),
         problems=_list_of(results.left_out),
         image_note=html.escape(
-            f'{len(images)} of {sum(len(test_set.pictures) for test_set, _ in tables_of_sets)} images, shown as '
+            f'{len(images)} of {sum(len(test_set.images) for test_set, _ in tables_of_sets)} images, shown as '
             f'{kind}, at most {options.max_side} pixels a side; the values are those of the images at full size. Drag '
             'the line, or go to an image with Tab and move it with the arrow keys.'
         ),
@@ -62,7 +62,7 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
 def _section(results: Results, test_set: ImageSet, rows: list[Row]) -> str:
     """Return the tables of a test set."""
     metrics, against = results.metrics, results.comparison.against
-    title = f'{test_set.name}: {len(test_set.pictures)} images'
+    title = f'{test_set.name}: {len(test_set.images)} images'
     of_metrics = [
         (tables.metric_header(metric), 'descending' if metric.better == 'higher' else 'ascending') for metric in metrics
     ]
@@ -102,7 +102,7 @@ def _table(title: str, header: Sequence[tuple[str, str]], rows: Sequence[str]) -
 
 
 def _row(metrics: Sequence[Metric], row: Row, best: dict[str, list[Row]]) -> str:
-    cells = [_label(row), f'<td data-value="{row.restored}">{row.restored}/{row.pictures}</td>']
+    cells = [_label(row), f'<td data-value="{row.restored}">{row.restored}/{row.images}</td>']
     cells += [
         _figure(row.figures.get(metric.name), tables.format_figure(row, metric), row in best[metric.name])
         for metric in metrics
@@ -144,8 +144,8 @@ def _images(
 ) -> list[dict[str, Any]]:
     """Encode some images of a test set, spread over it, as each restorer restored them."""
     page = results.comparison.page
-    count = min(page.pictures, len(test_set.pictures))
-    chosen = [test_set.pictures[i * len(test_set.pictures) // count] for i in range(count)]
+    count = min(page.images, len(test_set.images))
+    chosen = [test_set.images[i * len(test_set.images) // count] for i in range(count)]
     encoded = []
     for name in tqdm(chosen, desc=f'{test_set.name}: page', unit='image'):
         truth = read_rgb(folder.image(test_set.name, TRUTH, name))

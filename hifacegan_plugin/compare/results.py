@@ -30,13 +30,13 @@ class Figure:
         mean: over the images, of values or differences; of a metric of the whole set, its value.
         low: lower bound of the 95 % bootstrap confidence interval; NaN where there is none.
         high: upper bound.
-        pictures: number of images that could be measured.
+        images: number of images that could be measured.
     """
 
     mean: float
     low: float
     high: float
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Row:
     Args:
         label: of the restorer.
         restored: number of images that it restored.
-        pictures: number of images of the test set.
+        images: number of images of the test set.
         figures: by metric; a metric that could not be measured at all is missing.
         values: by metric and image.
         parameters: number of them; None where the restorer failed.
@@ -61,7 +61,7 @@ class Row:
 
     label: str
     restored: int
-    pictures: int
+    images: int
     figures: dict[str, Figure]
     values: dict[str, dict[str, float]]
     parameters: int | None = None
@@ -110,7 +110,7 @@ def make_row(
     return Row(
         label=label,
         restored=sum('error' not in record for record in records),
-        pictures=len(images),
+        images=len(images),
         figures={name: figure for name, figure in figures.items() if not math.isnan(figure.mean)},
         values={metric.name: metric.values() for metric in metrics},
         milliseconds=statistics.median(times) if times else None,
@@ -130,7 +130,7 @@ def best_rows(rows: Sequence[Row], metric: Metric) -> list[Row]:
     """
     measured = [row for row in rows if metric.name in row.figures]
     images = {image for row in measured for image in row.values.get(metric.name, ())}  # none: of the set as a whole
-    complete = [row for row in measured if row.figures[metric.name].pictures == (len(images) or row.pictures)]
+    complete = [row for row in measured if row.figures[metric.name].images == (len(images) or row.images)]
     if not complete:
         return []
     best = (max if metric.better == 'higher' else min)(row.figures[metric.name].mean for row in complete)

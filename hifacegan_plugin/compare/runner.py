@@ -66,11 +66,11 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
                 metrics,
                 test_set.name,
                 label,
-                [name for name in test_set.pictures if name in done],
+                [name for name in test_set.images if name in done],
                 {'restored': made_from[test_set.name], 'options': comparison.metrics},
                 folder,
             )
-            rows.append(make_row(label, metrics, test_set.pictures, records, summary))
+            rows.append(make_row(label, metrics, test_set.images, records, summary))
             problems += [f'{test_set.name}: {label}: {r["name"]}: {r["error"]}' for r in records if 'error' in r]
             problems += failures
 
@@ -85,7 +85,7 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
 def _show(results: Results, output: Path, folder: Folder) -> None:
     """Print the tables, and write them and the page."""
     for test_set, rows in results.tables:
-        print(f'\n{test_set.name}: {len(test_set.pictures)} images\n')
+        print(f'\n{test_set.name}: {len(test_set.images)} images\n')
         print('\n\n'.join(tables.tables_of(results, rows)))
     write_json(output / 'comparison.json', tables.json_report(results))
     write_text(output / 'comparison.csv', tables.csv_report(results))
@@ -106,11 +106,11 @@ def _restore(
 ) -> dict[str, Any]:
     """Let a process of its own restore what is not restored yet; return its summary."""
     summary = read_json(folder.summary(label)) or {'error': 'not restored yet'}
-    images = {test_set.name: test_set.pictures for test_set in test_sets}
+    images = {test_set.name: test_set.images for test_set in test_sets}
     if options.get('type') == 'folder':
         return take_results(label, options, images, made_from, folder)
     done = all(
-        len(restored(folder, test_set.name, label, made_from[test_set.name])) == len(test_set.pictures)
+        len(restored(folder, test_set.name, label, made_from[test_set.name])) == len(test_set.images)
         for test_set in test_sets
     )
     if done and 'error' not in summary:

@@ -47,7 +47,7 @@ def comparison_table(metrics: Sequence[Metric], rows: Sequence[Row]) -> str:
     def cells(row: Row) -> list[str]:
         figures = [(metric.name, format_figure(row, metric)) for metric in metrics]
         bold = [f'**{text}**' if row in best[name] else text for name, text in figures]
-        return [row.label, f'{row.restored}/{row.pictures}', *bold, *format_costs(row)]
+        return [row.label, f'{row.restored}/{row.images}', *bold, *format_costs(row)]
 
     return markdown_table(['restorer', 'images', *map(metric_header, metrics), *COSTS], list(map(cells, rows)))
 
@@ -78,7 +78,7 @@ def format_figure(row: Row, metric: Metric) -> str:
     if figure is None:
         return ABSENT
     interval = '' if math.isnan(figure.low) else f' [{metric.format(figure.low)}, {metric.format(figure.high)}]'
-    missing = '' if figure.pictures == row.pictures else f' ({figure.pictures} of {row.pictures})'
+    missing = '' if figure.images == row.images else f' ({figure.images} of {row.images})'
     return metric.format(figure.mean) + interval + missing
 
 
@@ -89,7 +89,7 @@ def format_difference(row: Row, metric: Metric) -> tuple[str, bool]:
         return ABSENT, False
     mean, low, high = ('+' * (value >= 0) + metric.format(value) for value in (figure.mean, figure.low, figure.high))
     interval = '' if math.isnan(figure.low) else f' [{low}, {high}]'
-    missing = '' if figure.pictures == row.pictures else f' ({figure.pictures} of {row.pictures})'
+    missing = '' if figure.images == row.images else f' ({figure.images} of {row.images})'
     return mean + interval + missing, figure.low > 0 or figure.high < 0
 
 
@@ -104,7 +104,7 @@ def markdown_report(results: Results) -> str:
     """Return the whole comparison as Markdown."""
     parts = [f'# {results.comparison.name}', '; '.join(results.machine.values()) + '.']
     for test_set, rows in results.tables:
-        parts += [f'## {test_set.name}: {len(test_set.pictures)} images', *tables_of(results, rows)]
+        parts += [f'## {test_set.name}: {len(test_set.images)} images', *tables_of(results, rows)]
     parts += notes(results)
     if results.left_out:
         parts += [f'## Left out ({len(results.left_out)})', '\n'.join(f'- {line}' for line in results.left_out)]
@@ -139,13 +139,13 @@ def csv_report(results: Results) -> str:
     """Return a line for each restorer and test set; a metric takes four columns."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    statistics = ('mean', 'low', 'high', 'pictures')
+    statistics = ('mean', 'low', 'high', 'images')
     writer.writerow(
         [
             'test_set',
             'restorer',
             'restored',
-            'pictures',
+            'images',
             *(f'{metric.name}_{name}' for metric in results.metrics for name in statistics),
             'parameters',
             'gflop',
@@ -164,7 +164,7 @@ def csv_report(results: Results) -> str:
                     test_set.name,
                     row.label,
                     row.restored,
-                    row.pictures,
+                    row.images,
                     *(_or_none(getattr(figure, name)) for figure in figures for name in statistics),
                     row.parameters,
                     row.gflop,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
@@ -56,7 +56,7 @@ class ImageSet:
         name: in the options file.
         options: of the options file.
         source: as of :class:`OpenSet`.
-        pictures: names of its images, in the order of the data set.
+        images: names of its images, in the order of the data set.
         content: digest of these names and images.
         problems: a line for each image that cannot be used.
     """
@@ -64,7 +64,7 @@ class ImageSet:
     name: str
     options: dict[str, Any]
     source: str
-    pictures: list[str]
+    images: list[str]
     content: str
     problems: list[str]
 
@@ -129,9 +129,11 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
 
 def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
     """Return whether a test set was written from the same data, and all of it is there."""
+    if done.keys() != {field.name for field in fields(ImageSet)}:  # another version wrote it
+        return False
     kinds = (DEGRADED, TRUTH) if opened.options.get('guide') is None else (DEGRADED, TRUTH, GUIDE)
-    return (done['options'], done.get('source'), done['problems']) == (opened.options, opened.source, []) and all(
-        folder.image(opened.name, which, image).exists() for which in kinds for image in done['pictures']
+    return (done['options'], done['source'], done['problems']) == (opened.options, opened.source, []) and all(
+        folder.image(opened.name, which, image).exists() for which in kinds for image in done['images']
     )
 
 

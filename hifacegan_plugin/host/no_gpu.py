@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from basicsr.models.base_model import BaseModel
 
 
+def check_num_gpu(opt: dict[str, Any]) -> None:
+    """Refuse a ``num_gpu`` that asks for GPUs where there is none.
+
+    Args:
+        opt: as returned by the host's ``parse_options``, which has replaced ``auto``.
+
+    Raises:
+        ValueError: it does; says what to write instead.
+    """
+    if opt['num_gpu'] != 0 and _no_gpu():
+        raise ValueError(
+            f'num_gpu: {opt["num_gpu"]}, but torch sees no GPU: write 0 for the CPU, or auto for all there are.'
+        )
+
+
 def _no_gpu() -> bool:
     return not torch.cuda.is_available()
 

@@ -33,6 +33,7 @@ ACCOMMODATIONS: tuple[Accommodation, ...] = (
     starting.resume_from_the_experiment,
     starting.lock_the_experiment,
     starting.check_the_name_first,
+    starting.check_the_gpus_first,
 )
 
 

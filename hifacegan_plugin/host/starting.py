@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hifacegan_plugin.host import experiment
+from hifacegan_plugin.host import experiment, no_gpu
 from hifacegan_plugin.host.accommodation import Accommodation, accommodation, testing_modules, training_modules
 
 if TYPE_CHECKING:
@@ -104,17 +104,31 @@ def lock_the_experiment() -> None:
 )
 def check_the_name_first() -> None:
     """Exit before anything is written where ``name`` cannot be the name of a folder."""
+    _check_before_all(check_the_name_first, experiment.check_name)
+
+
+@accommodation(
+    defect='`num_gpu: 2` without a GPU ends in a bare error of torch',
+    answer='refuses it before anything is written',
+)
+def check_the_gpus_first() -> None:
+    """Exit before anything is written where ``num_gpu`` asks for a GPU and there is none."""
+    _check_before_all(check_the_gpus_first, no_gpu.check_num_gpu)
+
+
+def _check_before_all(answer: Accommodation, check: Callable[[Options], None]) -> None:
+    """Apply an accommodation that checks the options before a training or a test writes anything."""
 
     def wrapper(make_exp_dirs: Callable[[Options], None]) -> Callable[..., Any]:
         def check_and_make(opt: Options) -> None:
-            _exit_if_refused(opt, experiment.check_name)
+            _exit_if_refused(opt, check)
             make_exp_dirs(opt)
 
         return check_and_make
 
-    _check_before_resuming(check_the_name_first, experiment.check_name)
+    _check_before_resuming(answer, check)
     for test in testing_modules():
-        check_the_name_first.wrap(test, 'make_exp_dirs', wrapper)
+        answer.wrap(test, 'make_exp_dirs', wrapper)
 
 
 def _check_before_resuming(answer: Accommodation, check: Callable[[Options], None]) -> None:

@@ -22,7 +22,7 @@ FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
 class Page(Section):
     """The options under ``page``, which bound the size of the HTML page."""
 
-    pictures: Annotated[int, Field(ge=0, le=10000)] = option('images of each test set, spread over it', 8)
+    images: Annotated[int, Field(ge=0, le=10000)] = option('images of each test set, spread over it', 8)
     max_side: Annotated[int, Field(ge=16, le=16383)] = option(
         'longer side, above which an image is shrunk for the page', 512, unit='pixels'
     )

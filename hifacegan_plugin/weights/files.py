@@ -46,8 +46,8 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
     Args:
         path: the file.
         param_key: which of the dictionaries of a checkpoint; None: ``params_ema``, else ``params``, else what other
-            programs call it, such as ``state_dict``, else the file is a state dict itself. One that is not there is
-            replaced as the host does, with a log line.
+            programs call it, such as ``state_dict``, else the file is a state dict itself. Where ``params`` or
+            ``params_ema`` is not there, the file is taken as if None was given, with a log line.
 
     Returns:
         The state dict, on the CPU, in the layout that the file has (networks translate it when they load it), and the
@@ -55,7 +55,7 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
 
     Raises:
         WeightsError: if the file is missing, cannot be read, is damaged, no weights file, holds values that are not
-            finite or tensors that are no plain arrays, or would have to run code to be read.
+            finite or tensors that are no plain arrays, would have to run code to be read, or has no ``param_key``.
     """
     path = Path(path)
     try:
@@ -167,7 +167,7 @@ def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tenso
         raise WeightsError(f'{path}: damaged or no weights file. Copy or download it anew.') from error
     if not isinstance(content, Mapping):
         raise WeightsError(f'{path}: holds a {type(content).__name__} instead of weights. Give a net_g_*.pth file.')
-    key = _choose_param_key(content, param_key)
+    key = _choose_param_key(path, content, param_key)
     state_dict = content[key] if key else content
     if not isinstance(state_dict, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state_dict.items()
@@ -183,11 +183,17 @@ def _as_options(path: Path, options: Any) -> dict[str, Any]:
     return dict(options)
 
 
-def _choose_param_key(content: Mapping[str, Any], wanted: str | None) -> str | None:
+def _choose_param_key(path: Path, content: Mapping[str, Any], wanted: str | None) -> str | None:
     """Return the key under which the weights stand in a checkpoint; None: it is a state dict itself."""
-    found = [key for key in (wanted, *PARAM_KEYS) if key in content]
-    found += [key for key in OTHER_KEYS if isinstance(content.get(key), Mapping)]
-    key = found[0] if found else None
-    if wanted is not None and key != wanted:
+    there = [key for key in PARAM_KEYS if key in content]
+    there += [key for key in OTHER_KEYS if isinstance(content.get(key), Mapping)]
+    if wanted in content:
+        return wanted
+    key = there[0] if there else None
+    if wanted in PARAM_KEYS:  # a training without an average has no params_ema, published files have neither
         logger.info(f'Weights: {wanted} does not exist, using {key or "the file as it is"}.')
+    elif wanted is not None:
+        holds = f'those under {", ".join(there)}' if there else 'one set of weights, under no key'
+        fix = f'Give {" or ".join(there)}' if there else 'Leave the key out'
+        raise WeightsError(f'{path}: has no weights under the key {wanted!r}, but {holds}. {fix}.')
     return key

@@ -162,10 +162,10 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     assert (out / 'comparison.html').stat().st_size > 10_000
 
     # What is done is kept: only what changed or failed is done again.
-    restored = out / 'pictures/pairs/CSR/first.png'
+    restored = out / 'images/pairs/CSR/first.png'
     before = restored.stat().st_mtime_ns
     shutil.copy(tmp_path / 'edsr.pth', tmp_path / 'missing.pth')
-    (out / 'pictures/pairs/EDSR x2/second.png').unlink()
+    (out / 'images/pairs/EDSR x2/second.png').unlink()
     assert main(['compare', '-opt', str(file), '-o', str(out), '--resume']) == 1
     again, problems = rows_of(out)
     assert restored.stat().st_mtime_ns == before
@@ -318,7 +318,7 @@ def test_an_ended_process_is_described():
         ({'metrics': {'a': {'better': 'lower'}}}, 'type is missing'),
         ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
         ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
-        ({'page': {'pictures': 'all'}}, 'pictures'),
+        ({'page': {'images': 'all'}}, 'images'),
         ({'page': 8}, 'page is no section'),
         ({'restorers': {'a': {'pretrain_network_g': ['a', 'b']}}}, 'restorers: a: pretrain_network_g: give a path'),
         ({'restorers': {'a': {'type': ['input']}}}, 'restorers: a: type: give input'),
@@ -364,8 +364,8 @@ def test_no_two_images_of_a_set_share_a_name(tmp_path):
         cv2.imwrite(str(tmp_path / 'src' / f'{name}.png'), data.coffee()[60 * i : 60 * i + 70, 200:290])
     folder = Folder(tmp_path / 'out')
     written = write_test_set(open_test_set('set', degraded_set(tmp_path / 'src')), folder)
-    assert len(set(written.pictures)) == len(sources) and {'a', 'a_2', 'b'} <= set(written.pictures)
-    for name, source in zip(written.pictures, sources):
+    assert len(set(written.images)) == len(sources) and {'a', 'a_2', 'b'} <= set(written.images)
+    for name, source in zip(written.images, sources):
         expected = cv2.imread(str(tmp_path / 'src' / f'{source}.png'))[..., ::-1]
         assert np.array_equal(read_rgb(folder.image('set', 'truth', name)), expected)
 
@@ -392,10 +392,14 @@ def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
 
     shutil.copy(source / 'b.png', source / 'a.png')
     status, changed, _ = resume()
-    truth = read_rgb(out / 'pictures/set/truth/a.png')
+    truth = read_rgb(out / 'images/set/truth/a.png')
     assert np.array_equal(truth, read_rgb(source / 'b.png'))
-    restored = read_rgb(out / 'pictures/set/input/a.png')
+    restored = read_rgb(out / 'images/set/input/a.png')
     assert changed['a'] == pytest.approx(calculate_psnr(restored[..., ::-1], truth[..., ::-1], 0)) != mended['a']
+
+    written = Folder(out).test_set('set')  # by a version that knew these images under another name
+    written.write_text(written.read_text().replace('"images"', '"pictures"'))
+    assert resume() == (0, changed, 0)
 
 
 @pytest.mark.parametrize('backend', ['disk', 'lmdb'])
@@ -438,7 +442,7 @@ def test_an_image_of_the_folder_that_is_damaged_is_named_and_written_again_once_
     file = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}})
     command = ['compare', '-opt', str(file), '-o', str(tmp_path / 'out'), '--resume']
     assert main(command) == 0
-    degraded, restored = (tmp_path / 'out/pictures/set' / which / '00003.png' for which in ('degraded', 'input'))
+    degraded, restored = (tmp_path / 'out/images/set' / which / '00003.png' for which in ('degraded', 'input'))
     whole = degraded.read_bytes()
     degraded.write_bytes(content)
     restored.unlink()
@@ -555,7 +559,7 @@ def test_images_without_a_value_are_counted_and_named():
         'FED has no value for 1 of 3 images: x (the face is not found in one of the images)',
     ]
     row = make_row('a', [psnr, fed], ['x', 'y', 'z'], [], {})
-    assert row.figures['FED'].mean == pytest.approx(0.6) and row.figures['FED'].pictures == 2
+    assert row.figures['FED'].mean == pytest.approx(0.6) and row.figures['FED'].images == 2
     assert row.values == {'PSNR': {'x': 30, 'y': 20}, 'FED': {'y': 0.5, 'z': 0.7}}
     assert tables.format_figure(row, fed).endswith('(2 of 3)')
 

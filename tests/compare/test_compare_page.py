@@ -205,10 +205,10 @@ def test_the_page_is_bounded(tmp_path):
     sizes = {}
     for name, options in {
         'all': Page(),
-        'one': Page(pictures=1),
+        'one': Page(images=1),
         'small': Page(max_side=64),
         'poor': Page(quality=30),
-        'none': Page(pictures=0),
+        'none': Page(images=0),
     }.items():
         make_page(tmp_path / 'page.html', options)
         sizes[name] = (tmp_path / 'page.html').stat().st_size

@@ -68,7 +68,7 @@ def test_differences_are_of_the_images_that_both_were_measured_on():
     assert reference is rows[0] and failed.differences == {}
     figure = better.differences['PSNR']
     expected = np.mean([value - images[name] for name, value in values['better'].items()])
-    assert figure.mean == pytest.approx(expected) and figure.pictures == 19
+    assert figure.mean == pytest.approx(expected) and figure.images == 19
     assert 0.2 < figure.low < figure.mean < figure.high < 0.4  # though the values differ by 5
     assert same.differences['PSNR'].low < 0 < same.differences['PSNR'].high
 

@@ -88,9 +88,9 @@ def test_networks_and_results_of_others_in_one_table(tmp_path, small_lmdb, enlar
         assert any(problem.startswith(f'{label}: ') and message in problem for problem in problems)
 
     # What another program makes of the degraded images that lie in the output folder.
-    names = [file.stem for file in sorted((out / 'pictures/set/degraded').iterdir())]
+    names = [file.stem for file in sorted((out / 'images/set/degraded').iterdir())]
     for name in names[:5]:
-        blurred = cv2.blur(cv2.imread(str(out / f'pictures/set/degraded/{name}.png')), (3, 3))
+        blurred = cv2.blur(cv2.imread(str(out / f'images/set/degraded/{name}.png')), (3, 3))
         cv2.imwrite(str(given / f'{name}_out.png'), blurred[:-1] if name == names[1] else blurred)
     (given / f'{names[2]}_out.png').write_bytes(b'no image')
     shutil.copy(given / f'{names[3]}_out.png', given / f'{names[3]}_out.bmp')
@@ -105,7 +105,7 @@ def test_networks_and_results_of_others_in_one_table(tmp_path, small_lmdb, enlar
         names[5]: f'there is no result named {names[5]}_out',
     }.items():
         assert any(problem.startswith(f'set: given: {name}: {message}') for problem in problems), name
-    result, truth = (read_rgb(out / f'pictures/set/{which}/{names[0]}.png') for which in ('given', 'truth'))
+    result, truth = (read_rgb(out / f'images/set/{which}/{names[0]}.png') for which in ('given', 'truth'))
     assert np.array_equal(result[..., ::-1], cv2.imread(str(given / f'{names[0]}_out.png')))
     psnr = calculate_psnr(result[..., ::-1], truth[..., ::-1], 0)
     assert rows['given']['values']['PSNR'][names[0]] == pytest.approx(psnr)
@@ -113,6 +113,6 @@ def test_networks_and_results_of_others_in_one_table(tmp_path, small_lmdb, enlar
     # Results of one test set may lie in a folder of its name.
     (given / 'set').mkdir()
     for name in names:
-        shutil.copy(out / f'pictures/set/truth/{name}.png', given / f'set/{name}_out.png')
+        shutil.copy(out / f'images/set/truth/{name}.png', given / f'set/{name}_out.png')
     main(command)
     assert rows_of(out)[0]['given']['restored'] == 6

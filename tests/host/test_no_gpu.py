@@ -1,4 +1,4 @@
-"""Many processes without a GPU."""
+"""Trainings and tests without a GPU."""
 
 import os
 import socket
@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from conftest import REPOSITORY
 
 
 @pytest.mark.parametrize('ending', ['', 'raise SystemExit', 'raise ValueError("on purpose")'])
@@ -30,3 +32,20 @@ assert dist.get_backend() == 'gloo'
     failed = 'on purpose' in result.stderr
     assert failed == (result.returncode != 0) == ('ValueError' in ending), result.stderr
     assert f'group left: {not failed}' in result.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+@pytest.mark.parametrize(('command', 'options'), [('train', 'hifacegan_demo.yml'), ('test', 'test_hifacegan_demo.yml')])
+def test_gpus_that_are_not_there_are_refused_before_anything_is_written(command, options, tmp_path):
+    options = str(REPOSITORY / 'options' / options)
+    result = subprocess.run(
+        [sys.executable, '-m', f'basicsr.{command}', '-opt', options, '--force_yml', 'num_gpu=2'],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert 'num_gpu: 2, but torch sees no GPU: write 0 for the CPU, or auto' in result.stderr
+    assert 'Traceback' not in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -69,6 +69,21 @@ def test_absent_key_falls_back_as_in_the_host(tmp_path, caplog):
     assert 'params_ema does not exist, using params' in caplog.text
 
 
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({'params': {}, 'params_ema': {}}, "key 'params_em', but those under params_ema, params. Give params_ema or"),
+        ({'state_dict': {}}, "key 'params_em', but those under state_dict. Give state_dict."),
+        ({'a': torch.ones(1)}, "key 'params_em', but one set of weights, under no key. Leave the key out."),
+    ],
+)
+def test_a_mistyped_key_is_refused_with_those_that_are_there(content, message, tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=f'^{re.escape(str(path))}: has no weights under the {re.escape(message)}'):
+        read_weights(path, 'params_em')
+
+
 def test_root_level_state_dict(tmp_path):
     path = tmp_path / 'published.pth'
     torch.save({'a': torch.ones(2)}, path)

@@ -1,4 +1,4 @@
-"""The pictures of `make demo`: what is drawn looks, in its statistics, like what is photographed."""
+"""The images of `make demo`: what is drawn looks, in its statistics, like what is photographed."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ SCRIPTS = REPOSITORY / 'data_prep'
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('demo')
-    subprocess.run([sys.executable, SCRIPTS / 'make_demo_pictures.py', '-o', folder], check=True)
+    subprocess.run([sys.executable, SCRIPTS / 'make_demo_images.py', '-o', folder], check=True)
     return folder
 
 
@@ -35,7 +35,7 @@ def spectral_slope(picture: np.ndarray) -> float:
     return np.polyfit(np.log(frequencies), np.log(mean[frequencies]), 1)[0]
 
 
-def test_pictures_to_train_on_and_to_test_with(folder):
+def test_images_to_train_on_and_to_test_with(folder):
     training = read(folder, 'train/*.png')
     assert len(training) == 27
     pixels = [picture[..., 0].size for picture in training]
@@ -43,7 +43,7 @@ def test_pictures_to_train_on_and_to_test_with(folder):
     assert {picture.shape for picture in read(folder, 'heldout/*.png')} == {(256, 256, 3)}
 
 
-def test_dead_leaves_have_the_spectrum_of_natural_pictures(folder):
+def test_dead_leaves_have_the_spectrum_of_natural_images(folder):
     # Power falls with the square of the frequency, give or take (Lee, Mumford, Huang, IJCV 2001, section 1).
     slopes = [spectral_slope(picture) for picture in read(folder, 'train/leaves*.png')]
     assert -3 < np.mean(slopes) < -2, slopes
@@ -58,7 +58,7 @@ def test_dead_leaves_hide_one_another(folder):
         assert np.mean(steps**4) / np.mean(steps**2) ** 2 > 10  # kurtosis; 3 is Gaussian
 
 
-def test_the_same_pictures_every_time(folder, tmp_path):
-    subprocess.run([sys.executable, SCRIPTS / 'make_demo_pictures.py', '-o', tmp_path], check=True)
+def test_the_same_images_every_time(folder, tmp_path):
+    subprocess.run([sys.executable, SCRIPTS / 'make_demo_images.py', '-o', tmp_path], check=True)
     for again, picture in zip(read(tmp_path, 'train/leaves*.png'), read(folder, 'train/leaves*.png'), strict=True):
         np.testing.assert_array_equal(again, picture)

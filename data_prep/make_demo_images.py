@@ -1,6 +1,6 @@
 """Write images to train on and images to test with to two folders: photographs, and dead leaves.
 
-    python data_prep/make_demo_pictures.py -o datasets/demo
+    python data_prep/make_demo_images.py -o datasets/demo
 
 Nothing is downloaded: the photographs are those of scikit-image, scikit-learn and matplotlib. They are few and half of
 them grey: dead leaves beside them teach a network colours. Sources and licences stand in the documentation of
