@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from hifacegan_plugin.images.channels import with_channels
 
 
-def prepare_images(images: Tensor, device: torch.device, channels: int | None) -> Tensor:
-    """Move images to a device, scale bytes, and turn grey into RGB or RGB into its luma.
+def prepare_batch(
+    data: Mapping[str, Any], names: Iterable[str], device: torch.device, channels: int | None
+) -> dict[str, Tensor]:
+    """Move the images of a batch to a device, scale bytes, and turn grey into RGB or RGB into its luma.
 
     Args:
-        images: ``(N, C, H, W)``, float in [0, 1] or uint8.
+        data: the images, ``(N, C, H, W)``, float in [0, 1] or uint8, and others.
+        names: of the images to prepare, as far as the batch holds them.
         device: without waiting for it where the images' memory is pinned.
         channels: that the network takes, 1 or 3; None: as many as the images have.
 
     Returns:
-        Float ``(N, channels, H, W)`` in [0, 1].
+        The images by the same names, float ``(N, channels, H, W)`` in [0, 1].
     """
+    return {name: _prepare(data[name], device, channels) for name in names if name in data}
+
+
+def _prepare(images: Tensor, device: torch.device, channels: int | None) -> Tensor:
     images = images.to(device, non_blocking=True)
     if images.is_cuda:  # the host's prefetcher copies in a stream of its own, which may not reuse the memory yet
         images.record_stream(torch.cuda.current_stream())

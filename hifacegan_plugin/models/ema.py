@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from basicsr.archs import build_network
 from torch import nn
 from torch.nn.utils import parametrize
+
+
+def build_average(network: nn.Module, options: dict[str, Any], device: torch.device) -> nn.Module:
+    """Build the average of a generator, which starts as its equal.
+
+    Args:
+        network: the generator, not wrapped.
+        options: that it was built from: ``network_g``.
+        device: of the average.
+    """
+    average = build_network(options)
+    if getattr(network, 'coarse_outputs', None):
+        average.add_coarse_outputs()
+    average.load_state_dict(network.state_dict())
+    return average.to(device).eval().requires_grad_(False)
 
 
 @torch.no_grad()

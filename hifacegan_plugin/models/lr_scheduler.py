@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
@@ -71,3 +73,17 @@ def build_scheduler(optimizer: Optimizer, options: dict[str, Any], total_iter: i
             f'total_iter is {total_iter:,}: add or lengthen periods.'
         )
     return scheduler
+
+
+def advance_schedules(update: Callable[[int, int], None], iterations: int, warmup_iter: int) -> None:
+    """Set the learning rates of a training that has run for some iterations with these options from the start.
+
+    Args:
+        update: the host's ``update_learning_rate``, which takes an iteration and ``warmup_iter``.
+        iterations: that it has run for.
+        warmup_iter: ``train: warmup_iter``.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler.step\(\)`')  # before an optimiser's step
+        for iteration in range(1, iterations + 1):
+            update(iteration, warmup_iter)

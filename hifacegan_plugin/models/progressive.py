@@ -5,11 +5,15 @@ Source: the reference implementation's training phases (arXiv 2005.05005, sectio
 
 from __future__ import annotations
 
+import logging
+
 from torch import nn
 
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.paper_csr import PaperCSR
 from hifacegan_plugin.models.fine_tuning import freeze_parts
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
 def require_growing(network: nn.Module) -> PaperCSR:
@@ -28,6 +32,23 @@ def require_growing(network: nn.Module) -> PaperCSR:
 def halvings_at(iteration: int, milestones: list[int]) -> int:
     """Return how many times the size of the output is halved at an iteration."""
     return sum(iteration <= milestone for milestone in milestones)
+
+
+def enter_phase(network: PaperCSR, iteration: int, milestones: list[int], lr_factors: dict[str, float]) -> bool:
+    """Make the network train what the phase of an iteration needs; return whether that is another phase than before.
+
+    Args:
+        network: the generator, with its coarse outputs.
+        iteration: the iteration that is about to run.
+        milestones: ``train: progressive``.
+        lr_factors: ``train: lr_factors``.
+    """
+    halvings = halvings_at(iteration, milestones)
+    if halvings == network.halvings:
+        return False
+    logger.info(f'Iteration {iteration}: the generator grows to 1/{2**halvings} of the size.')
+    set_phase(network, halvings, lr_factors)
+    return True
 
 
 def set_phase(network: PaperCSR, halvings: int, lr_factors: dict[str, float]) -> None:

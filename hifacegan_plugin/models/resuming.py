@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -55,12 +56,20 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
         _log_what_differs(section, groups, state['param_groups'])
 
 
-def check_lr_factors(network: nn.Module, then: dict[str, float], now: dict[str, float]) -> None:
+def check_lr_factors(network: nn.Module, state: Mapping[str, Any], now: dict[str, float]) -> None:
     """Refuse ``train: lr_factors`` that group the parameters otherwise than in the training that is resumed.
+
+    Args:
+        network: the generator.
+        state: that is resumed; one that the host wrote holds no options, and is accepted.
+        now: the factors by name of a part.
 
     Raises:
         ValueError: they do; other factors of the same parts are accepted.
     """
+    if 'options' not in state:
+        return
+    then = state['options']['train'].get('lr_factors') or {}
     pairs = {(factor_of(name, then), factor_of(name, now)) for name, _ in network.named_parameters()}
     alike = len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
     if not alike or any((first == 0) != (second == 0) for first, second in pairs):

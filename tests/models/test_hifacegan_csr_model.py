@@ -71,7 +71,7 @@ def test_a_network_for_grey_images_is_trained_on_the_luma_of_colours(options):
         model.feed_data(images)
         model.optimize_parameters(1)
     assert models[0].output.shape == (2, 1, 64, 64)
-    assert models[0].log_dict == pytest.approx(models[1].log_dict, rel=1e-4)
+    assert models[0].get_current_log() == pytest.approx(models[1].get_current_log(), rel=1e-4)
 
 
 def test_a_network_for_colours_is_trained_on_grey_images_in_three_equal_channels(options):

@@ -335,7 +335,7 @@ def test_losses_read_an_iteration_late_change_nothing(others, options):
     weights, logs = [], []
     for reads_late in (False, True):
         model = built(options)
-        model.reads_late = reads_late
+        model.losses.late = reads_late
         for iteration in range(1, 6):
             data = batch(iteration)
             if iteration == 3:
@@ -355,7 +355,7 @@ def test_losses_read_an_iteration_late_change_nothing(others, options):
 
 def test_a_checkpoint_is_not_written_after_losses_that_are_not_finite(options):
     model = built(options)
-    model.reads_late = True
+    model.losses.late = True
     data = batch(1)
     data['gt'][0, 0, 0, 0] = float('nan')
     model.feed_data(data)

@@ -1,0 +1,154 @@
+"""What testing a generator needs: build it, load weights, restore images and measure them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.archs import build_network
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import tensor2img
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from hifacegan_plugin.images.channels import channels_of
+from hifacegan_plugin.metrics.metric import build_metrics
+from hifacegan_plugin.models.batch import prepare_batch
+from hifacegan_plugin.models.loading import load_weights
+from hifacegan_plugin.models.validation import Validation, log_figures
+from hifacegan_plugin.schema.problem import raise_first
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
+from hifacegan_plugin.system.memory import keep_freed_memory
+
+
+class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
+    """Restores and measures images with any generator of the host's registry.
+
+    Args:
+        opt: options of the experiment, as the host's ``parse_options`` returns them.
+
+    Attributes:
+        net_g: the generator, wrapped for several processes in a training.
+        metric_results: figures of the last validation by name of the metric.
+
+    Raises:
+        ValueError: options are not known to the network or metric that they are for.
+    """
+
+    lq: Tensor
+    guide: Any  # Tensor; None where the generator takes none
+    gt: Any  # Tensor; None where it is not known
+    output: Tensor
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        for section in ('network_g', 'network_d'):
+            if opt.get(section):
+                raise_first(problems_of_call(section, opt[section], registered_names(ARCH_REGISTRY)))
+        metrics = build_metrics((opt.get('val') or {}).get('metrics'))
+        super().__init__(opt)
+        self.validator = Validation(opt, metrics, self.restore, self.stop_requested)
+        network = self.build_generator()
+        self.takes_guide = getattr(network, 'takes_guide', False)
+        self.net_g = self.model_to_device(network)
+        self.print_network(self.net_g)
+        self.load_pretrained(self.net_g, 'network_g', opt['path'].get('param_key_g', 'params'))
+        if self.device.type == 'cpu':
+            keep_freed_memory()
+
+    def build_generator(self) -> nn.Module:
+        """Build the generator, on the CPU."""
+        return build_network(self.opt['network_g'])
+
+    def stop_requested(self) -> bool:
+        """Return whether a validation should be broken off."""
+        return False
+
+    def load_pretrained(self, net: nn.Module, section: str, param_key: str = 'params') -> None:
+        """Load the weights that ``path: pretrain_<section>`` names, if any (resuming sets it, too)."""
+        path = self.opt['path']
+        if path.get(f'pretrain_{section}'):
+            label = section.removeprefix('network_')
+            self.load_network(net, path[f'pretrain_{section}'], path.get(f'strict_load_{label}', True), param_key)
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
+        """Load weights, as the host asks for them; see :func:`~hifacegan_plugin.models.loading.load_weights`."""
+        load_weights(self.get_bare_model(net), load_path, strict, param_key)
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take a batch; see :func:`~hifacegan_plugin.models.batch.prepare_batch`.
+
+        Raises:
+            ValueError: there is no guide for a network that takes one.
+        """
+        if self.takes_guide and 'guide' not in data:
+            raise ValueError(
+                f'network_g: {self.opt["network_g"]["type"]} takes a guide beside each image, and the data set gives '
+                'none: set guide: in its options (docs/degradations.md).'
+            )
+        names = ['lq', 'guide', 'gt'] if self.takes_guide else ['lq', 'gt']
+        images = prepare_batch(data, names, self.device, channels_of(self.opt['network_g']))
+        self.lq, self.guide, self.gt = images['lq'], images.get('guide'), images.get('gt')
+        self.paths = data.get('lq_path', [])
+
+    def inputs(self) -> list[Tensor]:
+        """Return what the generator takes of the batch."""
+        return [self.lq] if self.guide is None else [self.lq, self.guide]
+
+    def test(self) -> None:
+        """Restore ``self.lq`` with the averaged generator, or the trained one if there is no average."""
+        network = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
+        was_training = network.training
+        network.eval()
+        try:
+            with torch.no_grad():
+                self.output = network(*self.inputs())
+        finally:  # an image that cannot be restored does not end a training
+            network.train(was_training)
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        """Return the images of the last batch on the CPU: ``lq``, ``result`` and, where it is known, ``gt``."""
+        images = {'lq': self.lq, 'result': self.output, 'gt': self.gt}
+        return {name: image.detach().cpu() for name, image in images.items() if image is not None}
+
+    def restore(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Restore a batch of one image; return ``lq``, ``result`` and, where it is known, ``gt``, uint8 BGR or grey.
+
+        Raises:
+            ValueError: the network returns NaN or infinite values.
+        """
+        self.feed_data(batch)
+        self.test()
+        visuals = self.get_current_visuals()
+        del self.lq, self.guide, self.output, self.gt
+        if not visuals['result'].isfinite().all():
+            raise ValueError('the network returns NaN or infinite values')
+        return {name: tensor2img(image) for name, image in visuals.items()}
+
+    def dist_validation(
+        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Restore and measure a data set, every process its share; the figures are those of a single process."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    def nondist_validation(
+        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Restore a data set, measure it with ``val: metrics``, and log the figures.
+
+        Args:
+            dataloader: of the data set.
+            current_iter: iteration of a training; in testing, the name of the experiment.
+            tb_logger: TensorBoard writer, or None.
+            save_img: whether to write the restored images.
+
+        Raises:
+            ValueError: a metric needs ground truth that the data set does not have.
+            RuntimeError: in testing, no image could be restored.
+        """
+        dataset: Any = dataloader.dataset
+        figures = self.validator.run(dataset, current_iter, tb_logger, save_img)
+        if figures:
+            self.metric_results = figures
+            log_figures(dataset.opt['name'], figures, {}, current_iter, tb_logger)
