@@ -164,7 +164,8 @@ class HiFaceGANCSRModel(RestoringModel):
         self.iteration = current_iter
         options = self.train_options
         update = (current_iter - 1) // options.accumulate_iters + 1
-        is_first, is_last = ((current_iter - i) % options.accumulate_iters == 0 for i in (1, 0))
+        is_first = (current_iter - 1) % options.accumulate_iters == 0
+        is_last = current_iter % options.accumulate_iters == 0
         updates_g = update % options.net_d_iters == 0 and update > options.net_d_init_iters
 
         if is_first:
