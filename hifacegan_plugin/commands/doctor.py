@@ -67,7 +67,7 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
             data_sets.check_data_sets,
         ]
         if opt['is_train']:
-            checks += [training.check_course, training.check_logging]
+            checks += [training.check_course]
         problems += [problem for check in checks for problem in _problems_of(check, opt)]
     _print_problems(problems)
     if any(problem.stops for problem in problems):

@@ -90,22 +90,6 @@ def check_devices(opt: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(f'num_gpu: {opt["num_gpu"]}, but torch sees {there}.', 'num_gpu: auto takes all there are')
 
 
-def check_logging(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check that the packages of the loggers are there."""
-    wandb = (opt['logger'].get('wandb') or {}).get('project')
-    wanted = {'torch.utils.tensorboard': opt['logger'].get('use_tb_logger'), 'wandb': wandb}
-    for module, asked in wanted.items():
-        if asked:
-            try:
-                __import__(module)
-            except ImportError as error:
-                package = module.rpartition('.')[2]
-                yield Problem(
-                    f'logger: {package} cannot be imported ({error}).',
-                    f'pip install {package}, or do without it in the options',
-                )
-
-
 def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
     """Find what a training or test would refuse to start with: its name, its state, its loggers."""
     try:

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import torch
 
+from hifacegan_plugin.host.loggers import check_loggers
 from hifacegan_plugin.system.locks import lock_file
 
 _locks: dict[Path, IO[str]] = {}  # lock files by their paths, open as long as this process lives
@@ -35,9 +36,7 @@ def check_start(opt: dict[str, Any]) -> None:
         ValueError: the options cannot work; names the option and what to write instead.
     """
     check_name(opt)
-    wandb = opt['logger'].get('wandb') or {}
-    if wandb.get('project') and not opt['logger'].get('use_tb_logger'):
-        raise ValueError('logger: wandb shows what TensorBoard logs: set use_tb_logger: true, or project: ~.')
+    check_loggers(opt['logger'])
     check_resume_state(opt)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import secrets
 import time
@@ -15,6 +16,33 @@ from hifacegan_plugin.host.accommodation import accommodation, training_modules
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 _PAUSE = 60  # seconds without TensorBoard after an error
+
+
+def check_loggers(options: dict[str, Any]) -> None:
+    """Refuse loggers that cannot log: wandb without TensorBoard, and those whose package is missing or broken.
+
+    Args:
+        options: under ``logger``.
+
+    Raises:
+        ValueError: one cannot; says what to set or to install.
+    """
+    wandb = (options.get('wandb') or {}).get('project')
+    tensorboard = options.get('use_tb_logger')
+    if wandb and not tensorboard:
+        raise ValueError('logger: wandb shows what TensorBoard logs: set use_tb_logger: true, or project: ~.')
+    for wanted, module, without in (
+        (tensorboard, 'torch.utils.tensorboard', 'use_tb_logger: false'),
+        (wandb, 'wandb', 'wandb: project: ~'),
+    ):
+        if wanted:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                package = module.rpartition('.')[2]
+                raise ValueError(
+                    f'logger: {package} cannot be imported ({error}): pip install {package}, or set {without}.'
+                ) from error
 
 
 class ResilientWriter:

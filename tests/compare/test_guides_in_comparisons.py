@@ -30,7 +30,7 @@ def test_a_restorer_gets_its_guide_and_misses_it_where_there_is_none(tmp_path, s
     }  # fmt: skip
     folder, images = Folder(tmp_path / 'out'), {}
     for name, options in {'plain': plain, 'with guides': plain | {'guide': {}}}.items():
-        images[name] = write_test_set(open_test_set(name, options), folder).pictures
+        images[name] = write_test_set(open_test_set(name, options), folder).images
     made_from = {name: {'weights': guided} for name in images}
     worker.restore(worker.Job('guided', {'pretrain_network_g': guided}, tmp_path / 'out', images, made_from))
     assert read_json(folder.summary('guided'))['gflop'] > 0

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -77,12 +78,21 @@ def test_a_name_is_that_of_a_folder(name, opt):
         experiment.check_start({**opt, 'name': name})
 
 
-def test_wandb_needs_tensorboard(opt):
+def test_wandb_needs_tensorboard_and_both_need_their_packages(opt, monkeypatch):
     opt['logger']['wandb'] = {'project': 'mine'}
+    monkeypatch.setitem(sys.modules, 'wandb', None)  # as if it was not installed
     with pytest.raises(ValueError, match=r'^logger: wandb .* set use_tb_logger: true'):
         experiment.check_start(opt)
     opt['logger']['use_tb_logger'] = True
+    with pytest.raises(
+        ValueError, match=r'^logger: wandb cannot be imported .*: pip install wandb, or set wandb: proj'
+    ):
+        experiment.check_start(opt)
+    monkeypatch.setitem(sys.modules, 'wandb', types.ModuleType('wandb'))
     experiment.check_start(opt)
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    with pytest.raises(ValueError, match=r'^logger: tensorboard cannot be imported .*: pip install tensorboard, or'):
+        experiment.check_start(opt)
 
 
 def test_a_state_of_the_experiment_is_taken(opt, tmp_path):
