@@ -1,4 +1,4 @@
-"""What surrounds the page: Gradio's switches, a folder for files, and the end of the process, which leaves none."""
+"""Set-up and end of the process that serves the page: Gradio's switches, a temporary folder, signals."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from pathlib import Path
 
 @contextmanager
 def private_environment() -> Iterator[Path]:
-    """Yield the folder for the files of the page, which is removed in the end; Gradio is to be imported inside alone.
+    """Yield a temporary folder for the files of the page, which is removed at the end.
 
-    Where a signal ends the block, the process ends, with the exit status that shells show for it.
+    Import Gradio only inside: it reads its switches when it is imported. A signal ends the block and the process, with
+    the exit status that shells show for it.
     """
     _exit_on_signals()
     folder = Path(tempfile.mkdtemp(prefix='hifacegan-app-'))
@@ -31,7 +32,7 @@ def private_environment() -> Iterator[Path]:
 
 
 def _exit_on_signals() -> None:
-    """Turn signals into SystemExit, but for those that are to be ignored, as under nohup."""
+    """Turn signals into SystemExit, except those that are ignored, as under nohup."""
 
     def end(number: int, frame: object) -> None:
         sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""What the page does with uploads: restores them as ``hifacegan restore`` restores a folder of them."""
+"""Jobs: uploads that are restored together, as ``hifacegan restore`` restores a folder, and their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hifacegan_plugin.restore.planning import Plan, Task, plan
 
 
 class AbandonedError(Exception):
-    """The folder of a job was removed while it was at work, because the user has left."""
+    """The folder of a job was removed while the job ran, because the user closed the page."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
     """Empty the folder of a job and plan it: what is to be restored into which file.
 
     Args:
-        uploads: files whose names are what the user calls them; several may have the same one.
+        uploads: files under the names that the user gave them; several may have the same name.
         folder: for this job alone; uploads go into ``input``, results into ``output``.
 
     Raises:
-        OSError: an upload is not there any more.
+        OSError: an upload has been removed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / 'input').mkdir(parents=True)
@@ -55,8 +55,8 @@ def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
     return plan(str(folder / 'input'), folder / 'output', None, sheet=False)
 
 
-def count(planned: Plan) -> int:
-    """Return how many outcomes :func:`restore_planned` comes to."""
+def count_outcomes(planned: Plan) -> int:
+    """Return how many outcomes :func:`restore_planned` yields."""
     return len(planned.failures) + len(planned.tasks)
 
 
@@ -65,10 +65,10 @@ def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[Restored
 
     Args:
         planned: by :func:`plan_job`.
-        restore: of :meth:`~hifacegan_plugin.app.workshop.Workshop.way`.
+        restore: of :meth:`~hifacegan_plugin.app.backend.Backend.file_restorer`.
 
     Raises:
-        AbandonedError: the folder of the job is not there any more.
+        AbandonedError: the folder of the job has been removed.
     """
     yield from (Outcome(failure.source, None, failure.reason) for failure in planned.failures)
     for task in planned.tasks:
@@ -80,9 +80,7 @@ def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[Restored
 
 
 def zip_results(folder: Path) -> str | None:
-    """Put the results of a job, all or those that there are, into a zip file in its folder.
-
-    They are stored as they are, because images do not get smaller.
+    """Put the results that a job has so far into a zip file in its folder, without compressing them again.
 
     Returns:
         The path of the zip file; None if there are no results.

@@ -10,10 +10,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from hifacegan_plugin.app.jobs import AbandonedError, Outcome, count, plan_job, restore_planned, zip_results
+from hifacegan_plugin.app.backend import BOTH, FACES, WHOLE, Backend, Settings
+from hifacegan_plugin.app.jobs import AbandonedError, Outcome, count_outcomes, plan_job, restore_planned, zip_results
 from hifacegan_plugin.app.previews import write_previews
 from hifacegan_plugin.app.tables import FACE_HEADERS, FACE_TABLE, FILE_HEADERS, FILE_TABLE, face_rows, file_rows
-from hifacegan_plugin.app.workshop import BOTH, FACES, WHOLE, Settings, Workshop
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.files import SUFFIXES
 
@@ -24,27 +24,27 @@ INTRODUCTION = """# HiFaceGAN
 Restores images with unknown, mixed degradations. They stay on the machine that serves this page."""
 
 
-def build_page(workshop: Workshop) -> gr.Blocks:
+def build_page(backend: Backend) -> gr.Blocks:
     """Build the page: settings, a tab for a few images, each beside its result, and one for many."""
     with gr.Blocks(title='HiFaceGAN', analytics_enabled=False, delete_cache=(HOUR, DAY)) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
-            controls = _add_settings(workshop)
+            controls = _add_settings(backend)
         with gr.Tab('Images'):
-            _add_images(workshop, controls)
+            _add_images(backend, controls)
         with gr.Tab('Batch'):
-            _add_batch(workshop, controls)
+            _add_batch(backend, controls)
 
         def forget(request: gr.Request) -> None:
-            shutil.rmtree(workshop.folder_of(request.session_hash), ignore_errors=True)
+            shutil.rmtree(backend.session_folder(request.session_hash), ignore_errors=True)
 
         page.unload(forget)
     return page
 
 
-def _add_settings(workshop: Workshop) -> list[Component]:
+def _add_settings(backend: Backend) -> list[Component]:
     """Add the controls of :class:`Settings`, in the order of its fields."""
-    names = list(workshop.networks)
+    names = list(backend.networks)
     what = gr.Radio([WHOLE, FACES, BOTH], value=WHOLE, label='Restore', scale=2)
     network = gr.Dropdown(names, value=names[0], label='Network')
     face_network = gr.Dropdown(names, value='faces', label='Network for faces', interactive=False)
@@ -57,7 +57,7 @@ def _add_settings(workshop: Workshop) -> list[Component]:
     return [what, network, face_network, strength]
 
 
-def _add_images(workshop: Workshop, controls: list[Component]) -> None:
+def _add_images(backend: Backend, controls: list[Component]) -> None:
     with gr.Row():
         with gr.Column(scale=1):
             uploads, button = _add_uploads('Restore')
@@ -78,9 +78,9 @@ def _add_images(workshop: Workshop, controls: list[Component]) -> None:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[list[Outcome], gr.Dropdown, list[str], list[list[Any]]]:
-        job = workshop.folder_of(request.session_hash) / 'images'
+        job = backend.session_folder(request.session_hash) / 'images'
         settings = Settings(what, network, face_network, strength)
-        outcomes = list(_restore_uploads(workshop, files, job, settings, progress))
+        outcomes = list(_restore_uploads(backend, files, job, settings, progress))
         for outcome in outcomes:
             if outcome.problem:
                 gr.Warning(f'{outcome.source.name} {outcome.problem}', duration=None)
@@ -93,7 +93,7 @@ def _add_images(workshop: Workshop, controls: list[Component]) -> None:
         if index is None:
             return None, gr.Dataframe(visible=False)
         outcome = good[index]
-        shown = write_previews(outcome, workshop.max_pixels)
+        shown = write_previews(outcome, backend.max_pixels)
         return shown, gr.Dataframe(face_rows(outcome), visible=bool(outcome.faces))
 
     button.click(
@@ -103,14 +103,14 @@ def _add_images(workshop: Workshop, controls: list[Component]) -> None:
     choice.input(show, [restored, choice], [slider, faces], api_visibility='private')
 
 
-def _add_batch(workshop: Workshop, controls: list[Component]) -> None:
+def _add_batch(backend: Backend, controls: list[Component]) -> None:
     uploads, button = _add_uploads('Restore all')
     stop = gr.Button('Stop')
     table = _add_file_table()
     archive = gr.File(label='Results', interactive=False, height=120)
 
     def folder_of(request: gr.Request) -> Path:
-        return workshop.folder_of(request.session_hash) / 'batch'
+        return backend.session_folder(request.session_hash) / 'batch'
 
     def restore(
         files: list[str] | None,
@@ -123,7 +123,7 @@ def _add_batch(workshop: Workshop, controls: list[Component]) -> None:
     ) -> Iterator[tuple[list[list[Any]], str | None]]:
         settings = Settings(what, network, face_network, strength)
         outcomes = list[Outcome]()
-        for outcome in _restore_uploads(workshop, files, folder_of(request), settings, progress):
+        for outcome in _restore_uploads(backend, files, folder_of(request), settings, progress):
             outcomes.append(outcome)
             yield file_rows(outcomes), None
         yield file_rows(outcomes), zip_results(folder_of(request))
@@ -148,18 +148,18 @@ def _add_file_table() -> gr.Dataframe:
 
 
 def _restore_uploads(
-    workshop: Workshop, files: Sequence[str] | None, job: Path, settings: Settings, progress: gr.Progress
+    backend: Backend, files: Sequence[str] | None, job: Path, settings: Settings, progress: gr.Progress
 ) -> Iterator[Outcome]:
     """Restore uploads, or say on the page why that cannot be done."""
     if not files:
         raise gr.Error('Choose an image first.', print_exception=False)
     try:
         planned = plan_job(files, job)
-        way = workshop.way(settings)
-        yield from progress.tqdm(restore_planned(planned, way), total=count(planned), unit='images')
+        restore = backend.file_restorer(settings)
+        yield from progress.tqdm(restore_planned(planned, restore), total=count_outcomes(planned), unit='images')
     except FaceModelsMissingError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except FileNotFoundError as error:
-        raise gr.Error('The uploads are not there any more: upload them again.', print_exception=False) from error
+        raise gr.Error('The uploads have been removed: upload them again.', print_exception=False) from error
     except AbandonedError as error:
         raise gr.Error('The page was closed.', print_exception=False) from error

@@ -11,19 +11,19 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hifacegan_plugin.app.address import url_of
+from hifacegan_plugin.app.listener import url_of
 
 # What the page may load and call: its own server, and what it makes itself. Gradio's page needs the two "unsafe" ones.
 CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
-A_WHILE = 1  # seconds between looks at a thread; Windows reports no signal while one waits for it
+POLL_INTERVAL = 1  # seconds; Windows reports no signal while a thread is waited for
 
 
 def serve(page: gr.Blocks, listener: socket.socket, max_file_size: int) -> None:
-    """Serve the page for as long as nothing ends this thread.
+    """Serve the page until this thread is interrupted.
 
     Args:
         page: to be served.
-        listener: of :func:`~hifacegan_plugin.app.address.listen`.
+        listener: of :func:`~hifacegan_plugin.app.listener.listen`.
         max_file_size: bytes that an uploaded file may have.
     """
     server = uvicorn.Server(uvicorn.Config(_make_app(page, max_file_size), log_level='critical'))
@@ -32,7 +32,7 @@ def serve(page: gr.Blocks, listener: socket.socket, max_file_size: int) -> None:
     thread.start()
     print(f'{url_of(listener)} (Ctrl-C ends)', flush=True)
     while thread.is_alive():
-        thread.join(A_WHILE)
+        thread.join(POLL_INTERVAL)
 
 
 def _make_app(page: gr.Blocks, max_file_size: int) -> ASGIApp:

@@ -9,9 +9,9 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from hifacegan_plugin.app.address import listen
+from hifacegan_plugin.app.backend import Backend
 from hifacegan_plugin.app.environment import private_environment
-from hifacegan_plugin.app.workshop import Workshop
+from hifacegan_plugin.app.listener import listen
 from hifacegan_plugin.commands.arguments import positive, whole
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         from hifacegan_plugin.app.page import build_page
         from hifacegan_plugin.app.server import serve
 
-        page = build_page(Workshop(networks, max_pixels(arguments), folder))
+        page = build_page(Backend(networks, max_pixels(arguments), folder))
         serve(page, listener, int(arguments.max_megabytes * 1e6))
     return 1
 

@@ -1,4 +1,4 @@
-"""Where the page listens."""
+"""The socket on which the server of the page listens, and its address."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import socket
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Listen on a host and a port; 0: any port that is free.
+    """Open a socket that listens on a host and a port; port 0: any that is free.
 
     Raises:
-        OSError: it cannot; the message names both.
+        OSError: it cannot listen there; the message names host and port.
     """
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:

@@ -1,4 +1,4 @@
-"""What the page works with: its networks, its limits, its folder."""
+"""What is behind the page: the networks to choose from, the limit of size, and the folder for files."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class Settings(NamedTuple):
     """How images are restored.
 
     Attributes:
-        what: the whole image as one, its faces alone, each aligned, or the faces and the rest apart.
-        network: name of the one for whole images, and for the rest besides faces.
-        face_network: name of the one for faces.
-        strength: from 0, the input, to 1, what is restored.
+        what: :data:`WHOLE`, the whole image by one network; :data:`FACES`, its faces alone, each aligned; or
+            :data:`BOTH`, the faces by one network and the rest by another.
+        network: name of the network for whole images, or for the rest besides faces.
+        face_network: name of the network for faces.
+        strength: from 0, the input, to 1, the restored image.
     """
 
     what: str
@@ -37,30 +38,30 @@ class Settings(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What the page works with.
+class Backend:
+    """What is behind the page.
 
     Attributes:
-        networks: what opens the restorer of each network to choose from, by its name; the first is chosen at first.
+        networks: for each name to choose from, a function that opens the restorer; the first is the default.
         max_pixels: larger images are refused.
-        folder: for files, which is removed when the server ends.
+        folder: for files; it is removed when the server ends.
     """
 
     networks: Mapping[str, Callable[[], Restorer]]
     max_pixels: int
     folder: Path
 
-    def folder_of(self, session: str | None) -> Path:
-        """Return the folder of a session, whose name the browser chooses, so that it may be anything."""
+    def session_folder(self, session: str | None) -> Path:
+        """Return the folder of a session. Its name comes from the browser and may be anything, so it is hashed."""
         return self.folder / 'sessions' / sha256(str(session).encode()).hexdigest()
 
-    def way(self, settings: Settings) -> Callable[[Path, Path], list[RestoredFace]]:
-        """Return what restores the image of one path into another, and returns the faces that it restored apart.
+    def file_restorer(self, settings: Settings) -> Callable[[Path, Path], list[RestoredFace]]:
+        """Return a function that restores one file into another and returns the faces that it restored apart.
 
         Raises:
             FaceModelsMissingError: faces are to be restored, and dlib or a model file is missing.
         """
-        restore = self._restore_pixels(settings)
+        restore = self._pixel_restorer(settings)
 
         def restore_file(source: Path, target: Path) -> list[RestoredFace]:
             photograph = read_photograph(source, self.max_pixels)
@@ -70,7 +71,7 @@ class Workshop:
 
         return restore_file
 
-    def _restore_pixels(self, settings: Settings) -> Callable[[np.ndarray], tuple[np.ndarray, list[RestoredFace]]]:
+    def _pixel_restorer(self, settings: Settings) -> Callable[[np.ndarray], tuple[np.ndarray, list[RestoredFace]]]:
         if settings.what == WHOLE:
             restore = at_strength(self.networks[settings.network](), settings.strength)
             return lambda pixels: (restore(pixels), [])
