@@ -13,6 +13,7 @@ from hifacegan_plugin.app.backend import Backend
 from hifacegan_plugin.app.environment import private_environment
 from hifacegan_plugin.app.listener import listen
 from hifacegan_plugin.commands.arguments import positive, whole
+from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
 from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.restore.engine_error import EngineError
@@ -31,10 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--max-megabytes', type=positive, default=200, metavar='MB', help='refuse larger files (default: %(default)s)'
     )
-    parser.add_argument(
+    network = parser.add_argument_group('network')
+    network.add_argument(
         '-w', '--weights', type=Path, metavar='FILE',
         help='a network of your own to choose besides those that come with the package, .pth or .safetensors',
     )  # fmt: skip
+    add_network_options(network)
     add_restorer_options(parser)
 
 

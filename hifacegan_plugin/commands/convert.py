@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
+from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.weights import WeightsError, generator_options, load_generator, write_weights
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('-o', '--output', required=True, type=Path, help='the file to write, .safetensors')
     parser.add_argument('--param-key', help='which weights of a checkpoint: params or params_ema (default: the latter)')
-    add_untraced_options(parser)
+    add_network_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

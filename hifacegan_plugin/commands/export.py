@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
+from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.exported import EXPORTED, TOLERANCE, export
 from hifacegan_plugin.weights import WeightsError, load_generator
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--dtype', default='float32', choices=TOLERANCE, help='what an ONNX file computes in (default: float32)'
     )
-    add_untraced_options(parser)
+    add_network_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

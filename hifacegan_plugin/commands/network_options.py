@@ -1,4 +1,4 @@
-"""The options of several commands that say of a network what its weights may not tell."""
+"""Options of several commands for what the weights of a network may not tell about it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 from hifacegan_plugin.archs.replenishment import NORMS
 
 
-def add_untraced_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+def add_network_options(parser: argparse._ActionsContainer) -> None:
+    """Declare the options, in a parser or in a group of one."""
     parser.add_argument(
-        '--norm', choices=NORMS, help='what the network was trained with (default: what the file says or shows)'
-    )
+        '--norm', choices=NORMS,
+        help='normalisation that the network was trained with (default: read off the weights file)',
+    )  # fmt: skip
     parser.add_argument(
-        '--global-residual', action='store_true', default=None, help='the network predicts a correction (see --norm)'
-    )
+        '--global-residual', action='store_true', default=None,
+        help='the network predicts a correction of its input (default: read off the weights file)',
+    )  # fmt: skip
 
 
 def given_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,6 +1,11 @@
-"""``hifacegan restore -i photos -o results``: images, folders, globs and videos.
+"""Restore images, folders or videos with a network that comes with the package, or with weights of your own.
 
-``torchrun --nproc_per_node=4 -m hifacegan_plugin restore ...`` shares the files out among processes.
+    hifacegan restore -i photographs -o restored
+    hifacegan restore -i photographs -o restored --faces              faces and the rest by a network each
+    hifacegan restore -i photographs -o restored -w net_g_latest.pth
+    torchrun --nproc_per_node=4 -m hifacegan_plugin restore ...       files are shared out among processes
+
+Exit status: 0 nothing failed (under torchrun: in any case), 1 a file failed, 2 nothing could start.
 """
 
 from __future__ import annotations
@@ -13,13 +18,14 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from hifacegan_plugin.commands.arguments import share, whole
+from hifacegan_plugin.commands.arguments import explain, share, whole
 from hifacegan_plugin.commands.face_options import (
     add_face_arguments,
     check_face_arguments,
     faces_to_files,
     refuse_video,
 )
+from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer, say_how_large
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.encoding import WRITABLE
@@ -34,24 +40,15 @@ from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
+    explain(parser, __doc__)
     parser.add_argument('-i', '--input', required=True, help='image, video, folder (searched through) or glob')
     parser.add_argument(
         '-o', '--output', required=True, type=Path, help='folder for the results, or the file for the result of one'
     )
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument(
-        '--model', choices=PACKAGED,
-        help='a network that comes with the package; hifacegan models tells of each (default: general; with --faces, '
-        'faces)',
-    )  # fmt: skip
-    weights.add_argument(
-        '-w', '--weights', type=Path, metavar='FILE',
-        help='.pth or .safetensors: your own, or of a network that spandrel recognises, such as GFPGANv1.4.pth',
-    )  # fmt: skip
-    add_restorer_options(parser)
     parser.add_argument(
-        '--format', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
-        help='of the results of its kind, images or videos (default: that of the input)',
+        '--format', metavar='SUFFIX', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
+        help=f'of image results {", ".join(suffix[1:] for suffix in WRITABLE)}; of videos '
+        f'{", ".join(suffix[1:] for suffix in VIDEO_FORMATS)} (default: that of the input)',
     )  # fmt: skip
     parser.add_argument(
         '--strength', type=share, default=1.0, metavar='0..1',
@@ -59,6 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--resume', action='store_true', help='leave out what the output folder already holds')
     parser.add_argument('--sheet', action='store_true', help='also write images and their results side by side')
+    network = parser.add_argument_group('network')
+    weights = network.add_mutually_exclusive_group()
+    weights.add_argument(
+        '--model', choices=PACKAGED,
+        help='a network that comes with the package; hifacegan models describes each (default: general; with --faces, '
+        'faces)',
+    )  # fmt: skip
+    weights.add_argument(
+        '-w', '--weights', type=Path, metavar='FILE',
+        help='.pth or .safetensors: your own, or of a network that spandrel recognises, such as GFPGANv1.4.pth',
+    )  # fmt: skip
+    add_network_options(network)
+    add_restorer_options(parser)
     add_face_arguments(parser)
     videos = parser.add_argument_group('videos')
     videos.add_argument('--codec', default='h264', choices=CODECS, help='of the results (default: h264)')

@@ -1,4 +1,4 @@
-"""The options of the commands that restore: what computes, how precisely, and with how much memory."""
+"""Options of the commands that restore: what runs the network, how precisely, and with how much memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from hifacegan_plugin.commands.arguments import positive, positive_whole
-from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
+from hifacegan_plugin.commands.network_options import given_options
 from hifacegan_plugin.images.decoding import MAX_PIXELS
 from hifacegan_plugin.restore.engines import ENGINES
 from hifacegan_plugin.restore.footprint import GIB
@@ -19,27 +19,29 @@ from hifacegan_plugin.weights import PACKAGED, load_network
 
 
 def add_restorer_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_untraced_options(parser)
-    parser.add_argument('--engine', default='auto', choices=('auto', *ENGINES), help='what computes (default: auto)')
-    parser.add_argument(
+    """Declare the options, in a group of their own."""
+    restoring = parser.add_argument_group('restoring')
+    restoring.add_argument(
+        '--engine', default='auto', choices=('auto', *ENGINES), help='what runs the network (default: auto)'
+    )
+    restoring.add_argument(
         '--device', default='auto', metavar='NAME',
         help='cpu, cuda, cuda:1 (the second), xpu (Intel) or mps (Apple); default: the first of these that works here, '
         'else the CPU',
     )  # fmt: skip
-    parser.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
-    parser.add_argument(
+    restoring.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
+    restoring.add_argument(
         '--keep-colour', action='store_true', help='brightness and colours of large areas stay those of the input'
     )
-    parser.add_argument(
+    restoring.add_argument(
         '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
     )
-    parser.add_argument(
+    restoring.add_argument(
         '--memory', type=positive, metavar='GIB',
         help='what one image may take; larger ones are restored more slowly from less (default: 3; on a graphics card, '
         'most of what is free there)',
     )  # fmt: skip
-    parser.add_argument(
+    restoring.add_argument(
         '--max-megapixels',
         type=positive,
         default=MAX_PIXELS / 1e6,
@@ -51,8 +53,8 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
 def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
     """Open the restorer of a weights file as the options say; ``--threads`` is set for the whole process.
 
-    The files of packaged networks say what these are; ``--norm`` and ``--global-residual`` are about others. Under
-    torchrun each process takes its own of several CUDA devices, unless one is named.
+    ``--norm`` and ``--global-residual`` do not apply to packaged networks, whose files tell both. Under torchrun each
+    process takes its own of several CUDA devices, unless one is named.
 
     Raises:
         WeightsError: if the weights cannot be used.

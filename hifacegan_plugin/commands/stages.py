@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hifacegan_plugin.commands.network_options import add_untraced_options, given_options
+from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.images.decoding import ImageError, as_8_bit_bgr, decode, open_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.restore.stages import draw_panels
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '-o', '--output', type=Path, default=Path('results/stages'), metavar='FOLDER', help='default: results/stages'
     )
     parser.add_argument('--param-key', metavar='KEY', help='params_ema or params; default: the first that there is')
-    add_untraced_options(parser)
+    add_network_options(parser)
     parser.add_argument(
         '--mix', type=Path, metavar='IMAGE',
         help='take the other guidance from this image, resized, instead of neutral guidance',
