@@ -20,8 +20,8 @@ class Accommodation:
 
     Attributes:
         name: of the function that makes the change.
-        defect: what the host does, as the README's table says it.
-        answer: what the plugin does instead, as the README's table says it.
+        defect: what the host does, as the table in docs/host.md says it.
+        answer: what the plugin does instead, as the table in docs/host.md says it.
         apply: makes the change in every place that is there by now; applied again, it leaves those alone that have it.
         applies: tells whether the defect bites on this machine.
     """

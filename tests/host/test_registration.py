@@ -60,11 +60,11 @@ def test_an_accommodation_is_recognised_by_itself_not_by_its_name():
     assert accommodations_of(owner.function) == (one, another)
 
 
-def test_the_readme_lists_every_accommodation():
-    section = (REPOSITORY / 'README.md').read_text().partition('\n## What the host cannot do')[2].partition('\n## ')[0]
-    _, *rows = re.findall(r'^\| (.+) \| (.+) \|$', section, re.MULTILINE)  # behind the heading
+def test_the_documentation_lists_every_accommodation():
+    page = (REPOSITORY / 'docs' / 'host.md').read_text()
+    _, *rows = re.findall(r'^\| (.+) \| (.+) \|$', page, re.MULTILINE)  # behind the heading
     assert sorted(rows) == sorted((each.defect, each.answer) for each in ACCOMMODATIONS)
-    assert all((REPOSITORY / link).exists() for link in re.findall(r'\]\((hifacegan_plugin/.+?)\)', section))
+    assert all((REPOSITORY / link).exists() for link in re.findall(r'\]\(\.\./(hifacegan_plugin/.+?)\)', page))
 
 
 def test_every_accommodation_of_the_package_is_in_the_table():
