@@ -34,10 +34,10 @@ class Method(NamedTuple):
     network_input: Callable[[np.ndarray, tuple[int, int]], Tensor] | None = None
 
 
-class GuideBehind(nn.Module):
-    """Gives a network that takes a guide its two images, which come as one: the guide in the channels behind.
+class GuideInChannels(nn.Module):
+    """Runs a network that takes a guide on one input, whose channels are those of the image, then those of the guide.
 
-    What is done to an image to restore it, such as padding, is then done to its guide, too.
+    What is done to an image before it is restored, such as padding, is then done to its guide, too.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -178,7 +178,7 @@ def _build_network(options: dict[str, Any]) -> nn.Module:
             network.load_state_dict(state_dict, strict=options.get('strict_load_g', True))
         except RuntimeError as error:
             raise ValueError(f'{path}: {error}') from error
-    return GuideBehind(network) if getattr(network, 'takes_guide', False) else network
+    return GuideInChannels(network) if getattr(network, 'takes_guide', False) else network
 
 
 def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:

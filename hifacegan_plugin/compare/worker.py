@@ -31,7 +31,7 @@ from hifacegan_plugin.compare.folder import (
     restored,
     write_json,
 )
-from hifacegan_plugin.compare.methods import GuideBehind, Method, build_method
+from hifacegan_plugin.compare.methods import GuideInChannels, Method, build_method
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
 from hifacegan_plugin.system.memory import keep_freed_memory, peak_memory
@@ -184,7 +184,7 @@ def _read_task(method: Method, folder: Folder, test_set: str, name: str) -> tupl
         ValueError: the test set gives no guides.
     """
     image = read_rgb(folder.image(test_set, DEGRADED, name))
-    if isinstance(method.network, GuideBehind):
+    if isinstance(method.network, GuideInChannels):
         guide = folder.image(test_set, GUIDE, name)
         if not guide.is_file():
             raise ValueError(f'the network takes a guide, and {test_set} gives none: set guide: {{}} in its options')

@@ -47,7 +47,7 @@ def restore_faces_file(
 ) -> None:
     """Restore one photograph as :func:`~hifacegan_plugin.restore.files.restore_image_file` does, faces apart.
 
-    A photograph without a face, and a face whose identity distance is above the limit, are told in the log.
+    A photograph without a face, and a face whose identity distance is above the limit, are logged.
 
     Args:
         restore: such as :func:`~hifacegan_plugin.restore.faces.restore_faces` of pixels.
@@ -95,11 +95,9 @@ def describe(restored: RestoredFace, number: int) -> dict[str, Any]:
 
 def _warn(source: Path, faces: list[RestoredFace]) -> None:
     if not faces:
-        logger.warning(
-            f'{source}: no face is restored: the detector sees none (profiles it does not see) of --min-face or larger.'
-        )
+        logger.warning(f'{source}: no face is restored: none of --min-face or larger is found (profiles are not).')
     for number, face in enumerate(faces, start=1):
-        if face.is_someone_else:
+        if face.exceeds_identity_limit:
             logger.warning(
                 f'{source}: face {number} may look like another person now: identity distance '
                 f'{face.identity_distance:.2f}, above {IDENTITY_LIMIT}. --keep-identity lowers the strength.'
@@ -115,7 +113,7 @@ def _write_crops(name: Path, photograph: Photograph, faces: list[RestoredFace]) 
 
 
 def _append(report: Path, records: list[dict[str, Any]]) -> None:
-    """Append lines in one piece, whoever else does."""
+    """Append lines by one write, so that those of several processes do not mix."""
     text = ''.join(json.dumps(record) + '\n' for record in records)
     try:
         with report.open('ab', buffering=0) as file:

@@ -28,7 +28,7 @@ SIDE = 512  # of the crops that the packaged network, and the paper's, learned f
 # more than 0.40 from what they were; of pairs of different portraits 1 % are closer than 0.37, and 5 % than 0.52
 # (benchmarks/face_identity.py).
 IDENTITY_LIMIT = 0.45
-_RETREATS = 10  # steps from the full strength to none
+_STRENGTH_STEPS = 10  # from the full strength to 0, where the identity is to be kept
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RestoredFace:
         before: the aligned crop, ``(side, side)`` grey or ``(side, side, 3)`` RGB, of the photograph's type.
         after: what was pasted back, likewise; larger if the network enlarges.
         identity_distance: between the embeddings of the two, from 0; see :data:`IDENTITY_LIMIT`.
-        strength: with which it was restored.
+        strength: that was used, from 0 to 1.
     """
 
     face: Face
@@ -69,8 +69,8 @@ class RestoredFace:
     strength: float
 
     @property
-    def is_someone_else(self) -> bool:
-        """Whether the embeddings say that this may no longer be the same person."""
+    def exceeds_identity_limit(self) -> bool:
+        """Whether the face may look like another person now."""
         return self.identity_distance > IDENTITY_LIMIT
 
 
@@ -92,7 +92,7 @@ def restore_faces(
 
     Returns:
         The photograph, of the same type and as large as ``background`` makes it, and its faces, the largest first.
-        Without a face that the detector sees, all is background. Alpha is the background's.
+        Where the detector finds no face, all is background. Alpha is that of the background.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
@@ -127,7 +127,7 @@ def _restore_one(
     before = cut(colours, face.square, options.side)
     restored = restore(before)
     embedding = embed_crop(_as_8_bit_rgb(before))
-    for strength in np.linspace(options.strength, 0, _RETREATS + 1).tolist():
+    for strength in np.linspace(options.strength, 0, _STRENGTH_STEPS + 1).tolist():
         after = blend(before, restored, strength)
         distance = float(np.linalg.norm(embed_crop(_as_8_bit_rgb(after)) - embedding))
         if distance <= IDENTITY_LIMIT or not options.keep_identity:

@@ -52,28 +52,28 @@ MEASURED_SIDE = 32  # pixels, of the image on which a network that the tables do
 _measured: WeakKeyDictionary[RecognisedNetwork, int] = WeakKeyDictionary()
 
 
-def ways_of(generator: Network, engine: str) -> tuple[str, ...]:
-    """Return by what images can be restored: from an engine to what takes the least memory."""
+def engines_by_memory(generator: Network, engine: str) -> tuple[str, ...]:
+    """Return what images can be restored by: the engine, then others that take less memory, ``frugal`` the least."""
     return (engine, 'torch', 'frugal') if isinstance(generator, PaperCSR) else (engine,)
 
 
-def on_card(way: str, device: str) -> bool:
+def on_card(engine: str, device: str) -> bool:
     """Return whether an engine, or ``frugal``, takes memory of an accelerator that torch can tell of."""
-    return way not in EXPORTED and device != CPU
+    return engine not in EXPORTED and device != CPU
 
 
-def bytes_per_pixel(generator: Network, way: str, dtype: str, device: str) -> int:
+def bytes_per_pixel(generator: Network, engine: str, dtype: str, device: str) -> int:
     """Return the bytes that an engine, or ``frugal``, takes for each pixel of an image."""
     if isinstance(generator, RecognisedNetwork):
         return _bytes_of_recognised(generator)
-    numbers = (ON_CARD if on_card(way, device) else ON_CPU)[type(generator)][way]
+    numbers = (ON_CARD if on_card(engine, device) else ON_CPU)[type(generator)][engine]
     width = DTYPES[dtype].itemsize if numbers.in_dtype else 4
     return int(width * numbers.features * generator.num_feat + 4 * numbers.images * generator.num_in_ch)
 
 
-def free_memory(way: str, device: str) -> int:
+def free_memory(engine: str, device: str) -> int:
     """Return the bytes that an image may take in an engine, or ``frugal``, unless another limit is given."""
-    return int(SHARE_OF_A_CARD * unused_memory(device)) if on_card(way, device) else MEMORY
+    return int(SHARE_OF_A_CARD * unused_memory(device)) if on_card(engine, device) else MEMORY
 
 
 def _bytes_of_recognised(network: RecognisedNetwork) -> int:

@@ -23,7 +23,7 @@ from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.colour import keep_low_frequencies
 from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
 from hifacegan_plugin.restore.engines import open_engine, start_engine
-from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, free_memory, on_card, ways_of
+from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, engines_by_memory, free_memory, on_card
 from hifacegan_plugin.restore.inference import Engine
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import PACKAGED, Network, RecognisedNetwork, load_network
@@ -78,8 +78,8 @@ class Restorer:
         self.keep_colour = keep_colour
         self.num_in_ch = generator.num_in_ch
         self.scale = generator.scale
-        self._opening = threading.RLock()  # held while a way is looked up and made
-        self._ways: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
+        self._opening = threading.RLock()  # held while an engine is looked up and opened
+        self._opened: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
         self._generator: Network = generator
         if self._is_last_resort and isinstance(
             generator, CSRNetwork
@@ -89,7 +89,7 @@ class Restorer:
 
     @property
     def _is_last_resort(self) -> bool:
-        """Whether there is nothing else to restore by where memory runs out."""
+        """Whether nothing takes less memory than this engine on this device."""
         return (self.engine, self.device) == ('torch', CPU)
 
     @overload
@@ -220,11 +220,11 @@ class Restorer:
         return restored
 
     def _restore_any(self, images: np.ndarray) -> np.ndarray:
-        """Restore images that are large enough for the network in the fastest way that size and memory leave."""
-        names = ways_of(self._generator, self.engine)
+        """Restore images of the smallest side or more by the fastest engine whose memory suffices, or in tiles."""
+        names = engines_by_memory(self._generator, self.engine)
         for name in names:
             if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
-                restored = self._unless_out_of_memory(self._way(name), images)
+                restored = self._unless_out_of_memory(self._open(name), images)
                 if restored is not None:
                     return restored
         return self._restore_in_tiles(names[-1], images)
@@ -251,7 +251,7 @@ class Restorer:
                 )
             restore = partial(
                 restore_in_tiles,
-                self._way(name),
+                self._open(name),
                 multiple=multiple,
                 size=size,
                 overlap=overlap,
@@ -283,9 +283,9 @@ class Restorer:
         height, width = images.shape[-2:]
         logger.warning(f'{width} x {height} pixels: not even the smallest tile fits: restoring on the CPU, in float32.')
         with self._opening:
-            if 'cpu' not in self._ways:
-                self._ways['cpu'] = Restorer(self._generator, 'torch', memory=self.memory, device=CPU).restore
-        return self._ways['cpu'](images)
+            if 'cpu' not in self._opened:
+                self._opened['cpu'] = Restorer(self._generator, 'torch', memory=self.memory, device=CPU).restore
+        return self._opened['cpu'](images)
 
     def _memory_for(self, name: str) -> int:
         """Return the bytes that an image may take in an engine, or ``frugal``."""
@@ -299,19 +299,19 @@ class Restorer:
         can = name == self.engine or self.device == CPU or count_devices(kind_of(self.device))
         return self.device if can else CPU
 
-    def _way(self, name: str) -> Callable[..., np.ndarray]:
-        """Return an engine, or ``frugal``: the torch engine told to save memory."""
+    def _open(self, name: str) -> Callable[..., np.ndarray]:
+        """Return an engine, or ``frugal``: the torch engine told to save memory; open it at the first call."""
         with self._opening:
-            if name not in self._ways:
+            if name not in self._opened:
                 if name == 'frugal':
-                    self._ways[name] = partial(self._way('torch'), frugal=True)
+                    self._opened[name] = partial(self._open('torch'), frugal=True)
                 else:
                     device = self._device_of(name)
                     dtype = 'float32' if (device, self.dtype) == (CPU, 'float16') else self.dtype
-                    self._ways[name] = open_engine(name, self._generator, dtype, device)
-            return self._ways[name]
+                    self._opened[name] = open_engine(name, self._generator, dtype, device)
+            return self._opened[name]
 
 
 def colour_channels(channels: int) -> int:
-    """Return how many of 1 to 4 channels are no alpha."""
+    """Return how many of 1 to 4 channels are not alpha."""
     return channels - (channels % 2 == 0)

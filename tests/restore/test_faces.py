@@ -186,10 +186,10 @@ def test_strength_blends_faces_and_background_with_the_input(strength):
 
 def test_identity_is_kept_by_less_strength():
     _, (face,) = restore_faces(PORTRAIT, mosaic, None, OPTIONS)
-    assert face.is_someone_else and face.identity_distance > IDENTITY_LIMIT and face.strength == 1
+    assert face.exceeds_identity_limit and face.identity_distance > IDENTITY_LIMIT and face.strength == 1
     options = FaceOptions(min_face=100, side=128, keep_identity=True)
     _, (kept,) = restore_faces(PORTRAIT, mosaic, None, options)
-    assert not kept.is_someone_else and kept.identity_distance <= IDENTITY_LIMIT and 0 < kept.strength < 1
+    assert not kept.exceeds_identity_limit and kept.identity_distance <= IDENTITY_LIMIT and 0 < kept.strength < 1
     np.testing.assert_allclose(
         kept.after, kept.before + kept.strength * (face.after.astype(float) - kept.before), atol=0.51
     )
@@ -237,7 +237,7 @@ class TestCommand:
         printed = run('-i', 'in', '--report', 'faces.jsonl', '--save-faces', 'crops')
         assert '2 restored' in printed.out
         (warning,) = (record.message for record in caplog.records)
-        assert warning.startswith('in/b/c.png: no face is restored: the detector sees none')
+        assert warning.startswith('in/b/c.png: no face is restored: none of --min-face')
         np.testing.assert_array_equal(
             read_photograph(Path('out/a.png'), 10**6).pixels, PORTRAIT.astype(np.uint16) * 257
         )

@@ -187,7 +187,7 @@ def test_batches_of_channels_are_checked(generator, photo):
 
 def test_a_result_without_numbers_is_refused(generator, photo):
     restorer = Restorer(generator)
-    restorer._ways['torch'] = lambda pictures: pictures * np.float32('nan')
+    restorer._opened['torch'] = lambda pictures: pictures * np.float32('nan')
     with pytest.raises(ValueError, match=r'NaN.*in float32'):
         restorer(photo)
 
@@ -204,8 +204,8 @@ def test_less_memory_gives_the_same_picture(generator):
     ample = Restorer(generator)
     scarce = Restorer(generator, memory=int(image.shape[0] * image.shape[1] * ample._bytes_per_pixel('frugal') * 1.1))
     assert np.abs(scarce(image).astype(int) - ample(image)).max() <= 1
-    assert 'frugal' in scarce._ways
-    assert 'frugal' not in ample._ways
+    assert 'frugal' in scarce._opened
+    assert 'frugal' not in ample._opened
 
 
 def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
@@ -223,7 +223,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
     generator = lively_generator(preset=preset)
     image = np.ascontiguousarray(data.astronaut()[:, :420])
     restorer, sizes = Restorer(generator), []
-    engine = restorer._ways['torch']
+    engine = restorer._opened['torch']
 
     def small_card(pictures, **options):
         sizes.append(pictures.shape[-2:])
@@ -231,7 +231,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
             raise torch.OutOfMemoryError('CUDA out of memory.')
         return engine(pictures, **options)
 
-    monkeypatch.setitem(restorer._ways, 'torch', small_card)
+    monkeypatch.setitem(restorer._opened, 'torch', small_card)
     restored = restorer(image)
     assert sizes[0] == image.shape[:2]
     assert '420 x 512 pixels: cpu ran out of memory, trying with less.' in caplog.text
@@ -249,7 +249,7 @@ def test_a_machine_that_holds_no_tile_of_the_least_size_is_an_error(generator, m
         raise torch.OutOfMemoryError('CUDA out of memory.')
 
     restorer = Restorer(generator, device='cpu')
-    monkeypatch.setitem(restorer._ways, 'torch', full)
+    monkeypatch.setitem(restorer._opened, 'torch', full)
     with pytest.raises(torch.OutOfMemoryError):
         restorer(np.zeros((64, 64, 3), np.uint8))
 
@@ -275,7 +275,7 @@ def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat,
 def test_tiles_and_the_picture_around_them_stay_within_the_memory(generator, dtype):
     image = np.zeros((800, 1000, 3), dtype)
     restorer = Restorer(generator, memory=26 << 20)
-    restorer._ways['frugal'] = np.copy  # numpy's memory alone is traced
+    restorer._opened['frugal'] = np.copy  # numpy's memory alone is traced
     tracemalloc.start()
     try:
         restorer(image)
