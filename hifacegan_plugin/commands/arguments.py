@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 
 
 def positive(text: str) -> float:
     """Read a finite number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f'{text!r}: a number above 0 is wanted')
-    return number
+    return _number(text, lambda number: 0 < number < math.inf, 'a number above 0')
+
+
+def from_zero(text: str) -> float:
+    """Read a finite number from 0 up."""
+    return _number(text, lambda number: 0 <= number < math.inf, 'a number from 0 up')
 
 
 def share(text: str) -> float:
     """Read a number from 0 to 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: a number from 0 to 1 is wanted')
-    return number
+    return _number(text, lambda number: 0 <= number <= 1, 'a number from 0 to 1')
 
 
 def positive_whole(text: str) -> int:
@@ -46,3 +40,13 @@ def explain(parser: argparse.ArgumentParser, text: str | None) -> None:
     """Show a text of several paragraphs, such as a module's docstring, in a parser's help as it stands."""
     parser.description = text
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def _number(text: str, accept: Callable[[float], bool], wanted: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not accept(number):
+        raise argparse.ArgumentTypeError(f'{text!r}: {wanted} is wanted')
+    return number

@@ -1,4 +1,4 @@
-"""The options of ``hifacegan restore --faces``, and what they make of its work."""
+"""The options of ``hifacegan restore --faces``, and the restorer of files that they describe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import positive_whole
-from hifacegan_plugin.commands.restorer_options import open_restorer, say_how_large
+from hifacegan_plugin.commands.restorer_options import announce_scale, open_restorer
 from hifacegan_plugin.restore.face_files import FaceFiles, restore_faces_file
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, FaceOptions, load_models, restore_faces
 from hifacegan_plugin.restore.planning import InputError
@@ -69,8 +69,8 @@ def check_face_arguments(arguments: argparse.Namespace) -> None:
         raise InputError(f'--{given[0].replace("_", "-")} is for --faces: give that, too.')
 
 
-def faces_to_files(arguments: argparse.Namespace, restorer: Restorer) -> Callable[..., None]:
-    """Return what restores a photograph's file, as :func:`~hifacegan_plugin.restore.files.restore_image_file` does.
+def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer) -> Callable[..., None]:
+    """Return a function like :func:`~hifacegan_plugin.restore.files.restore_image_file`, for faces apart.
 
     Args:
         arguments: of the command.
@@ -104,7 +104,7 @@ def refuse_video(source: Path, target: Path) -> None:
 
 
 def _start_report(report: Path) -> None:
-    """Make the report's file, so that one which cannot be written is known before anything is restored."""
+    """Make the file of the report now: if it cannot be written, nothing is restored."""
     try:
         report.open('ab').close()
     except OSError as error:
@@ -113,11 +113,11 @@ def _start_report(report: Path) -> None:
 
 def _open_background(arguments: argparse.Namespace) -> Restorer:
     weights = PACKAGED['general'] if arguments.background in (None, 'restore') else Path(arguments.background)
-    # What the options say of weights that do not tell is said of the network of the faces.
+    # --norm and --global-residual are about the network of the faces.
     options = argparse.Namespace(**{**vars(arguments), 'norm': None, 'global_residual': None})
     background = open_restorer(options, weights)
     if background.scale > 1:
-        say_how_large(background, weights)
+        announce_scale(background, weights)
     return background
 
 

@@ -24,12 +24,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from hifacegan_plugin.commands.arguments import explain
+from hifacegan_plugin.commands.arguments import explain, from_zero
 from hifacegan_plugin.data.degradations.recipes import RECIPES
-from hifacegan_plugin.options_files.own_training import OwnImages, write_own_training
+from hifacegan_plugin.options_files.own_training import OwnImages, own_training_text
+from hifacegan_plugin.prepare.image_sizes import Size, read_sizes
 from hifacegan_plugin.prepare.resumable_build import BuildError
 from hifacegan_plugin.prepare.split import hold_out, write_lists
-from hifacegan_plugin.prepare.survey import Size, read_sizes
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.system.memory import gpu_memory
 
@@ -56,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'what the network learns to undo (default: {DEGRADATION}): {", ".join(RECIPES)}',
     )
     parser.add_argument(
-        '--memory', type=_gib, metavar='GIB', help='of the GPU; 0: train on the CPU (default: that of this machine)'
+        '--memory',
+        type=from_zero,
+        metavar='GIB',
+        help='of the GPU; 0: train on the CPU (default: that of this machine)',
     )
     parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='default: NAME.yml in this folder')
     parser.add_argument('--overwrite', action='store_true', help='replace the file and the lists that are there')
@@ -74,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         lists = file.with_name(f'{arguments.name}_split')
         images, parts = _choose_images(arguments, lists)
         command = shlex.join(['python', '-m', 'basicsr.train', '-opt', str(file)])
-        text = write_own_training(arguments.name, images, arguments.degradation, arguments.memory, command)
+        text = own_training_text(arguments.name, images, arguments.degradation, arguments.memory, command)
         with whole_file(file) as draft:
             draft.write_text(text, encoding='utf-8')
             if parts:
@@ -108,7 +111,7 @@ def _ask_for_what_is_missing(arguments: argparse.Namespace) -> None:
         arguments.degradation = _ask(question, DEGRADATION, _recipe) if asks else DEGRADATION
     if arguments.memory is None:
         here = round(gpu_memory() / 2**30)
-        arguments.memory = _ask('Memory of the GPU in GiB, 0 for the CPU', f'{here}', _gib) if asks else here
+        arguments.memory = _ask('Memory of the GPU in GiB, 0 for the CPU', f'{here}', from_zero) if asks else here
 
 
 def _ask(question: str, default: str | None, read: Callable[[str], Answer]) -> Answer:
@@ -167,13 +170,3 @@ def _recipe(text: str) -> str:
     if text not in RECIPES:
         raise argparse.ArgumentTypeError(f'{text!r}: one of these is wanted: {", ".join(RECIPES)}')
     return text
-
-
-def _gib(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text!r}: a number of GiB from 0 up is wanted, such as 12')
-    return number

@@ -22,11 +22,11 @@ from hifacegan_plugin.commands.arguments import explain, share, whole
 from hifacegan_plugin.commands.face_options import (
     add_face_arguments,
     check_face_arguments,
-    faces_to_files,
+    face_file_restorer,
     refuse_video,
 )
 from hifacegan_plugin.commands.network_options import add_network_options
-from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer, say_how_large
+from hifacegan_plugin.commands.restorer_options import add_restorer_options, announce_scale, max_pixels, open_restorer
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.restore.engine_error import EngineError
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         check_face_arguments(arguments)
         planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
-        to_image, to_video = _choose_work(arguments, video_options)
+        to_image, to_video = _file_restorers(arguments, video_options)
     except (WeightsError, EngineError, InputError, FaceModelsMissingError, OSError) as error:
         print(f'hifacegan restore: {error}', file=sys.stderr)
         return 2
@@ -101,16 +101,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed and not dist.is_torchelastic_launched() else 0
 
 
-def _choose_work(arguments: argparse.Namespace, video_options: VideoOptions) -> tuple[RestoreFile, RestoreFile]:
-    """Return what restores one image, and one video."""
+def _file_restorers(arguments: argparse.Namespace, video_options: VideoOptions) -> tuple[RestoreFile, RestoreFile]:
+    """Return the functions that restore the file of an image and that of a video."""
     restorer = open_restorer(arguments, arguments.weights)
     image_options = {'max_pixels': max_pixels(arguments), 'sheet': arguments.sheet}
     if arguments.faces:
-        return partial(faces_to_files(arguments, restorer), **image_options), refuse_video
+        return partial(face_file_restorer(arguments, restorer), **image_options), refuse_video
     restore = at_strength(restorer, arguments.strength)
     to_image = partial(restore_image_file, restore, **image_options)
     if restorer.scale > 1:
-        say_how_large(restorer, arguments.weights)
+        announce_scale(restorer, arguments.weights)
         return to_image, _refuse_to_enlarge
     network = _identify_network(arguments)
     return to_image, partial(restore_video, restore, options=video_options, resume=arguments.resume, network=network)
@@ -121,7 +121,7 @@ def _refuse_to_enlarge(source: Path, target: Path) -> None:
 
 
 def _identify_network(arguments: argparse.Namespace) -> str:
-    """Tell what restores the frames of a video from anything else that may."""
+    """Return text that differs whenever the frames of a video would be restored otherwise."""
     others = ('input', 'output', 'format', 'resume', 'sheet', 'threads', 'max_megapixels')
     options = {name: str(value) for name, value in vars(arguments).items() if name not in others}
     return f'{sorted(options.items())} {arguments.weights.stat().st_mtime_ns}'

@@ -70,7 +70,7 @@ def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
     return Restorer(network, arguments.engine, arguments.dtype, memory, arguments.device, arguments.keep_colour)
 
 
-def say_how_large(restorer: Restorer, weights: Path) -> None:
+def announce_scale(restorer: Restorer, weights: Path) -> None:
     """Print, in one process, that the results are larger than the images."""
     if int(os.environ.get('RANK', 0)) == 0:
         print(f'{weights.name} enlarges: the results are {restorer.scale} times as wide and as high')

@@ -109,7 +109,7 @@ def form_for(memory: float) -> Form:
     return next(form for form in FORMS if form.memory <= memory)
 
 
-def write_own_training(name: str, images: OwnImages, degradation: str, memory: float, command: str) -> str:
+def own_training_text(name: str, images: OwnImages, degradation: str, memory: float, command: str) -> str:
     """Return the text of an options file for a training on one's own images.
 
     Args:

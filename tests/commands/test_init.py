@@ -15,7 +15,7 @@ from skimage import data
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.doctor import training
-from hifacegan_plugin.options_files.own_training import OwnImages, write_own_training
+from hifacegan_plugin.options_files.own_training import OwnImages, own_training_text
 from hifacegan_plugin.schema.problem import Problem
 
 
@@ -84,7 +84,7 @@ def test_network_and_crops_fit_the_memory_and_the_images(memory, side, width, cr
         validation_list=None,
         largest_validated=1100 * 1000,
     )
-    (tmp_path / 'mine.yml').write_text(write_own_training('mine', images, 'noise', memory, 'train'))
+    (tmp_path / 'mine.yml').write_text(own_training_text('mine', images, 'noise', memory, 'train'))
     options, train, val = written(tmp_path)
     assert (options['network_g']['num_feat'], options['network_d']['num_feat'], train['gt_size']) == (
         width,
@@ -161,7 +161,7 @@ def test_at_a_terminal_it_asks_again_until_an_answer_will_do(here, monkeypatch, 
     output = capsys.readouterr().out
     assert "'nowhere': no such folder or LMDB" in output
     assert "'noises': one of these is wanted: sr4x" in output
-    assert "'much': a number of GiB" in output
+    assert "'much': a number from 0 up" in output
     options, train, _ = written(here)
     assert (train['dataroot_gt'], train['degradation'], options['network_g']['num_feat']) == (
         'photographs',

@@ -1,4 +1,4 @@
-"""Looking at the images of a folder or an LMDB before they are trained on: their names and sizes."""
+"""The names and sizes of the images of a folder or an LMDB, read before they are trained on."""
 
 from __future__ import annotations
 
