@@ -22,7 +22,7 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 NAMED_AT_MOST = 5
 
-# What differs between two images of one person: side, pose and expression, light. As an options file would write it.
+# Differences between two images of one person: side, pose and expression, light; written as in an options file.
 SECOND_VIEW: list[Any] = [
     {'type': 'Sometimes', 'probability': 0.5, 'steps': [{'type': 'Mirror'}]},
     {'type': 'ThinPlateWarp'},

@@ -1,4 +1,4 @@
-"""Who a face is: dlib's embedding, whose distance the paper measures as FED.
+"""Embeddings of faces by dlib, whose distance tells whether two faces are of one person; the paper's metric FED.
 
 128 numbers by dlib's residual network, trained so that two images of one person are less than 0.6 apart (King, "High
 quality face recognition with deep metric learning", dlib's blog, 2017).

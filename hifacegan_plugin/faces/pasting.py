@@ -1,4 +1,4 @@
-"""Back into the photograph: an aligned crop that was changed, in place of the square that it was cut from."""
+"""Paste an aligned crop that was changed back into the photograph, over the square that it was cut from."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ FEATHER = 1 / 8  # of the side of a square: over it the crop fades into the imag
 
 
 def paste(image: np.ndarray, crop: np.ndarray, square: Square) -> None:
-    """Put a crop into an image, which is changed in place, in the place of a square.
+    """Paste a crop over a square of an image, in place.
 
-    Not the crop itself is resampled, but what it changes of the square as :func:`~hifacegan_plugin.faces.alignment.cut`
-    returns it. So a crop that changes nothing leaves the image byte for byte, and detail of the image that is finer
-    than the pixels of the crop stays. The change fades towards the border of the square, by :func:`feathered_mask`;
-    beyond the square nothing changes.
+    Only the difference between the crop and the square, as :func:`~hifacegan_plugin.faces.alignment.cut` returns it, is
+    resampled and added. So an unchanged crop leaves every byte of the image as it is, and detail of the image that is
+    finer than the pixels of the crop stays. The difference fades towards the border of the square, by
+    :func:`feathered_mask`; nothing changes beyond it.
 
     Args:
         image: ``(H, W)`` or ``(H, W, C)``, uint8 or uint16.

@@ -1,8 +1,8 @@
 """Metrics of a part of the image: the faces of the ground truth, or everything else.
 
-The paper's network is told nothing of faces, so that it restores the background as well; measured apart, a table shows
-whether it does. The face is the hull of dlib's 68 landmarks, which reaches from the chin to the eyebrows, widened by
-:data:`MARGIN`. Of several faces each is one; the background is what none of them covers.
+The paper's network knows nothing about faces and restores the background as well; measured apart, a table shows how
+well. A face is the hull of dlib's 68 landmarks, which reaches from the chin to the eyebrows, widened by :data:`MARGIN`.
+In an image with several faces, the region ``face`` is all of them.
 """
 
 from __future__ import annotations

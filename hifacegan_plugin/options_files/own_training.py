@@ -1,4 +1,4 @@
-"""A training on somebody's own images: what it changes in that of the paper."""
+"""The options file of a training on a user's own images: the paper's, changed to fit the images and the memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAST_FORM: Changes = {
     """,
 }
 
-# Long enough to see on a CPU what it comes to.
+# Enough iterations to see on a CPU what the network learns.
 SHORT: Changes = {
     'train:scheduler': '# full rate up to start_iter, then down to zero',
     'train:scheduler:start_iter': '2000',
@@ -48,7 +48,7 @@ SHORT: Changes = {
 
 
 class Form(NamedTuple):
-    """A size of the training: what it takes, and its network and crops."""
+    """A size of the training: the memory that it takes, its network and its crops."""
 
     memory: float  # of the device, in GiB, from which on it fits; 0 is a CPU
     crop: int  # pixels

@@ -1,4 +1,4 @@
-"""What engines are, and what they run: the network, rewritten for inference.
+"""What an engine is, and the network that it runs, rewritten for inference.
 
 An engine is a function from images ``(N, C, H, W)``, float32 in [0, 1], H and W from the smallest side of the network
 up, to images of the same shape, ``scale`` times as high and wide. Any number of threads may call it at the same time.

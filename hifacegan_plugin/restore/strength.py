@@ -1,4 +1,4 @@
-"""How much of a restoration is taken: blends of an image and its restored version."""
+"""Blends of an image and its restored version, by strength."""
 
 from __future__ import annotations
 

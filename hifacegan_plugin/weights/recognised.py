@@ -21,7 +21,7 @@ ONLY_SIDES = {'GFPGAN': 512, 'CodeFormer': 512}
 
 
 class RecognisedNetwork(nn.Module):
-    """A network that spandrel built, with what has to be known to restore images of any size with it.
+    """A network that spandrel built, with what a restorer has to know about it.
 
     Args:
         descriptor: spandrel's ``ImageModelDescriptor``.

@@ -1,4 +1,4 @@
-"""Changes of where things are in an image."""
+"""Degradations that move parts of an image: mirroring and smooth distortion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUBPIXELS = 32  # cv2.remap's steps within a pixel; positions are rounded to the
 @DEGRADATIONS.register_module()
 @dataclass
 class Mirror(Step):
-    """Left becomes right."""
+    """The image mirrored left to right."""
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """See :class:`Step`."""
@@ -27,8 +27,8 @@ class Mirror(Step):
 class ThinPlateWarp(Step):
     """A smooth distortion: ``points`` x ``points`` points move by up to ``shift`` of the shorter side in x and y.
 
-    Between them moves what a thin plate would (Bookstein, "Principal Warps", PAMI 1989, equations 1 to 5). Beyond its
-    border, the image is mirrored.
+    Pixels between them move as on a bent thin plate (Bookstein, "Principal Warps", PAMI 1989, equations 1 to 5). Beyond
+    its border, the image is mirrored.
     """
 
     points: tuple[int, int] = drawn(4, Integer(at_least=2, at_most=10))
@@ -47,7 +47,7 @@ class ThinPlateWarp(Step):
 
 
 def thin_plate(points: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Interpolate ``values`` as thin plates would bend that are held at ``points``.
+    """Interpolate ``values`` by a thin-plate spline through ``points``.
 
     Args:
         points: ``(P, 2)``, not all on a line.
