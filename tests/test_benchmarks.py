@@ -10,13 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / 'benchmarks'))
 
 import package_pretrained  # noqa: E402
+import rain_haze  # noqa: E402
 import train_peers  # noqa: E402
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
@@ -197,7 +201,13 @@ def test_make_bench_makes_the_data_and_runs_each_benchmark_once():
     _, databases, benchmarks = plan.rpartition('-o datasets/demo/heldout.lmdb')
     assert databases
     scripts = {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob('benchmarks/*.py')}
-    on_request = ('gpu', 'package_pretrained', 'published', 'train_pretrained')  # need a card, images or a training
+    on_request = (
+        'gpu',
+        'package_pretrained',
+        'published',
+        'rain_haze',
+        'train_pretrained',
+    )  # need a card, images or a training
     scripts -= {f'benchmarks/{name}.py' for name in on_request}
     assert sorted(re.findall(r'benchmarks/\w+\.py', benchmarks)) == sorted(scripts)
     assert re.search(r'train_peers.py --budget 60 ', benchmarks)
@@ -251,3 +261,82 @@ class TestPackagePretrained:
         with pytest.raises(SystemExit, match=r'^figures.json: measured input, net_g, not other\. Run published.py'):
             run('other.safetensors')
         assert packaged.read_bytes() == before
+
+
+class TestRainHaze:
+    """What is compared with: the dark channel prior, on haze whose airlight and transmission are known."""
+
+    @pytest.fixture
+    def clear(self):
+        """An image of saturated tiles, red, green or blue: its dark channel is zero."""
+        rng = np.random.default_rng(0)
+        tiles = np.zeros((12, 16, 3), np.uint8)
+        tiles[np.arange(12)[:, None], np.arange(16), rng.integers(3, size=(12, 16))] = rng.integers(60, 250, (12, 16))
+        image = tiles.repeat(16, 0).repeat(16, 1)
+        image[:16, :16] = 255  # a cloud, from which the airlight is read
+        return image
+
+    def test_dehazing_inverts_koschmieders_law(self, clear):
+        """With 95 % of the haze removed, 1 - t becomes 0.95 (1 - t)."""
+        light, transmission = 255.0, 0.6
+        hazy = np.rint(clear * transmission + light * (1 - transmission)).astype(np.uint8)
+        estimate = 1 - 0.95 * (1 - transmission)
+        expected = np.clip((hazy - light) / estimate + light, 0, 255)
+        far = np.s_[110:, 110:]  # from the cloud: farther than a patch and two windows of the filter
+        assert np.abs(rain_haze.dehaze(hazy, patch=9)[far].astype(float) - expected[far]).max() < 1
+        assert np.abs(hazy[far].astype(float) - clear[far]).max() > 100
+
+    def test_a_clear_image_stays(self, clear):
+        far = np.s_[110:, 110:]
+        assert np.array_equal(rain_haze.dehaze(clear, patch=9)[far], clear[far])
+
+    def test_the_guided_filter_keeps_what_is_linear_in_its_guide(self):
+        rng = np.random.default_rng(0)
+        guide = rng.random((40, 50)).astype(np.float32)
+        filtered = rain_haze.guided_filter(guide, 0.3 * guide + 0.2, radius=4, eps=1e-8)
+        assert filtered == pytest.approx(0.3 * guide + 0.2, abs=1e-4)
+        flat = rain_haze.guided_filter(np.ones_like(guide), guide, radius=4, eps=1e-3)
+        box = scipy.ndimage.uniform_filter(guide, 9, mode='mirror')
+        assert flat == pytest.approx(scipy.ndimage.uniform_filter(box, 9, mode='mirror'), abs=1e-4)
+
+    def test_the_table_holds_what_numpy_computes(self, small_lmdb, tmp_path, monkeypatch, capsys):
+        """A network that changes nothing has the figures of the input, and no gain."""
+        network = CSRGenerator(preset='fast', num_feat=2)  # it begins as the identity
+        write_weights(tmp_path / 'same.safetensors', network.state_dict(), generator_options(network))
+        command = ['rain_haze.py', '-w', 'same.safetensors', '--images', str(small_lmdb), '--draws', '2']
+        monkeypatch.setattr(sys, 'argv', [*command, '--sheet', 'sheet.jpg'])
+        rain_haze.main()
+        printed = capsys.readouterr().out
+        psnr = []
+        for draw in (0, 1):
+            for degraded, truth in rain_haze.read_pairs('haze', small_lmdb, draw):
+                error = np.mean((degraded.astype(float) - truth) ** 2)
+                psnr.append(10 * np.log10(255**2 / error))
+        _, _, haze = printed.partition('\nhaze: 6 images, each degraded 2 times\n')
+        rows = {
+            cells[0].strip(): cells[1:] for cells in (line.strip('|').split('|') for line in haze.splitlines()[2:7])
+        }
+        for name in ('input', 'network'):
+            assert re.match(rf' +{np.mean(psnr):.2f} \[', rows[name][0])
+            assert rows[name][1].strip() == '–'
+        assert cv2.imread('sheet.jpg').shape[1] == 3 * (80 + 6)
+
+    @pytest.mark.parametrize(
+        ('weights', 'images', 'draws', 'says'),
+        [
+            (
+                'general',
+                'nowhere.lmdb',
+                '1',
+                '--images: nowhere.lmdb does not exist: make it as docs/rain_haze.md says',
+            ),
+            ('nothing.pth', '.', '1', '--weights: nothing.pth: there is no such weights file. Check the path.'),
+            ('general', '.', '0', '--draws: one at least'),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, weights, images, draws, says, monkeypatch, capsys):
+        command = ['rain_haze.py', '-w', weights, '--images', images, '--draws', draws]
+        monkeypatch.setattr(sys, 'argv', command)
+        with pytest.raises(SystemExit):
+            rain_haze.main()
+        assert says in capsys.readouterr().err
