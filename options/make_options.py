@@ -25,27 +25,47 @@ SCHEMA = '# yaml-language-server: $schema={up}hifacegan_plugin/schema/{kind}.sch
 FINE_TUNING: Changes = {
     'name': 'HiFaceGAN_rain_haze',
     'datasets:train:name': 'outdoor',
-    'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean outdoor images',
+    'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean images, their shorter sides 384 pixels',
     'datasets:train:degradation': '&degradation rain_haze  # or rain, haze',
-    'datasets:train:gt_size': '256  # side of the crop',
+    'datasets:train:gt_size': '160  # side of the crop; 256 and more on a GPU, for haze is seen from afar',
     'datasets:train:use_rot': 'false  # rain falls downwards',
-    'datasets:train:batch_size_per_gpu': '8',
+    'datasets:train:num_worker_per_gpu': '1',
+    'datasets:train:batch_size_per_gpu': '2  # 8 and more on a GPU',
+    'datasets:train:dataset_enlarge_ratio': '40  # passes over the images per epoch, each degraded anew',
     'datasets:val:name': 'outdoor_val',
     'datasets:val:dataroot_gt': 'datasets/outdoor_val.lmdb',
-    'train:optim_g': '# half the rates of the training from scratch',
-    'train:optim_g:lr': '!!float 5e-5',
-    'train:optim_d:lr': '!!float 2e-4',
-    'train:lr_factors': """
-        to_picture: 0.1  # factors of the learning rates of parts of the generator; 0 freezes a part
+    'network_g': """# of the weights to start from
+        type: CSRGenerator
+        preset: fast
+        num_feat: 32
+        num_scales: 4
     """,
-    'train:scheduler': '#',
-    'train:scheduler:start_iter': '30000',
-    'train:scheduler:end_iter': '50000',
-    'train:total_iter': '50000',
-    'path:pretrain_network_g': 'experiments/HiFaceGAN_full/models/net_g_latest.pth  # the weights to start from',
-    'val:val_freq': '!!float 5e3',
-    'val:metrics:lpips': '# left out, with a message, if package or weights are missing',
+    'network_d': None,
+    'train:ema_decay': '0.99',
+    'train:optim_g': '#',
+    'train:optim_g:lr': '!!float 5e-4',
+    'train:optim_g:betas': '[0.9, 0.99]',
+    'train:optim_d': None,
+    'train:scheduler': '# full rate up to start_iter, then down to zero',
+    'train:scheduler:start_iter': '200',
+    'train:scheduler:end_iter': '500',
+    'train:total_iter': '500  # for a better network, raise it, and start_iter and end_iter with it',
+    'train:perceptual_opt': None,
+    'train:gan_opt': None,
+    'train:feature_matching_opt': None,
+    'train:net_d_iters': None,
+    'train:net_d_init_iters': None,
+    'train:pixel_opt': """
+        type: L1Loss
+        loss_weight: 1.0
+    """,
+    'path:pretrain_network_g': 'hifacegan_plugin/pretrained/general.safetensors  # or other weights of this network',
+    'path:param_key_g': None,
+    'val:val_freq': '100',
+    'val:metrics:lpips': None,
     'val:metrics:fed': None,
+    'logger:print_freq': '10',
+    'logger:save_checkpoint_freq': '50',
 }
 
 ON_THE_DEMO_IMAGES: Changes = {
@@ -368,7 +388,9 @@ FILES: dict[str, tuple[str, Changes]] = {
     'hifacegan_blur.yml': ('Motion or Gaussian blur, FFHQ at 512x512, trained as in the paper.', task('blur')),
     'hifacegan_jpeg.yml': ('JPEG artefacts, FFHQ at 512x512, trained as in the paper.', task('jpeg')),
     'finetune_rain_haze.yml': (
-        'Rain and haze: fine-tunes a face network on outdoor images, at 256x256.', FINE_TUNING,
+        """Rain and haze: fine-tunes the packaged network `general` on photographs (docs/rain_haze.md: what it gains).
+The sizes are for half an hour of a CPU.""",
+        FINE_TUNING,
     ),
     'hifacegan_demo.yml': (
         """A CSR network on a CPU in minutes: noise removal on the images that `make demo` prepares.
