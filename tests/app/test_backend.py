@@ -1,0 +1,43 @@
+"""What the settings of the page do, with stand-ins for networks whose results are easily told apart."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from hifacegan_plugin.app.backend import BOTH, FACES, WHOLE, Backend, Settings
+
+PORTRAIT = np.ascontiguousarray(data.astronaut()[:256, 96:352])
+FACE, BACKGROUND = (slice(100, 130), slice(110, 140)), (slice(200, 256), slice(0, 256))
+
+
+@pytest.fixture
+def backend(tmp_path):
+    return Backend({'inverting': lambda: np.invert, 'blackening': lambda: np.zeros_like}, 10**6, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('what', 'in_face', 'in_background', 'faces'),
+    [(WHOLE, np.invert, np.invert, 0), (FACES, np.zeros_like, np.array, 1), (BOTH, np.zeros_like, np.invert, 1)],
+)
+def test_each_part_is_restored_by_its_network(what, in_face, in_background, faces, backend, tmp_path):
+    pytest.importorskip('dlib')
+    Image.fromarray(PORTRAIT).save(tmp_path / 'portrait.png')
+    restore_file = backend.file_restorer(Settings(what, 'inverting', 'blackening', 1))
+    assert len(restore_file(tmp_path / 'portrait.png', tmp_path / 'result.png')) == faces
+    result = np.asarray(Image.open(tmp_path / 'result.png'))
+    # Detail of the photograph that is finer than the pixels of an aligned face stays.
+    assert np.abs(result[FACE].astype(int) - in_face(PORTRAIT[FACE])).mean() < 5
+    assert np.array_equal(result[BACKGROUND], in_background(PORTRAIT[BACKGROUND]))
+
+
+def test_strength_blends_with_the_image(backend, tmp_path):
+    Image.fromarray(PORTRAIT).save(tmp_path / 'portrait.png')
+    restore_file = backend.file_restorer(Settings(WHOLE, 'blackening', 'blackening', 0.25))
+    restore_file(tmp_path / 'portrait.png', tmp_path / 'result.png')
+    assert np.abs(np.asarray(Image.open(tmp_path / 'result.png')) - PORTRAIT * 0.75).max() <= 0.5
+
+
+def test_no_name_of_a_session_leads_out_of_the_folder(backend, tmp_path):
+    folders = {backend.session_folder(name) for name in ('../../..', '/', 'a/b', '', None)}
+    assert len(folders) == 5 and {folder.parent for folder in folders} == {tmp_path / 'sessions'}
