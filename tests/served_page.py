@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conftest import REPOSITORY
+from host_training import hear_signals
 
 # The command, in a process that writes down what it looks up and where it connects to.
 COMMAND = """
@@ -41,7 +42,14 @@ def serve_page(folder: Path, *options: str) -> Page:
     temporary.mkdir()
     command = [sys.executable, '-c', COMMAND, str(connections), 'app', '--port', '0', *options]
     environment = os.environ | {'TMPDIR': str(temporary), 'PYTHONPATH': str(REPOSITORY)}
-    process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_signals,
+    )
     first_line = process.stdout.readline()
     url = re.match(r'http://127\.0\.0\.1:\d+', first_line)
     assert url, first_line + process.stderr.read()
