@@ -47,6 +47,7 @@ def doctor(small_lmdb, tmp_path, monkeypatch, capsys):
 
 def test_ctrl_c_ends_the_doctor(doctor, monkeypatch):
     """The model that is built would take it for a wish to save."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
     monkeypatch.setattr(training, 'train_two_iterations', lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         doctor(iterate=True)
