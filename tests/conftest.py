@@ -10,6 +10,7 @@ import cv2
 import pytest
 import torch
 import torchvision
+from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.utils import get_root_logger
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
@@ -103,6 +104,17 @@ def inception_state() -> dict[str, torch.Tensor]:
         if parameter.ndim == 4:
             torch.nn.init.kaiming_normal_(parameter)
     return network.state_dict()
+
+
+@pytest.fixture
+def enlarger(tmp_path: Path) -> tuple[RRDBNet, Path]:
+    """A network that enlarges twice, and its file."""
+    torch.manual_seed(0)
+    network = RRDBNet(3, 3, scale=2, num_feat=8, num_block=1, num_grow_ch=32).eval()
+    for parameter in network.parameters():
+        parameter.data *= 3  # its output would be nearly constant
+    torch.save({'params_ema': network.state_dict()}, tmp_path / 'x2.pth')
+    return network, tmp_path / 'x2.pth'
 
 
 @pytest.fixture(scope='session')

@@ -81,9 +81,8 @@ class Restorer:
         self._opening = threading.RLock()  # held while an engine is looked up and opened
         self._opened: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
         self._generator: Network = generator
-        if self._is_last_resort and isinstance(
-            generator, CSRNetwork
-        ):  # the weights, which take as much memory as the engine, are not asked for again
+        # The weights, which take as much memory as the engine, are not asked for again.
+        if self._is_last_resort and isinstance(generator, CSRNetwork):
             with torch.device('meta'):
                 self._generator = CSRGenerator(**generator.options)
 

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.metrics import calculate_psnr
 from skimage import data
 from test_compare import degraded_set, rows_of, write_options
@@ -19,14 +18,10 @@ pytest.importorskip('spandrel', reason='needs the spandrel extra')
 
 
 @pytest.fixture
-def enlarger(tmp_path):
-    """A network that enlarges twice, and its file."""
-    torch.manual_seed(0)
-    network = RRDBNet(3, 3, scale=2, num_feat=8, num_block=1, num_grow_ch=32).eval()
-    for parameter in network.parameters():
-        parameter.data *= 3  # its output would be nearly constant
-    torch.save({'params_ema': network.state_dict()}, tmp_path / 'x2.pth')
-    return network, {'type': 'spandrel', 'pretrain_network_g': str(tmp_path / 'x2.pth')}
+def enlarger(enlarger):
+    """A network that enlarges twice, and its options as a restorer."""
+    network, file = enlarger
+    return network, {'type': 'spandrel', 'pretrain_network_g': str(file)}
 
 
 def enlarged(network, image):

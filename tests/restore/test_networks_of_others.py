@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from basicsr.archs.rrdbnet_arch import RRDBNet
 from skimage import data
 from torch import nn
 
@@ -19,17 +18,6 @@ from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import load_network, recognised
 
 pytest.importorskip('spandrel', reason='needs the spandrel extra')
-
-
-@pytest.fixture
-def enlarger(tmp_path):
-    """A network that enlarges twice, and its file."""
-    torch.manual_seed(0)
-    network = RRDBNet(3, 3, scale=2, num_feat=8, num_block=1, num_grow_ch=32).eval()
-    for parameter in network.parameters():
-        parameter.data *= 3  # its output would be nearly constant
-    torch.save({'params_ema': network.state_dict()}, tmp_path / 'x2.pth')
-    return network, tmp_path / 'x2.pth'
 
 
 def enlarged(network, image, peak=255):
