@@ -5,7 +5,7 @@
 
 The images are held in memory, and crops of them are degraded on the device in whole batches, so that a card is kept
 busy. The loss is the logarithm of each image's mean squared error, that is its PSNR (as Chen et al., "Simple Baselines
-for Image Restoration", ECCV 2022, train with); Adam, the rate falling along a cosine over the time that there is; the
+for Image Restoration", ECCV 2022, train with); Adam, the rate falling along a cosine over the time given; the
 weights that are kept are an exponential moving average.
 
 Written to the output folder: net_g.safetensors (the average, which `hifacegan restore -w` takes), training.pt (from

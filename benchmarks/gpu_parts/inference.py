@@ -94,7 +94,7 @@ def measure_networks(
     expected = []
 
     def run(one: str) -> dict[str, Any]:
-        if is_small and not expected:  # of large pictures, plain float32 takes most of the time that there is
+        if is_small and not expected:  # for large images, plain float32 takes most of the time limit
             with float32_as(STRICT), torch.inference_mode():
                 expected.append(generator.eval()(x[:1]).cpu())
         network, tf32, benchmark = contestant(one, generator, x)

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _fail(error)
     silence_codecs()
     with listener, private_environment() as folder:
-        # Their imports take seconds, in which nobody needs to wait for the errors above.
+        # Their imports take seconds; the errors above are shown before.
         from hifacegan_plugin.app.page import build_page
         from hifacegan_plugin.app.server import serve
 

@@ -4,7 +4,7 @@
     hifacegan init photographs -i datasets/photographs.lmdb
     python -m basicsr.train -opt photographs.yml
 
-What is not given is asked for, or where nobody can be asked, because the input is no terminal, taken by default.
+What is not given is asked for; where the input is no terminal, the defaults are taken.
 
 Without --val, one image in twenty, and at most 100, is held out for validation; NAME_split/train.txt and val.txt list
 which. The same images are held out whenever the folder is the same.
@@ -99,7 +99,7 @@ def _ask_for_what_is_missing(arguments: argparse.Namespace) -> None:
     """Complete the arguments by the answers of the user, or by defaults where there is no terminal.
 
     Raises:
-        BuildError: there are no images, and nobody to ask for them.
+        BuildError: no images are given, and the input is no terminal to ask for them.
     """
     asks = sys.stdin.isatty()
     if arguments.input is None:
