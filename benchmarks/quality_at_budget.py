@@ -52,7 +52,6 @@ from hifacegan_plugin.models.ema import update_ema
 from hifacegan_plugin.system.files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PEERS = sorted((REPOSITORY / 'options/peers').glob('*.yml'))
 METRICS = {
     'PSNR': {'type': 'calculate_psnr', 'crop_border': 0},
     'SSIM': {'type': 'calculate_ssim', 'crop_border': 0},
@@ -68,7 +67,12 @@ def main() -> None:
     """Train what is missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        '--networks', type=Path, nargs='+', default=PEERS, metavar='FILE', help='options files (default: options/peers)'
+        '--networks',
+        type=Path,
+        nargs='+',
+        default=peers(),
+        metavar='FILE',
+        help='options files (default: those of options/peers that have a pixel loss alone)',
     )
     parser.add_argument('--degradations', nargs='+', default=['noise', 'full'], help='recipes (default: noise full)')
     parser.add_argument('--minutes', type=float, nargs='+', default=[2, 5, 10, 20], help='marks (default: 2 5 10 20)')
@@ -100,6 +104,16 @@ def main() -> None:
         for minutes in sorted(arguments.minutes):
             print(f'\n{degradation}, {minutes:g} minutes of one core\n')
             print(table(degradation, minutes, arguments))
+
+
+def peers() -> list[Path]:
+    """Return the options files of the peers that are meant to be trained as it is done here, by a pixel loss alone."""
+    files = sorted((REPOSITORY / 'options/peers').glob('*.yml'))
+    return [
+        file
+        for file in files
+        if [key for key in yaml_load(str(file))['train'] if key.endswith('_opt')] == ['pixel_opt']
+    ]
 
 
 def train(file: Path, degradation: str, rate: float, seed: int, arguments: argparse.Namespace) -> None:

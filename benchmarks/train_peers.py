@@ -11,7 +11,7 @@ iterations fit the budget. The learning rate is constant for the first half of t
 gives the time of the whole training, including the host's start and validation.
 
 Paces and trained networks are kept: a second call trains those that are missing and compares all. With other crops or
-data it refuses to, with an error. Results: in results/FOLDER_DEGRADATION_BUDGETs, training.md and what
+data it refuses to, with an error. Results: in results/FOLDER_DEGRADATION_BUDGETs[_seedSEED], training.md and what
 `hifacegan compare` writes.
 """
 
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument('--degradation', default='noise', help='recipe, such as noise (default) or full')
     parser.add_argument('--core', type=int, default=0, help='number of the processor core to train on (default: 0)')
     parser.add_argument('--folder', choices=FOLDERS, default=FOLDERS[0], help='of options/ (default: peers)')
+    parser.add_argument('--seed', type=int, default=0, help='of weights, crops and degradations (default: 0)')
     parser.add_argument('--peers', nargs='+', metavar='PEER', help='some of the files of the folder (default: all)')
     parser.add_argument('--crop', type=int, help='side of the training crops (default: that of the files)')
     parser.add_argument('--train-data', type=Path, metavar='LMDB', help='default: that of the files')
@@ -67,7 +68,7 @@ def main() -> None:
     os.sched_setaffinity(0, {arguments.core})
     os.environ['OMP_NUM_THREADS'] = '1'
 
-    results = Path(f'results/{arguments.folder}_{arguments.degradation}_{arguments.budget:.0f}s')
+    results = Path(f'results/{arguments.folder}_{setting(arguments)}')
     results.mkdir(parents=True, exist_ok=True)
     check_settings(arguments, results)
     paces = {peer: pace(peer, arguments, results) for peer in arguments.peers}
@@ -152,6 +153,7 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
     """
     changes = {
         'name': name,
+        'manual_seed': arguments.seed,
         'datasets:train:degradation': arguments.degradation,
         'datasets:train:dataroot_gt': arguments.train_data,
         'datasets:train:gt_size': arguments.crop,
@@ -203,7 +205,13 @@ def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
 def experiment(peer: str, arguments: argparse.Namespace) -> str:
     """Return the name of a training's folder."""
     name = yaml_load(str(OPTIONS / arguments.folder / f'{peer}.yml'))['name']
-    return f'{name}_{arguments.degradation}_{arguments.budget:.0f}s'
+    return f'{name}_{setting(arguments)}'
+
+
+def setting(arguments: argparse.Namespace) -> str:
+    """Return what names results apart: degradation, budget and, unless it is 0, the seed."""
+    seed = f'_seed{arguments.seed}' if arguments.seed else ''
+    return f'{arguments.degradation}_{arguments.budget:.0f}s{seed}'
 
 
 if __name__ == '__main__':

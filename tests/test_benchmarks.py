@@ -59,6 +59,10 @@ class TestTrainPeers:
         monkeypatch.setattr(train_peers, 'compare', lambda *arguments, **options: ['metrics: LPIPS is left out'])
         return run
 
+    def test_each_seed_has_results_of_its_own(self, run):
+        run()
+        assert 'peer_csr_noise_60s_seed1' in run('--seed', '1')
+
     def test_a_second_call_trains_what_is_missing(self, run):
         assert run() == ['peer_csr_noise_60s_pace', 'peer_csr_noise_60s_pace', 'peer_csr_noise_60s']
         assert run() == []
@@ -135,6 +139,13 @@ class TestQualityAtBudget:
         monkeypatch.setattr(quality_at_budget.time, 'process_time', lambda: 0.05 * next(ticks))
         monkeypatch.setattr(torch, 'set_num_threads', lambda threads: None)
         return run
+
+    def test_the_default_leaves_out_what_needs_more_than_a_pixel_loss(self):
+        import quality_at_budget
+
+        names = {file.stem for file in quality_at_budget.peers()}
+        assert {'csr', 'csr_fast', 'edsr'} < names
+        assert not names & {'guided', 'vae'}
 
     def test_it_goes_on_to_later_marks_alone(self, run):
         first = run(0.002)
