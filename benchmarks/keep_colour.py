@@ -17,8 +17,8 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hifacegan_plugin.images.decoding import MAX_PIXELS  # noqa: E402
 from hifacegan_plugin.images.files import is_image_name  # noqa: E402
+from hifacegan_plugin.images.opening import MAX_PIXELS  # noqa: E402
 from hifacegan_plugin.images.photographs import read_photograph  # noqa: E402
 from hifacegan_plugin.restore import Restorer  # noqa: E402
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import positive_whole
-from hifacegan_plugin.images.decoding import MAX_PIXELS, silence_codecs
+from hifacegan_plugin.images.decoding import silence_codecs
+from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.prepare.resumable_build import BuildError, Summary, report_path
 
 

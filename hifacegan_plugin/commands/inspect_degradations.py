@@ -17,8 +17,10 @@ import cv2
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
 from hifacegan_plugin.data.degradations import RECIPES
-from hifacegan_plugin.images.decoding import ImageError, as_8_bit_bgr, decode, open_checked, silence_codecs
+from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, silence_codecs
 from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import open_checked
 from hifacegan_plugin.images.sheets import draw_sheet
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.prepare.inspect_degradations import degraded_rows

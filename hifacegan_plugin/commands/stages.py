@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
-from hifacegan_plugin.images.decoding import ImageError, as_8_bit_bgr, decode, open_image
+from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import open_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.restore.stages import draw_panels
 from hifacegan_plugin.weights import WeightsError, load_generator

@@ -12,12 +12,12 @@ import numpy as np
 
 from hifacegan_plugin.host.accommodation import accommodation, own_module
 from hifacegan_plugin.images.databases import open_database
-from hifacegan_plugin.images.decoding import ImageError, open_image
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import open_image
+from hifacegan_plugin.images.png_chunks import SIGNATURE
 
 if TYPE_CHECKING:
     from basicsr.utils.file_client import FileClient, LmdbBackend
-
-_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 
 @accommodation(
@@ -89,7 +89,7 @@ def _still_image(data: bytes, name: str) -> bytes:
     Raises:
         ImageError: it is a PNG that is animated, truncated or damaged; begins with ``name``.
     """
-    if not data.startswith(_PNG_SIGNATURE):
+    if not data.startswith(SIGNATURE):
         return data
     try:
         return open_image(data, max_pixels=sys.maxsize).data  # how many pixels it may have is left to OpenCV

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import ExifTags, Image, features
 
 from hifacegan_plugin.images import iptc
-from hifacegan_plugin.images.decoding import READS_HEIF
+from hifacegan_plugin.images.opening import READS_HEIF
 from hifacegan_plugin.images.photograph import Photograph
+from hifacegan_plugin.images.png_chunks import add_chunk
 
 AVIF = ('.avif',) if features.check('avif') else ()
 HEIF = ('.heic', '.heif') if READS_HEIF else ()
@@ -47,7 +48,7 @@ def encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
     if suffix == '.png':
         chunks = photograph.colour_chunks | ({b'iTXt': XMP_IN_PNG + photograph.xmp} if photograph.xmp else {})
         for name, content in chunks.items():
-            data = _add_png_chunk(data, name, content)
+            data = add_chunk(data, name, content)
     return data
 
 
@@ -97,12 +98,12 @@ def _encode_16_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> 
     data = buffer.tobytes()
     if suffix == '.png':
         if photograph.exif:
-            data = _add_png_chunk(data, b'eXIf', photograph.exif.removeprefix(b'Exif\0\0'))
+            data = add_chunk(data, b'eXIf', photograph.exif.removeprefix(b'Exif\0\0'))
         if photograph.icc_profile:
-            data = _add_png_chunk(data, b'iCCP', b'ICC profile\0\0' + zlib.compress(photograph.icc_profile))
+            data = add_chunk(data, b'iCCP', b'ICC profile\0\0' + zlib.compress(photograph.icc_profile))
         if photograph.dpi:
             a_metre = [round(side / 0.0254) for side in photograph.dpi]
-            data = _add_png_chunk(data, b'pHYs', struct.pack('>IIB', *a_metre, 1))
+            data = add_chunk(data, b'pHYs', struct.pack('>IIB', *a_metre, 1))
     else:
         tags = {
             ExifTags.Base.XMLPacket: photograph.xmp,
@@ -113,13 +114,6 @@ def _encode_16_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> 
             if content:
                 data = _add_tiff_tag(data, tag, content)
     return data
-
-
-def _add_png_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
-    """Add a chunk after the header (PNG specification, section 5.3)."""
-    chunk = struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
-    after_header = 33  # signature and IHDR
-    return data[:after_header] + chunk + data[after_header:]
 
 
 def _add_tiff_tag(data: bytes, tag: int, content: bytes) -> bytes:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import features
 
-from hifacegan_plugin.images.decoding import MAX_PIXELS, READS_HEIF, ImageError
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import MAX_PIXELS, READS_HEIF
 
 # Formats that OpenCV and Pillow both decode, some only where the installed Pillow was built with their codecs; and
 # HEIF, which OpenCV does not.

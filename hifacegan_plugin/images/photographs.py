@@ -12,19 +12,13 @@ import cv2
 import numpy as np
 from PIL import ExifTags
 
-from hifacegan_plugin.images.decoding import (
-    TRANSPOSED,
-    EncodedImage,
-    ImageError,
-    TooLargeError,
-    decode,
-    open_image,
-    png_chunks,
-    read_exif,
-)
+from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.encoding import HOLDS_16_BITS, HOLDS_ALPHA, HOLDS_IPTC, LARGEST_IN_JPEG, WRITABLE, encode
+from hifacegan_plugin.images.image_error import ImageError, TooLargeError
 from hifacegan_plugin.images.iptc import read_descriptive_iptc
+from hifacegan_plugin.images.opening import TRANSPOSED, EncodedImage, open_image
 from hifacegan_plugin.images.photograph import Photograph
+from hifacegan_plugin.images.png_chunks import read_chunks
 from hifacegan_plugin.images.xmp import descriptive_xmp
 from hifacegan_plugin.system.files import whole_file
 
@@ -148,7 +142,7 @@ def _unless_damaged(path: Path, kind: str, read: Callable[[], bytes | None]) -> 
 
 def _read_exif(image: EncodedImage) -> bytes | None:
     """Return what EXIF data say about the photograph, without its orientation."""
-    exif = read_exif(image)
+    exif = image.read_exif()
     for tag in set(exif) - DESCRIPTIVE_TAGS:
         del exif[tag]
     exif.bigtiff = False  # whatever the file is
@@ -176,8 +170,7 @@ def _read_dpi(image: EncodedImage) -> tuple[float, float] | None:
 def _read_colour_chunks(image: EncodedImage) -> dict[bytes, bytes]:
     if image.format != 'PNG':
         return {}
-    chunks = ((chunk.kind, chunk.content(image.data)) for chunk in png_chunks(image.data))
-    return {kind: content for kind, content in chunks if kind in COLOUR_CHUNKS}
+    return {chunk.kind: chunk.content for chunk in read_chunks(image.data) if chunk.kind in COLOUR_CHUNKS}
 
 
 def _says_srgb(chunks: dict[bytes, bytes]) -> bool:

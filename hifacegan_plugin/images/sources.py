@@ -13,8 +13,10 @@ import cv2
 import numpy as np
 
 from hifacegan_plugin.images.databases import Database, open_database
-from hifacegan_plugin.images.decoding import ImageError, as_8_bit_bgr, decode, open_image, without_alpha
+from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import open_image
 
 _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 

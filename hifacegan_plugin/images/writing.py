@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.system.files import whole_file
 
 

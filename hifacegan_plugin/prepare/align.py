@@ -19,9 +19,11 @@ from hifacegan_plugin.faces.detection import load_detector
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.faces.finding import Face, find_faces
 from hifacegan_plugin.faces.landmarks import Model, load_model
-from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError, as_8_bit_bgr, decode, open_checked, without_alpha
+from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
 from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
+from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
 from hifacegan_plugin.prepare.json_lines import JsonLines
 from hifacegan_plugin.prepare.plain_folder import PlainFolder

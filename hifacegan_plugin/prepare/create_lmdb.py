@@ -12,9 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError, decode, open_checked, without_alpha
+from hifacegan_plugin.images.decoding import decode, without_alpha
 from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
+from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
 from hifacegan_plugin.prepare.resumable_build import BuildError, Outcome, Summary, build

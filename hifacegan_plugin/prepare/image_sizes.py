@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hifacegan_plugin.images.databases import DamagedDatabaseError, read_meta_info
-from hifacegan_plugin.images.decoding import TRANSPOSED, ImageError, open_image
 from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import TRANSPOSED, open_image
 from hifacegan_plugin.images.sources import find_images
 from hifacegan_plugin.prepare.resumable_build import BuildError
 

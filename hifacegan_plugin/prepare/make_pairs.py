@@ -15,9 +15,11 @@ import lmdb
 
 from hifacegan_plugin.data.degradations import Step, build_degradation, fit, make_generator
 from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, open_database, read_meta_info
-from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError, as_8_bit_bgr, decode, open_checked
+from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
 from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
+from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.images.sources import ImageSource
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
 from hifacegan_plugin.prepare.names import read_names

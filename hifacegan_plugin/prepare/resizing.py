@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import MAX_PIXELS
 
 
 def resize_shorter_side(image: np.ndarray, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -19,7 +19,9 @@ from hifacegan_plugin.images.databases import (
     read_checksums,
     read_meta_info,
 )
-from hifacegan_plugin.images.decoding import ImageError, decode, open_checked
+from hifacegan_plugin.images.decoding import decode
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import open_checked
 from hifacegan_plugin.prepare.worker_pool import ordered_map, process_pool
 
 CHUNK = 64

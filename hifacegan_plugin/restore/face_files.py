@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, RestoredFace

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 from hifacegan_plugin.images.resizing import resize

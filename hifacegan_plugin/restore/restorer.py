@@ -17,7 +17,8 @@ from torch import Tensor
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.images.channels import LUMA
-from hifacegan_plugin.images.decoding import MAX_PIXELS, ImageError
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.images.photographs import check_pixels, read_photograph
 from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.colour import keep_low_frequencies

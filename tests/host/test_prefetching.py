@@ -8,7 +8,7 @@ from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from PIL import Image
 
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.image_error import ImageError
 
 
 class Numbers(torch.utils.data.Dataset):

@@ -13,8 +13,10 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, features
 from skimage import data
 
 from hifacegan_plugin.images import photographs
-from hifacegan_plugin.images.decoding import ImageError, decode, open_image
+from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.opening import open_image
 from hifacegan_plugin.images.sources import ImageSource, read_image
 from hifacegan_plugin.prepare import create_lmdb
 from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter

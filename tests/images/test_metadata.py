@@ -9,9 +9,9 @@ import tifffile
 from PIL import Image, IptcImagePlugin
 from skimage import data
 
-from hifacegan_plugin.images.decoding import MAX_PIXELS
 from hifacegan_plugin.images.encoding import AVIF, HEIF
 from hifacegan_plugin.images.iptc import TIFF_TAG, jpeg_segment
+from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 from hifacegan_plugin.images.xmp import descriptive_xmp

@@ -12,7 +12,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from skimage import data
 
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 

@@ -25,8 +25,10 @@ from PIL import Image
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.images.decoding import ImageError, decode, open_checked
+from hifacegan_plugin.images.decoding import decode
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import MAX_LENGTH, lmdb_keys
+from hifacegan_plugin.images.opening import open_checked
 from hifacegan_plugin.prepare.names import read_names
 from hifacegan_plugin.prepare.resumable_build import BuildError
 

@@ -21,7 +21,7 @@ from skimage import data
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
-from hifacegan_plugin.images.decoding import ImageError
+from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.prepare.make_pairs import read_source
 
 # As the command, but with a transaction for every few pictures; and without the host, which takes seconds to import.
