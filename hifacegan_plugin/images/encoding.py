@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, features
 
 from hifacegan_plugin.images import iptc
+from hifacegan_plugin.images.exif import with_size
 from hifacegan_plugin.images.opening import READS_HEIF
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.png_chunks import add_chunk
@@ -44,6 +46,9 @@ def encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
     Raises:
         Exception: of the encoders' own kinds.
     """
+    if photograph.exif:
+        height, width = pixels.shape[:2]
+        photograph = replace(photograph, exif=with_size(photograph.exif, width, height))
     data = (_encode_16_bits if pixels.dtype == np.uint16 else _encode_8_bits)(suffix, pixels, photograph)
     if suffix == '.png':
         chunks = photograph.colour_chunks | ({b'iTXt': XMP_IN_PNG + photograph.xmp} if photograph.xmp else {})

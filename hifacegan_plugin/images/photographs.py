@@ -10,10 +10,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags
 
 from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.encoding import HOLDS_16_BITS, HOLDS_ALPHA, HOLDS_IPTC, LARGEST_IN_JPEG, WRITABLE, encode
+from hifacegan_plugin.images.exif import descriptive_exif
 from hifacegan_plugin.images.image_error import ImageError, TooLargeError
 from hifacegan_plugin.images.iptc import read_descriptive_iptc
 from hifacegan_plugin.images.opening import TRANSPOSED, EncodedImage, open_image
@@ -23,16 +23,6 @@ from hifacegan_plugin.images.xmp import descriptive_xmp
 from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
-
-# What EXIF data say about a photograph. The rest of a directory says how the file stores its pixels; writers that find
-# it in EXIF data believe it, although the result is stored otherwise.
-DESCRIPTIVE_TAGS = frozenset({
-    ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.XResolution,
-    ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit, ExifTags.Base.Software, ExifTags.Base.DateTime,
-    ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Rating, ExifTags.Base.RatingPercent,
-    ExifTags.Base.Copyright, ExifTags.Base.XPTitle, ExifTags.Base.XPComment, ExifTags.Base.XPAuthor,
-    ExifTags.Base.XPKeywords, ExifTags.Base.XPSubject, ExifTags.Base.ExifOffset, ExifTags.Base.GPSInfo,
-})  # fmt: skip
 
 # What a PNG says of its colours (PNG specification, third edition, section 11.3.2), besides an ICC profile.
 COLOUR_CHUNKS = (b'cICP', b'mDCV', b'cLLI', b'sRGB', b'gAMA', b'cHRM')
@@ -63,7 +53,7 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
     return Photograph(
         pixels,
         image.icc_profile,
-        _unless_damaged(path, 'EXIF', lambda: _read_exif(image)),
+        _unless_damaged(path, 'EXIF', lambda: descriptive_exif(image.read_exif(), _is_turned(image))),
         _unless_damaged(path, 'XMP', lambda: _read_xmp(image)),
         _unless_damaged(path, 'IPTC', lambda: read_descriptive_iptc(image.header)),
         dpi,
@@ -140,20 +130,14 @@ def _unless_damaged(path: Path, kind: str, read: Callable[[], bytes | None]) -> 
         return None
 
 
-def _read_exif(image: EncodedImage) -> bytes | None:
-    """Return what EXIF data say about the photograph, without its orientation."""
-    exif = image.read_exif()
-    for tag in set(exif) - DESCRIPTIVE_TAGS:
-        del exif[tag]
-    exif.bigtiff = False  # whatever the file is
-    return exif.tobytes() if exif else None
-
-
 def _read_xmp(image: EncodedImage) -> bytes | None:
     packet = image.header.info.get('xmp')
-    # HEIF is turned by its decoder.
-    turned = image.orientation != 1 or image.header.info.get('original_orientation') not in (None, 1)
-    return descriptive_xmp(packet, turned) if packet else None
+    return descriptive_xmp(packet, _is_turned(image)) if packet else None
+
+
+def _is_turned(image: EncodedImage) -> bool:
+    """Return whether decoding turns the image; the decoder of HEIF does so itself."""
+    return image.orientation != 1 or image.header.info.get('original_orientation') not in (None, 1)
 
 
 def _read_dpi(image: EncodedImage) -> tuple[float, float] | None:

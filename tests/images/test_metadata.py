@@ -2,11 +2,12 @@
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, IptcImagePlugin
+from PIL import ExifTags, Image, IptcImagePlugin
 from skimage import data
 
 from hifacegan_plugin.images.encoding import AVIF, HEIF
@@ -105,6 +106,35 @@ def test_xmp_and_iptc_are_kept(tmp_path, photo, suffix, bits, caplog):
         assert again.iptc == CAPTION and not caplog.records
     else:
         assert 'cannot hold the IPTC data' in caplog.text
+
+
+@pytest.mark.parametrize('orientation', [1, 6])
+@pytest.mark.parametrize('times', [1, 2])
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif', *AVIF, *HEIF[:1]])
+def test_exif_states_the_size_of_the_result(tmp_path, photo, suffix, times, orientation):
+    """And keeps what counts pixels where they are still the same; read as Pillow reads it."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    height, width = photo.shape[:2]
+    camera = {0xA002: width, 0xA003: height, 0x9214: (9, 8, 7, 6), 0xA20E: 1234.0, 0x8827: 400}
+    exif.get_ifd(ExifTags.IFD.Exif).update(camera)
+    Image.fromarray(photo).save(tmp_path / 'a.jpg', exif=exif)
+    read = read_photograph(tmp_path / 'a.jpg', MAX_PIXELS)
+    write_photograph(tmp_path / f'b{suffix}', replace(read, pixels=read.pixels.repeat(times, 0).repeat(times, 1)))
+    with Image.open(tmp_path / f'b{suffix}') as written:
+        kept = written.getexif().get_ifd(ExifTags.IFD.Exif)
+        assert (kept.pop(0xA002), kept.pop(0xA003)) == written.size
+    assert kept.pop(0x8827) == 400
+    same = times == orientation == 1
+    assert kept == ({0x9214: (9, 8, 7, 6), 0xA20E: 1234.0} if same else {})
+
+
+def test_exif_without_a_size_gets_none(tmp_path, photo):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'camera'
+    write_photograph(tmp_path / 'a.jpg', Photograph(photo, exif=exif.tobytes()))
+    with Image.open(tmp_path / 'a.jpg') as written:
+        assert dict(written.getexif()) == {ExifTags.Base.Make: 'camera'}
 
 
 def test_exif_stays_beside_them_in_a_tiff(tmp_path, photo):
