@@ -33,6 +33,11 @@ _FORMATS = tuple(
 )  # fmt: skip
 _pillows_limit = threading.Lock()
 
+# Formats of which one image is taken, the one that viewers show. What follows the first image of an MPO, which phones
+# and cameras call JPEG, is a preview or the like; HEIF names the primary image (ISO/IEC 14496-12, section 8.11.4), and
+# pillow-heif opens it.
+ONE_OF_SEVERAL = ('JPEG', 'HEIF')
+
 # Of Pillow's modes, where it is not 3.
 _CHANNELS = {'1': 1, 'L': 1, 'I': 1, 'I;16': 1, 'I;16B': 1, 'F': 1, 'LA': 4, 'PA': 4, 'RGBA': 4}
 
@@ -93,8 +98,8 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
         max_pixels: that it may have; a larger one is refused before it takes memory.
 
     Raises:
-        ImageError: it is empty, no image, damaged, animated, holds more than 16 bits a channel, or (TooLargeError)
-            has too many pixels.
+        ImageError: it is empty, no image, damaged, animated or of several pages, holds more than 16 bits a channel, or
+            (TooLargeError) has too many pixels.
     """
     if not data:
         raise ImageError('is empty (0 bytes)')
@@ -104,9 +109,8 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
     header = _read_header(data)
     if header.width * header.height > max_pixels:
         raise TooLargeError(f'has {header.width} x {header.height} pixels, more than the limit of {max_pixels:,}')
-    # What follows the first image of an MPO, which phones and cameras call JPEG, is a preview or the like.
     kind = 'JPEG' if header.format == 'MPO' else str(header.format)
-    if kind != 'JPEG' and getattr(header, 'is_animated', False):
+    if kind not in ONE_OF_SEVERAL and getattr(header, 'is_animated', False):
         raise ImageError(SEVERAL_IMAGES)
     orientation, bits = _read_orientation(header), _bits(kind, data, header)
     if bits == 8 and header.mode[0] in 'IF':

@@ -34,7 +34,8 @@ _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  
 def read_photograph(path: Path, max_pixels: int) -> Photograph:
     """Read an image file as :mod:`hifacegan_plugin.images.decoding` says.
 
-    EXIF, XMP and IPTC data that are damaged are left out, with a line in the log.
+    EXIF, XMP and IPTC data that are damaged are left out, with a line in the log; so are the other images of a HEIF
+    file, of which the primary one is read.
 
     Raises:
         ImageError: if it is no image, damaged, animated, unreadable, of more than 16 bits a channel or larger than
@@ -48,6 +49,8 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
         raise ImageError(f'cannot be read ({error.strerror})') from error
     except TooLargeError as error:
         raise ImageError(f'{error} (raise --max-megapixels)') from error
+    if image.format == 'HEIF' and (images := getattr(image.header, 'n_frames', 1)) > 1:
+        logger.warning(f'{path} holds {images} images: the primary one, which viewers show, is taken.')
     if pixels.ndim == 3 and pixels.shape[2] > 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return Photograph(

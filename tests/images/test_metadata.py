@@ -192,6 +192,16 @@ def test_photographs_of_phones(tmp_path, photo, mode):
 
 
 @pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
+def test_of_several_images_in_a_heif_file_the_primary_one_is_taken(tmp_path, photo, caplog):
+    first, primary, last = (Image.fromarray(photo[:, start : start + 64]) for start in (0, 3, 7))
+    others = {'save_all': True, 'append_images': [primary, last], 'primary_index': 1}
+    first.save(tmp_path / 'a.heic', 'HEIF', quality=-1, chroma=444, **others)
+    taken = read_photograph(tmp_path / 'a.heic', MAX_PIXELS).pixels
+    assert np.abs(taken.astype(int) - np.asarray(primary)).mean() < 1.5
+    assert f'{tmp_path / "a.heic"} holds 3 images: the primary one' in caplog.text
+
+
+@pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
 def test_damaged_heif_is_named(tmp_path, photo):
     file = io.BytesIO()
     Image.fromarray(photo).save(file, 'HEIF')
