@@ -6,11 +6,9 @@ The host renames an existing folder, begins its log in a new one, and only then 
 from __future__ import annotations
 
 import atexit
-import os
 import pickle
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ from typing import IO, Any
 import torch
 
 from hifacegan_plugin.host.loggers import check_loggers
-from hifacegan_plugin.system.locks import lock_file
+from hifacegan_plugin.system.locks import InUseError, take
 
 _locks: dict[Path, IO[str]] = {}  # lock files by their paths, open as long as this process lives
 _renamed: list[tuple[Path, Path]] = []  # folders that this start renamed: their path before, their path now
@@ -103,28 +101,12 @@ def lock(folder: Path) -> None:
     path = folder.parent.resolve() / f'.{folder.name}.lock'
     if path in _locks:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open('a+')
     try:
-        locked = lock_file(file)
-    except OSError as error:
-        file.close()
-        print(
-            f'{path} cannot be locked ({error.strerror}): do not run two trainings of one name at a time.',
-            file=sys.stderr,
-        )
-        return
-    if not locked:
-        file.seek(0)
-        owner = file.read().strip() or 'another process'
-        file.close()
+        _locks[path] = take(path)
+    except InUseError as owner:
         raise RuntimeError(
             f'{folder} is in use: {owner} trains in it. Wait for it, stop it, or give this training another name.'
-        )
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-    file.flush()
-    _locks[path] = file
+        ) from owner
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from hifacegan_plugin.restore.temporal import Smoother
 from hifacegan_plugin.restore.video_error import VideoError
 from hifacegan_plugin.system.files import whole_file
+from hifacegan_plugin.system.locks import InUseError, hold
 
 if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
     import av
@@ -102,15 +103,35 @@ def restore_video(
         The number of frames.
 
     Raises:
-        VideoError: if PyAV is not installed, nothing can be read or written. Also, once the result is written, if it
-            lacks anything: frames that could not be restored are those of the input; frames that could not be decoded
-            are missing, and the one before stays; if the video ends early, the result is called ``.incomplete``, lest
-            it pass for the whole.
+        VideoError: if PyAV is not installed, another process restores into ``target``, or nothing can be read or
+            written. Also, once the result is written, if it lacks anything: frames that could not be restored are
+            those of the input; frames that could not be decoded are missing, and the one before stays; if the video
+            ends early, the result is called ``.incomplete``, lest it pass for the whole.
     """
     if find_spec('av') is None:
         raise VideoError('is a video, which takes PyAV. Run: pip install "hifacegan-plugin[video]"')
     from av import FFmpegError
 
+    try:
+        with hold(target.with_name(f'.{target.name}.lock')):
+            return _restore_alone(restore, source, target, options, resume, network)
+    except InUseError as owner:
+        raise VideoError(
+            f'is being restored into {target} by {owner}: wait for it, or choose another output folder'
+        ) from owner
+    except (OSError, FFmpegError) as error:
+        raise VideoError(f'cannot be written ({error.strerror or error})') from error
+
+
+def _restore_alone(
+    restore: Callable[[np.ndarray], np.ndarray],
+    source: Path,
+    target: Path,
+    options: VideoOptions,
+    resume: bool,
+    network: str,
+) -> int:
+    """Restore a video into a result that no other process writes; see :func:`restore_video`."""
     from hifacegan_plugin.restore.video_writing import join
 
     folder = target.with_name(f'.{target.name}.segments')
@@ -124,8 +145,6 @@ def restore_video(
     except VideoError:  # going on would not help
         rmtree(folder, ignore_errors=True)
         raise
-    except (OSError, FFmpegError) as error:
-        raise VideoError(f'cannot be written ({error.strerror or error})') from error
     finally:
         if not any(folder.glob('*.mp4')):  # nothing to go on from
             rmtree(folder, ignore_errors=True)

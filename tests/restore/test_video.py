@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from held_lock import holder
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
@@ -437,6 +438,17 @@ def test_a_stopped_run_is_gone_on_with(tmp_path, monkeypatch, temporal):
     assert names_in(tmp_path / 'out') == ['a.mp4']
     restore_video(restore, source, tmp_path / 'whole/a.mp4', options)
     assert (tmp_path / 'out/a.mp4').read_bytes() == (tmp_path / 'whole/a.mp4').read_bytes()
+
+
+def test_a_result_that_another_process_restores_into_is_left_to_it(tmp_path):
+    source = write_video(tmp_path / 'a.mp4', photos(2))
+    (tmp_path / 'out/.a.mp4.segments').mkdir(parents=True)
+    with holder(tmp_path / 'out/.a.mp4.lock') as (owner, _):
+        with pytest.raises(VideoError, match=rf'is being restored into .*out/a.mp4 by process {owner.pid} on .*: wait'):
+            restore_video(identity, source, tmp_path / 'out/a.mp4')
+        assert names_in(tmp_path / 'out') == ['.a.mp4.lock', '.a.mp4.segments']
+    assert restore_video(identity, source, tmp_path / 'out/a.mp4') == 2
+    assert names_in(tmp_path / 'out') == ['a.mp4']
 
 
 @pytest.mark.parametrize('change', ['options', 'network', 'no resume'])

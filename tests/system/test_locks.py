@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from held_lock import holder
 
 from hifacegan_plugin.system import locks
-from hifacegan_plugin.system.locks import lock_file
+from hifacegan_plugin.system.locks import hold, lock_file
 
 WITHOUT_POSIX = Path(__file__).parent / 'without_posix'
 
@@ -43,6 +44,23 @@ def test_one_process_holds_a_file_until_it_ends(tmp_path, paths):
     third = hold()
     assert third.communicate('')[0] == 'True\n'
     assert path.read_text() == 'content'
+
+
+@pytest.mark.parametrize('paths', [[], [WITHOUT_POSIX]], ids=['posix', 'windows'])
+def test_a_lock_file_names_its_holder_and_goes_with_it(tmp_path, paths):
+    path = tmp_path / 'folder/.a.lock'
+    with holder(path, paths) as (first, said):
+        assert said == 'held'
+        with holder(path, paths) as (_, said):
+            assert said.startswith(f'process {first.pid} on ')
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_a_lock_file_that_a_kill_left_is_free(tmp_path):
+    (tmp_path / '.a.lock').write_text('process 1 on another machine\n')
+    with hold(tmp_path / '.a.lock'):
+        assert (tmp_path / '.a.lock').read_text().startswith(f'process {os.getpid()} on ')
 
 
 def test_a_file_system_without_locks_is_told_apart(tmp_path, monkeypatch):
