@@ -1,14 +1,15 @@
-"""Train the networks of a folder of options for the same time on one core each, and compare them.
+"""Train the networks of a folder of options for the same time each, on one core or a card, and compare them.
 
     python benchmarks/train_peers.py --degradation noise --budget 600 --core 0
     python benchmarks/train_peers.py --degradation full --budget 600 --core 1 --peers csr edsr swinir
     python benchmarks/train_peers.py --folder faces_peers --degradation full --budget 1200
 
 options/peers uses the data of `make demo`, options/faces_peers that of `make faces`. Each network trains through the
-host's own command, on one core. The budget is counted in processor seconds, so that other work on the machine does not
-count: first the pace of each network is measured in short runs, whose results are discarded; it determines how many
-iterations fit the budget. The learning rate is constant for the first half of them and then falls to zero. The table
-gives the time of the whole training, including the host's start and validation.
+host's own command: on an NVIDIA card if there is one, else on one core. On a core, the budget is counted in processor
+seconds, so that other work on the machine does not count. First the pace of each network is measured in short runs,
+whose results are discarded; it determines how many iterations fit the budget. The learning rate is constant for the
+first half of them and then falls to zero. The table gives the time of the whole training, including the host's start
+and validation.
 
 Paces and trained networks are kept: a second call trains those that are missing and compares all. With other crops or
 data it refuses to, with an error. Results: in results/FOLDER_DEGRADATION_BUDGETs[_seedSEED], training.md and what
@@ -25,9 +26,11 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 from basicsr.utils.options import yaml_load
 
@@ -41,14 +44,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 OPTIONS = REPOSITORY / 'options'
 FOLDERS = ('peers', 'faces_peers')
 
-PACE_ITERATIONS = (8, 32)  # of the two runs whose difference is the pace
+ON_CARD = torch.cuda.is_available()
+PACE_ITERATIONS = (100, 400) if ON_CARD else (8, 32)  # of the two runs whose difference is the pace
 
 
 class Training(NamedTuple):
     """The length and cost of a training."""
 
     iterations: int
-    seconds: float  # of the processor, with the host's start and its validation
+    seconds: float  # with the host's start and its validation
 
 
 def main() -> None:
@@ -56,7 +60,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--budget', type=float, default=600, metavar='SECONDS', help='for each network (default: 600)')
     parser.add_argument('--degradation', default='noise', help='recipe, such as noise (default) or full')
-    parser.add_argument('--core', type=int, default=0, help='number of the processor core to train on (default: 0)')
+    parser.add_argument(
+        '--core', type=int, default=0, help='number of the processor core to train on, without a card (default: 0)'
+    )
     parser.add_argument('--folder', choices=FOLDERS, default=FOLDERS[0], help='of options/ (default: peers)')
     parser.add_argument('--seed', type=int, default=0, help='of weights, crops and degradations (default: 0)')
     parser.add_argument('--peers', nargs='+', metavar='PEER', help='some of the files of the folder (default: all)')
@@ -65,8 +71,9 @@ def main() -> None:
     parser.add_argument('--test-data', type=Path, metavar='LMDB', help='default: that of the files')
     arguments = parser.parse_args()
     complete(arguments, parser)
-    os.sched_setaffinity(0, {arguments.core})
     os.environ['OMP_NUM_THREADS'] = '1'
+    if not ON_CARD:
+        os.sched_setaffinity(0, {arguments.core})
 
     results = Path(f'results/{arguments.folder}_{setting(arguments)}')
     results.mkdir(parents=True, exist_ok=True)
@@ -77,7 +84,7 @@ def main() -> None:
         trainings[peer] = train(peer, max(1, int(arguments.budget / seconds)), arguments, results)
         print(f'{peer}: {trainings[peer].iterations} iterations in {trainings[peer].seconds:.0f} s', flush=True)
     table = markdown_table(
-        ['network', 'iterations', 'seconds of one core'],
+        ['network', 'iterations', 'seconds of a card' if ON_CARD else 'seconds of one core'],
         [[peer, str(training.iterations), f'{training.seconds:.0f}'] for peer, training in trainings.items()],
     )
     (results / 'training.md').write_text(table + '\n', encoding='utf-8')
@@ -123,7 +130,7 @@ def fingerprint(database: Path) -> str:
 
 
 def pace(peer: str, arguments: argparse.Namespace, results: Path) -> float:
-    """Return the processor seconds of an iteration; measure them unless that is done."""
+    """Return the seconds of an iteration; measure them unless that is done."""
     kept = results / f'{peer}.pace'
     if not kept.is_file():
         name = f'{experiment(peer, arguments)}_pace'
@@ -146,7 +153,7 @@ def train(peer: str, iterations: int, arguments: argparse.Namespace, results: Pa
 
 
 def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespace) -> float:
-    """Run the host's training and return the processor seconds that it took.
+    """Run the host's training and return the seconds that it took.
 
     Raises:
         SystemExit: the training failed; shows how its log ends.
@@ -167,6 +174,8 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
         'logger:save_checkpoint_freq': iterations + 1,
         'logger:use_tb_logger': 'false',
     }
+    if ON_CARD:  # which one worker does not keep busy
+        changes['datasets:train:num_worker_per_gpu'] = max(1, (os.cpu_count() or 1) - 2)
     print(f'{name}: {iterations} iterations', flush=True)
     command = [
         sys.executable,
@@ -177,12 +186,19 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
         '--force_yml',
         *(f'{key}={value}' for key, value in changes.items()),
     ]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = clock()
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if process.returncode:
         raise SystemExit(f'{name}: the training failed:\n' + '\n'.join(process.stdout.splitlines()[-15:]))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return clock() - before
+
+
+def clock() -> float:
+    """Return the seconds that a budget is counted in: on a card, those of the wall; else of the processor."""
+    if ON_CARD:
+        return time.perf_counter()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
