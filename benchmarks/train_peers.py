@@ -214,7 +214,7 @@ def comparison_of(arguments: argparse.Namespace, results: Path) -> Comparison:
         elif peer[1] in arguments.peers:
             weights = f'experiments/{experiment(peer[1], arguments)}/models/net_g_latest.pth'
             restorers[label] = {**options, 'pretrain_network_g': weights}
-    against = opt['against'] if opt['against'] in restorers else None
+    against = opt['against'] if opt['against'] in restorers else None  # not trained here
     return Comparison(results.name, opt['datasets'], restorers, opt['metrics'], Page(**opt['page']), against)
 
 

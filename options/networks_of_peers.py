@@ -88,9 +88,15 @@ PEERS: dict[str, tuple[str, str]] = {
     """),
 }  # fmt: skip
 
-# Those of the paper's comparison, and the host's best known; in their order.
+# Those of the paper's comparison, CSR in its form for small budgets, and the host's best known.
 PEERS_ON_FACES: dict[str, tuple[str, str]] = {
     **{name: PEERS[name] for name in ('csr', 'lip_spade', 'spade', 'vae')},
+    'csr_fast': (PEERS['csr_fast'][0], """
+        type: CSRGenerator
+        preset: fast
+        num_feat: 22
+        num_scales: 5
+    """),
     'stylegan': ('A StyleGAN2 as prior, told which face to make (pSp, GFP-GAN; both CVPR 2021), from scratch.', """
         type: StyleGANRestorer
         num_feat: 24
