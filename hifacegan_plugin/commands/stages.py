@@ -1,4 +1,4 @@
-"""``hifacegan stages -i face.png -w net_g.pth``: what each unit of the network restores, as panels."""
+"""``hifacegan stages -i face.png --model faces``: what each unit of the network restores, as panels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import open_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.restore.stages import draw_panels
-from hifacegan_plugin.weights import WeightsError, load_generator
+from hifacegan_plugin.weights import PACKAGED, WeightsError, load_generator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan stages``."""
     parser.add_argument('-i', '--input', required=True, type=Path, metavar='IMAGE', help='degraded image')
-    parser.add_argument('-w', '--weights', required=True, type=Path, metavar='FILE', help='weights of the generator')
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        '--model', choices=PACKAGED, default='general', help='a network of the package (default: %(default)s)'
+    )
+    weights.add_argument('-w', '--weights', type=Path, metavar='FILE', help='weights of the generator')
     parser.add_argument(
         '-o', '--output', type=Path, default=Path('results/stages'), metavar='FOLDER', help='default: results/stages'
     )
@@ -36,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the panels; 0: all went well, 2: nothing was written."""
     try:
-        generator = load_generator(arguments.weights, arguments.param_key, **given_options(arguments))
+        weights = arguments.weights or PACKAGED[arguments.model]
+        generator = load_generator(weights, arguments.param_key, **given_options(arguments))
         image = _read(arguments.input)
         other = None if arguments.mix is None else cv2.resize(_read(arguments.mix), image.shape[1::-1])
         panels = draw_panels(generator, image, other)

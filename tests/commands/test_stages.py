@@ -10,7 +10,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.shapes import LEVEL_WIDTHS
 from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN
 from hifacegan_plugin.restore import stages
-from hifacegan_plugin.weights import generator_options, write_weights
+from hifacegan_plugin.weights import PACKAGED, generator_options, load_generator, write_weights
 
 HEIGHT, WIDTH = 72, 100  # neither is a multiple of 32
 
@@ -120,6 +120,15 @@ def test_the_command_writes_the_panels(picture, lively_generator, tmp_path, caps
         assert str(file) in printed
         assert np.array_equal(cv2.imread(str(file))[..., ::-1], panel)
     assert main([*command, '-o', str(tmp_path / 'mixed'), '--mix', str(tmp_path / 'face.png')]) == 0
+
+
+def test_the_command_takes_a_network_of_the_package(picture, tmp_path):
+    cv2.imwrite(str(tmp_path / 'face.png'), picture[..., ::-1])
+    for model, options in {'general': [], 'faces': ['--model', 'faces']}.items():
+        assert main(['stages', '-i', str(tmp_path / 'face.png'), '-o', str(tmp_path / model), *options]) == 0
+        expected = stages.draw_panels(load_generator(PACKAGED[model]), picture)
+        for name, panel in expected.items():
+            assert np.array_equal(cv2.imread(str(tmp_path / model / f'face_{name}.png'))[..., ::-1], panel)
 
 
 @pytest.mark.parametrize(
