@@ -58,8 +58,8 @@ COMMANDS = {
 
 # How to go on after Ctrl-C. All files are written whole or not at all.
 AFTER_STOP = {
-    'restore': 'with --resume, the same command leaves out what is finished',
-    'compare': 'with --resume, the same command leaves out what is finished',
+    **dict.fromkeys(('restore', 'compare'), 'with --resume, the same command leaves out what is finished'),
+    **dict.fromkeys(('align', 'lmdb', 'pairs'), 'with --resume, the same command continues'),
 }
 AFTER_ANY_STOP = 'nothing is half written; run it again'
 STOPPED = 128 + signal.SIGINT  # exit status, as shells show it

@@ -27,11 +27,13 @@ import argparse
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import explain, positive, positive_whole
-from hifacegan_plugin.commands.building import add_build_arguments, run_build
+from hifacegan_plugin.commands.building import add_build_arguments, how_to_build, report_build
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.faces.landmarks import MODELS
+from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.prepare.align import Options, align, read_faces
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
-from hifacegan_plugin.prepare.resumable_build import Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,8 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_build_arguments(parser)
 
 
+@fails_on(BuildError)
 def run(arguments: argparse.Namespace) -> int:
-    """Align the faces and return the exit status; see :func:`~hifacegan_plugin.commands.building.run_build`."""
+    """Align the faces; 0 all photographs gave a face, 1 some were rejected, 2 nothing was built."""
+    silence_codecs()
     options = Options(
         side=arguments.side,
         every_face=arguments.faces == 'all',
@@ -105,15 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
         compression_level=arguments.compression_level,
         max_pixels=arguments.max_pixels,
     )
-
-    def work() -> Summary:
-        return align(
-            arguments.input, read_names(arguments.input, arguments.list), arguments.output, options,
-            jobs=arguments.jobs, resume=arguments.resume, overwrite=arguments.overwrite,
-        )  # fmt: skip
-
-    status = run_build('hifacegan align', arguments.output, work)
-    if status in (0, 1) and options.every_face:
+    names = read_names(arguments.input, arguments.list)
+    summary = align(arguments.input, names, arguments.output, options, **how_to_build(arguments))
+    status = report_build(arguments, arguments.output, summary)
+    if options.every_face:
         faces = read_faces(arguments.output)
         taken = sum(face['rejected'] is None for face in faces)
         print(f'{arguments.output}: {taken} faces taken, {len(faces) - taken} beside them rejected')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from hifacegan_plugin.app.backend import Backend
 from hifacegan_plugin.app.environment import private_environment
 from hifacegan_plugin.app.listener import listen
 from hifacegan_plugin.commands.arguments import positive, whole
+from hifacegan_plugin.commands.failing import FAILED, complain, fails_on
 from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -41,17 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_restorer_options(parser)
 
 
+@fails_on(WeightsError, EngineError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Serve the page until a signal ends the process; 1 if the server ends by itself, 2 if it cannot begin."""
     if find_spec('gradio') is None:
-        return _fail('the page takes gradio. Run: pip install "hifacegan-plugin[app]"')
-    try:
-        networks = _networks(arguments)
-        listener = listen(arguments.host, arguments.port)
-    except (WeightsError, EngineError, OSError) as error:
-        return _fail(error)
+        complain(arguments, 'the page takes gradio. Run: pip install "hifacegan-plugin[app]"')
+        return FAILED
+    networks = _networks(arguments)
     silence_codecs()
-    with listener, private_environment() as folder:
+    with listen(arguments.host, arguments.port) as listener, private_environment() as folder:
         # Their imports take seconds; the errors above are shown before.
         from hifacegan_plugin.app.page import build_page
         from hifacegan_plugin.app.server import serve
@@ -70,8 +68,3 @@ def _networks(arguments: argparse.Namespace) -> Mapping[str, Callable[[], Restor
     networks = {name: cache(partial(open_restorer, arguments, path)) for name, path in (files | PACKAGED).items()}
     next(iter(networks.values()))()
     return networks
-
-
-def _fail(reason: object) -> int:
-    print(f'hifacegan app: {reason}', file=sys.stderr)
-    return 2

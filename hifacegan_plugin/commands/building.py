@@ -1,17 +1,16 @@
-"""What ``hifacegan lmdb``, ``pairs`` and ``align`` share: the options of a build, and its exit status."""
+"""What ``hifacegan lmdb``, ``pairs`` and ``align`` share: the options of a build, and what is said of its result."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hifacegan_plugin.commands.arguments import positive_whole
-from hifacegan_plugin.images.decoding import silence_codecs
+from hifacegan_plugin.commands.failing import complain
 from hifacegan_plugin.images.opening import MAX_PIXELS
-from hifacegan_plugin.prepare.resumable_build import BuildError, Summary, report_path
+from hifacegan_plugin.prepare.resumable_build import Summary, report_path
 
 
 def add_size_argument(parser: argparse.ArgumentParser) -> None:
@@ -69,27 +68,15 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_build(command: str, target: Path, work: Callable[[], Summary]) -> int:
-    """Build and print the result.
+def how_to_build(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what all builds take by the same names, of the arguments."""
+    return {'jobs': arguments.jobs, 'resume': arguments.resume, 'overwrite': arguments.overwrite}
 
-    Args:
-        command: as the user typed it, for messages.
-        target: what is built.
-        work: builds it.
 
-    Returns:
-        The exit status: 0 all images are in, 1 some were rejected, 2 nothing was built, 130 stopped by the user.
-    """
-    silence_codecs()
-    try:
-        summary = work()
-    except BuildError as error:
-        print(f'{command}: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'{command}: stopped; --resume continues {target}', file=sys.stderr)
-        return 130
+def report_build(arguments: argparse.Namespace, target: Path, summary: Summary) -> int:
+    """Print what was built; return the exit status: 0 all images are in, 1 some were rejected."""
     print(f'{target}: {summary.stored} images')
-    if summary.rejected:
-        print(f'{command}: {summary.rejected} images rejected, see {report_path(target)}', file=sys.stderr)
-    return 1 if summary.rejected else 0
+    if not summary.rejected:
+        return 0
+    complain(arguments, f'{summary.rejected} images rejected, see {report_path(target)}')
+    return 1

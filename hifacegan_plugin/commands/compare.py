@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from hifacegan_plugin import host
+from hifacegan_plugin.commands.failing import fails_on
 
-# Exit status, as of `diff`: there are results, but something was left out; there are none.
-LEFT_OUT, NO_RESULTS = 1, 2
+LEFT_OUT = 1  # exit status: there are results, but something was left out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,16 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@fails_on(ImportError, ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Compare the restorers of an options file; 0: all went well, 1: something failed, 2: there is no result."""
-    try:
-        host.register()
-        from hifacegan_plugin.compare.comparison import read_comparison
-        from hifacegan_plugin.compare.runner import compare
+    host.register()
+    from hifacegan_plugin.compare.comparison import read_comparison
+    from hifacegan_plugin.compare.runner import compare
 
-        comparison = read_comparison(arguments.opt)
-        problems = compare(comparison, arguments.output or Path('results') / comparison.name, arguments.resume)
-    except (ImportError, ValueError, OSError) as error:
-        print(f'hifacegan compare: {error}', file=sys.stderr)
-        return NO_RESULTS
+    comparison = read_comparison(arguments.opt)
+    problems = compare(comparison, arguments.output or Path('results') / comparison.name, arguments.resume)
     return LEFT_OUT if problems else 0

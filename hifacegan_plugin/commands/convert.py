@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.weights import WeightsError, generator_options, load_generator, write_weights
 
@@ -18,16 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_options(parser)
 
 
+@fails_on(WeightsError)
 def run(arguments: argparse.Namespace) -> int:
     """Convert one file; 0 if all went well."""
-    try:
-        if arguments.output.suffix != '.safetensors':
-            raise WeightsError(f'{arguments.output}: the file to write must end in .safetensors.')
-        generator = load_generator(arguments.weights, arguments.param_key, **given_options(arguments))
-        write_weights(arguments.output, generator.state_dict(), generator_options(generator))
-    except WeightsError as error:
-        print(f'hifacegan convert: {error}', file=sys.stderr)
-        return 2
-    described = ', '.join(f'{key}: {value}' for key, value in generator_options(generator).items())
+    if arguments.output.suffix != '.safetensors':
+        raise WeightsError(f'{arguments.output}: the file to write must end in .safetensors.')
+    generator = load_generator(arguments.weights, arguments.param_key, **given_options(arguments))
+    options = generator_options(generator)
+    write_weights(arguments.output, generator.state_dict(), options)
+    described = ', '.join(f'{key}: {value}' for key, value in options.items())
     print(f'{arguments.output}: written ({described})')
     return 0

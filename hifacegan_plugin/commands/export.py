@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.exported import EXPORTED, TOLERANCE, export
@@ -23,13 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_options(parser)
 
 
+@fails_on(WeightsError, EngineError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; 0 if it agrees with torch."""
-    try:
-        generator = load_generator(arguments.weights, **given_options(arguments))
-        difference = export(generator, arguments.to, arguments.output, arguments.dtype)
-    except (WeightsError, EngineError, OSError) as error:
-        print(f'hifacegan export: {error}', file=sys.stderr)
-        return 2
+    generator = load_generator(arguments.weights, **given_options(arguments))
+    difference = export(generator, arguments.to, arguments.output, arguments.dtype)
     print(f'{arguments.output}: written; differs from torch by {difference:.1e} at most')
     return 0

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from hifacegan_plugin.commands.arguments import explain, from_zero
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.data.degradations.recipes import RECIPES
 from hifacegan_plugin.options_files.own_training import OwnImages, own_training_text
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.image_sizes import Size, read_sizes
-from hifacegan_plugin.prepare.resumable_build import BuildError
 from hifacegan_plugin.prepare.split import hold_out, write_lists
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.system.memory import gpu_memory
@@ -65,26 +66,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace the file and the lists that are there')
 
 
+@fails_on(BuildError, ValueError, OSError)  # UnicodeEncodeError is a ValueError
 def run(arguments: argparse.Namespace) -> int:
     """Write the file and check it; 0 the training can start, 1 something is in the way, 2 nothing was written."""
     file = arguments.output or Path(f'{arguments.name}.yml')
-    try:
-        if file.exists() and not arguments.overwrite:
-            raise BuildError(f'{file} is there already, --overwrite replaces it')
-        if not file.parent.is_dir():
-            raise BuildError(f'-o {file}: no such folder')
-        _ask_for_what_is_missing(arguments)
-        lists = file.with_name(f'{arguments.name}_split')
-        images, parts = _choose_images(arguments, lists)
-        command = shlex.join(['python', '-m', 'basicsr.train', '-opt', str(file)])
-        text = own_training_text(arguments.name, images, arguments.degradation, arguments.memory, command)
-        with whole_file(file) as draft:
-            draft.write_text(text, encoding='utf-8')
-            if parts:
-                write_lists(lists, parts, arguments.overwrite)
-    except (BuildError, ValueError, OSError) as error:  # UnicodeEncodeError is a ValueError
-        print(f'hifacegan init: {error}', file=sys.stderr)
-        return 2
+    if file.exists() and not arguments.overwrite:
+        raise BuildError(f'{file} is there already, --overwrite replaces it')
+    if not file.parent.is_dir():
+        raise BuildError(f'-o {file}: no such folder')
+    _ask_for_what_is_missing(arguments)
+    lists = file.with_name(f'{arguments.name}_split')
+    images, parts = _choose_images(arguments, lists)
+    command = shlex.join(['python', '-m', 'basicsr.train', '-opt', str(file)])
+    text = own_training_text(arguments.name, images, arguments.degradation, arguments.memory, command)
+    with whole_file(file) as draft:
+        draft.write_text(text, encoding='utf-8')
+        if parts:
+            write_lists(lists, parts, arguments.overwrite)
     print(f'{file}: trains on {images.count} images', flush=True)
     from hifacegan_plugin.commands import doctor  # imports the host, which takes seconds
 

@@ -10,12 +10,12 @@ image, which comes first. The draws are those of --seed, --seed + 1, ...
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import cv2
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.data.degradations import RECIPES
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, silence_codecs
 from hifacegan_plugin.images.files import read_file
@@ -40,22 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=whole, default=0, help='of the first column (default: %(default)s)')
 
 
+@fails_on(ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Write the sheet; 0 done, 2 nothing was written."""
     silence_codecs()
     recipes = arguments.recipes or list(RECIPES)
+    if arguments.output.suffix.lower() != '.png':
+        raise ValueError(f'-o {arguments.output}: a name that ends in .png is wanted')
     try:
-        if arguments.output.suffix.lower() != '.png':
-            raise ValueError(f'-o {arguments.output}: a name that ends in .png is wanted')
-        try:
-            image = as_8_bit_bgr(decode(open_checked(read_file(arguments.input))))
-            image = resize_shorter_side(image, arguments.size)
-        except ImageError as error:
-            raise ValueError(f'{arguments.input} {error}') from error
-        rows = degraded_rows(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), recipes, arguments.draws, arguments.seed)
-        write_png(arguments.output, draw_sheet(rows))
-    except (ValueError, OSError) as error:
-        print(f'hifacegan inspect-degradations: {error}', file=sys.stderr)
-        return 2
+        image = as_8_bit_bgr(decode(open_checked(read_file(arguments.input))))
+        image = resize_shorter_side(image, arguments.size)
+    except ImageError as error:
+        raise ValueError(f'{arguments.input} {error}') from error
+    rows = degraded_rows(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), recipes, arguments.draws, arguments.seed)
+    write_png(arguments.output, draw_sheet(rows))
     print(f'{arguments.output}: {", ".join(recipes)}')
     return 0

@@ -18,10 +18,12 @@ import argparse
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole
-from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, run_build
+from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, how_to_build, report_build
+from hifacegan_plugin.commands.failing import fails_on
+from hifacegan_plugin.images.decoding import silence_codecs
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.create_lmdb import Options, create_lmdb
 from hifacegan_plugin.prepare.names import read_names
-from hifacegan_plugin.prepare.resumable_build import BuildError, Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,32 +55,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_build_arguments(parser)
 
 
+@fails_on(BuildError)
 def run(arguments: argparse.Namespace) -> int:
-    """Make the database and return the exit status; see :func:`~hifacegan_plugin.commands.building.run_build`."""
+    """Make the database; 0 all images are in, 1 some were rejected, 2 nothing was built."""
+    silence_codecs()
+    if arguments.output.suffix != '.lmdb':
+        raise BuildError(f'-o {arguments.output}: BasicSR wants a name that ends in .lmdb')
+    if arguments.step and not arguments.crop_size:
+        raise BuildError('--step goes with --crop-size')
     target = arguments.output
     number, total = arguments.shard
     if total > 1:
         target = target.with_name(f'{target.stem}.{number}-of-{total}.lmdb')
-
-    def work() -> Summary:
-        if arguments.output.suffix != '.lmdb':
-            raise BuildError(f'-o {arguments.output}: BasicSR wants a name that ends in .lmdb')
-        if arguments.step and not arguments.crop_size:
-            raise BuildError('--step goes with --crop-size')
-        options = Options(
-            size=arguments.size,
-            crop_size=arguments.crop_size,
-            step=arguments.step or arguments.crop_size,
-            reencode=arguments.reencode,
-            compression_level=arguments.compression_level,
-            max_pixels=arguments.max_pixels,
-        )
-        return create_lmdb(
-            arguments.input, read_names(arguments.input, arguments.list), target, options, shard=arguments.shard,
-            jobs=arguments.jobs, verify=arguments.verify, resume=arguments.resume, overwrite=arguments.overwrite,
-        )  # fmt: skip
-
-    return run_build('hifacegan lmdb', target, work)
+    options = Options(
+        size=arguments.size,
+        crop_size=arguments.crop_size,
+        step=arguments.step or arguments.crop_size,
+        reencode=arguments.reencode,
+        compression_level=arguments.compression_level,
+        max_pixels=arguments.max_pixels,
+    )
+    names = read_names(arguments.input, arguments.list)
+    summary = create_lmdb(
+        arguments.input, names, target, options, shard=arguments.shard, verify=arguments.verify,
+        **how_to_build(arguments),
+    )  # fmt: skip
+    return report_build(arguments, target, summary)
 
 
 def _shard(text: str) -> tuple[int, int]:

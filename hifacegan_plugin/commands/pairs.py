@@ -26,9 +26,11 @@ from typing import Any
 import yaml
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
-from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, run_build
+from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, how_to_build, report_build
+from hifacegan_plugin.commands.failing import fails_on
+from hifacegan_plugin.images.decoding import silence_codecs
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.make_pairs import Options, list_sources, make_pairs
-from hifacegan_plugin.prepare.resumable_build import Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_build_arguments(parser)
 
 
+@fails_on(BuildError)
 def run(arguments: argparse.Namespace) -> int:
-    """Make the pairs and return the exit status; see :func:`~hifacegan_plugin.commands.building.run_build`."""
+    """Make the pairs; 0 all images are in, 1 some were rejected, 2 nothing was built."""
+    silence_codecs()
     options = Options(
         recipe=arguments.recipe,
         seed=arguments.seed,
@@ -67,14 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         compression_level=arguments.compression_level,
         max_pixels=arguments.max_pixels,
     )
-
-    def work() -> Summary:
-        return make_pairs(
-            arguments.input, list_sources(arguments.input, arguments.list), arguments.output, options,
-            jobs=arguments.jobs, resume=arguments.resume, overwrite=arguments.overwrite,
-        )  # fmt: skip
-
-    return run_build('hifacegan pairs', arguments.output, work)
+    names = list_sources(arguments.input, arguments.list)
+    summary = make_pairs(arguments.input, names, arguments.output, options, **how_to_build(arguments))
+    return report_build(arguments, arguments.output, summary)
 
 
 def _recipe(text: str) -> Any:

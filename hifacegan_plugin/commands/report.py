@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from hifacegan_plugin import host
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.schema.file import problems_of_file
 from hifacegan_plugin.schema.reading import read_options
 
@@ -19,16 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@fails_on(ImportError, ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Print a table and write a contact sheet for each test set; return 0, or 2 where something went wrong."""
-    try:
-        host.register()
-        from hifacegan_plugin.compare.report import report
+    host.register()
+    from hifacegan_plugin.compare.report import report
 
-        report(_valid_options(arguments.opt))
-    except (ImportError, ValueError, OSError) as error:
-        print(f'hifacegan report: {error}', file=sys.stderr)
-        return 2
+    report(_valid_options(arguments.opt))
     return 0
 
 

@@ -25,6 +25,7 @@ from hifacegan_plugin.commands.face_options import (
     face_file_restorer,
     refuse_video,
 )
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, announce_scale, max_pixels, open_restorer
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
@@ -80,21 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     videos.add_argument('--temporal', action='store_true', help='less flicker: smooth along the motion of the input')
 
 
+@fails_on(WeightsError, EngineError, VideoError, InputError, FaceModelsMissingError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
     arguments.weights = arguments.weights or PACKAGED[arguments.model or ('faces' if arguments.faces else 'general')]
-    try:
-        video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
-    except ValueError as error:
-        print(f'hifacegan restore: {error}', file=sys.stderr)
-        return 2
-    try:
-        check_face_arguments(arguments)
-        planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
-        to_image, to_video = _file_restorers(arguments, video_options)
-    except (WeightsError, EngineError, InputError, FaceModelsMissingError, OSError) as error:
-        print(f'hifacegan restore: {error}', file=sys.stderr)
-        return 2
+    video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
+    check_face_arguments(arguments)
+    planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
+    to_image, to_video = _file_restorers(arguments, video_options)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
     failed = _report(planned, tally)
     # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.

@@ -17,12 +17,12 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import explain
+from hifacegan_plugin.commands.failing import complain, fails_on
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
-from hifacegan_plugin.prepare.resumable_build import BuildError
 from hifacegan_plugin.prepare.split import FFHQ_PARTS, split_by_hash, split_ffhq, write_lists
 
 
@@ -38,27 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace lists that are there')
 
 
+@fails_on(BuildError)
 def run(arguments: argparse.Namespace) -> int:
     """Write the lists; 0 done, 1 images of the FFHQ split are missing, 2 nothing was written."""
-    try:
-        shares = _check_shares(arguments.parts or [])
-        names = read_names(arguments.input)
-        parts = split_ffhq(names) if arguments.ffhq else split_by_hash(names, shares, arguments.seed)
-        for part, members in parts.items():
-            if not members:
-                raise BuildError(f'{arguments.input} has no image for the part {part}')
-        write_lists(arguments.output, parts, arguments.overwrite)
-    except BuildError as error:
-        print(f'hifacegan split: {error}', file=sys.stderr)
-        return 2
+    shares = _check_shares(arguments.parts or [])
+    names = read_names(arguments.input)
+    parts = split_ffhq(names) if arguments.ffhq else split_by_hash(names, shares, arguments.seed)
+    for part, members in parts.items():
+        if not members:
+            raise BuildError(f'{arguments.input} has no image for the part {part}')
+    write_lists(arguments.output, parts, arguments.overwrite)
     status = 0
     for part, members in parts.items():
         print(f'{arguments.output / part}.txt: {len(members)} images')
-        if arguments.ffhq and len(members) < len(FFHQ_PARTS[part]):
-            print(
-                f'hifacegan split: {arguments.input} lacks {len(FFHQ_PARTS[part]) - len(members)} of the '
-                f'{len(FFHQ_PARTS[part])} FFHQ images of {part}',
-                file=sys.stderr,
+        wanted = len(FFHQ_PARTS[part]) if arguments.ffhq else 0
+        if len(members) < wanted:
+            complain(
+                arguments, f'{arguments.input} lacks {wanted - len(members)} of the {wanted} FFHQ images of {part}'
             )
             status = 1
     return status

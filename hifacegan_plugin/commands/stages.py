@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import open_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.restore.stages import draw_panels
-from hifacegan_plugin.weights import PACKAGED, WeightsError, load_generator
+from hifacegan_plugin.weights import PACKAGED, load_generator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,21 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+@fails_on(ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Write the panels; 0: all went well, 2: nothing was written."""
-    try:
-        weights = arguments.weights or PACKAGED[arguments.model]
-        generator = load_generator(weights, arguments.param_key, **given_options(arguments))
-        image = _read(arguments.input)
-        other = None if arguments.mix is None else cv2.resize(_read(arguments.mix), image.shape[1::-1])
-        panels = draw_panels(generator, image, other)
-        for name, panel in panels.items():
-            file = arguments.output / f'{arguments.input.stem}_{name}.png'
-            write_png(file, panel)
-            print(file)
-    except (WeightsError, ValueError, OSError) as error:
-        print(f'hifacegan stages: {error}', file=sys.stderr)
-        return 2
+    weights = arguments.weights or PACKAGED[arguments.model]
+    generator = load_generator(weights, arguments.param_key, **given_options(arguments))
+    image = _read(arguments.input)
+    other = None if arguments.mix is None else cv2.resize(_read(arguments.mix), image.shape[1::-1])
+    panels = draw_panels(generator, image, other)
+    for name, panel in panels.items():
+        file = arguments.output / f'{arguments.input.stem}_{name}.png'
+        write_png(file, panel)
+        print(file)
     if 'suppression' not in panels:
         print('No suppression maps: the variants spade and vae have no suppression modules.')
     return 0

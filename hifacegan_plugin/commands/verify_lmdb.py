@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole
+from hifacegan_plugin.commands.failing import FAILED, complain
 from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.prepare.verify_lmdb import verify
@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             problems = verify(folder, arguments.jobs)
         except DamagedDatabaseError as error:
-            print(f'hifacegan verify-lmdb: {error}', file=sys.stderr)
-            status = 2
+            complain(arguments, error)
+            status = FAILED
             continue
         for key, problem in problems:
             print(f'{folder}: {key}: {problem}')

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,10 +24,11 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.json_lines import JsonLines
 from hifacegan_plugin.prepare.plain_folder import PlainFolder
-from hifacegan_plugin.prepare.resumable_build import BuildError, Outcome, Store, Summary, build
-from hifacegan_plugin.prepare.worker_pool import ordered_map, process_pool
+from hifacegan_plugin.prepare.resumable_build import Outcome, Store, Summary, build
+from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 FACES = 'faces.jsonl'  # what is known of each face, below the target
 IMAGES = 'images'  # folder of the crops, where the target is not a database
@@ -95,19 +95,13 @@ def align(
     except FaceModelsMissingError as error:
         raise BuildError(str(error)) from error
     keys = lmdb_keys(names)
-    crops: tuple[str, Callable[[Path], Store]] = ('.', LmdbWriter) if is_database(target) else (IMAGES, PlainFolder)
-    prepare_one = partial(prepare, folder, keys, options, crops[0])
+    crops_go_to, crops_by = ('.', LmdbWriter) if is_database(target) else (IMAGES, PlainFolder)
 
     def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
-        try:
-            with process_pool(jobs) as executor:
-                yield from ordered_map(executor, prepare_one, left, window=4 * jobs)
-        except BrokenProcessPool as error:
-            raise BuildError(
-                'a worker process was killed (out of memory?): run the same command with --resume and fewer --jobs'
-            ) from error
+        photographs = ((name, keys[name]) for name in left)
+        return map_in_processes(partial(prepare, folder, options, crops_go_to), jobs, photographs)
 
-    stores = {crops[0]: crops[1], FACES: JsonLines}
+    stores: dict[str, Callable[[Path], Store]] = {crops_go_to: crops_by, FACES: JsonLines}
     return build(target, names, asdict(options), stores, prepare_all, resume=resume, overwrite=overwrite)
 
 
@@ -121,15 +115,14 @@ def read_faces(target: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (target / FACES).read_text(encoding='utf-8').splitlines()]
 
 
-def prepare(folder: Path, keys: Mapping[str, str], options: Options, store: str, name: str) -> Outcome:
-    """Turn one photograph into the entries of its faces, or into the reason why there are none."""
+def prepare(folder: Path, options: Options, crops_go_to: str, photograph: tuple[str, str]) -> Outcome:
+    """Turn one photograph, (name, key), into the entries of its faces, or into the reason why there are none."""
+    name, key = photograph
     try:
-        photograph = without_alpha(
-            decode(open_checked(read_file(folder / name, options.max_pixels), options.max_pixels))
-        )
+        pixels = without_alpha(decode(open_checked(read_file(folder / name, options.max_pixels), options.max_pixels)))
     except ImageError as error:
         return Outcome({}, rejected=str(error))
-    rgb = cv2.cvtColor(as_8_bit_bgr(photograph), cv2.COLOR_BGR2RGB)
+    rgb = cv2.cvtColor(as_8_bit_bgr(pixels), cv2.COLOR_BGR2RGB)
     found = find_faces(rgb, options.min_face, options.landmarks)
     if not found:
         return Outcome(
@@ -138,23 +131,18 @@ def prepare(folder: Path, keys: Mapping[str, str], options: Options, store: str,
         )
     crops, records, reasons = [], [], []
     for number, face in enumerate(found if options.every_face else found[:1], start=1):
-        key = face_key(keys[name], number) if options.every_face else keys[name]
-        crop = cut(photograph, face.square, options.side)
+        face_key = f'{key}_face{number}' if options.every_face else key
+        crop = cut(pixels, face.square, options.side)
         reason = why_not(face, crop, options)
-        record = {'key': key, 'photograph': name, **describe(face, crop, photograph.shape), 'rejected': reason}
-        records.append(Entry(key, json.dumps(record).encode(), (0, 0, 0), COPIED))
+        record = {'key': face_key, 'photograph': name, **describe(face, crop, pixels.shape), 'rejected': reason}
+        records.append(Entry(face_key, json.dumps(record).encode(), (0, 0, 0), COPIED))
         if reason is None:
-            crops.append(png_entry(key, crop, options.compression_level))
+            crops.append(png_entry(face_key, crop, options.compression_level))
         else:
             reasons.append(reason)
     if not crops:
         return Outcome({}, rejected=f'has {len(found)} face{"s" * (len(found) > 1)}, none taken: {"; ".join(reasons)}')
-    return Outcome({store: crops, FACES: records})
-
-
-def face_key(key: str, number: int) -> str:
-    """Name a face of a photograph, counted from 1, the largest."""
-    return f'{key}_face{number}'
+    return Outcome({crops_go_to: crops, FACES: records})
 
 
 def why_not(face: Face, crop: np.ndarray, options: Options) -> str | None:

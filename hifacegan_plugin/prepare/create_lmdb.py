@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from hifacegan_plugin.images.decoding import decode, without_alpha
@@ -18,10 +16,11 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
-from hifacegan_plugin.prepare.resumable_build import BuildError, Outcome, Summary, build
+from hifacegan_plugin.prepare.resumable_build import Outcome, Summary, build
 from hifacegan_plugin.prepare.verify_lmdb import verify as verify_database
-from hifacegan_plugin.prepare.worker_pool import ordered_map
+from hifacegan_plugin.prepare.worker_pool import map_in_threads
 
 
 @dataclass(frozen=True)
@@ -79,19 +78,12 @@ def create_lmdb(
     if not share:
         raise BuildError(f'--shard {number}/{total}: {len(names)} images are too few for so many shards')
     prepare_one = partial(prepare, folder, keys, options, verify)
-
-    def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(jobs) as executor:
-            yield from ordered_map(executor, prepare_one, left, window=4 * jobs)
-
-    # The threads are for images; a resize that spawns its own would only crowd them.
-    cv2.setNumThreads(1)
     return build(
         target,
         share,
         asdict(options),
         {'.': LmdbWriter},
-        prepare_all,
+        partial(map_in_threads, prepare_one, jobs),
         resume=resume,
         overwrite=overwrite,
         check=partial(check_database, jobs=jobs) if verify else None,

@@ -9,7 +9,7 @@ from hifacegan_plugin.images.files import read_file
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import TRANSPOSED, open_image
 from hifacegan_plugin.images.sources import find_images
-from hifacegan_plugin.prepare.resumable_build import BuildError
+from hifacegan_plugin.prepare.build_error import BuildError
 
 Size = tuple[int, int]  # height and width in pixels
 

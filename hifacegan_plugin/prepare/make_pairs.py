@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +21,12 @@ from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.images.sources import ImageSource
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
 from hifacegan_plugin.prepare.plain_folder import PlainFolder
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
-from hifacegan_plugin.prepare.resumable_build import BuildError, Outcome, Summary, build
-from hifacegan_plugin.prepare.worker_pool import ordered_map, process_pool
+from hifacegan_plugin.prepare.resumable_build import Outcome, Summary, build
+from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,10 @@ def make_pairs(
     except ValueError as error:
         raise BuildError(f'--recipe: {error}') from error
     keys = {name: name for name in names} if source.suffix == '.lmdb' else lmdb_keys(names)
-    prepare_one = partial(prepare, source, options, degrade)
 
     def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
-        try:
-            with process_pool(jobs) as executor:
-                yield from ordered_map(executor, prepare_one, ((name, keys[name]) for name in left), window=4 * jobs)
-        except BrokenProcessPool as error:
-            raise BuildError(
-                'a worker process was killed (out of memory?): run the same command with --resume and fewer --jobs'
-            ) from error
+        images = ((name, keys[name]) for name in left)
+        return map_in_processes(partial(prepare, source, options, degrade), jobs, images)
 
     store, suffix = (PlainFolder, '') if options.folders else (LmdbWriter, '.lmdb')
     stores = {f'{side}{suffix}': store for side in ('lq', 'gt')}

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from hifacegan_plugin.images.files import is_image_name, list_files
-from hifacegan_plugin.prepare.resumable_build import BuildError
+from hifacegan_plugin.prepare.build_error import BuildError
 
 
 def read_names(folder: Path, list_file: Path | None = None) -> list[str]:

@@ -18,23 +18,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import lmdb
 from tqdm import tqdm
 
 from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.prepare.basicsr_lmdb import Entry, Stored
-from hifacegan_plugin.system.locks import lock_file
+from hifacegan_plugin.prepare.build_error import BuildError
+from hifacegan_plugin.prepare.journal import JOURNAL, Journal, Record, open_journal, read_finished
 
-JOURNAL = 'build.jsonl'
-Record = dict[str, Any]  # a line of the journal
 BATCH_BYTES = 32 << 20
 _HOW_TO_CONTINUE = 'What is finished is kept: make room or fix the cause, then run the same command with --resume'
-
-
-class BuildError(Exception):
-    """The build cannot start or continue; the message says what to do."""
 
 
 class Outcome(NamedTuple):
@@ -91,33 +86,46 @@ def build(
         raise BuildError(f'-o {target}: a folder below it is wanted, which the build makes')
     partial = target.with_name(f'.{target.name}.partial')
     header: Record = {'settings': Record(settings), 'sources': _digest(sources), 'overwrite': overwrite}
-    try:
+    with _disk_errors_explained(partial):
         if target.exists():
             if resume and not partial.exists():
-                return _read_summary(target, header)
+                found, records = read_finished(target)
+                _check_same(found, header, target)
+                return _summarise(records)
             if not resume:
                 _check_replaceable(target, overwrite)
-        with _journal(partial, target) as journal:
-            records = _read_journal(journal)
-            if records and not (resume or overwrite):
+        with open_journal(partial, target) as journal:
+            if journal.header and resume:
+                _check_same(journal.header, header, target)
+                header = journal.header
+            elif journal.header and not overwrite:
                 raise BuildError(
                     f'{partial} holds an interrupted build: continue with --resume or start afresh with --overwrite'
                 )
-            if records and resume:
-                header = _check_same(records.pop(0), header, target)
             else:
-                records = []
-                _clear(partial, journal)
-                _append(journal, [header])
-            _fill(partial, sources, stores, prepare, records, journal)
-            rejected = [record for record in records if 'rejected' in record]
-            _report(target, rejected)
-            if len(rejected) == len(sources):
+                _start_afresh(partial, journal, header)
+            _fill(partial, sources, stores, prepare, journal)
+            summary = _summarise(journal.records)
+            _report(target, journal.records)
+            if not summary.stored:
                 shutil.rmtree(partial)
                 raise BuildError(f'none of the {len(sources)} images could be used: see {report_path(target)}')
             if check:
                 check(partial)
             _rename(partial, target, header['overwrite'])
+    return summary
+
+
+def report_path(target: Path) -> Path:
+    """Return where the rejected sources of ``target`` are listed."""
+    return target.with_name(f'{target.name}.rejected.tsv')
+
+
+@contextmanager
+def _disk_errors_explained(partial: Path) -> Iterator[None]:
+    """Turn what goes wrong on the disk into a BuildError that says how to go on."""
+    try:
+        yield
     except OSError as error:
         raise BuildError(f'cannot write {error.filename or partial}: {error.strerror}. {_HOW_TO_CONTINUE}') from error
     except lmdb.Error as error:
@@ -126,12 +134,17 @@ def build(
         raise BuildError(f'cannot write {partial}: {error} ({room}). {_HOW_TO_CONTINUE}') from error
     except DamagedDatabaseError as error:
         raise BuildError(f'{error}: start afresh with --overwrite') from error
-    return Summary(len(sources) - len(rejected), len(rejected))
 
 
-def report_path(target: Path) -> Path:
-    """Return where the rejected sources of ``target`` are listed."""
-    return target.with_name(f'{target.name}.rejected.tsv')
+def _start_afresh(partial: Path, journal: Journal, header: Record) -> None:
+    """Remove what an earlier build has left, and begin the journal."""
+    journal.clear()
+    for entry in partial.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != JOURNAL:
+            entry.unlink()
+    journal.append([header])
 
 
 def _fill(
@@ -139,13 +152,12 @@ def _fill(
     sources: Sequence[str],
     stores: Mapping[str, Callable[[Path], Store]],
     prepare: Callable[[Sequence[str]], Iterator[Outcome]],
-    records: list[Record],
-    journal: IO[bytes],
+    journal: Journal,
 ) -> None:
-    """Bring all stores from what `records` say to the end, and `records` with them."""
+    """Bring all stores from what the journal says to the end, and the journal with them."""
 
     def stored(name: str) -> list[Stored]:
-        return [Stored(*entry) for record in records for entry in record.get('stored', {}).get(name, [])]
+        return [Stored(*entry) for record in journal.records for entry in record.get('stored', {}).get(name, [])]
 
     with ExitStack() as stack:
         opened = {name: stack.enter_context(closing(opener(partial / name))) for name, opener in stores.items()}
@@ -155,15 +167,14 @@ def _fill(
         def commit(batch: Sequence[tuple[str, Outcome]]) -> None:
             for name, store in opened.items():
                 store.write([entry for _, outcome in batch for entry in outcome.entries.get(name, [])])
-            new = [_record(source, outcome) for source, outcome in batch]
-            _append(journal, new)
-            records.extend(new)
+            journal.append(_record(source, outcome) for source, outcome in batch)
 
         # One batch goes to disk while the next is made.
         writer = stack.enter_context(ThreadPoolExecutor(1))
-        left = sources[len(records) :]
+        done = len(journal.records)
+        left = sources[done:]
         batch, size, written = [], 0, None
-        with tqdm(total=len(sources), initial=len(records), unit='image') as progress:
+        with tqdm(total=len(sources), initial=done, unit='image') as progress:
             for source, outcome in zip(left, prepare(left), strict=True):
                 batch.append((source, outcome))
                 size += sum(len(entry.value) for entries in outcome.entries.values() for entry in entries)
@@ -189,38 +200,13 @@ def _record(source: str, outcome: Outcome) -> Record:
     }
 
 
-@contextmanager
-def _journal(partial: Path, target: Path) -> Iterator[IO[bytes]]:
-    """Open the journal and hold it: two builders of one target would write into one another.
-
-    The lock ends with the builder, however that ends; workers do not inherit it.
-    """
-    partial.mkdir(parents=True, exist_ok=True)
-    path = partial / JOURNAL
-    with path.open('a+b') as journal:
-        if not lock_file(journal):
-            raise BuildError(f'another process is building {target}: wait for it or choose another name')
-        if not (path.exists() and os.path.samestat(path.stat(), os.fstat(journal.fileno()))):
-            raise BuildError(f'another process has just finished {target}')
-        yield journal
+def _summarise(records: Sequence[Record]) -> Summary:
+    rejected = sum('rejected' in record for record in records)
+    return Summary(len(records) - rejected, rejected)
 
 
-def _read_journal(journal: IO[bytes]) -> list[Record]:
-    """Read the whole lines and cut off a line that a kill left half written."""
-    journal.seek(0)
-    text = journal.read()
-    whole = text[: text.rfind(b'\n') + 1]
-    journal.truncate(len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def _append(journal: IO[bytes], records: Iterable[Record]) -> None:
-    journal.write(b''.join(json.dumps(record).encode() + b'\n' for record in records))
-    journal.flush()
-    os.fsync(journal.fileno())
-
-
-def _check_same(header: Record, wanted: Record, target: Path) -> Record:
+def _check_same(header: Record, wanted: Record, target: Path) -> None:
+    """Check that a build that was begun is of the same settings and sources as are wanted now."""
     then, now = header['settings'], json.loads(json.dumps(wanted['settings']))
     differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if differing:
@@ -231,20 +217,10 @@ def _check_same(header: Record, wanted: Record, target: Path) -> Record:
             f'{target} was started with another list of images: files were added, removed or renamed '
             'since. Start afresh with --overwrite'
         )
-    return header
 
 
 def _digest(sources: Sequence[str]) -> str:
     return hashlib.sha256(b'\0'.join(map(os.fsencode, sources))).hexdigest()
-
-
-def _clear(partial: Path, journal: IO[bytes]) -> None:
-    journal.truncate(0)
-    for entry in partial.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != JOURNAL:
-            entry.unlink()
 
 
 def _check_replaceable(target: Path, overwrite: bool) -> None:
@@ -269,8 +245,10 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _report(target: Path, rejected: Sequence[Record]) -> None:
+def _report(target: Path, records: Sequence[Record]) -> None:
+    """List the rejected sources; where there are none, remove an older list."""
     path = report_path(target)
+    rejected = [record for record in records if 'rejected' in record]
     if not rejected:
         path.unlink(missing_ok=True)
         return
@@ -278,13 +256,3 @@ def _report(target: Path, rejected: Sequence[Record]) -> None:
         writer = csv.writer(file, dialect='excel-tab')
         writer.writerow(['file', 'reason'])
         writer.writerows([record['source'], record['rejected']] for record in rejected)
-
-
-def _read_summary(target: Path, header: Record) -> Summary:
-    path = target / JOURNAL
-    if not path.exists():
-        raise BuildError(f'{target} is there already and was not made by this command: --overwrite builds it again')
-    then, *records = map(json.loads, path.read_text().splitlines())
-    _check_same(then, header, target)
-    rejected = sum('rejected' in record for record in records)
-    return Summary(len(records) - rejected, rejected)

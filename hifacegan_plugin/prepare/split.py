@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from itertools import accumulate, chain
 from pathlib import Path, PurePosixPath
 
-from hifacegan_plugin.prepare.resumable_build import BuildError
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.system.files import whole_file
 
 FFHQ_PARTS = {'train': range(10_000), 'test': range(65_000, 70_000)}

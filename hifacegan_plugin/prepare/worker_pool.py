@@ -8,10 +8,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import cv2
+
+from hifacegan_plugin.prepare.build_error import BuildError
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -28,6 +31,28 @@ def ordered_map(
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+
+
+def map_in_threads(function: Callable[[Item], Result], jobs: int, items: Iterable[Item]) -> Iterator[Result]:
+    """Map in order by ``jobs`` threads, which OpenCV adds none of its own to."""
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(jobs) as executor:
+        yield from ordered_map(executor, function, items, window=4 * jobs)
+
+
+def map_in_processes(function: Callable[[Item], Result], jobs: int, items: Iterable[Item]) -> Iterator[Result]:
+    """Map in order by ``jobs`` processes.
+
+    Raises:
+        BuildError: one was killed.
+    """
+    try:
+        with process_pool(jobs) as executor:
+            yield from ordered_map(executor, function, items, window=4 * jobs)
+    except BrokenProcessPool as error:
+        raise BuildError(
+            'a worker process was killed (out of memory?): run the same command with --resume and fewer --jobs'
+        ) from error
 
 
 def process_pool(jobs: int) -> ProcessPoolExecutor:

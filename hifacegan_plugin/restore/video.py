@@ -68,7 +68,7 @@ class VideoOptions:
         temporal: smooth the results along the motion of the input.
 
     Raises:
-        ValueError: if ``crf`` is none of the codec.
+        VideoError: if ``crf`` is none of the codec.
     """
 
     codec: str = 'h264'
@@ -78,7 +78,7 @@ class VideoOptions:
     def __post_init__(self) -> None:
         largest = CODECS[self.codec].largest_crf
         if self.crf is not None and not 0 <= self.crf <= largest:
-            raise ValueError(f'crf {self.crf}: of {self.codec} it is 0 to {largest}')
+            raise VideoError(f'crf {self.crf}: of {self.codec} it is 0 to {largest}')
 
 
 def restore_video(

@@ -29,8 +29,8 @@ from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import MAX_LENGTH, lmdb_keys
 from hifacegan_plugin.images.opening import open_checked
+from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
-from hifacegan_plugin.prepare.resumable_build import BuildError
 
 DATA_PREP = REPOSITORY / 'data_prep'
 
@@ -43,14 +43,15 @@ from hifacegan_plugin.prepare import resumable_build
 resumable_build.BATCH_BYTES = 20_000
 if os.environ.get('KILL_AT'):
     name, left, kind = os.environ['KILL_AT'].split()
-    left, original = int(left), getattr(resumable_build, name)
+    owner = resumable_build.Journal if hasattr(resumable_build.Journal, name) else resumable_build
+    left, original = int(left), getattr(owner, name)
     def deadly(*arguments):
         global left
         left -= 1
         if left == -1:
             os.kill(os.getpid(), getattr(signal, kind))
         return original(*arguments)
-    setattr(resumable_build, name, deadly)
+    setattr(owner, name, deadly)
 from hifacegan_plugin.__main__ import main
 sys.exit(main(['lmdb', *sys.argv[1:]]))
 """
@@ -586,7 +587,7 @@ class TestTarget:
 import sys, time
 from pathlib import Path
 from hifacegan_plugin.prepare import resumable_build
-with resumable_build._journal(Path({str(tmp_path / '.x.lmdb.partial')!r}), Path('x.lmdb')):
+with resumable_build.open_journal(Path({str(tmp_path / '.x.lmdb.partial')!r}), Path('x.lmdb')):
     print('held', flush=True)
     sys.stdin.read()
 """
@@ -663,14 +664,14 @@ class TestKilled:
     @pytest.mark.parametrize(
         'moment',
         [
-            '_append 0',
-            '_append 1',
-            '_append 7',
+            'append 0',
+            'append 1',
+            'append 7',
             '_report 0',
             '_rename 0',
             '_record 0',
             '_record 150',
-            '_clear 0',
+            'clear 0',
         ],
     )
     def test_between_any_two_steps(self, many, tmp_path, moment):
@@ -704,8 +705,8 @@ class TestKilled:
 
     def test_ctrl_c_says_how_to_go_on(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
-        errors = drive(*arguments, kill_at='_append 5', kind='SIGINT', status=130).stderr
-        assert '--resume continues' in errors
+        errors = drive(*arguments, kill_at='append 5', kind='SIGINT', status=130).stderr
+        assert 'with --resume, the same command continues' in errors
         assert 'Traceback' not in errors
         drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
@@ -713,21 +714,21 @@ class TestKilled:
     def test_resuming_does_not_do_again_what_is_done(self, many, tmp_path):
         shutil.copytree(many / 'in', tmp_path / 'in')
         arguments = ('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
-        drive(*arguments, kill_at='_append 7', status=-signal.SIGKILL)
+        drive(*arguments, kill_at='append 7', status=-signal.SIGKILL)
         save(tmp_path / 'in/000.png', np.zeros((9, 9), np.uint8))
         drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
     def test_without_resume_an_interrupted_build_is_left_alone(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
-        drive(*arguments, kill_at='_append 5', status=-signal.SIGKILL)
+        drive(*arguments, kill_at='append 5', status=-signal.SIGKILL)
         assert 'continue with --resume or start afresh with --overwrite' in create(*arguments, status=2).stderr
         create(*arguments, '--overwrite', status=1)
         assert contents(tmp_path / 'x.lmdb') == contents(many / 'whole.lmdb')
 
     def test_resuming_wants_the_same_options_and_pictures(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb')
-        drive(*arguments, '--reencode', kill_at='_append 5', status=-signal.SIGKILL)
+        drive(*arguments, '--reencode', kill_at='append 5', status=-signal.SIGKILL)
         done = create(*arguments, '--size', 40, '--resume', status=2)
         assert 'size was None, is 40' in done.stderr
         (tmp_path / 'list.txt').write_text('000.png\n')
@@ -739,7 +740,7 @@ class TestKilled:
         create('-i', many / 'in', '-o', target, '--reencode', '--compression-level', 9, status=1)
         before = contents(target)
         arguments = ('-i', many / 'in', '-o', target, '--reencode')
-        drive(*arguments, '--overwrite', kill_at='_append 5', status=-signal.SIGKILL)
+        drive(*arguments, '--overwrite', kill_at='append 5', status=-signal.SIGKILL)
         assert contents(target) == before
         drive(*arguments, '--resume', status=1)
         assert contents(target) == contents(many / 'whole.lmdb')
