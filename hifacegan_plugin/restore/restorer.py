@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -14,24 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.images.photographs import check_pixels, read_photograph
 from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.colour import keep_low_frequencies
-from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
-from hifacegan_plugin.restore.engines import open_engine, start_engine
-from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, engines_by_memory, free_memory, on_card
-from hifacegan_plugin.restore.inference import Engine
-from hifacegan_plugin.restore.tiles import restore_in_tiles
-from hifacegan_plugin.weights import PACKAGED, Network, RecognisedNetwork, load_network
-
-logger = logging.getLogger('basicsr.hifacegan_plugin')
-
-OVERLAP = 96  # pixels that tiles share, if the statistics of each are its own
+from hifacegan_plugin.restore.fitting import FittingEngine
+from hifacegan_plugin.weights import PACKAGED, Network, load_network
 
 
 class Restorer:
@@ -73,24 +59,11 @@ class Restorer:
         keep_colour: bool = False,
     ) -> None:
         generator = weights if isinstance(weights, Network) else load_network(PACKAGED.get(str(weights), weights))
-        self.engine, self.device, restore = start_engine(engine, generator, dtype, device)
-        self.dtype = dtype
-        self.memory = memory
+        self._fitting = FittingEngine(generator, engine, dtype, memory, device)
+        self.engine, self.device, self.dtype = self._fitting.engine, self._fitting.device, dtype
         self.keep_colour = keep_colour
         self.num_in_ch = generator.num_in_ch
         self.scale = generator.scale
-        self._opening = threading.RLock()  # held while an engine is looked up and opened
-        self._opened: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
-        self._generator: Network = generator
-        # The weights, which take as much memory as the engine, are not asked for again.
-        if self._is_last_resort and isinstance(generator, CSRNetwork):
-            with torch.device('meta'):
-                self._generator = CSRGenerator(**generator.options)
-
-    @property
-    def _is_last_resort(self) -> bool:
-        """Whether nothing takes less memory than this engine on this device."""
-        return (self.engine, self.device) == ('torch', CPU)
 
     @overload
     def __call__(self, image: Tensor) -> Tensor: ...
@@ -207,109 +180,10 @@ class Restorer:
             raise ValueError(f'there are no pixels in {images.shape}')
         if min(images.strides) < 0:  # as of a mirrored image; torch refuses it
             images = images.copy()
-        height, width = images.shape[-2:]
-        if isinstance(self._generator, RecognisedNetwork):
-            self._generator.check_size(height, width)
-        least = self._generator.smallest_side
-        missing = (max(least - height, 0), max(least - width, 0))
-        if any(missing):
-            images = np.pad(images, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode='symmetric')
-        restored = self._restore_any(images)[..., : self.scale * height, : self.scale * width]
+        restored = self._fitting(images)
         if self.keep_colour:
-            keep_low_frequencies(restored, images[..., :height, :width])
+            keep_low_frequencies(restored, images)
         return restored
-
-    def _restore_any(self, images: np.ndarray) -> np.ndarray:
-        """Restore images of the smallest side or more by the fastest engine whose memory suffices, or in tiles."""
-        names = engines_by_memory(self._generator, self.engine)
-        for name in names:
-            if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
-                restored = self._unless_out_of_memory(self._open(name), images)
-                if restored is not None:
-                    return restored
-        return self._restore_in_tiles(names[-1], images)
-
-    def _restore_in_tiles(self, name: str, images: np.ndarray) -> np.ndarray:
-        """Restore images in the largest tiles that fit, in smaller ones where memory runs out, or else on the CPU."""
-        multiple, reach = self._generator.multiple, self._generator.reach
-        # Further than it reaches from the end of a tile, a network returns the exact result.
-        shared, margin = (OVERLAP, 0) if reach is None else (2 * reach + 1, reach)
-        overlap = -(-shared // multiple) * multiple
-        least = 2 * overlap
-        memory = self._memory_for(name)
-        # Before and after, the whole images lie beside the tiles, though not on a card.
-        left = memory if on_card(name, self._device_of(name)) else max(memory - (1 + self.scale**2) * images.nbytes, 0)
-        pixels = left // self._bytes_per_pixel(name) // len(images)
-        height, width = images.shape[-2:]
-        size = min(int(pixels**0.5), max(height, width) - 1)  # there may be no room for what should fit
-        size = max(size // multiple * multiple, least)
-        while True:
-            if reach is None:
-                logger.warning(
-                    f'{width} x {height} pixels do not fit into {memory / GIB:.2g} GiB: restoring tiles of {size} x '
-                    f'{size}, whose contrast may differ a little. More memory gives the exact result.'
-                )
-            restore = partial(
-                restore_in_tiles,
-                self._open(name),
-                multiple=multiple,
-                size=size,
-                overlap=overlap,
-                margin=margin,
-                scale=self.scale,
-            )
-            if size == least and self._is_last_resort:
-                return restore(images)
-            restored = self._unless_out_of_memory(restore, images)
-            if restored is not None:
-                return restored
-            if size == least:
-                return self._restore_on_cpu(images)
-            size = max(size // 2 // multiple * multiple, least)
-
-    def _unless_out_of_memory(self, restore: Engine, images: np.ndarray) -> np.ndarray | None:
-        """Return ``restore(images)``; None, with a warning, if the device has no memory left for it."""
-        try:
-            return restore(images)
-        except Exception as error:  # each backend has its own kinds
-            if not is_out_of_memory(error):
-                raise
-            height, width = images.shape[-2:]
-            logger.warning(f'{width} x {height} pixels: {self.device} ran out of memory, trying with less.')
-        release_unused_memory(self.device)  # after the error is gone, whose traceback holds what was stored
-        return None
-
-    def _restore_on_cpu(self, images: np.ndarray) -> np.ndarray:
-        height, width = images.shape[-2:]
-        logger.warning(f'{width} x {height} pixels: not even the smallest tile fits: restoring on the CPU, in float32.')
-        with self._opening:
-            if 'cpu' not in self._opened:
-                self._opened['cpu'] = Restorer(self._generator, 'torch', memory=self.memory, device=CPU).restore
-        return self._opened['cpu'](images)
-
-    def _memory_for(self, name: str) -> int:
-        """Return the bytes that an image may take in an engine, or ``frugal``."""
-        return free_memory(name, self._device_of(name)) if self.memory is None else self.memory
-
-    def _bytes_per_pixel(self, name: str) -> int:
-        return bytes_per_pixel(self._generator, name, self.dtype, self._device_of(name))
-
-    def _device_of(self, name: str) -> str:
-        """Return where an engine, or ``frugal``, works: torch on the CPU where it cannot use the engine's device."""
-        can = name == self.engine or self.device == CPU or count_devices(kind_of(self.device))
-        return self.device if can else CPU
-
-    def _open(self, name: str) -> Callable[..., np.ndarray]:
-        """Return an engine, or ``frugal``: the torch engine told to save memory; open it at the first call."""
-        with self._opening:
-            if name not in self._opened:
-                if name == 'frugal':
-                    self._opened[name] = partial(self._open('torch'), frugal=True)
-                else:
-                    device = self._device_of(name)
-                    dtype = 'float32' if (device, self.dtype) == (CPU, 'float16') else self.dtype
-                    self._opened[name] = open_engine(name, self._generator, dtype, device)
-            return self._opened[name]
 
 
 def colour_channels(channels: int) -> int:

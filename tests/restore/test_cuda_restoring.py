@@ -17,7 +17,8 @@ from skimage import data
 
 from hifacegan_plugin.restore.engines import open_engine
 from hifacegan_plugin.restore.exported import export
-from hifacegan_plugin.restore.restorer import OVERLAP, Restorer
+from hifacegan_plugin.restore.fitting import OVERLAP
+from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import generator_options, write_weights
 
@@ -131,7 +132,7 @@ def test_memory_is_what_the_restorer_reckons_with(form, dtype, way, lively_gener
         pytest.skip('counts the memory of a card')
     generator = lively_generator(num_feat=16, **{'preset': form} if form == 'fast' else {})
     restorer = Restorer(generator, 'compiled' if way == 'compiled' else 'torch', dtype)
-    restore = restorer._way(way)
+    restore = restorer._fitting._open(way)
     pictures = np.random.default_rng(0).random((1, 3, 1024, 1024), np.float32)
     restore(pictures)
     torch.cuda.empty_cache()
@@ -139,7 +140,7 @@ def test_memory_is_what_the_restorer_reckons_with(form, dtype, way, lively_gener
     torch.cuda.reset_peak_memory_stats()
     restore(pictures)
     measured = torch.cuda.max_memory_allocated() - before
-    estimate = pictures[:, 0].size * restorer._bytes_per_pixel(way)
+    estimate = pictures[:, 0].size * restorer._fitting._bytes_per_pixel(way)
     record_property('measured_bytes_per_pixel', measured / pictures[:, 0].size)
     record_property('estimated_bytes_per_pixel', estimate / pictures[:, 0].size)
     assert 0.2 * estimate < measured < 1.1 * estimate

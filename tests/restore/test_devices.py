@@ -180,7 +180,7 @@ def test_other_errors_of_a_device_are_not_taken_for_that(lively_generator, monke
         raise RuntimeError('CUDA error: an illegal memory access was encountered')
 
     restorer = Restorer(lively_generator(preset='fast'), device='cpu')
-    monkeypatch.setitem(restorer._opened, 'torch', broken)
+    monkeypatch.setitem(restorer._fitting._opened, 'torch', broken)
     with pytest.raises(RuntimeError, match='illegal memory access'):
         restorer(np.zeros((64, 64, 3), np.uint8))
 

@@ -241,7 +241,7 @@ def test_threads_that_run_out_of_memory_open_one_engine_for_it(generator, monkey
         return open_engine(name, *arguments)
 
     restorer = Restorer(generator, 'onnx', memory=1 << 20)
-    monkeypatch.setattr('hifacegan_plugin.restore.restorer.open_engine', watched)
+    monkeypatch.setattr('hifacegan_plugin.restore.fitting.open_engine', watched)
     images = [np.full((64, 64, 3), value, np.uint8) for value in range(8)]
     with ThreadPoolExecutor(8) as threads:
         restored = list(threads.map(restorer, images))

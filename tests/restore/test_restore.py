@@ -23,8 +23,8 @@ from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photographs import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.restore.fitting import OVERLAP
 from hifacegan_plugin.restore.footprint import bytes_per_pixel
-from hifacegan_plugin.restore.restorer import OVERLAP
 from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, write_weights
@@ -187,7 +187,7 @@ def test_batches_of_channels_are_checked(generator, photo):
 
 def test_a_result_without_numbers_is_refused(generator, photo):
     restorer = Restorer(generator)
-    restorer._opened['torch'] = lambda pictures: pictures * np.float32('nan')
+    restorer._fitting._opened['torch'] = lambda pictures: pictures * np.float32('nan')
     with pytest.raises(ValueError, match=r'NaN.*in float32'):
         restorer(photo)
 
@@ -202,15 +202,17 @@ def test_network_for_grey_pictures(photo):
 def test_less_memory_gives_the_same_picture(generator):
     image = np.ascontiguousarray(data.astronaut()[:192, 100:292])
     ample = Restorer(generator)
-    scarce = Restorer(generator, memory=int(image.shape[0] * image.shape[1] * ample._bytes_per_pixel('frugal') * 1.1))
+    scarce = Restorer(
+        generator, memory=int(image.shape[0] * image.shape[1] * ample._fitting._bytes_per_pixel('frugal') * 1.1)
+    )
     assert np.abs(scarce(image).astype(int) - ample(image)).max() <= 1
-    assert 'frugal' in scarce._opened
-    assert 'frugal' not in ample._opened
+    assert 'frugal' in scarce._fitting._opened
+    assert 'frugal' not in ample._fitting._opened
 
 
 def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
     image = np.ascontiguousarray(data.astronaut()[:192, 100:400])
-    restorer = Restorer(generator, memory=192 * 192 * Restorer(generator)._bytes_per_pixel('frugal'))
+    restorer = Restorer(generator, memory=192 * 192 * Restorer(generator)._fitting._bytes_per_pixel('frugal'))
     with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
         tiled = restorer(image)
     assert 'restoring tiles of 192 x 192' in caplog.text
@@ -223,7 +225,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
     generator = lively_generator(preset=preset)
     image = np.ascontiguousarray(data.astronaut()[:, :420])
     restorer, sizes = Restorer(generator), []
-    engine = restorer._opened['torch']
+    engine = restorer._fitting._opened['torch']
 
     def small_card(pictures, **options):
         sizes.append(pictures.shape[-2:])
@@ -231,7 +233,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
             raise torch.OutOfMemoryError('CUDA out of memory.')
         return engine(pictures, **options)
 
-    monkeypatch.setitem(restorer._opened, 'torch', small_card)
+    monkeypatch.setitem(restorer._fitting._opened, 'torch', small_card)
     restored = restorer(image)
     assert sizes[0] == image.shape[:2]
     assert '420 x 512 pixels: cpu ran out of memory, trying with less.' in caplog.text
@@ -249,7 +251,7 @@ def test_a_machine_that_holds_no_tile_of_the_least_size_is_an_error(generator, m
         raise torch.OutOfMemoryError('CUDA out of memory.')
 
     restorer = Restorer(generator, device='cpu')
-    monkeypatch.setitem(restorer._opened, 'torch', full)
+    monkeypatch.setitem(restorer._fitting._opened, 'torch', full)
     with pytest.raises(torch.OutOfMemoryError):
         restorer(np.zeros((64, 64, 3), np.uint8))
 
@@ -275,11 +277,11 @@ def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat,
 def test_tiles_and_the_picture_around_them_stay_within_the_memory(generator, dtype):
     image = np.zeros((800, 1000, 3), dtype)
     restorer = Restorer(generator, memory=26 << 20)
-    restorer._opened['frugal'] = np.copy  # numpy's memory alone is traced
+    restorer._fitting._opened['frugal'] = np.copy  # numpy's memory alone is traced
     tracemalloc.start()
     try:
         restorer(image)
-        assert tracemalloc.get_traced_memory()[1] < restorer.memory
+        assert tracemalloc.get_traced_memory()[1] < restorer._fitting.memory
     finally:
         tracemalloc.stop()
 
@@ -289,7 +291,7 @@ def test_tiles_of_the_fast_form_give_the_exact_result(lively_generator, caplog, 
     generator = lively_generator(preset='fast')
     image = np.ascontiguousarray(data.astronaut()[:300, 20:470])
     ample = Restorer(generator, engine)
-    scarce = Restorer(generator, engine, memory=256 * 256 * ample._bytes_per_pixel(engine))
+    scarce = Restorer(generator, engine, memory=256 * 256 * ample._fitting._bytes_per_pixel(engine))
     assert np.abs(ample(image).astype(int) - image).mean() > 1
     assert np.abs(scarce(image).astype(int) - ample(image)).max() <= (0 if engine == 'torch' else 1)
     assert not caplog.records

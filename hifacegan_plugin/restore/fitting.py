@@ -1,0 +1,168 @@
+"""An engine, and what stands in for it where memory does not suffice: less of it, tiles, at last the CPU."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr_network import CSRNetwork
+from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
+from hifacegan_plugin.restore.engines import open_engine, start_engine
+from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, engines_by_memory, free_memory, on_card
+from hifacegan_plugin.restore.inference import Engine
+from hifacegan_plugin.restore.tiles import restore_in_tiles
+from hifacegan_plugin.weights import Network, RecognisedNetwork
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
+
+OVERLAP = 96  # pixels that tiles share, if the statistics of each are its own
+
+
+class FittingEngine:
+    """Runs a network on images of any size, in any number of threads at a time, from the memory that there is.
+
+    Args:
+        generator: the network.
+        engine, dtype, memory, device: as of :class:`~hifacegan_plugin.restore.restorer.Restorer`.
+
+    Attributes:
+        engine: the name of the engine that is used where memory suffices.
+        device: where it works.
+
+    Raises:
+        EngineError: if the engine or device is not there, or cannot do what it is asked to.
+    """
+
+    def __init__(self, generator: Network, engine: str, dtype: str, memory: int | None, device: str) -> None:
+        self.engine, self.device, restore = start_engine(engine, generator, dtype, device)
+        self.dtype = dtype
+        self.memory = memory
+        self._opening = threading.RLock()  # held while an engine is looked up and opened
+        self._opened: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
+        self._generator: Network = generator
+        # The weights, which take as much memory as the engine, are not asked for again.
+        if self._is_last_resort and isinstance(generator, CSRNetwork):
+            with torch.device('meta'):
+                self._generator = CSRGenerator(**generator.options)
+
+    @property
+    def _is_last_resort(self) -> bool:
+        """Whether nothing takes less memory than this engine on this device."""
+        return (self.engine, self.device) == ('torch', CPU)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Restore float32 images ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1].
+
+        Raises:
+            ValueError: if a network of another author does not take images of this size.
+        """
+        height, width = images.shape[-2:]
+        if isinstance(self._generator, RecognisedNetwork):
+            self._generator.check_size(height, width)
+        least = self._generator.smallest_side
+        missing = (max(least - height, 0), max(least - width, 0))
+        if any(missing):
+            images = np.pad(images, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode='symmetric')
+        scale = self._generator.scale
+        return self._restore_padded(images)[..., : scale * height, : scale * width]
+
+    def _restore_padded(self, images: np.ndarray) -> np.ndarray:
+        """Restore images of the smallest side or more by the fastest engine whose memory suffices, or in tiles."""
+        names = engines_by_memory(self._generator, self.engine)
+        for name in names:
+            if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
+                restored = self._unless_out_of_memory(self._open(name), images)
+                if restored is not None:
+                    return restored
+        return self._restore_in_tiles(names[-1], images)
+
+    def _restore_in_tiles(self, name: str, images: np.ndarray) -> np.ndarray:
+        """Restore images in the largest tiles that fit, in smaller ones where memory runs out, or else on the CPU."""
+        multiple, reach = self._generator.multiple, self._generator.reach
+        # Further than it reaches from the end of a tile, a network returns the exact result.
+        shared, margin = (OVERLAP, 0) if reach is None else (2 * reach + 1, reach)
+        overlap = -(-shared // multiple) * multiple
+        least = 2 * overlap
+        size = max(self._largest_tile(name, images) // multiple * multiple, least)
+        in_tiles = partial(
+            restore_in_tiles,
+            self._open(name),
+            multiple=multiple,
+            overlap=overlap,
+            margin=margin,
+            scale=self._generator.scale,
+        )
+        height, width = images.shape[-2:]
+        while True:
+            if reach is None:
+                logger.warning(
+                    f'{width} x {height} pixels do not fit into {self._memory_for(name) / GIB:.2g} GiB: restoring '
+                    f'tiles of {size} x {size}, whose contrast may differ a little. More memory gives the exact result.'
+                )
+            restore = partial(in_tiles, size=size)
+            if size == least and self._is_last_resort:
+                return restore(images)
+            restored = self._unless_out_of_memory(restore, images)
+            if restored is not None:
+                return restored
+            if size == least:
+                return self._restore_on_cpu(images)
+            size = max(size // 2 // multiple * multiple, least)
+
+    def _largest_tile(self, name: str, images: np.ndarray) -> int:
+        """Return the side of the largest tile that fits; there may be no room for what should fit."""
+        left = self._memory_for(name)
+        if not on_card(name, self._device_of(name)):  # before and after, the whole images lie beside the tiles
+            left = max(left - (1 + self._generator.scale**2) * images.nbytes, 0)
+        pixels = left // self._bytes_per_pixel(name) // len(images)
+        return min(int(pixels**0.5), max(images.shape[-2:]) - 1)
+
+    def _unless_out_of_memory(self, restore: Engine, images: np.ndarray) -> np.ndarray | None:
+        """Return ``restore(images)``; None, with a warning, if the device has no memory left for it."""
+        try:
+            return restore(images)
+        except Exception as error:  # each backend has its own kinds
+            if not is_out_of_memory(error):
+                raise
+            height, width = images.shape[-2:]
+            logger.warning(f'{width} x {height} pixels: {self.device} ran out of memory, trying with less.')
+        release_unused_memory(self.device)  # after the error is gone, whose traceback holds what was stored
+        return None
+
+    def _restore_on_cpu(self, images: np.ndarray) -> np.ndarray:
+        height, width = images.shape[-2:]
+        logger.warning(f'{width} x {height} pixels: not even the smallest tile fits: restoring on the CPU, in float32.')
+        with self._opening:
+            if 'cpu' not in self._opened:
+                self._opened['cpu'] = FittingEngine(self._generator, 'torch', 'float32', self.memory, CPU)
+        return self._opened['cpu'](images)
+
+    def _memory_for(self, name: str) -> int:
+        """Return the bytes that an image may take in an engine, or ``frugal``."""
+        return free_memory(name, self._device_of(name)) if self.memory is None else self.memory
+
+    def _bytes_per_pixel(self, name: str) -> int:
+        return bytes_per_pixel(self._generator, name, self.dtype, self._device_of(name))
+
+    def _device_of(self, name: str) -> str:
+        """Return where an engine, or ``frugal``, works: torch on the CPU where it cannot use the engine's device."""
+        can = name == self.engine or self.device == CPU or count_devices(kind_of(self.device))
+        return self.device if can else CPU
+
+    def _open(self, name: str) -> Callable[..., np.ndarray]:
+        """Return an engine, or ``frugal``: the torch engine told to save memory; open it at the first call."""
+        with self._opening:
+            if name not in self._opened:
+                if name == 'frugal':
+                    self._opened[name] = partial(self._open('torch'), frugal=True)
+                else:
+                    device = self._device_of(name)
+                    dtype = 'float32' if (device, self.dtype) == (CPU, 'float16') else self.dtype
+                    self._opened[name] = open_engine(name, self._generator, dtype, device)
+            return self._opened[name]
