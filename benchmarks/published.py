@@ -30,6 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hifacegan_plugin.data.degradations import build_degradation
+from hifacegan_plugin.images.sources import find_images, read_image
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.weights import PACKAGED
 
@@ -110,16 +111,11 @@ NAMES = {'nlm': 'non-local means', 'bm3d': 'BM3D, told sigma'}
 
 def read_images(folder: Path) -> dict[str, np.ndarray]:
     """Read all images of a folder, RGB uint8."""
-    images = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in ('.png', '.jpg', '.jpeg'):
-            image = cv2.imread(str(path))
-            if image is None:
-                raise SystemExit(f'{path}: cannot be decoded. Replace it or take it out.')
-            images[path.name] = image[..., ::-1]
-    if not images:
-        raise SystemExit(f'--images: no .png or .jpg in {folder}.')
-    return images
+    try:
+        sources = find_images(str(folder), 'disk', option='--images')
+        return {source.name: read_image(source)[..., ::-1] for source in sources}
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'{error}') from error
 
 
 def measure(

@@ -53,10 +53,10 @@ from hifacegan_plugin.data.batch_degradations import (
     sometimes,
     unchanged,
 )
+from hifacegan_plugin.images.sources import find_images, read_image
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, read_weights, write_weights
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 WARM_UP = 200  # iterations over which the rate rises
 # Added to a mean squared error, so that an image is not chased beyond 40 dB. With 3e-6 what little could be gained on
 # clean images, in dB, outweighed all else: the network removed noise, and passed on what was blurred or compressed.
@@ -182,14 +182,13 @@ class Crops:
 
 def read_images(folders: list[Path], smallest: int, scales: tuple[float, ...]) -> list[np.ndarray]:
     """Read all images below folders, RGB uint8, at each of the scales at which they are large enough."""
-    paths = sorted(path for folder in folders for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise SystemExit(f'--images: no {", ".join(SUFFIXES)} below {", ".join(map(str, folders))}.')
+    try:
+        sources = find_images([str(folder) for folder in folders], 'disk', option='--images')
+        originals = [read_image(source) for source in sources]
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'{error}') from error
     images = []
-    for path in paths:
-        image = cv2.imread(str(path))
-        if image is None:
-            raise SystemExit(f'{path}: cannot be decoded. Replace it or take it out.')
+    for image in originals:
         for scale in scales:
             size = [round(side * scale) for side in image.shape[1::-1]]
             if min(size) >= smallest:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,7 @@ def _add_images(backend: Backend, controls: list[Component]) -> None:
     table = _add_file_table()
     restored = gr.State(list[Outcome]())
 
-    def restore(
-        files: list[str] | None,
-        what: str,
-        network: str,
-        face_network: str,
-        strength: float,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[list[Outcome], gr.Dropdown, list[str], list[list[Any]]]:
-        job = backend.session_folder(request.session_hash) / 'images'
-        settings = Settings(what, network, face_network, strength)
-        outcomes = list(_restore_uploads(backend, files, job, settings, progress))
+    def present(outcomes: list[Outcome], folder: Path) -> tuple[Any, ...]:
         for outcome in outcomes:
             if outcome.problem:
                 gr.Warning(f'{outcome.source.name} {outcome.problem}', duration=None)
@@ -97,8 +87,8 @@ def _add_images(backend: Backend, controls: list[Component]) -> None:
         return shown, gr.Dataframe(face_rows(outcome), visible=bool(outcome.faces))
 
     button.click(
-        restore, [uploads, *controls], [restored, choice, results, table], api_name='restore',
-        show_progress_on=slider, **ONE_AT_A_TIME,
+        _restoring(backend, 'images', present), [uploads, *controls], [restored, choice, results, table],
+        api_name='restore', show_progress_on=slider, **ONE_AT_A_TIME,
     ).success(show, [restored, choice], [slider, faces], api_name='show')  # fmt: skip
     choice.input(show, [restored, choice], [slider, faces], api_visibility='private')
 
@@ -109,31 +99,18 @@ def _add_batch(backend: Backend, controls: list[Component]) -> None:
     table = _add_file_table()
     archive = gr.File(label='Results', interactive=False, height=120)
 
-    def folder_of(request: gr.Request) -> Path:
-        return backend.session_folder(request.session_hash) / 'batch'
+    def present(outcomes: list[Outcome], folder: Path) -> tuple[Any, ...]:
+        return file_rows(outcomes), zip_results(folder)
 
-    def restore(
-        files: list[str] | None,
-        what: str,
-        network: str,
-        face_network: str,
-        strength: float,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[tuple[list[list[Any]], str | None]]:
-        settings = Settings(what, network, face_network, strength)
-        outcomes = list[Outcome]()
-        for outcome in _restore_uploads(backend, files, folder_of(request), settings, progress):
-            outcomes.append(outcome)
-            yield file_rows(outcomes), None
-        yield file_rows(outcomes), zip_results(folder_of(request))
+    def present_those_so_far(outcomes: list[Outcome]) -> tuple[Any, ...]:
+        return file_rows(outcomes), None
 
     def collect(request: gr.Request) -> str | None:
-        return zip_results(folder_of(request))
+        return zip_results(backend.session_folder(request.session_hash) / 'batch')
 
     started = button.click(
-        restore, [uploads, *controls], [table, archive], api_name='restore_batch', show_progress_on=table,
-        **ONE_AT_A_TIME,
+        _restoring(backend, 'batch', present, present_those_so_far), [uploads, *controls], [table, archive],
+        api_name='restore_batch', show_progress_on=table, **ONE_AT_A_TIME,
     )  # fmt: skip
     stop.click(collect, None, archive, cancels=started, api_visibility='private')
 
@@ -147,16 +124,52 @@ def _add_file_table() -> gr.Dataframe:
     return gr.Dataframe(headers=FILE_HEADERS, label=FILE_TABLE, interactive=False, wrap=True)
 
 
-def _restore_uploads(
-    backend: Backend, files: Sequence[str] | None, job: Path, settings: Settings, progress: gr.Progress
-) -> Iterator[Outcome]:
-    """Restore uploads, or say on the page why that cannot be done."""
-    if not files:
-        raise gr.Error('Choose an image first.', print_exception=False)
+def _restoring(
+    backend: Backend,
+    tab: str,
+    present: Callable[[list[Outcome], Path], tuple[Any, ...]],
+    present_those_so_far: Callable[[list[Outcome]], tuple[Any, ...]] | None = None,
+) -> Callable[..., Iterator[tuple[Any, ...]]]:
+    """Return what a button does: it restores the uploads as the controls say.
+
+    Args:
+        backend: does it.
+        tab: name of the folder for files, below that of the session.
+        present: gives what is shown of all outcomes, whose files are in a folder.
+        present_those_so_far: gives what is shown after each.
+    """
+
+    def restore(
+        files: list[str] | None,
+        what: str,
+        network: str,
+        face_network: str,
+        strength: float,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Any, ...]]:
+        if not files:
+            raise gr.Error('Choose an image first.', print_exception=False)
+        folder = backend.session_folder(request.session_hash) / tab
+        outcomes = list[Outcome]()
+        with _errors_on_the_page():
+            planned = plan_job(files, folder)
+            restore_file = backend.file_restorer(Settings(what, network, face_network, strength))
+            work = restore_planned(planned, restore_file)
+            for outcome in progress.tqdm(work, total=count_outcomes(planned), unit='images'):
+                outcomes.append(outcome)
+                if present_those_so_far:
+                    yield present_those_so_far(outcomes)
+        yield present(outcomes, folder)
+
+    return restore
+
+
+@contextmanager
+def _errors_on_the_page() -> Iterator[None]:
+    """Say on the page why uploads cannot be restored."""
     try:
-        planned = plan_job(files, job)
-        restore = backend.file_restorer(settings)
-        yield from progress.tqdm(restore_planned(planned, restore), total=count_outcomes(planned), unit='images')
+        yield
     except FaceModelsMissingError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except FileNotFoundError as error:
