@@ -119,16 +119,16 @@ def enlarger(tmp_path: Path) -> tuple[RRDBNet, Path]:
 
 @pytest.fixture(scope='session')
 def small_lmdb(tmp_path_factory) -> Path:
-    """A database of six colour pictures of 96 x 80 pixels, in the host's format."""
+    """A database of six colour images of 96 x 80 pixels, in the host's format."""
     folder = tmp_path_factory.mktemp('data')
-    pictures = folder / 'pictures'
-    pictures.mkdir()
+    images = folder / 'images'
+    images.mkdir()
     astronaut = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
     keys = [f'{i:05d}' for i in range(6)]
     for i, key in enumerate(keys):
-        cv2.imwrite(str(pictures / f'{key}.png'), astronaut[60 * i : 60 * i + 96, 200:280])
+        cv2.imwrite(str(images / f'{key}.png'), astronaut[60 * i : 60 * i + 96, 200:280])
     database = folder / 'small.lmdb'
-    make_lmdb_from_imgs(str(pictures), str(database), [f'{key}.png' for key in keys], keys)
+    make_lmdb_from_imgs(str(images), str(database), [f'{key}.png' for key in keys], keys)
     return database
 
 

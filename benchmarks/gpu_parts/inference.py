@@ -86,7 +86,7 @@ def contestant(name: str, generator: nn.Module, x: Tensor) -> tuple[Callable[[Te
 def measure_networks(
     results: Results, name: str, generator: nn.Module, count: int, size: int, contestants: tuple[str, ...]
 ) -> None:
-    """Time contestants on one batch, and compare their pictures with those of our unfolded network in float32."""
+    """Time contestants on one batch, and compare their images with those of our unfolded network in float32."""
     device = results.device
     group = f'Inference, {name} width {generator.num_feat}: {count} x {size}x{size}'
     x = batch_of(count, size, device)['lq']
@@ -166,7 +166,7 @@ def restored(generator: nn.Module, dtype: str, size: int, device: torch.device) 
 
 
 def replayed(network: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
-    """Capture a network's work on pictures of one size as a CUDA graph; give what replays it."""
+    """Capture a network's work on images of one size as a CUDA graph; give what replays it."""
     static = x.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

@@ -16,29 +16,29 @@ HEIGHT, WIDTH = 72, 100  # neither is a multiple of 32
 
 
 @pytest.fixture
-def picture():
+def face():
     return np.ascontiguousarray(data.astronaut()[50 : 50 + HEIGHT, 180 : 180 + WIDTH])
 
 
 def cut(panel, row, column):
-    """The picture at a place of a panel, without its label."""
+    """The image at a place of a panel, without its label."""
     top = row * (HEIGHT + LABEL_HEIGHT + MARGIN) + LABEL_HEIGHT
     left = column * (WIDTH + MARGIN)
     return panel[top : top + HEIGHT, left : left + WIDTH]
 
 
-def restored(generator, picture):
-    x = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None] / 255
+def restored(generator, face):
+    x = torch.from_numpy(face.transpose(2, 0, 1).copy())[None] / 255
     with torch.no_grad():
         return (generator(x)[0].clamp(0, 1) * 255).round().byte().numpy().transpose(1, 2, 0)
 
 
-def test_a_network_for_grey_images_is_drawn_for_the_luma(picture, lively_generator):
+def test_a_network_for_grey_images_is_drawn_for_the_luma(face, lively_generator):
     generator = lively_generator(num_in_ch=1).eval()
-    luma = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = face.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     with torch.no_grad():
         expected = (generator(torch.from_numpy(luma)[None, None] / 255)[0, 0].clamp(0, 1) * 255).round().numpy()
-    panel = cut(stages.draw_panels(generator, picture)['progressive'], 0, 8)
+    panel = cut(stages.draw_panels(generator, face)['progressive'], 0, 8)
     assert np.abs(panel - expected[..., None]).max() <= 1 and expected.std() > 1
 
 
@@ -52,27 +52,27 @@ def test_a_network_for_grey_images_is_drawn_for_the_luma(picture, lively_generat
     ],
     ids=['csr', 'lip_spade', 'spade', 'fast'],
 )
-def test_panels_end_with_what_the_generator_gives(options, units, picture, lively_generator):
+def test_panels_end_with_what_the_generator_gives(options, units, face, lively_generator):
     generator = lively_generator(**options).eval()
-    panels = stages.draw_panels(generator, picture)
+    panels = stages.draw_panels(generator, face)
     maps = {'suppression'} if options.get('variant') != 'spade' else set()
     assert set(panels) == {'progressive', 'left_out'} | maps
-    full = restored(generator, picture)
-    assert np.array_equal(cut(panels['progressive'], 0, 0), picture)
+    full = restored(generator, face)
+    assert np.array_equal(cut(panels['progressive'], 0, 0), face)
     assert np.abs(cut(panels['progressive'], 0, units + 1).astype(int) - full).max() <= 1
     assert np.abs(cut(panels['left_out'], 0, 0).astype(int) - full).max() <= 1
     shown = [cut(panels[name], 0, column) for name in ('progressive', 'left_out') for column in range(1, units + 1)]
     assert len({image.tobytes() for image in shown}) == 2 * units - 1  # n = 6 of 7 is the same as without unit 7
 
 
-def test_each_panel_steers_the_units_that_it_names(picture, lively_generator):
+def test_each_panel_steers_the_units_that_it_names(face, lively_generator):
     generator = lively_generator().eval()
     steered = []
     for unit, block in enumerate(generator.blocks):
         block.register_forward_hook(
             lambda block, given, result, unit=unit: steered.append((unit, given[1].std((2, 3)).max().item() > 1e-4))
         )
-    stages.draw_panels(generator, picture)
+    stages.draw_panels(generator, face)
     passes = [steered[i : i + 7] for i in range(0, len(steered), 7)]
     assert [[unit for unit, is_steered in run if is_steered] for run in passes] == [
         *(list(range(n)) for n in range(8)),
@@ -80,20 +80,20 @@ def test_each_panel_steers_the_units_that_it_names(picture, lively_generator):
     ]
 
 
-def test_another_picture_takes_the_place_of_the_neutral(picture, lively_generator):
+def test_another_image_takes_the_place_of_the_neutral(face, lively_generator):
     generator = lively_generator(variant='spade').eval()
-    other = np.ascontiguousarray(picture[::-1])
-    panels = stages.draw_panels(generator, picture, other)
-    # With itself as the other picture nothing changes.
-    same = stages.draw_panels(generator, picture, picture)
+    other = np.ascontiguousarray(face[::-1])
+    panels = stages.draw_panels(generator, face, other)
+    # With itself as the other image nothing changes.
+    same = stages.draw_panels(generator, face, face)
     first, last = (cut(same['progressive'], 0, column) for column in (1, 8))
     assert np.abs(first.astype(int) - last).max() <= 1
     assert not np.array_equal(cut(panels['progressive'], 0, 1), first)
 
 
-def test_importance_is_what_the_pooling_uses(picture, lively_generator):
+def test_importance_is_what_the_pooling_uses(face, lively_generator):
     generator = lively_generator().eval()
-    x = stages.to_tensor(generator, picture)
+    x = stages.to_tensor(generator, face)
     logits = []
     for level in generator.suppression.levels:
         level.pool.logit_norm.register_forward_hook(lambda module, given, result: logits.append(result))
@@ -107,13 +107,13 @@ def test_importance_is_what_the_pooling_uses(picture, lively_generator):
         assert np.allclose(shown, expected, atol=1e-4)
 
 
-def test_the_command_writes_the_panels(picture, lively_generator, tmp_path, capsys):
+def test_the_command_writes_the_panels(face, lively_generator, tmp_path, capsys):
     generator = lively_generator(norm='rms')
     write_weights(tmp_path / 'w.safetensors', generator.state_dict(), generator_options(generator))
-    cv2.imwrite(str(tmp_path / 'face.png'), picture[..., ::-1])
+    cv2.imwrite(str(tmp_path / 'face.png'), face[..., ::-1])
     command = ['stages', '-i', str(tmp_path / 'face.png'), '-w', str(tmp_path / 'w.safetensors')]
     assert main([*command, '-o', str(tmp_path / 'out')]) == 0
-    expected = stages.draw_panels(generator.eval(), picture)
+    expected = stages.draw_panels(generator.eval(), face)
     printed = capsys.readouterr().out
     for name, panel in expected.items():
         file = tmp_path / f'out/face_{name}.png'

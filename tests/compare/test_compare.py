@@ -398,7 +398,7 @@ def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
     assert changed['a'] == pytest.approx(calculate_psnr(restored[..., ::-1], truth[..., ::-1], 0)) != mended['a']
 
     written = Folder(out).test_set('set')  # by a version that knew these images under another name
-    written.write_text(written.read_text().replace('"images"', '"pictures"'))
+    written.write_text(written.read_text().replace('"images"', '"photographs"'))
     assert resume() == (0, changed, 0)
 
 

@@ -22,22 +22,22 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 import hifacegan_plugin  # noqa: F401  registers the data set
 from hifacegan_plugin.data import DegradationDataset
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
-from hifacegan_plugin.images import sources as pictures
+from hifacegan_plugin.images import sources
 
 NAMES = ('astronaut', 'chelsea', 'coffee')
 SIZES = {'astronaut': (96, 96), 'chelsea': (72, 108), 'coffee': (80, 120)}
 
 
-def picture(name):
-    """A small picture, uint8 RGB."""
+def clean_image(name):
+    """A small image, uint8 RGB."""
     return cv2.resize(getattr(skimage.data, name)(), SIZES[name][::-1], interpolation=cv2.INTER_AREA)
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('pictures')
+    folder = tmp_path_factory.mktemp('images')
     for name in NAMES:
-        cv2.imwrite(str(folder / f'{name}.png'), picture(name)[..., ::-1])
+        cv2.imwrite(str(folder / f'{name}.png'), clean_image(name)[..., ::-1])
     return folder
 
 
@@ -50,7 +50,7 @@ def make_lmdb(folder, path):
 
 @pytest.fixture(scope='module')
 def database(folder, tmp_path_factory):
-    return make_lmdb(folder, tmp_path_factory.mktemp('databases') / 'pictures.lmdb')
+    return make_lmdb(folder, tmp_path_factory.mktemp('databases') / 'images.lmdb')
 
 
 def build(root, **options):
@@ -77,12 +77,12 @@ def crc(item):
 # ---------------------------------------------------------------------------------------------------- content
 
 
-def test_validation_delivers_the_whole_picture_and_its_degradation(folder):
+def test_validation_delivers_the_whole_image_and_its_degradation(folder):
     dataset = build(folder, phase='val', degradation='jpeg', seed=3)
     assert len(dataset) == 3
     for item, name in zip(dataset, NAMES):
-        expected = build_degradation('jpeg')(picture(name), make_generator(3, name))
-        for key, image in (('gt', picture(name)), ('lq', expected)):
+        expected = build_degradation('jpeg')(clean_image(name), make_generator(3, name))
+        for key, image in (('gt', clean_image(name)), ('lq', expected)):
             assert item[key].dtype == torch.float32 and item[key].is_contiguous()
             assert torch.equal(item[key], torch.from_numpy(image.transpose(2, 0, 1)).float() / 255)
         assert item['gt_path'] == item['lq_path'] == str(folder / f'{name}.png')
@@ -103,7 +103,7 @@ def test_lmdb_and_folder_give_the_same(folder, database):
 
 @pytest.mark.parametrize('recipe', ['sr4x', 'down', 'mosaic16x', 'noise', 'full', 'rain_haze', 'realesrgan'])
 @pytest.mark.parametrize('scale', [1, 2, 4])
-def test_scale_fixes_the_size_of_the_degraded_picture(folder, recipe, scale):
+def test_scale_fixes_the_size_of_the_degraded_image(folder, recipe, scale):
     for item in build(folder, degradation=recipe, scale=scale, gt_size=64):
         assert item['gt'].shape == (3, 64, 64) and item['lq'].shape == (3, 64 // scale, 64 // scale)
     for item in build(folder, degradation=recipe, scale=scale, phase='val'):
@@ -116,7 +116,7 @@ def test_scale_fixes_the_size_of_the_degraded_picture(folder, recipe, scale):
 def test_grey_images_are_the_degraded_luma(folder, scale):
     items = build(folder, degradation='full', color='grey', scale=scale, phase='val')
     for name, item in zip(NAMES, items, strict=True):
-        luma = cv2.cvtColor(picture(name), cv2.COLOR_RGB2GRAY)[..., None]
+        luma = cv2.cvtColor(clean_image(name), cv2.COLOR_RGB2GRAY)[..., None]
         degraded = build_degradation('full')(luma, make_generator(0, name))
         height, width = (side // scale for side in luma.shape[:2])
         assert torch.equal(item['gt'], torch.from_numpy(luma).permute(2, 0, 1) / 255)
@@ -139,7 +139,7 @@ def test_clean_sides_are_cut_to_a_multiple_of_scale(folder):
 
 def test_crops_come_from_everywhere_and_flips_from_all_eight(folder):
     dataset = build(folder, degradation=[], gt_size=72, use_hflip=True, use_rot=True)
-    whole = {crop.tobytes() for left in range(37) for crop in _eight(picture('chelsea')[:, left : left + 72])}
+    whole = {crop.tobytes() for left in range(37) for crop in _eight(clean_image('chelsea')[:, left : left + 72])}
     seen = set()
     for draw in range(1, 3 * 600, 3):
         crop = (dataset[draw]['gt'].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8).tobytes()
@@ -170,15 +170,15 @@ def test_drawn_parameters_only_where_asked(folder):
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 def test_depth_maps_follow_crop_and_flip(dtype, tmp_path):
-    # The pictures are grey and their own depth, so the haze on a pixel has to follow from its clean value.
-    for root, unit in (('pictures', 1), ('depth', np.iinfo(dtype).max // 255)):
+    # The images are grey and their own depth, so the haze on a pixel has to follow from its clean value.
+    for root, unit in (('images', 1), ('depth', np.iinfo(dtype).max // 255)):
         (tmp_path / root).mkdir()
         for name in NAMES:
-            grey = picture(name)[..., 1].astype(dtype if root == 'depth' else np.uint8)
+            grey = clean_image(name)[..., 1].astype(dtype if root == 'depth' else np.uint8)
             cv2.imwrite(str(tmp_path / root / f'{name}.png'), grey * unit)
     haze = {'type': 'Haze', 'beta': 1.0, 'airlight': 1.0}
     dataset = build(
-        tmp_path / 'pictures',
+        tmp_path / 'images',
         dataroot_depth=str(tmp_path / 'depth'),
         degradation=haze,
         gt_size=48,
@@ -345,7 +345,7 @@ def test_data_sets_of_the_host_and_ours_share_a_database_and_outlive_a_fork(data
     ours = {**options, 'type': 'DegradationDataset', 'degradation': 'noise'}
     all_options = [of_host, swapped, ours] if first == of_host['type'] else [ours, swapped, of_host]
     sets = [build_dataset(options) for options in all_options]
-    expected = list(map(picture, NAMES))
+    expected = list(map(clean_image, NAMES))
     for dataset in sets:
         assert len(dataset) == len(expected)
         assert all(np.array_equal(_to_image(dataset[i]['gt']), image) for i, image in enumerate(expected))
@@ -377,14 +377,14 @@ def test_several_roots_a_pattern_and_sub_folders(folder, tmp_path):
 
 @pytest.mark.parametrize('line', ['coffee.png', 'coffee', 'coffee.png (80,120,3) 1', 'coffee.jpg'])
 @pytest.mark.parametrize('kind', ['folder', 'database'])
-def test_a_list_chooses_the_pictures(kind, line, folder, database, tmp_path):
+def test_a_list_chooses_the_images(kind, line, folder, database, tmp_path):
     names = tmp_path / 'list.txt'
     names.write_text(f'{line}\n\nastronaut\n')
     dataset = build({'folder': folder, 'database': database}[kind], phase='val', meta_info_file=str(names))
     assert [item['gt'].shape for item in dataset] == [(3, 80, 120), (3, 96, 96)]
 
 
-def test_a_percent_encoded_key_is_the_same_picture_as_its_file(folder, tmp_path):
+def test_a_percent_encoded_key_is_the_same_image_as_its_file(folder, tmp_path):
     (tmp_path / 'in/a b').mkdir(parents=True)
     shutil.copy(folder / 'coffee.png', tmp_path / 'in/a b/coffee.v2.png')
     make_lmdb_from_imgs(str(tmp_path / 'in'), str(tmp_path / 'x.lmdb'), ['a b/coffee.v2.png'], ['a%20b%2Fcoffee%2Ev2'])
@@ -406,7 +406,7 @@ def test_a_percent_encoded_key_is_the_same_picture_as_its_file(folder, tmp_path)
     ids=['files', 'folders', 'roots', 'suffixes', 'keys', 'databases'],
 )
 def test_names_to_save_are_short_where_that_keeps_them_apart(found, names):
-    assert pictures.names_to_save([pictures.ImageSource(*where) for where in found]) == names
+    assert sources.names_to_save([sources.ImageSource(*where) for where in found]) == names
 
 
 def test_home_is_expanded(folder, monkeypatch):
@@ -449,8 +449,8 @@ def test_host_reads_the_same_pixels(folder):
     ],
 )
 def test_other_pixel_formats_become_8_bit_rgb(name, convert, tmp_path):
-    rgb = picture('coffee')
-    cv2.imwrite(str(tmp_path / 'picture.png'), convert(rgb))
+    rgb = clean_image('coffee')
+    cv2.imwrite(str(tmp_path / 'image.png'), convert(rgb))
     (item,) = build(tmp_path, phase='val', degradation=[])
     expected = np.repeat(rgb[..., 1:2], 3, axis=2) if 'grey' in name else rgb
     assert np.array_equal((item['gt'].numpy() * 255).round(), expected.transpose(2, 0, 1))
@@ -463,13 +463,13 @@ def test_other_pixel_formats_become_8_bit_rgb(name, convert, tmp_path):
         lambda encoded: encoded[: len(encoded) // 2],
         lambda encoded: encoded[:-9],
         lambda encoded: b'',
-        lambda encoded: b'no picture',
+        lambda encoded: b'no image',
     ],
     ids=['half', 'end missing', 'empty', 'garbage'],
 )
 def test_a_damaged_file_is_named(suffix, damage, tmp_path):
     path = tmp_path / f'coffee{suffix}'
-    path.write_bytes(damage(cv2.imencode(suffix, picture('coffee'))[1].tobytes()))
+    path.write_bytes(damage(cv2.imencode(suffix, clean_image('coffee'))[1].tobytes()))
     with pytest.raises(ValueError, match=rf'{path} cannot be decoded'):
         build(tmp_path, phase='val')[0]
 
@@ -489,14 +489,14 @@ def test_a_damaged_entry_is_named_with_key_and_database(database, tmp_path):
         dataset[2]
 
 
-def test_an_error_in_a_worker_names_the_picture_too(tmp_path):
-    (tmp_path / 'bad.png').write_bytes(b'no picture')
+def test_an_error_in_a_worker_names_the_image_too(tmp_path):
+    (tmp_path / 'bad.png').write_bytes(b'no image')
     loader = torch.utils.data.DataLoader(build(tmp_path, gt_size=32), num_workers=1)
     with pytest.raises(ValueError, match=r'bad\.png cannot be decoded'):
         next(iter(loader))
 
 
-def test_a_picture_smaller_than_the_crop_is_named_with_the_mend(folder):
+def test_an_image_smaller_than_the_crop_is_named_with_the_mend(folder):
     with pytest.raises(ValueError, match=r'chelsea\.png is 108x72, smaller than gt_size 80.*resize: 80'):
         build(folder, gt_size=80)[1]
 

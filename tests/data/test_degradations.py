@@ -81,7 +81,7 @@ def test_jpeg_recipe_spans_the_encoder_qualities_of_the_reference(reference_dir)
 
 @pytest.mark.parametrize('name', LEAF_STEPS)
 @pytest.mark.parametrize('shape', [(64, 96, 3), (37, 53, 3), (5, 2, 3), (1, 1, 3)])
-def test_step_leaves_its_input_alone_and_returns_a_picture(name, shape):
+def test_step_leaves_its_input_alone_and_returns_an_image(name, shape):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     image.flags.writeable = False
     degraded = degrade(image, {'type': name})
@@ -171,7 +171,7 @@ def test_same_bytes_on_a_machine_without_vector_extensions():
     assert outputs[0] == outputs[1]
 
 
-def test_generators_of_different_pictures_differ_and_repeat():
+def test_generators_of_different_images_differ_and_repeat():
     draws = {key: make_generator(*key).random() for key in [(0, 'a'), (0, 'b'), (1, 'a'), (0, 1, 2), (0, 2, 1)]}
     assert len(set(draws.values())) == len(draws)
     assert make_generator(0, 'a').random() == draws[0, 'a']
@@ -350,7 +350,7 @@ def test_mosaic_takes_block_means_also_of_cut_off_blocks(size):
 
 
 @pytest.mark.parametrize(('ratio', 'expected'), [(0.25, (10, 13)), (1, (40, 51)), (1.5, (60, 76)), (0.001, (1, 1))])
-def test_resize_rounds_the_size_and_never_loses_the_picture(ratio, expected):
+def test_resize_rounds_the_size_and_never_loses_the_image(ratio, expected):
     image = np.zeros((40, 51, 3), np.uint8)
     assert degrade(image, {'type': 'Resize', 'ratio': ratio}).shape[:2] == expected
 

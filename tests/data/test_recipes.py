@@ -16,7 +16,7 @@ LEAVES_SMALL = {'sr4x', 'down', 'realesrgan'}
 
 
 def run(recipe, seed=0):
-    """Return the degraded picture and the names of the steps that ran."""
+    """Return the degraded image and the names of the steps that ran."""
     log = []
     degraded = build_degradation(recipe)(IMAGE, make_generator(seed), log)
     return degraded, [entry['type'] for entry in log]

@@ -247,9 +247,9 @@ def lose_a_key(database: Path) -> None:
         assert transaction.delete(b'00003')
 
 
-def spoil_a_picture(database: Path) -> None:
+def spoil_an_image(database: Path) -> None:
     with lmdb.open(str(database)) as env, env.begin(write=True) as transaction:
-        transaction.put(b'00003', b'no picture')
+        transaction.put(b'00003', b'no image')
 
 
 def cut_short(database: Path) -> None:
@@ -268,7 +268,7 @@ def overwrite(database: Path) -> None:
     ('damage', 'message'),
     [
         (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 images .* such as 00003'),
-        (spoil_a_picture, "key '00003' of .* cannot be decoded"),
+        (spoil_an_image, "key '00003' of .* cannot be decoded"),
         (cut_short, r'data\.mdb is cut short: 65,536 of [\d,]+ bytes'),
         (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),
         (overwrite, r'(train|heldout)\.lmdb cannot be read'),

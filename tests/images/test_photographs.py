@@ -89,12 +89,12 @@ FOREIGN_TIFFS = {
 def test_what_other_programs_store_in_their_way_comes_out_in_ours(tmp_path, colours, kind, suffix):
     image = Image.fromarray(colours)
     FOREIGN_TIFFS[kind](image, tmp_path / 'a.tif')
-    picture = read_photograph(tmp_path / 'a.tif', MAX_PIXELS)
-    write_photograph(tmp_path / f'b{suffix}', picture)
+    original = read_photograph(tmp_path / 'a.tif', MAX_PIXELS)
+    write_photograph(tmp_path / f'b{suffix}', original)
     result = Image.open(tmp_path / f'b{suffix}')
     if kind == 'Lab':
         assert 'icc_profile' not in result.info
-    grey = picture.pixels.ndim == 2
+    grey = original.pixels.ndim == 2
     assert grey == kind.startswith('white')
     pixels = np.asarray(result) / (257 if result.mode.startswith('I') else 1)
     lossy = 5 if suffix == '.jpg' or kind in ('palette', 'YCbCr as JPEG', 'Lab') or 'JPEG' in kind else 0.01
@@ -250,9 +250,9 @@ def test_damaged_exif_is_left_out_and_named(tmp_path, colours, caplog):
     path = tmp_path / 'a.webp'
     Image.fromarray(colours).save(path, exif=exif.tobytes().replace(b'MM\0*', b'MM\0?').replace(b'II*\0', b'II?\0'))
     with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
-        picture = read_photograph(path, MAX_PIXELS)
-    assert picture.pixels.shape == colours.shape
-    assert picture.exif is None
+        original = read_photograph(path, MAX_PIXELS)
+    assert original.pixels.shape == colours.shape
+    assert original.exif is None
     assert f'{path}: EXIF data are damaged' in caplog.text
 
 
@@ -294,9 +294,9 @@ def test_orientation_is_applied(tmp_path, colours, orientation, bits):
         file = io.BytesIO(encoded[:33] + written[start : start + length] + encoded[33:])
         expected = expected.astype(np.uint16) * 257
     (tmp_path / 'a.png').write_bytes(file.getvalue())
-    picture = read_photograph(tmp_path / 'a.png', MAX_PIXELS)
-    assert np.array_equal(picture.pixels, expected)
-    write_photograph(tmp_path / 'b.jpg', picture)
+    original = read_photograph(tmp_path / 'a.png', MAX_PIXELS)
+    assert np.array_equal(original.pixels, expected)
+    write_photograph(tmp_path / 'b.jpg', original)
     kept = Image.open(tmp_path / 'b.jpg').getexif()
     assert kept.get(ExifTags.Base.Orientation, 1) == 1
     assert kept[ExifTags.Base.Make] == 'camera'
@@ -316,7 +316,7 @@ def test_other_modes_become_colours_or_grey(tmp_path, colours, mode, shape):
         assert np.abs(read.astype(int) - colours).mean() < 25  # of dithering
 
 
-def test_of_a_jpeg_with_preview_the_first_picture_counts(tmp_path, colours):
+def test_of_a_jpeg_with_preview_the_first_image_counts(tmp_path, colours):
     image = Image.fromarray(colours)
     image.save(tmp_path / 'a.jpg', 'MPO', save_all=True, append_images=[image.reduce(4)], quality=95)
     read = read_photograph(tmp_path / 'a.jpg', MAX_PIXELS)
@@ -367,7 +367,7 @@ def _twelve_bits(path):
     ('name', 'write', 'message'),
     [
         ('a.png', lambda path: path.touch(), 'empty'),
-        ('a.png', lambda path: path.write_text('no picture'), 'is not an image'),
+        ('a.png', lambda path: path.write_text('no image'), 'is not an image'),
         ('a.png', lambda path: path.write_bytes(_encoded(path)[:-900]), 'damaged or truncated'),
         ('a.png', lambda path: path.write_bytes(_encoded(path)[:40]), 'damaged or truncated'),
         ('a.jpg', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),

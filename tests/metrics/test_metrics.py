@@ -10,7 +10,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 import hifacegan_plugin
 from hifacegan_plugin import metrics
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (176, 180, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (176, 180, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize('name', ['calculate_msssim', 'calculate_lpips', 'calculate_fed', 'calculate_lle'])
@@ -24,12 +24,12 @@ def test_importing_twice_does_no_harm():
 
 def test_host_calls_it_with_the_options_of_an_options_file():
     opt = {'type': 'calculate_msssim', 'crop_border': 4, 'test_y_channel': True, 'better': 'higher'}
-    assert calculate_metric({'img': PICTURE, 'img2': PICTURE}, opt) == 1
+    assert calculate_metric({'img': IMAGE, 'img2': IMAGE}, opt) == 1
 
 
 def test_an_option_that_no_metric_has_is_an_error():
     with pytest.raises(TypeError, match='nett'):
-        calculate_metric({'img': PICTURE, 'img2': PICTURE}, {'type': 'calculate_lpips', 'nett': 'vgg'})
+        calculate_metric({'img': IMAGE, 'img2': IMAGE}, {'type': 'calculate_lpips', 'nett': 'vgg'})
 
 
 def test_import_loads_neither_lpips_nor_dlib():

@@ -34,8 +34,8 @@ from hifacegan_plugin.prepare.names import read_names
 
 DATA_PREP = REPOSITORY / 'data_prep'
 
-# As the command, but with a transaction for every few pictures, and killed at the n-th call of a function if asked: a
-# database of a few small pictures then has as many moments to be killed at as one of 70,000.
+# As the command, but with a transaction for every few images, and killed at the n-th call of a function if asked: a
+# database of a few small images then has as many moments to be killed at as one of 70,000.
 DRIVER = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
@@ -93,16 +93,16 @@ def rejected(target):
     return dict(line.split('\t') for line in lines[1:])
 
 
-def save(path, picture, **options):
+def save(path, pixels, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, **options)
+    Image.fromarray(pixels).save(path, **options)
     return path
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Real pictures: PNG, JPEG and WebP, in sub-folders too."""
-    folder = tmp_path_factory.mktemp('pictures')
+    """Real images: PNG, JPEG and WebP, in sub-folders too."""
+    folder = tmp_path_factory.mktemp('images')
     astronaut, cat, coffee = data.astronaut(), data.chelsea(), data.coffee()
     save(folder / '00000.png', astronaut[:96, :96])
     save(folder / '00001.jpg', cat[:96, :96], quality=90)
@@ -169,7 +169,7 @@ class TestFormat:
         assert len(dataset) == 4
         for pair in (dataset[i] for i in range(4)):
             assert (pair['gt'].shape, pair['lq'].shape) == ((3, 64, 64), (3, 16, 16))
-            # The area mean is what the small picture was made with; JPEG and cropping at the same place keep it near.
+            # The area mean is what the small image was made with; JPEG and cropping at the same place keep it near.
             means = pair['gt'].reshape(3, 16, 4, 16, 4).mean((2, 4))
             assert (means - pair['lq']).abs().mean() < 0.01
 
@@ -202,7 +202,7 @@ class TestFormat:
         assert contents(tmp_path / 'grown.lmdb')[0] == {entry.key.encode(): entry.value for entry in entries}
 
 
-class TestPictures:
+class TestImages:
     @pytest.mark.parametrize(
         ('format', 'mode'),
         [
@@ -212,15 +212,15 @@ class TestPictures:
         ],
     )
     def test_the_header_has_the_shape_that_opencv_decodes(self, format, mode):
-        picture = Image.fromarray(data.astronaut()[100:140, 200:256])
+        clean_image = Image.fromarray(data.astronaut()[100:140, 200:256])
         options = {'transparency': 3} if ' ' in mode else {}
         if mode == 'I;16':
-            picture = picture.convert('L')
-        picture = picture.convert(mode.split()[0])
+            clean_image = clean_image.convert('L')
+        clean_image = clean_image.convert(mode.split()[0])
         if mode == 'RGBA':
-            picture.putalpha(Image.fromarray(data.camera()[100:140, 200:256]))
+            clean_image.putalpha(Image.fromarray(data.camera()[100:140, 200:256]))
         file = io.BytesIO()
-        picture.save(file, format, **options)
+        clean_image.save(file, format, **options)
         decoded = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_UNCHANGED)
         expected = (40, 56, 1) if decoded.ndim == 2 else decoded.shape
         image = open_checked(file.getvalue())
@@ -234,13 +234,13 @@ class TestPictures:
             for name, shape in shapes.items()
         }
         (tmp_path / 'in').mkdir()
-        for name, picture in originals.items():
-            cv2.imwrite(str(tmp_path / f'in/{name}.png'), picture)
+        for name, clean_image in originals.items():
+            cv2.imwrite(str(tmp_path / f'in/{name}.png'), clean_image)
         create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb')
         values, meta_info = contents(tmp_path / 'x.lmdb')
-        for name, picture in originals.items():
+        for name, clean_image in originals.items():
             decoded = cv2.imdecode(np.frombuffer(values[name.encode()], np.uint8), cv2.IMREAD_UNCHANGED)
-            np.testing.assert_array_equal(decoded, picture)
+            np.testing.assert_array_equal(decoded, clean_image)
         assert 'grey16.png (40,50,1) 0' in meta_info
         assert 'alpha.png (40,50,4) 0' in meta_info
 
@@ -248,13 +248,13 @@ class TestPictures:
     def test_a_turned_photograph_is_stored_upright(self, tmp_path, suffix):
         exif = Image.Exif()
         exif[0x0112] = 6  # the camera was turned by a quarter
-        picture = data.astronaut()[:64, :96]
-        path = save(tmp_path / f'in/turned.{suffix}', picture, exif=exif)
+        clean_image = data.astronaut()[:64, :96]
+        path = save(tmp_path / f'in/turned.{suffix}', clean_image, exif=exif)
         create('-i', path.parent, '-o', tmp_path / 'x.lmdb')
         values, meta_info = contents(tmp_path / 'x.lmdb')
         assert meta_info == 'turned.png (96,64,3) 1\n'
         stored = np.asarray(Image.open(io.BytesIO(values[b'turned'])).convert('RGB')).astype(float)
-        assert np.abs(stored - np.rot90(picture, -1)).mean() < 6
+        assert np.abs(stored - np.rot90(clean_image, -1)).mean() < 6
 
     @pytest.mark.parametrize('suffix', ['bmp', 'tiff', 'gif', 'ppm', 'jp2', 'avif'])
     def test_other_formats_become_png(self, tmp_path, suffix):
@@ -278,12 +278,12 @@ class TestPictures:
         means = original.reshape(96, 2, 128, 2, 3).mean((1, 3))
         assert np.abs(np.asarray(Image.open(io.BytesIO(values[b'big'])), dtype=float) - means).max() <= 0.51
 
-    def test_crops_cover_the_picture(self, tmp_path):
-        picture = data.astronaut()[:100, :150]
-        path = save(tmp_path / 'in/x.png', picture)
-        save(tmp_path / 'in/small.png', picture[:40])
-        save(tmp_path / 'in/tall.png', picture[:64, :48])
-        exact = save(tmp_path / 'in/y.png', picture[:64, :64]).read_bytes()
+    def test_crops_cover_the_image(self, tmp_path):
+        clean_image = data.astronaut()[:100, :150]
+        path = save(tmp_path / 'in/x.png', clean_image)
+        save(tmp_path / 'in/small.png', clean_image[:40])
+        save(tmp_path / 'in/tall.png', clean_image[:64, :48])
+        exact = save(tmp_path / 'in/y.png', clean_image[:64, :64]).read_bytes()
         create('-i', path.parent, '-o', tmp_path / 'x.lmdb', '--crop-size', 64, '--step', 48, status=1)
         values, _ = contents(tmp_path / 'x.lmdb')
         assert values.pop(b'y_s001') == exact
@@ -295,7 +295,7 @@ class TestPictures:
         assert list(values) == [f'x_s{i:03d}'.encode() for i in range(1, 7)]
         for value, (top, left) in zip(values.values(), corners, strict=True):
             crop = np.asarray(Image.open(io.BytesIO(value)))
-            np.testing.assert_array_equal(crop, picture[top : top + 64, left : left + 64])
+            np.testing.assert_array_equal(crop, clean_image[top : top + 64, left : left + 64])
 
 
 class TestKeys:
@@ -324,7 +324,7 @@ class TestKeys:
             line = f'{key}.png (1,1,3) 1'
             assert line.split('.')[0] == line.split(' ')[0].removesuffix('.png') == key
             assert key.encode('ascii')
-            assert Path(key).name == key, 'the host names the saved picture by the last part'
+            assert Path(key).name == key, 'the host names the saved image by the last part'
             assert len(key) <= MAX_LENGTH
             if len(key) < MAX_LENGTH:
                 assert unquote(key, errors='surrogateescape') == name.removesuffix('.png')
@@ -356,16 +356,16 @@ class TestKeys:
 
 @pytest.fixture(scope='module')
 def damaged(tmp_path_factory):
-    """One good picture, and one of each kind of damage with the expected reason."""
+    """One good image, and one of each kind of damage with the expected reason."""
     folder = tmp_path_factory.mktemp('damaged')
-    picture = data.astronaut()[:96, :96]
-    png = save(folder / 'good.png', picture).read_bytes()
-    jpeg = save(folder / 'x.jpg', picture, quality=90).read_bytes()
+    clean_image = data.astronaut()[:96, :96]
+    png = save(folder / 'good.png', clean_image).read_bytes()
+    jpeg = save(folder / 'x.jpg', clean_image, quality=90).read_bytes()
     thumbnail = Image.Exif()
     thumbnail[0x010E] = 'a comment with an end marker in it: \xff\xd9'
-    tagged = save(folder / 'x.jpg', picture, exif=thumbnail).read_bytes()
-    webp = save(folder / 'x.webp', picture).read_bytes()
-    tiff = save(folder / 'x.tif', picture).read_bytes()
+    tagged = save(folder / 'x.jpg', clean_image, exif=thumbnail).read_bytes()
+    webp = save(folder / 'x.webp', clean_image).read_bytes()
+    tiff = save(folder / 'x.tif', clean_image).read_bytes()
     bomb = save(folder / 'x.png', np.zeros((2000, 2001), np.uint8)).read_bytes()
     for path in folder.glob('x.*'):
         path.unlink()
@@ -633,19 +633,19 @@ class TestShards:
         assert shards.keys() == whole.keys()
         assert all((shards[key] == whole[key]).all() for key in whole)
 
-    def test_more_shards_than_pictures(self, folder, tmp_path):
+    def test_more_shards_than_images(self, folder, tmp_path):
         done = create('-i', folder, '-o', tmp_path / 'x.lmdb', '--shard', '9/9', status=2)
         assert '--shard 9/9: 4 images are too few' in done.stderr
 
 
 @pytest.fixture(scope='module')
 def many(tmp_path_factory):
-    """Enough pictures to be killed amid: 240, one of them damaged; and the database of an uninterrupted run."""
+    """Enough images to be killed amid: 240, one of them damaged; and the database of an uninterrupted run."""
     place = tmp_path_factory.mktemp('many')
-    picture, rng = data.astronaut(), np.random.default_rng(0)
+    clean_image, rng = data.astronaut(), np.random.default_rng(0)
     for i in range(240):
         top, left = rng.integers(0, 448, 2)
-        save(place / f'in/{i:03d}.png', picture[top : top + 48, left : left + 48])
+        save(place / f'in/{i:03d}.png', clean_image[top : top + 48, left : left + 48])
     (place / 'in/100.png').write_bytes(b'garbage')
     drive('-i', place / 'in', '-o', place / 'whole.lmdb', '--reencode', status=1)
     return place
@@ -726,7 +726,7 @@ class TestKilled:
         create(*arguments, '--overwrite', status=1)
         assert contents(tmp_path / 'x.lmdb') == contents(many / 'whole.lmdb')
 
-    def test_resuming_wants_the_same_options_and_pictures(self, many, tmp_path):
+    def test_resuming_wants_the_same_options_and_images(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb')
         drive(*arguments, '--reencode', kill_at='append 5', status=-signal.SIGKILL)
         done = create(*arguments, '--size', 40, '--resume', status=2)

@@ -23,9 +23,9 @@ def read(folder: Path, pattern: str) -> list[np.ndarray]:
     return [cv2.imread(str(file)) for file in sorted(folder.glob(pattern))]
 
 
-def spectral_slope(picture: np.ndarray) -> float:
+def spectral_slope(image: np.ndarray) -> float:
     """Slope of the power spectrum over the distance from its centre, both logarithmic."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(float)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(float)
     side = min(grey.shape)
     window = np.hanning(side)[:, None] * np.hanning(side)
     power = np.abs(np.fft.fftshift(np.fft.fft2((grey - grey.mean())[:side, :side] * window))) ** 2
@@ -38,27 +38,27 @@ def spectral_slope(picture: np.ndarray) -> float:
 def test_images_to_train_on_and_to_test_with(folder):
     training = read(folder, 'train/*.png')
     assert len(training) == 27
-    pixels = [picture[..., 0].size for picture in training]
-    assert max(pixels) < 0.1 * sum(pixels)  # no picture gives most of the crops
-    assert {picture.shape for picture in read(folder, 'heldout/*.png')} == {(256, 256, 3)}
+    pixels = [image[..., 0].size for image in training]
+    assert max(pixels) < 0.1 * sum(pixels)  # no image gives most of the crops
+    assert {image.shape for image in read(folder, 'heldout/*.png')} == {(256, 256, 3)}
 
 
 def test_dead_leaves_have_the_spectrum_of_natural_images(folder):
     # Power falls with the square of the frequency, give or take (Lee, Mumford, Huang, IJCV 2001, section 1).
-    slopes = [spectral_slope(picture) for picture in read(folder, 'train/leaves*.png')]
+    slopes = [spectral_slope(image) for image in read(folder, 'train/leaves*.png')]
     assert -3 < np.mean(slopes) < -2, slopes
     assert spectral_slope(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)) > -0.2  # of noise: flat
 
 
 def test_dead_leaves_hide_one_another(folder):
     """Most neighbours are of one leaf and alike; at the borders of leaves colours jump, as nothing Gaussian does."""
-    for picture in read(folder, 'train/leaves*.png'):
-        steps = np.diff(picture[..., 1].astype(float), axis=1).ravel()
+    for image in read(folder, 'train/leaves*.png'):
+        steps = np.diff(image[..., 1].astype(float), axis=1).ravel()
         assert np.median(np.abs(steps)) == 0
         assert np.mean(steps**4) / np.mean(steps**2) ** 2 > 10  # kurtosis; 3 is Gaussian
 
 
 def test_the_same_images_every_time(folder, tmp_path):
     subprocess.run([sys.executable, SCRIPTS / 'make_demo_images.py', '-o', tmp_path], check=True)
-    for again, picture in zip(read(tmp_path, 'train/leaves*.png'), read(folder, 'train/leaves*.png'), strict=True):
-        np.testing.assert_array_equal(again, picture)
+    for again, image in zip(read(tmp_path, 'train/leaves*.png'), read(folder, 'train/leaves*.png'), strict=True):
+        np.testing.assert_array_equal(again, image)

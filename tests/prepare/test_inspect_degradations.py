@@ -19,16 +19,16 @@ DATA_PREP = REPOSITORY / 'data_prep'
 
 
 @pytest.fixture(scope='module')
-def picture(tmp_path_factory):
+def image(tmp_path_factory):
     path = tmp_path_factory.mktemp('inspect') / 'cat.png'
     Image.fromarray(data.chelsea()[:256, :256]).save(path)
     return path
 
 
-def test_the_command_makes_a_sheet_of_all_recipes(picture, tmp_path):
+def test_the_command_makes_a_sheet_of_all_recipes(image, tmp_path):
     script = DATA_PREP / 'inspect_degradations.py'
     done = subprocess.run(
-        [sys.executable, script, '-i', picture, '-o', tmp_path / 'x.png', '--size', '64', '--draws', '3'],
+        [sys.executable, script, '-i', image, '-o', tmp_path / 'x.png', '--size', '64', '--draws', '3'],
         capture_output=True,
         text=True,
     )
@@ -38,14 +38,14 @@ def test_the_command_makes_a_sheet_of_all_recipes(picture, tmp_path):
     assert sheet.shape == (len(RECIPES) * (LABEL_HEIGHT + 64 + MARGIN), 4 * (64 + MARGIN), 3)
 
 
-def test_rows_hold_the_clean_picture_and_its_degradations():
-    picture = data.chelsea()[:64, :64]
-    rows = degraded_rows(picture, list(RECIPES), draws=2, seed=0)
+def test_rows_hold_the_clean_image_and_its_degradations():
+    image = data.chelsea()[:64, :64]
+    rows = degraded_rows(image, list(RECIPES), draws=2, seed=0)
     for name, ((clean_title, clean), *draws) in zip(RECIPES, rows, strict=True):
         assert clean_title == 'clean'
-        np.testing.assert_array_equal(clean, picture)
+        np.testing.assert_array_equal(clean, image)
         for title, degraded in draws:
-            assert title == f'{name}  {peak_signal_noise_ratio(picture, degraded):.1f} dB'
+            assert title == f'{name}  {peak_signal_noise_ratio(image, degraded):.1f} dB'
     (_, first), (_, second) = rows[list(RECIPES).index('noise')][1:]
     assert (first != second).any()
 
@@ -55,17 +55,17 @@ def test_rows_hold_the_clean_picture_and_its_degradations():
     [
         (['-i', 'gone.png', '-o', 'x.png'], 'gone.png cannot be read (No such file'),
         (['-i', __file__, '-o', 'x.png'], 'is not an image'),
-        (['-i', '{picture}', '-o', 'x.jpg'], 'a name that ends in .png'),
-        (['-i', '{picture}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
-        (['-i', '{picture}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 150,000,000 once resized'),
-        (['-i', '{picture}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
-        (['-i', '{picture}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
+        (['-i', '{image}', '-o', 'x.jpg'], 'a name that ends in .png'),
+        (['-i', '{image}', '-o', 'x.png', '--seed', '-1'], "'-1': a whole number from 0 up is wanted"),
+        (['-i', '{image}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 150,000,000 once resized'),
+        (['-i', '{image}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
+        (['-i', '{image}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
     ],
 )
-def test_bad_input_is_named(picture, tmp_path, monkeypatch, capsys, arguments, message):
+def test_bad_input_is_named(image, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     try:
-        status = main(['inspect-degradations', *(argument.format(picture=picture) for argument in arguments)])
+        status = main(['inspect-degradations', *(argument.format(image=image) for argument in arguments)])
     except SystemExit as stop:
         status = stop.code
     assert status == 2

@@ -24,7 +24,7 @@ from hifacegan_plugin.data.degradations import build_degradation, make_generator
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.prepare.make_pairs import read_source
 
-# As the command, but with a transaction for every few pictures; and without the host, which takes seconds to import.
+# As the command, but with a transaction for every few images; and without the host, which takes seconds to import.
 DRIVER = """
 import os, signal, sys
 from hifacegan_plugin.prepare import resumable_build
@@ -64,8 +64,8 @@ def pixels(encoded):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Crops of real pictures, with a sub-folder and odd sizes."""
-    folder = tmp_path_factory.mktemp('pictures')
+    """Crops of real images, with a sub-folder and odd sizes."""
+    folder = tmp_path_factory.mktemp('images')
     (folder / 'b').mkdir()
     Image.fromarray(data.astronaut()[:97, 100:199]).save(folder / 'a.png')
     Image.fromarray(data.chelsea()[100:196, 100:196]).save(folder / 'b/x 1.jpg', quality=90)
@@ -219,7 +219,7 @@ class TestSeed:
         assert one.keys() == two.keys()
         assert all(one[key] != two[key] for key in one)
 
-    def test_a_picture_does_not_depend_on_its_neighbours(self, folder, tmp_path):
+    def test_an_image_does_not_depend_on_its_neighbours(self, folder, tmp_path):
         (tmp_path / 'list.txt').write_text('c.png\n')
         make_pairs('-i', folder, '-o', tmp_path / 'one', '--recipe', 'full')
         make_pairs('-i', folder, '-o', tmp_path / 'two', '--recipe', 'full', '--list', tmp_path / 'list.txt')
@@ -227,14 +227,14 @@ class TestSeed:
 
 
 class Many:
-    """A folder of 120 pictures, one of them damaged, and the pairs of an uninterrupted run."""
+    """A folder of 120 images, one of them damaged, and the pairs of an uninterrupted run."""
 
     def __init__(self, place):
-        rng, picture = np.random.default_rng(0), data.astronaut()
+        rng, image = np.random.default_rng(0), data.astronaut()
         (place / 'in').mkdir()
         for i in range(120):
             top, left = rng.integers(0, 448, 2)
-            Image.fromarray(picture[top : top + 64, left : left + 64]).save(place / f'in/{i:03d}.png')
+            Image.fromarray(image[top : top + 64, left : left + 64]).save(place / f'in/{i:03d}.png')
         (place / 'in/050.png').write_bytes(b'garbage')
         self.arguments = ('-i', place / 'in', '--recipe', 'full', '--jobs', '2')
         self.pairs = place / 'pairs'

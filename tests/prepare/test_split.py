@@ -29,7 +29,7 @@ def read(path):
     return path.read_text().splitlines()
 
 
-def test_ffhq_takes_the_papers_pictures(tmp_path):
+def test_ffhq_takes_the_papers_images(tmp_path):
     numbers = [*range(9_990, 10_010), *range(64_995, 65_003), 69_999]
     folder = touch(tmp_path / 'ffhq', [f'{n // 1000 * 1000:05d}/{n:05d}.png' for n in numbers])
     done = split('-i', folder, '-o', tmp_path / 'lists', '--ffhq', status=1)
@@ -44,7 +44,7 @@ def test_parts_have_their_shares_and_share_nothing(tmp_path):
     split('-i', folder, '-o', tmp_path / 'lists', '--parts', 'train=0.8', 'val=0.1', 'test=0.1')
     parts = {part: read(tmp_path / f'lists/{part}.txt') for part in ('train', 'val', 'test')}
     assert sorted(name for names in parts.values() for name in names) == sorted(names)
-    # Four standard deviations of a binomial draw: 3000 pictures, share 0.8 and 0.1.
+    # Four standard deviations of a binomial draw: 3000 images, share 0.8 and 0.1.
     assert abs(len(parts['train']) - 2400) < 88
     assert abs(len(parts['val']) - 300) < 66
 

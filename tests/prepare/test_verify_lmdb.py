@@ -29,11 +29,11 @@ def run(script, *arguments, status=0):
 
 @pytest.fixture(scope='module')
 def sound(tmp_path_factory):
-    place, picture = tmp_path_factory.mktemp('sound'), data.astronaut()
+    place, image = tmp_path_factory.mktemp('sound'), data.astronaut()
     (place / 'in').mkdir()
     for i in range(20):
-        Image.fromarray(picture[20 * i : 20 * i + 64, 20 * i : 20 * i + 64]).save(place / f'in/{i:02d}.png')
-    Image.fromarray(picture).save(place / 'in/photo.jpg', quality=95)
+        Image.fromarray(image[20 * i : 20 * i + 64, 20 * i : 20 * i + 64]).save(place / f'in/{i:02d}.png')
+    Image.fromarray(image).save(place / 'in/photo.jpg', quality=95)
     run('create_lmdb.py', '-i', place / 'in', '-o', place / 'x.lmdb')
     return place / 'x.lmdb'
 

@@ -34,10 +34,10 @@ def image():
     return np.ascontiguousarray(data.astronaut()[40:232, 140:364])
 
 
-def on_the_cpu(generator, pictures):
-    """Restore ``pictures (N, 3, H, W)`` by the network as it is trained."""
+def on_the_cpu(generator, images):
+    """Restore ``images (N, 3, H, W)`` by the network as it is trained."""
     with torch.no_grad():
-        return generator.cpu().eval()(torch.from_numpy(pictures)).numpy()
+        return generator.cpu().eval()(torch.from_numpy(images)).numpy()
 
 
 def expected_of(generator, image):
@@ -92,9 +92,9 @@ def test_what_does_not_fit_is_restored_in_tiles(form, lively_generator, device, 
         expected = expected_of(generator, image)
     else:
         (size,) = re.findall(r'restoring tiles of (\d+)', caplog.text)
-        pictures = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        images = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
         restored = restore_in_tiles(
-            lambda tile: on_the_cpu(generator, tile), pictures, multiple=32, size=int(size), overlap=OVERLAP
+            lambda tile: on_the_cpu(generator, tile), images, multiple=32, size=int(size), overlap=OVERLAP
         )
         expected = restored[0].transpose(1, 2, 0).clip(0, 1) * 255
     assert np.abs(actual - expected).max() < 1.5  # levels, of which one side is rounded
@@ -133,16 +133,16 @@ def test_memory_is_what_the_restorer_reckons_with(form, dtype, way, lively_gener
     generator = lively_generator(num_feat=16, **{'preset': form} if form == 'fast' else {})
     restorer = Restorer(generator, 'compiled' if way == 'compiled' else 'torch', dtype)
     restore = restorer._fitting._open(way)
-    pictures = np.random.default_rng(0).random((1, 3, 1024, 1024), np.float32)
-    restore(pictures)
+    images = np.random.default_rng(0).random((1, 3, 1024, 1024), np.float32)
+    restore(images)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    restore(pictures)
+    restore(images)
     measured = torch.cuda.max_memory_allocated() - before
-    estimate = pictures[:, 0].size * restorer._fitting._bytes_per_pixel(way)
-    record_property('measured_bytes_per_pixel', measured / pictures[:, 0].size)
-    record_property('estimated_bytes_per_pixel', estimate / pictures[:, 0].size)
+    estimate = images[:, 0].size * restorer._fitting._bytes_per_pixel(way)
+    record_property('measured_bytes_per_pixel', measured / images[:, 0].size)
+    record_property('estimated_bytes_per_pixel', estimate / images[:, 0].size)
     assert 0.2 * estimate < measured < 1.1 * estimate
 
 
@@ -157,7 +157,7 @@ def test_one_network_serves_several_threads(lively_generator, image, device):
 
 def test_the_doctor_trains_on_the_card(small_lmdb, tmp_path, device):
     options = tmp_path / 'options.yml'
-    database = shutil.copytree(small_lmdb, tmp_path / 'pictures.lmdb')
+    database = shutil.copytree(small_lmdb, tmp_path / 'images.lmdb')
     options.write_text(re.sub(r'dataroot_gt: .*', f'dataroot_gt: {database}', DEMO.read_text()))
     command = [sys.executable, '-m', 'hifacegan_plugin', 'doctor', '-opt', options, '--iterate']
     try:
@@ -201,11 +201,11 @@ def test_what_is_exported_gives_what_the_card_gives(form, lively_generator, tmp_
     generator = lively_generator(**FORMS[form])
     path = tmp_path / 'network.onnx'
     export(generator, 'onnx', path)
-    pictures = np.random.default_rng(0).random((2, 3, 96, 128), np.float32)
+    images = np.random.default_rng(0).random((2, 3, 96, 128), np.float32)
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-    (exported,) = session.run(None, {'input': pictures})
+    (exported,) = session.run(None, {'input': images})
     with without_tf32():
-        on_card = open_engine('torch', generator, 'float32', device.type)(pictures)
+        on_card = open_engine('torch', generator, 'float32', device.type)(images)
     np.testing.assert_allclose(exported, on_card, atol=1e-3)
 
 

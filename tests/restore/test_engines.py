@@ -50,10 +50,10 @@ def generator():
 def test_engines_agree_on_any_batch_and_size(generator, name, dtype, tolerance):
     engine = open_engine(name, generator, dtype)
     for shape in ((1, 3, 64, 64), (2, 3, 101, 70)):
-        pictures = torch.rand(shape)
+        batch = torch.rand(shape)
         with torch.no_grad():
-            expected = generator(pictures).numpy()
-        output = engine(pictures.numpy())
+            expected = generator(batch).numpy()
+        output = engine(batch.numpy())
         assert output.dtype == np.float32
         assert np.abs(output - expected).max() < tolerance
 
@@ -86,38 +86,38 @@ def test_engines_run_the_fast_form(lively_generator, name, dtype, tolerance):
     generator = lively_generator(preset='fast', num_scales=6).eval()
     engine = open_engine(name, generator, dtype)
     for shape in ((1, 3, 16, 16), (2, 3, 101, 70)):
-        pictures = torch.rand(shape)
+        batch = torch.rand(shape)
         with torch.no_grad():
-            expected = generator(pictures).numpy()
-        assert np.abs(expected - pictures.numpy()).mean() > 0.1
-        assert np.abs(engine(pictures.numpy()) - expected).max() < tolerance
+            expected = generator(batch).numpy()
+        assert np.abs(expected - batch.numpy()).mean() > 0.1
+        assert np.abs(engine(batch.numpy()) - expected).max() < tolerance
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
 def test_compiled_engine_agrees_with_torch(lively_generator, preset):
     generator = lively_generator(preset=preset).eval()
-    pictures = torch.rand(1, 3, 64, 64)
+    batch = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        expected = generator(pictures).numpy()
-    assert np.abs(open_engine('compiled', generator, 'float32')(pictures.numpy()) - expected).max() < 1e-4
+        expected = generator(batch).numpy()
+    assert np.abs(open_engine('compiled', generator, 'float32')(batch.numpy()) - expected).max() < 1e-4
 
 
 def test_bfloat16_stays_close(generator):
-    pictures = torch.rand(1, 3, 128, 128)
+    batch = torch.rand(1, 3, 128, 128)
     with torch.no_grad():
-        expected = generator(pictures).numpy()
-    assert 0 < np.abs(open_engine('torch', generator, 'bfloat16')(pictures.numpy()) - expected).mean() < 0.02
+        expected = generator(batch).numpy()
+    assert 0 < np.abs(open_engine('torch', generator, 'bfloat16')(batch.numpy()) - expected).mean() < 0.02
 
 
 def test_openvino_in_bfloat16_takes_little_contrast(generator):
-    """Rounding such a picture to bfloat16 would already cost a tenth of its contrast."""
+    """Rounding such an image to bfloat16 would already cost a tenth of its contrast."""
     if 'BF16' not in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
         pytest.skip('this processor has no units for bfloat16')
-    pictures = 0.6 + 0.05 * F.avg_pool2d(torch.rand(1, 3, 128, 128), 3, 1, 1)
+    batch = 0.6 + 0.05 * F.avg_pool2d(torch.rand(1, 3, 128, 128), 3, 1, 1)
     with torch.no_grad():
-        expected = generator(pictures).numpy()
-    assert 0 < np.abs(open_engine('openvino', generator, 'bfloat16')(pictures.numpy()) - expected).mean() < 0.003
+        expected = generator(batch).numpy()
+    assert 0 < np.abs(open_engine('openvino', generator, 'bfloat16')(batch.numpy()) - expected).mean() < 0.003
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ def test_a_float16_export_holds_float16_and_takes_float32(tmp_path, lively_gener
     assert half.stat().st_size < single.stat().st_size
     numbers = numbers_of(half)
     assert numbers.pop(onnx.TensorProto.FLOAT16) > 0.95 * sum(numbers_of(single).values())  # all but the first layer
-    pictures = np.random.default_rng(0).random((1, 3, 96, 70), np.float32)
+    batch = np.random.default_rng(0).random((1, 3, 96, 70), np.float32)
     restored = [
-        onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']).run(None, {'input': pictures})[0]
+        onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']).run(None, {'input': batch})[0]
         for path in (single, half)
     ]
     assert restored[1].dtype == np.float32
@@ -179,7 +179,7 @@ def test_a_network_in_training_is_exported_as_it_restores(tmp_path, lively_gener
 
 def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
     suffix, write, _ = EXPORTED['onnx']
-    monkeypatch.setitem(EXPORTED, 'onnx', (suffix, write, lambda *arguments: lambda pictures: pictures))
+    monkeypatch.setitem(EXPORTED, 'onnx', (suffix, write, lambda *arguments: lambda batch: batch))
     with pytest.raises(EngineError, match='differs from torch by'):
         export(generator, 'onnx', tmp_path / 'a.onnx')
     assert list(tmp_path.iterdir()) == []

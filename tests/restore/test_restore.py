@@ -56,7 +56,7 @@ def photo():
 
 @torch.no_grad()
 def expected(generator, image):
-    """What the plain network makes of an RGB picture from 64 x 64 up, rounded."""
+    """What the plain network makes of an RGB image from 64 x 64 up, rounded."""
     peak = np.iinfo(image.dtype).max
     x = torch.from_numpy(image.astype(np.float32) / peak).permute(2, 0, 1)[None]
     return generator(x)[0].clamp(0, 1).mul(peak).round().permute(1, 2, 0).numpy()
@@ -112,7 +112,7 @@ def test_grey_is_restored_as_colours_without_colour(generator, photo):
     assert np.abs(restored.astype(int) - cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)).max() <= 1
 
 
-def test_small_pictures_keep_their_content(generator):
+def test_small_images_keep_their_content(generator):
     image = np.ascontiguousarray(data.astronaut()[100:140, 200:240])
     assert np.abs(Restorer(generator)(image).astype(int) - image).mean() < 20
 
@@ -172,34 +172,34 @@ def test_what_is_no_image_is_refused_with_the_reason(generator, image, error, me
 
 def test_batches_of_channels_are_checked(generator, photo):
     restorer = Restorer(generator)
-    pictures = np.float32(photo / 255).transpose(2, 0, 1)[None]
+    images = np.float32(photo / 255).transpose(2, 0, 1)[None]
     np.testing.assert_allclose(
-        restorer.restore(pictures[..., ::-1])[..., :8], restorer.restore(pictures[..., ::-1].copy())[..., :8], atol=1e-5
+        restorer.restore(images[..., ::-1])[..., :8], restorer.restore(images[..., ::-1].copy())[..., :8], atol=1e-5
     )
-    for given in (pictures[0], pictures.astype(np.float64), pictures[:, :1]):
+    for given in (images[0], images.astype(np.float64), images[:, :1]):
         with pytest.raises(ValueError, match=r'restore\(\) takes float32 \(N, 3, H, W\)'):
             restorer.restore(given)
     with pytest.raises(ValueError, match='no pixels'):
-        restorer.restore(pictures[..., :0])
+        restorer.restore(images[..., :0])
     with pytest.raises(TypeError, match='not Tensor'):
-        restorer.restore(torch.from_numpy(pictures))
+        restorer.restore(torch.from_numpy(images))
 
 
 def test_a_result_without_numbers_is_refused(generator, photo):
     restorer = Restorer(generator)
-    restorer._fitting._opened['torch'] = lambda pictures: pictures * np.float32('nan')
+    restorer._fitting._opened['torch'] = lambda images: images * np.float32('nan')
     with pytest.raises(ValueError, match=r'NaN.*in float32'):
         restorer(photo)
 
 
-def test_network_for_grey_pictures(photo):
+def test_network_for_grey_images(photo):
     restorer = Restorer(CSRGenerator(num_in_ch=1, num_feat=4))
     assert restorer(photo[..., 0]).shape == photo.shape[:2]
     with pytest.raises(ValueError, match='weights are for grey images'):
         restorer(photo)
 
 
-def test_less_memory_gives_the_same_picture(generator):
+def test_less_memory_gives_the_same_image(generator):
     image = np.ascontiguousarray(data.astronaut()[:192, 100:292])
     ample = Restorer(generator)
     scarce = Restorer(
@@ -227,27 +227,27 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
     restorer, sizes = Restorer(generator), []
     engine = restorer._fitting._opened['torch']
 
-    def small_card(pictures, **options):
-        sizes.append(pictures.shape[-2:])
-        if pictures[0, 0].size > 256**2:
+    def small_card(images, **options):
+        sizes.append(images.shape[-2:])
+        if images[0, 0].size > 256**2:
             raise torch.OutOfMemoryError('CUDA out of memory.')
-        return engine(pictures, **options)
+        return engine(images, **options)
 
     monkeypatch.setitem(restorer._fitting._opened, 'torch', small_card)
     restored = restorer(image)
     assert sizes[0] == image.shape[:2]
     assert '420 x 512 pixels: cpu ran out of memory, trying with less.' in caplog.text
-    pictures = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    images = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
     if preset == 'fast':
-        expected = engine(pictures)
+        expected = engine(images)
     else:
         assert 'restoring tiles of 224 x 224' in caplog.text
-        expected = restore_in_tiles(engine, pictures, multiple=32, size=224, overlap=OVERLAP)
+        expected = restore_in_tiles(engine, images, multiple=32, size=224, overlap=OVERLAP)
     assert np.abs(restored - expected[0].transpose(1, 2, 0).clip(0, 1) * 255).max() <= 1
 
 
 def test_a_machine_that_holds_no_tile_of_the_least_size_is_an_error(generator, monkeypatch):
-    def full(pictures, **options):
+    def full(images, **options):
         raise torch.OutOfMemoryError('CUDA out of memory.')
 
     restorer = Restorer(generator, device='cpu')
@@ -274,7 +274,7 @@ def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat,
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_tiles_and_the_picture_around_them_stay_within_the_memory(generator, dtype):
+def test_tiles_and_the_image_around_them_stay_within_the_memory(generator, dtype):
     image = np.zeros((800, 1000, 3), dtype)
     restorer = Restorer(generator, memory=26 << 20)
     restorer._fitting._opened['frugal'] = np.copy  # numpy's memory alone is traced
@@ -299,11 +299,11 @@ def test_tiles_of_the_fast_form_give_the_exact_result(lively_generator, caplog, 
 
 def test_tiles_of_different_brightness_fade_into_one_another():
     """What each tile's own statistics shift is spread over the overlap: no jump that the eye takes for an edge."""
-    pictures = (data.astronaut()[:192, :416].transpose(2, 0, 1)[None] / 255).astype(np.float32)
-    tiled = restore_in_tiles(lambda tile: tile - tile.mean(), pictures, multiple=32, size=256, overlap=96)
-    shifts = (tiled - pictures)[0, 0, 0]
+    images = (data.astronaut()[:192, :416].transpose(2, 0, 1)[None] / 255).astype(np.float32)
+    tiled = restore_in_tiles(lambda tile: tile - tile.mean(), images, multiple=32, size=256, overlap=96)
+    shifts = (tiled - images)[0, 0, 0]
     (_, stop, _), (start, *_) = spans(416, 32, 256, 96)
-    step = abs(pictures[..., :stop].mean() - pictures[..., start:].mean())
+    step = abs(images[..., :stop].mean() - images[..., start:].mean())
     assert step > 8 / 255  # side by side, they would show
     assert abs(shifts[-1] - shifts[0]) == pytest.approx(step, rel=1e-3)
     assert np.abs(np.diff(shifts)).max() < step / 96 + 1e-6
@@ -323,9 +323,9 @@ def test_spans_cover_everything_once(length, margin):
 
 
 def test_tiles_of_a_pointwise_restoration_leave_no_seam():
-    pictures = np.random.default_rng(0).random((1, 3, 100, 230), np.float32)
-    tiled = restore_in_tiles(lambda x: x * 2, pictures, multiple=32, size=64, overlap=32)
-    np.testing.assert_allclose(tiled, pictures * 2, rtol=1e-5)
+    images = np.random.default_rng(0).random((1, 3, 100, 230), np.float32)
+    tiled = restore_in_tiles(lambda x: x * 2, images, multiple=32, size=64, overlap=32)
+    np.testing.assert_allclose(tiled, images * 2, rtol=1e-5)
 
 
 def restore(*arguments):
@@ -334,10 +334,10 @@ def restore(*arguments):
 
 @pytest.fixture
 def folder(tmp_path, photo):
-    """Three pictures, one of them in a subfolder, and files that are no pictures or hidden."""
+    """Three images, one of them in a subfolder, and files that are no images or hidden."""
     for name in ('a.png', 'b.jpg', 'deep/c.png', '.thumbnails/a.png'):
         write_photograph(tmp_path / 'in' / name, Photograph(photo))
-    (tmp_path / 'in/notes.txt').write_text('no picture')
+    (tmp_path / 'in/notes.txt').write_text('no image')
     (tmp_path / 'in/.hidden.png').write_text('half-written')
     return tmp_path / 'in'
 
@@ -357,7 +357,7 @@ def test_folder(folder, weights, generator, photo, tmp_path, capsys):
     ]
 
 
-def test_every_suffix_of_a_picture_is_found(weights, tmp_path, photo):
+def test_every_suffix_of_an_image_is_found(weights, tmp_path, photo):
     (tmp_path / 'in').mkdir()
     suffixes = ['jfif', 'jpe', 'ppm', *(['avif'] if features.check('avif') else [])]
     for suffix in suffixes:
@@ -447,7 +447,7 @@ def test_output_inside_the_input_by_another_path(folder, weights, monkeypatch):
     assert results(folder / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
 
 
-def test_two_pictures_with_one_result_keep_their_suffixes(folder, weights, tmp_path, capsys, photo):
+def test_two_images_with_one_result_keep_their_suffixes(folder, weights, tmp_path, capsys, photo):
     write_photograph(folder / 'a.webp', Photograph(photo[:64, :64]))
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--format', 'png') == 0
     assert '4 restored, 0 done before, 0 failed' in capsys.readouterr().out
@@ -475,7 +475,7 @@ def test_names_of_every_kind(tmp_path, weights, photo, capsys):
 
 
 def test_what_is_no_regular_file(folder, weights, tmp_path, capsys):
-    """None of it is read without end, nothing is found twice, and folders are no pictures."""
+    """None of it is read without end, nothing is found twice, and folders are no images."""
     os.mkfifo(folder / 'pipe.png')
     os.mkfifo(folder / 'pipe.mp4')
     (folder / 'loop').symlink_to('.')

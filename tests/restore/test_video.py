@@ -377,10 +377,10 @@ def test_a_frame_that_cannot_be_restored_is_named_and_that_of_the_input(tmp_path
 
 def test_a_video_of_which_nothing_can_be_restored_is_left(tmp_path):
     def restore(image):
-        raise ValueError('these weights are for grey pictures')
+        raise ValueError('these weights are for grey images')
 
     source = write_video(tmp_path / 'a.mp4', photos(3))
-    with pytest.raises(VideoError, match=r'^these weights are for grey pictures$'):
+    with pytest.raises(VideoError, match=r'^these weights are for grey images$'):
         restore_video(restore, source, tmp_path / 'b.mp4')
     assert names_in(tmp_path) == ['a.mp4']
 

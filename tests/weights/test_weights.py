@@ -100,10 +100,10 @@ def test_safetensors_keep_the_options(generator, tmp_path):
     assert path.stat().st_mode == (tmp_path / 'b').stat().st_mode  # others may read it as they may any new file
     with safe_open(path, 'pt') as file:
         assert json.loads(file.metadata()['network_g'])['norm'] == 'rms'
-    picture = torch.rand(1, 3, 64, 64)
+    image = torch.rand(1, 3, 64, 64)
     restored = load_generator(path)
     assert (restored.norm, restored.global_residual, restored.training) == ('rms', True, False)
-    assert torch.equal(restored(picture), generator(picture))
+    assert torch.equal(restored(image), generator(image))
 
 
 @pytest.mark.parametrize(
@@ -251,12 +251,12 @@ def test_bad_files_are_refused_by_name(tmp_path, name, write, message):
 
 @pytest.mark.parametrize(('name', 'write', 'message'), BAD_FILES[::6], ids=[name for name, *_ in BAD_FILES[::6]])
 def test_every_command_refuses_them_alike(tmp_path, capsys, name, write, message):
-    weights, picture, output = tmp_path / name, tmp_path / 'in/a.png', tmp_path / 'out'
+    weights, image, output = tmp_path / name, tmp_path / 'in/a.png', tmp_path / 'out'
     write(weights)
-    write_photograph(picture, Photograph(np.zeros((64, 64, 3), np.uint8)))
+    write_photograph(image, Photograph(np.zeros((64, 64, 3), np.uint8)))
     commands = {
-        'restore': ['-i', picture, '-o', output, '-w', weights],
-        'stages': ['-i', picture, '-o', output, '-w', weights],
+        'restore': ['-i', image, '-o', output, '-w', weights],
+        'stages': ['-i', image, '-o', output, '-w', weights],
         'export': ['-w', weights, '--to', 'onnx', '-o', output / 'a.onnx'],
         'convert': ['-w', weights, '-o', output / 'a.safetensors'],
     }
