@@ -19,7 +19,7 @@ from hifacegan_plugin import host
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.commands import doctor as command
 from hifacegan_plugin.doctor import environment, training
-from hifacegan_plugin.doctor.data_sets import check_guide
+from hifacegan_plugin.doctor.data_items import check_guide
 from hifacegan_plugin.doctor.options_file import check_region
 
 DATABASES = ('train.lmdb', 'heldout.lmdb')

@@ -1,0 +1,91 @@
+"""What data sets give: whether it can be read, is enough, and is what the network and the metrics take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from basicsr.data import build_dataset
+from basicsr.utils import tensor2img
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from hifacegan_plugin.data.degradation_dataset import DegradationDataset
+from hifacegan_plugin.doctor.generator import generator_of
+from hifacegan_plugin.images.channels import channels_of
+from hifacegan_plugin.metrics.metric import build_metric
+from hifacegan_plugin.schema.problem import Problem, describe_error
+
+
+def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
+    """Build the data set as training does; read its first image, one from the middle and the last one."""
+    fix = 'correct the options of this data set'
+    try:
+        dataset = build_dataset(options)
+        fix = 'hifacegan verify-lmdb helps to find out more'
+        items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
+    except KeyError as error:  # the host's data sets look options up as they need them
+        yield Problem(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
+        return
+    except Exception as error:  # a data set of the host or of the user may fail in any way; that is the problem
+        yield Problem(f'{where}: {describe_error(error)}', fix)
+        return
+    yield from check_channels(where, options, items[0], opt)
+    yield from check_guide(where, items[0], opt)
+    if options['phase'] == 'train':
+        draws = len(dataset) * options.get('dataset_enlarge_ratio', 1)
+        if draws < options['batch_size_per_gpu']:
+            yield Problem(
+                f'{where}: {draws} images per epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
+                'nothing would be trained.',
+                'raise dataset_enlarge_ratio',
+            )
+    elif (generator := generator_of(opt)) and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side):
+        yield Problem(
+            f'{where}: images are smaller than {least} x {least}, which the network takes.',
+            f'set resize: {least} or more',
+        )
+    else:
+        truth = tensor2img(items[0]['gt']) if 'gt' in items[0] else None
+        degraded = tensor2img(items[0]['lq'])
+        yield from check_metrics('val: metrics', (opt.get('val') or {}).get('metrics') or {}, degraded, truth)
+
+
+def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
+    """Find degradations that are drawn in colour for a network that sees grey."""
+    is_ours = options['type'] == DegradationDataset.__name__
+    if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
+        yield Problem(
+            f'{where}: degrades colours, of which network_g (num_in_ch: 1) is given the luma: noise is '
+            'weaker there than the recipe says.',
+            'color: grey degrades the luma itself',
+            stops=False,
+        )
+
+
+def check_guide(where: str, item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
+    """Check that a network that restores by a guide gets one."""
+    kind = opt['network_g']['type']
+    if 'guide' not in item and kind in ARCH_REGISTRY and getattr(ARCH_REGISTRY.get(kind), 'takes_guide', False):
+        yield Problem(f'{where}: {kind} takes a guide beside each image, and there is none.', 'add guide: {}')
+
+
+def check_metrics(
+    where: str, metrics: dict[str, dict[str, Any]], degraded: np.ndarray, truth: np.ndarray | None
+) -> Iterator[Problem]:
+    """Measure an image with every metric that is asked for; what a metric lacks is found only then."""
+    image = degraded if truth is None else truth  # which are of one size
+    for name, options in metrics.items():
+        try:
+            metric = build_metric(name, options, where)
+            metric.update('', image, truth)
+        except ValueError as error:
+            yield Problem(describe_error(error), 'correct its options, or take the metric out')
+            continue
+        if metric.unavailable:
+            yield Problem(
+                f'{where}: {name} is left out: {metric.unavailable}.', 'do so, or take the metric out', stops=False
+            )
+            continue
+        for _, failure in metric.state.failures:
+            yield Problem(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')
