@@ -32,8 +32,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.data.batch_degradations import (
+from pretrained_parts.batch_degradations import (
     Degrade,
     by_reciprocal,
     colour_jitter,
@@ -53,6 +52,8 @@ from hifacegan_plugin.data.batch_degradations import (
     sometimes,
     unchanged,
 )
+
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.images.sources import find_images, read_image
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, read_weights, write_weights

@@ -122,7 +122,8 @@ FACES: Changes = {
     'datasets:val:name': 'faces_test',
     'datasets:val:dataroot_gt': 'datasets/faces/test.lmdb  # 20 others',
     'val:metrics:lpips': '# this, fed and the regions are left out, with a message, if package or weights are missing',
-} | FACE_AND_BACKGROUND
+    **FACE_AND_BACKGROUND,
+}
 
 FAST_ON_FACES = """# that of the packaged network `faces`
     type: CSRGenerator
@@ -238,6 +239,12 @@ TEST: Changes = testing(
     }
 )
 
+NETWORK_OF_DEMO = """# as in {file}
+        type: CSRGenerator
+        preset: fast
+        num_feat: 16
+    """
+
 DEMO_TEST: Changes = testing(
     {
         'name': 'HiFaceGAN_demo_test',
@@ -250,11 +257,7 @@ DEMO_TEST: Changes = testing(
             type: lmdb
           degradation: noise
     """,
-        'network_g': """# as in hifacegan_demo.yml
-        type: CSRGenerator
-        preset: fast
-        num_feat: 16
-    """,
+        'network_g': NETWORK_OF_DEMO.format(file='hifacegan_demo.yml'),
         'path:pretrain_network_g': 'experiments/HiFaceGAN_demo/models/net_g_latest.pth',
         'val:metrics:lpips': """# left out, with a message, if its weights are not on this machine
         type: calculate_lpips
@@ -325,7 +328,7 @@ FACES_DEMO_TEST: Changes = (
           resize: 256
           degradation: noise
     """,
-        'network_g': DEMO_TEST['network_g'].replace('hifacegan_demo', 'faces_demo'),
+        'network_g': NETWORK_OF_DEMO.format(file='faces_demo.yml'),
         'path:pretrain_network_g': 'experiments/HiFaceGAN_faces_demo/models/net_g_latest.pth',
         'val:metrics:lpips': None,
     }
@@ -377,6 +380,28 @@ def ablation(name: str, changes: Changes) -> Changes:
     return {'name': f'ablation_{name}', **changes}
 
 
+# What each training of the ablation is for, and what it changes.
+ABLATIONS: dict[str, tuple[str, Changes]] = {
+    'csr': (
+        "The paper's network and objective, whole: suppression modules whose levels steer the replenishment.",
+        {},
+    ),
+    'csr_no_perceptual': ('Without the perceptual loss.', {'train:perceptual_opt': None}),
+    'csr_no_feature_matching': ('Without feature matching.', {'train:feature_matching_opt': None}),
+    'csr_no_adversarial': (
+        'Without the adversarial loss: the discriminator is trained as before, and only its features are matched.',
+        {'train:gan_opt:loss_weight': '0'},
+    ),
+    'lip_spade': (
+        'Without the nested guidance: replenishment starts from the last suppression level, the image steers it.',
+        {'network_g:variant': 'lip_spade'},
+    ),
+    'spade': (
+        'Without suppression: replenishment alone, steered by the image.',
+        {'network_g:variant': 'spade'},
+    ),
+}
+
 # What each file is for, and what it changes.
 FILES: dict[str, tuple[str, Changes]] = {
     'hifacegan.yml': ('Face renovation as in the paper: FFHQ at 512x512, all degradations at once.', {}),
@@ -424,24 +449,8 @@ There is no perceptual loss, so no weights have to be downloaded.""",
         DEMO_TEST,
     ),
 } | {
-    f'ablations/{name}.yml': (about + OF_ABLATIONS, ablation(name, changes)) for name, (about, changes) in {
-        'csr': (
-            "The paper's network and objective, whole: suppression modules whose levels steer the replenishment.", {},
-        ),
-        'csr_no_perceptual': ('Without the perceptual loss.', {'train:perceptual_opt': None}),
-        'csr_no_feature_matching': ('Without feature matching.', {'train:feature_matching_opt': None}),
-        'csr_no_adversarial': (
-            'Without the adversarial loss: the discriminator is trained as before, and only its features are matched.',
-            {'train:gan_opt:loss_weight': '0'},
-        ),
-        'lip_spade': (
-            'Without the nested guidance: replenishment starts from the last suppression level, the image steers it.',
-            {'network_g:variant': 'lip_spade'},
-        ),
-        'spade': (
-            'Without suppression: replenishment alone, steered by the image.', {'network_g:variant': 'spade'},
-        ),
-    }.items()
+    f'ablations/{name}.yml': (about + OF_ABLATIONS, ablation(name, changes))
+    for name, (about, changes) in ABLATIONS.items()
 } | {
     f'peers/{name}.yml': (about + OF_PEERS, peer(name, network) | OF_ITS_OWN.get(name, {}))
     for name, (about, network) in PEERS.items()

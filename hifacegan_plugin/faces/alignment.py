@@ -69,11 +69,6 @@ def to_image(square: Square, side: int) -> np.ndarray:
     return np.column_stack([across, down, top_left])
 
 
-def invert(transform: np.ndarray) -> np.ndarray:
-    """Return the inverse of a ``(2, 3)`` matrix, as a ``(2, 3)`` matrix."""
-    return np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
-
-
 def apply(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Apply a ``(2, 3)`` matrix to a point ``(2,)`` or to points ``(N, 2)``."""
     return points @ transform[:, :2].T + transform[:, 2]

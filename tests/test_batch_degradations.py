@@ -1,13 +1,19 @@
 """Degradations of whole batches by torch, against the numpy steps that they stand for."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 
-from hifacegan_plugin.data import batch_degradations as on_device
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.data.degradations.blur import motion_kernel
+
+sys.path.insert(0, str(REPOSITORY / 'benchmarks'))
+
+from pretrained_parts import batch_degradations as on_device
 
 SIDE = 96
 UNCHANGED_COLOUR = {'type': 'ColourJitter', 'brightness': 1, 'contrast': 1, 'saturation': 1, 'hue': 0}
