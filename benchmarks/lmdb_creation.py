@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from hifacegan_plugin.prepare.create_lmdb import Options, create_lmdb
+from hifacegan_plugin.prepare.resumable_build import Run
 
 JOBS = 2
 
@@ -56,7 +57,7 @@ def contestants(folder: Path, names: list[str], target: Path) -> dict[str, Calla
         make_lmdb_from_imgs(str(folder), str(target), names, keys, **options)
 
     def ours(**options: object) -> None:
-        create_lmdb(folder, names, target, Options(**options), jobs=JOBS)
+        create_lmdb(folder, names, target, Options(**options), Run(JOBS))
 
     return {
         'BasicSR': host,

@@ -29,6 +29,7 @@ from pathlib import Path
 from hifacegan_plugin.commands.arguments import explain, positive, positive_whole
 from hifacegan_plugin.commands.building import add_build_arguments, how_to_build, report_build
 from hifacegan_plugin.commands.failing import fails_on
+from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.faces.landmarks import MODELS
 from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.prepare.align import Options, align, read_faces
@@ -94,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_build_arguments(parser)
 
 
-@fails_on(BuildError)
+@fails_on(BuildError, FaceModelsMissingError)
 def run(arguments: argparse.Namespace) -> int:
     """Align the faces; 0 all photographs gave a face, 1 some were rejected, 2 nothing was built."""
     silence_codecs()
@@ -110,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_pixels=arguments.max_pixels,
     )
     names = read_names(arguments.input, arguments.list)
-    summary = align(arguments.input, names, arguments.output, options, **how_to_build(arguments))
+    summary = align(arguments.input, names, arguments.output, options, how_to_build(arguments))
     status = report_build(arguments, arguments.output, summary)
     if options.every_face:
         faces = read_faces(arguments.output)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 from hifacegan_plugin.commands.arguments import positive_whole
 from hifacegan_plugin.commands.failing import complain
 from hifacegan_plugin.images.opening import MAX_PIXELS
-from hifacegan_plugin.prepare.resumable_build import Summary, report_path
+from hifacegan_plugin.prepare.resumable_build import Run, Summary, report_path
 
 
 def add_size_argument(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +67,9 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def how_to_build(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what all builds take by the same names, of the arguments."""
-    return {'jobs': arguments.jobs, 'resume': arguments.resume, 'overwrite': arguments.overwrite}
+def how_to_build(arguments: argparse.Namespace) -> Run:
+    """Return how a build is to run."""
+    return Run(arguments.jobs, arguments.resume, arguments.overwrite)
 
 
 def report_build(arguments: argparse.Namespace, target: Path, summary: Summary) -> int:

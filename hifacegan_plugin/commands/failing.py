@@ -7,15 +7,15 @@ import functools
 import sys
 from collections.abc import Callable
 
-Run = Callable[[argparse.Namespace], int]
+RunCommand = Callable[[argparse.Namespace], int]
 
 FAILED = 2  # exit status: nothing was done
 
 
-def fails_on(*errors: type[Exception]) -> Callable[[Run], Run]:
+def fails_on(*errors: type[Exception]) -> Callable[[RunCommand], RunCommand]:
     """Let a command's ``run`` end with status 2 and the message of such an error, which its user can put right."""
 
-    def decorate(run: Run) -> Run:
+    def decorate(run: RunCommand) -> RunCommand:
         @functools.wraps(run)
         def run_or_complain(arguments: argparse.Namespace) -> int:
             try:

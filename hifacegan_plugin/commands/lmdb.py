@@ -77,9 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     names = read_names(arguments.input, arguments.list)
     summary = create_lmdb(
-        arguments.input, names, target, options, shard=arguments.shard, verify=arguments.verify,
-        **how_to_build(arguments),
-    )  # fmt: skip
+        arguments.input, names, target, options, how_to_build(arguments), shard=arguments.shard, verify=arguments.verify
+    )
     return report_build(arguments, target, summary)
 
 

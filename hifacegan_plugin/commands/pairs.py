@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_pixels=arguments.max_pixels,
     )
     names = list_sources(arguments.input, arguments.list)
-    summary = make_pairs(arguments.input, names, arguments.output, options, **how_to_build(arguments))
+    summary = make_pairs(arguments.input, names, arguments.output, options, how_to_build(arguments))
     return report_build(arguments, arguments.output, summary)
 
 

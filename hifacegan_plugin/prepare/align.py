@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,7 +14,6 @@ import numpy as np
 
 from hifacegan_plugin.faces.alignment import cut, share_inside, to_image
 from hifacegan_plugin.faces.detection import load_detector
-from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.faces.finding import Face, find_faces
 from hifacegan_plugin.faces.landmarks import Model, load_model
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
@@ -24,10 +22,9 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
-from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.json_lines import JsonLines
 from hifacegan_plugin.prepare.plain_folder import PlainFolder
-from hifacegan_plugin.prepare.resumable_build import Outcome, Store, Summary, build
+from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Store, Summary, build
 from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 FACES = 'faces.jsonl'  # what is known of each face, below the target
@@ -66,10 +63,7 @@ def align(
     names: Sequence[str],
     target: Path,
     options: Options,
-    *,
-    jobs: int = os.cpu_count() or 1,
-    resume: bool = False,
-    overwrite: bool = False,
+    run: Run,
 ) -> Summary:
     """Make a database, or a folder, of the aligned faces of photographs.
 
@@ -79,30 +73,26 @@ def align(
         target: ``NAME.lmdb``, or a folder whose ``images`` gets PNG files. ``faces.jsonl`` in it tells of each face
             what :func:`describe` returns.
         options: what is done to each photograph.
-        jobs: how many processes.
-        resume: continue an interrupted build.
-        overwrite: start afresh, also where ``target`` exists.
+        run: how the build runs.
 
     Returns:
         How many photographs had a face that was taken, and how many had none.
 
     Raises:
-        BuildError: dlib or a model file is missing, or nothing could be made; the message says why and what to do.
+        FaceModelsMissingError: dlib or a model file is missing.
+        BuildError: nothing could be made; the message says why and what to do.
     """
-    try:
-        load_detector()  # here, once for all processes, which are forked from this one
-        load_model(options.landmarks)
-    except FaceModelsMissingError as error:
-        raise BuildError(str(error)) from error
+    load_detector()  # here, once for all processes, which are forked from this one
+    load_model(options.landmarks)
     keys = lmdb_keys(names)
     crops_go_to, crops_by = ('.', LmdbWriter) if is_database(target) else (IMAGES, PlainFolder)
 
     def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
         photographs = ((name, keys[name]) for name in left)
-        return map_in_processes(partial(prepare, folder, options, crops_go_to), jobs, photographs)
+        return map_in_processes(partial(prepare, folder, options, crops_go_to), run.jobs, photographs)
 
     stores: dict[str, Callable[[Path], Store]] = {crops_go_to: crops_by, FACES: JsonLines}
-    return build(target, names, asdict(options), stores, prepare_all, resume=resume, overwrite=overwrite)
+    return build(target, names, asdict(options), stores, prepare_all, run)
 
 
 def is_database(target: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
-from hifacegan_plugin.prepare.resumable_build import Outcome, Summary, build
+from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
 from hifacegan_plugin.prepare.verify_lmdb import verify as verify_database
 from hifacegan_plugin.prepare.worker_pool import map_in_threads
 
@@ -49,12 +48,10 @@ def create_lmdb(
     names: Sequence[str],
     target: Path,
     options: Options,
+    run: Run,
     *,
     shard: tuple[int, int] = (1, 1),
-    jobs: int = os.cpu_count() or 1,
     verify: bool = False,
-    resume: bool = False,
-    overwrite: bool = False,
 ) -> Summary:
     """Make a database from the images of a folder.
 
@@ -63,11 +60,9 @@ def create_lmdb(
         names: of the images, relative to ``folder``, each once; the database has them in this order.
         target: the folder to be, ``*.lmdb``.
         options: what is done to each image.
+        run: how the build runs.
         shard: (i, n): take the i-th of n equal shares, counted from 1.
-        jobs: how many threads.
         verify: decode every image before it is stored, and every value of the complete database.
-        resume: continue an interrupted build.
-        overwrite: start afresh, also where ``target`` exists.
 
     Raises:
         BuildError: nothing was made; the message says why and what to do.
@@ -83,10 +78,9 @@ def create_lmdb(
         share,
         asdict(options),
         {'.': LmdbWriter},
-        partial(map_in_threads, prepare_one, jobs),
-        resume=resume,
-        overwrite=overwrite,
-        check=partial(check_database, jobs=jobs) if verify else None,
+        partial(map_in_threads, prepare_one, run.jobs),
+        run,
+        check=partial(check_database, jobs=run.jobs) if verify else None,
     )
 
 

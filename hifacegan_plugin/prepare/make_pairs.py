@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,7 +24,7 @@ from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
 from hifacegan_plugin.prepare.plain_folder import PlainFolder
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
-from hifacegan_plugin.prepare.resumable_build import Outcome, Summary, build
+from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
 from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 
@@ -57,10 +56,7 @@ def make_pairs(
     names: Sequence[str],
     target: Path,
     options: Options,
-    *,
-    jobs: int = os.cpu_count() or 1,
-    resume: bool = False,
-    overwrite: bool = False,
+    run: Run,
 ) -> Summary:
     """Make a folder of pairs from the images of a folder or database.
 
@@ -69,9 +65,7 @@ def make_pairs(
         names: of the images: relative to the folder, or the keys of the database; each once.
         target: the folder to be.
         options: what is done to each image.
-        jobs: how many processes.
-        resume: continue an interrupted build.
-        overwrite: start afresh, also where ``target`` exists.
+        run: how the build runs.
 
     Raises:
         BuildError: the recipe is unknown, the target is the source, or nothing could be made; the message says why and
@@ -87,11 +81,11 @@ def make_pairs(
 
     def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
         images = ((name, keys[name]) for name in left)
-        return map_in_processes(partial(prepare, source, options, degrade), jobs, images)
+        return map_in_processes(partial(prepare, source, options, degrade), run.jobs, images)
 
     store, suffix = (PlainFolder, '') if options.folders else (LmdbWriter, '.lmdb')
     stores = {f'{side}{suffix}': store for side in ('lq', 'gt')}
-    return build(target, names, asdict(options), stores, prepare_all, resume=resume, overwrite=overwrite)
+    return build(target, names, asdict(options), stores, prepare_all, run)
 
 
 def list_sources(source: Path, list_file: Path | None) -> list[str]:

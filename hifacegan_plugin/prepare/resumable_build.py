@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -46,6 +47,21 @@ class Summary(NamedTuple):
     rejected: int
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a build runs, whatever it makes.
+
+    Attributes:
+        jobs: sources that are worked on at a time.
+        resume: continue an interrupted build; start where there is none, do nothing where the target is complete.
+        overwrite: start afresh, and put the result in the place of an older target.
+    """
+
+    jobs: int = os.cpu_count() or 1
+    resume: bool = False
+    overwrite: bool = False
+
+
 class Store(Protocol):
     """Where encoded images go; see `basicsr_lmdb.LmdbWriter`."""
 
@@ -61,9 +77,7 @@ def build(
     settings: Mapping[str, object],
     stores: Mapping[str, Callable[[Path], Store]],
     prepare: Callable[[Sequence[str]], Iterator[Outcome]],
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
+    run: Run,
     check: Callable[[Path], None] | None = None,
 ) -> Summary:
     """Build `target` from `sources`.
@@ -74,8 +88,7 @@ def build(
         settings: all that the result depends on, by option; a build is resumed with the same settings only.
         stores: what opens each store, by its path inside the target (`.` is the target itself).
         prepare: turns the sources that are left into one outcome each, in order.
-        resume: continue an interrupted build; start where there is none, do nothing where the target is complete.
-        overwrite: start afresh, and put the result in the place of an older target.
+        run: whether it resumes or overwrites another.
         check: called with the whole folder before it gets its name; may raise `BuildError`.
 
     Raises:
@@ -85,20 +98,20 @@ def build(
     if not target.name:
         raise BuildError(f'-o {target}: a folder below it is wanted, which the build makes')
     partial = target.with_name(f'.{target.name}.partial')
-    header: Record = {'settings': Record(settings), 'sources': _digest(sources), 'overwrite': overwrite}
+    header: Record = {'settings': Record(settings), 'sources': _digest(sources), 'overwrite': run.overwrite}
     with _disk_errors_explained(partial):
         if target.exists():
-            if resume and not partial.exists():
+            if run.resume and not partial.exists():
                 found, records = read_finished(target)
                 _check_same(found, header, target)
                 return _summarise(records)
-            if not resume:
-                _check_replaceable(target, overwrite)
+            if not run.resume:
+                _check_replaceable(target, run.overwrite)
         with open_journal(partial, target) as journal:
-            if journal.header and resume:
+            if journal.header and run.resume:
                 _check_same(journal.header, header, target)
                 header = journal.header
-            elif journal.header and not overwrite:
+            elif journal.header and not run.overwrite:
                 raise BuildError(
                     f'{partial} holds an interrupted build: continue with --resume or start afresh with --overwrite'
                 )
