@@ -137,7 +137,7 @@ def by_onnx(generator: nn.Module, x: Tensor, provider: str, dtype: str) -> dict[
     """
     import onnxruntime
 
-    from hifacegan_plugin.restore.exported import write_onnx
+    from hifacegan_plugin.restore.onnx_file import write_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'network.onnx')

@@ -45,7 +45,8 @@ def _check_import_of_host() -> Iterable[Problem]:
 
 def _examine(file: Path, iterate: bool) -> list[Problem]:
     """Check an options file in steps, each of which needs what the one before it found in order."""
-    from hifacegan_plugin.doctor import comparison_file, data_sets, options_file, training  # they need the host
+    from hifacegan_plugin.doctor import comparison_file, data_sets, options_file, training
+    from hifacegan_plugin.doctor.rehearsal import rehearse  # these need the host
 
     opt, tree, problems = read_options(file)
     if comparison_file.is_comparison(opt):
@@ -73,7 +74,7 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
     if any(problem.stops for problem in problems):
         print('  The model is not built: fix this first.')
         return problems
-    lines, more = training.rehearse(opt, iterate and opt['is_train'])
+    lines, more = rehearse(opt, iterate and opt['is_train'])
     _print_lines(lines)
     _print_problems(more)
     return problems + more

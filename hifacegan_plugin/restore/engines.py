@@ -14,8 +14,9 @@ import torch
 from hifacegan_plugin.archs.strips import Walk
 from hifacegan_plugin.restore.devices import CPU, choose_device, kind_of
 from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.exported import EXPORTED, check_installed, choose_onnx_device, open_exported
+from hifacegan_plugin.restore.exported import EXPORTED, check_installed, open_exported
 from hifacegan_plugin.restore.inference import DTYPES, INFERENCE, TRACING, Engine, network_for, noise
+from hifacegan_plugin.restore.onnx_file import choose_onnx_device
 from hifacegan_plugin.system.memory import keep_freed_memory
 from hifacegan_plugin.weights import Network, RecognisedNetwork
 

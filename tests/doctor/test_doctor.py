@@ -18,7 +18,7 @@ from host_training import DEMO
 from hifacegan_plugin import host
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.commands import doctor as command
-from hifacegan_plugin.doctor import environment, training
+from hifacegan_plugin.doctor import environment, rehearsal, training
 from hifacegan_plugin.doctor.data_items import check_guide
 from hifacegan_plugin.doctor.options_file import check_region
 
@@ -48,7 +48,7 @@ def doctor(small_lmdb, tmp_path, monkeypatch, capsys):
 def test_ctrl_c_ends_the_doctor(doctor, monkeypatch):
     """The model that is built would take it for a wish to save."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
-    monkeypatch.setattr(training, 'train_two_iterations', lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(rehearsal, 'train_two_iterations', lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         doctor(iterate=True)
 
