@@ -43,55 +43,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = Options()
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the photographs')
     parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='NAME',
+        '-o', '--output', type=Path, required=True, metavar='NAME',
         help='what to build: a database NAME.lmdb, or a folder',
-    )
+    )  # fmt: skip
     parser.add_argument(
-        '--side',
-        type=positive_whole,
-        default=default.side,
-        metavar='N',
+        '--side', type=positive_whole, default=default.side, metavar='N',
         help='of the crops, in pixels (default: %(default)s)',
-    )
+    )  # fmt: skip
     parser.add_argument(
-        '--faces',
-        choices=('largest', 'all'),
-        default='largest',
+        '--faces', choices=('largest', 'all'), default='largest',
         help='which faces of a photograph (default: %(default)s)',
-    )
+    )  # fmt: skip
     parser.add_argument(
-        '--min-face',
-        type=positive_whole,
-        default=default.min_face,
-        metavar='N',
-        help='reject faces whose square has less than N pixels a side in the photograph, about four '
-        'times the distance of the eyes; smaller ones take longer to find (default: %(default)s)',
-    )
+        '--min-face', type=positive_whole, default=default.min_face, metavar='N',
+        help='reject faces whose square has less than N pixels a side in the photograph, about four times the '
+        'distance of the eyes; smaller ones take longer to find (default: %(default)s)',
+    )  # fmt: skip
     parser.add_argument(
-        '--max-yaw',
-        type=positive,
-        metavar='DEGREES',
+        '--max-yaw', type=positive, metavar='DEGREES',
         help='reject faces that are turned further aside, as estimated from eyes and nose',
-    )
+    )  # fmt: skip
     parser.add_argument('--max-roll', type=positive, metavar='DEGREES', help='reject faces that are tilted further')
     parser.add_argument(
-        '--min-sharpness',
-        type=positive,
-        default=default.min_sharpness,
-        metavar='X',
-        help='reject blurred faces: the standard deviation of the Laplacian over that of the luma; '
-        'faces.jsonl has that of each face to choose by (default: %(default)g, reject none)',
-    )
+        '--min-sharpness', type=positive, default=default.min_sharpness, metavar='X',
+        help='reject blurred faces: the standard deviation of the Laplacian over that of the luma; faces.jsonl has '
+        'that of each face to choose by (default: %(default)g, reject none)',
+    )  # fmt: skip
     parser.add_argument(
-        '--landmarks',
-        choices=MODELS,
-        default=default.landmarks,
+        '--landmarks', choices=MODELS, default=default.landmarks,
         help="number of dlib's landmarks; 5 for commercial use (default: %(default)s)",
-    )
+    )  # fmt: skip
     add_build_arguments(parser)
 
 

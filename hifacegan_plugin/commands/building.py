@@ -15,56 +15,40 @@ from hifacegan_plugin.prepare.resumable_build import Run, Summary, report_path
 def add_size_argument(parser: argparse.ArgumentParser) -> None:
     """Declare ``--size``, of the builds that resize whole images."""
     parser.add_argument(
-        '--size',
-        type=positive_whole,
-        metavar='N',
+        '--size', type=positive_whole, metavar='N',
         help='resize to a shorter side of N pixels: by area means where an image shrinks, bicubically where it grows',
-    )
+    )  # fmt: skip
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of all builds."""
     parser.add_argument(
-        '--list',
-        type=Path,
-        metavar='FILE',
-        help='take only the images that this file names, one on '
-        'each line, relative to the input folder (hifacegan split writes such lists)',
-    )
+        '--list', type=Path, metavar='FILE',
+        help='take only the images that this file names, one on each line, relative to the input folder (hifacegan '
+        'split writes such lists)',
+    )  # fmt: skip
     parser.add_argument(
-        '--max-pixels',
-        type=positive_whole,
-        default=MAX_PIXELS,
-        metavar='N',
-        help='reject images that are larger, without decoding them, or that resizing would make '
-        'larger (default: %(default)s)',
-    )
+        '--max-pixels', type=positive_whole, default=MAX_PIXELS, metavar='N',
+        help='reject images that are larger, without decoding them, or that resizing would make larger (default: '
+        '%(default)s)',
+    )  # fmt: skip
     parser.add_argument(
-        '--compression-level',
-        type=int,
-        choices=range(1, 10),
-        default=1,
-        metavar='1-9',
+        '--compression-level', type=int, choices=range(1, 10), default=1, metavar='1-9',
         help='of the PNG encoder (default: %(default)s)',
-    )
+    )  # fmt: skip
     parser.add_argument(
-        '--jobs',
-        type=positive_whole,
-        default=os.cpu_count(),
-        metavar='N',
+        '--jobs', type=positive_whole, default=os.cpu_count(), metavar='N',
         help='images worked on at a time (default: all cores, here %(default)s)',
-    )
+    )  # fmt: skip
     either = parser.add_mutually_exclusive_group()
     either.add_argument(
-        '--resume',
-        action='store_true',
+        '--resume', action='store_true',
         help='continue an interrupted build; start where there is none; do nothing where it is complete',
-    )
+    )  # fmt: skip
     either.add_argument(
-        '--overwrite',
-        action='store_true',
+        '--overwrite', action='store_true',
         help='start afresh; what was built before is replaced when the new build is complete',
-    )
+    )  # fmt: skip
 
 
 def how_to_build(arguments: argparse.Namespace) -> Run:

@@ -16,11 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE', help='options file, such as options/compare_demo.yml')
     parser.add_argument('-o', '--output', type=Path, metavar='FOLDER', help='default: results/NAME')
     parser.add_argument(
-        '--resume',
-        action='store_true',
-        help='keep what an earlier run finished with the same options, weights and data; otherwise '
-        'its folder is renamed',
-    )
+        '--resume', action='store_true',
+        help='keep what an earlier run finished with the same options, weights and data; otherwise its folder is '
+        'renamed',
+    )  # fmt: skip
 
 
 @fails_on(ImportError, ValueError, OSError)

@@ -57,11 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'what the network learns to undo (default: {DEGRADATION}): {", ".join(RECIPES)}',
     )
     parser.add_argument(
-        '--memory',
-        type=from_zero,
-        metavar='GIB',
+        '--memory', type=from_zero, metavar='GIB',
         help='of the GPU; 0: train on the CPU (default: that of this machine)',
-    )
+    )  # fmt: skip
     parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='default: NAME.yml in this folder')
     parser.add_argument('--overwrite', action='store_true', help='replace the file and the lists that are there')
 

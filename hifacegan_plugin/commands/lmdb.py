@@ -34,23 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--crop-size', type=positive_whole, metavar='SIZE', help='cut into squares of this side')
     parser.add_argument('--step', type=positive_whole, help='distance of the squares (default: the crop size)')
     parser.add_argument(
-        '--reencode',
-        action='store_true',
+        '--reencode', action='store_true',
         help='decode and encode also what could be copied: all values are PNG then, without metadata',
-    )
+    )  # fmt: skip
     parser.add_argument(
-        '--shard',
-        type=_shard,
-        default=(1, 1),
-        metavar='I/N',
-        help='make the I-th of N databases '
-        'of equal shares, NAME.I-of-N.lmdb: each machine one, the dataset takes the list of them',
-    )
+        '--shard', type=_shard, default=(1, 1), metavar='I/N',
+        help='make the I-th of N databases of equal shares, NAME.I-of-N.lmdb: each machine one, the dataset takes '
+        'the list of them',
+    )  # fmt: skip
     parser.add_argument(
-        '--verify',
-        action='store_true',
+        '--verify', action='store_true',
         help='decode every image before it is stored and every value of the finished database',
-    )
+    )  # fmt: skip
     add_size_argument(parser)
     add_build_arguments(parser)
 

@@ -37,22 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan pairs``."""
     explain(parser, __doc__)
     parser.add_argument(
-        '-i',
-        '--input',
-        type=Path,
-        required=True,
-        metavar='SOURCE',
+        '-i', '--input', type=Path, required=True, metavar='SOURCE',
         help='the ground truth: a folder, or a database NAME.lmdb',
-    )
+    )  # fmt: skip
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='where the pairs go')
     parser.add_argument('--recipe', type=_recipe, required=True, help='name, steps or YAML file')
     parser.add_argument('--seed', type=whole, default=0, help='another seed, other draws (default: 0)')
     parser.add_argument(
-        '--scale',
-        type=positive_whole,
-        default=1,
+        '--scale', type=positive_whole, default=1,
         help='make the degraded images this much smaller (default: 1, the same size)',
-    )
+    )  # fmt: skip
     parser.add_argument('--folders', action='store_true', help='plain folders of PNG files instead of databases')
     add_size_argument(parser)
     add_build_arguments(parser)
