@@ -122,11 +122,11 @@ def test_the_command_writes_the_panels(face, lively_generator, tmp_path, capsys)
     assert main([*command, '-o', str(tmp_path / 'mixed'), '--mix', str(tmp_path / 'face.png')]) == 0
 
 
-def test_the_command_takes_a_network_of_the_package(picture, tmp_path):
-    cv2.imwrite(str(tmp_path / 'face.png'), picture[..., ::-1])
+def test_the_command_takes_a_network_of_the_package(face, tmp_path):
+    cv2.imwrite(str(tmp_path / 'face.png'), face[..., ::-1])
     for model, options in {'general': [], 'faces': ['--model', 'faces']}.items():
         assert main(['stages', '-i', str(tmp_path / 'face.png'), '-o', str(tmp_path / model), *options]) == 0
-        expected = stages.draw_panels(load_generator(PACKAGED[model]), picture)
+        expected = stages.draw_panels(load_generator(PACKAGED[model]), face)
         for name, panel in expected.items():
             assert np.array_equal(cv2.imread(str(tmp_path / model / f'face_{name}.png'))[..., ::-1], panel)
 
