@@ -51,7 +51,7 @@ def serve_page(folder: Path, *options: str) -> Page:
         preexec_fn=hear_signals,
     )
     first_line = process.stdout.readline()
-    url = re.match(r'http://127\.0\.0\.1:\d+', first_line)
+    url = re.search(r'http://127\.0\.0\.1:\d+', first_line)
     assert url, first_line + process.stderr.read()
     return Page(process, url[0], temporary, connections)
 

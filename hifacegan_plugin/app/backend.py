@@ -29,12 +29,15 @@ class Settings(NamedTuple):
         network: name of the network for whole images, or for the rest besides faces.
         face_network: name of the network for faces.
         strength: from 0, the input, to 1, the restored image.
+        keep_identity: lower the strength of a face that may look like another person, see
+            :class:`~hifacegan_plugin.restore.faces.FaceOptions`.
     """
 
     what: str
     network: str
     face_network: str
     strength: float
+    keep_identity: bool
 
 
 @dataclass(frozen=True)
@@ -80,5 +83,5 @@ class Backend:
             restore_faces,
             restore=self.networks[settings.face_network](),
             background=self.networks[settings.network]() if settings.what == BOTH else None,
-            options=FaceOptions(strength=settings.strength),
+            options=FaceOptions(strength=settings.strength, keep_identity=settings.keep_identity),
         )

@@ -50,12 +50,20 @@ def _add_settings(backend: Backend) -> list[Component]:
     network = gr.Dropdown(names, value=names[0], label='Network')
     face_network = gr.Dropdown(names, value='faces', label='Network for faces', interactive=False)
     strength = gr.Slider(0, 1, value=1, label='Strength')
+    keep_identity = gr.Checkbox(
+        label='Keep identity', info='changes a face less where it would look like another person', interactive=False
+    )
 
-    def offer_networks(chosen: str) -> tuple[gr.Dropdown, gr.Dropdown]:
-        return gr.Dropdown(interactive=chosen != FACES), gr.Dropdown(interactive=chosen != WHOLE)
+    def offer(chosen: str) -> tuple[gr.Dropdown, gr.Dropdown, gr.Checkbox]:
+        faces = chosen != WHOLE
+        return (
+            gr.Dropdown(interactive=chosen != FACES),
+            gr.Dropdown(interactive=faces),
+            gr.Checkbox(interactive=faces),
+        )
 
-    what.change(offer_networks, what, [network, face_network], api_visibility='private')
-    return [what, network, face_network, strength]
+    what.change(offer, what, [network, face_network, keep_identity], api_visibility='private')
+    return [what, network, face_network, strength, keep_identity]
 
 
 def _add_images(backend: Backend, controls: list[Component]) -> None:
@@ -145,6 +153,7 @@ def _restoring(
         network: str,
         face_network: str,
         strength: float,
+        keep_identity: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[tuple[Any, ...]]:
@@ -154,8 +163,8 @@ def _restoring(
         outcomes = list[Outcome]()
         with _errors_on_the_page():
             planned = plan_job(files, folder)
-            restore_file = backend.file_restorer(Settings(what, network, face_network, strength))
-            work = restore_planned(planned, restore_file)
+            settings = Settings(what, network, face_network, strength, keep_identity)
+            work = restore_planned(planned, backend.file_restorer(settings))
             for outcome in progress.tqdm(work, total=count_outcomes(planned), unit='images'):
                 outcomes.append(outcome)
                 if present_those_so_far:

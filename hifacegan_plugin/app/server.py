@@ -30,7 +30,7 @@ def serve(page: gr.Blocks, listener: socket.socket, max_file_size: int) -> None:
     # In the main thread it would take the signals, and wait for the image that is being restored before it ends.
     thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]}, daemon=True)
     thread.start()
-    print(f'{url_of(listener)} (Ctrl-C ends)', flush=True)
+    print(f'Open {url_of(listener)} in a browser. Ctrl-C here ends the page.', flush=True)
     while thread.is_alive():
         thread.join(POLL_INTERVAL)
 

@@ -48,9 +48,16 @@ def client(page, tmp_path_factory):
     client.close()
 
 
-def arguments(files, what='whole image', network='general', face_network='faces', strength=1):
+def arguments(files, what='whole image', network='general', face_network='faces', strength=1, keep_identity=False):
     """The arguments of the functions behind the buttons."""
-    return [gradio_client.handle_file(str(file)) for file in files], what, network, face_network, strength
+    return (
+        [gradio_client.handle_file(str(file)) for file in files],
+        what,
+        network,
+        face_network,
+        strength,
+        keep_identity,
+    )
 
 
 def restore(client, *files, api_name='/restore', **settings):

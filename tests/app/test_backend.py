@@ -23,7 +23,7 @@ def backend(tmp_path):
 def test_each_part_is_restored_by_its_network(what, in_face, in_background, faces, backend, tmp_path):
     pytest.importorskip('dlib')
     Image.fromarray(PORTRAIT).save(tmp_path / 'portrait.png')
-    restore_file = backend.file_restorer(Settings(what, 'inverting', 'blackening', 1))
+    restore_file = backend.file_restorer(Settings(what, 'inverting', 'blackening', 1, False))
     assert len(restore_file(tmp_path / 'portrait.png', tmp_path / 'result.png')) == faces
     result = np.asarray(Image.open(tmp_path / 'result.png'))
     # Detail of the photograph that is finer than the pixels of an aligned face stays.
@@ -33,9 +33,18 @@ def test_each_part_is_restored_by_its_network(what, in_face, in_background, face
 
 def test_strength_blends_with_the_image(backend, tmp_path):
     Image.fromarray(PORTRAIT).save(tmp_path / 'portrait.png')
-    restore_file = backend.file_restorer(Settings(WHOLE, 'blackening', 'blackening', 0.25))
+    restore_file = backend.file_restorer(Settings(WHOLE, 'blackening', 'blackening', 0.25, False))
     restore_file(tmp_path / 'portrait.png', tmp_path / 'result.png')
     assert np.abs(np.asarray(Image.open(tmp_path / 'result.png')) - PORTRAIT * 0.75).max() <= 0.5
+
+
+@pytest.mark.parametrize('keep_identity', [False, True])
+def test_a_face_that_would_be_another_is_restored_less_on_request(keep_identity, backend, tmp_path):
+    pytest.importorskip('dlib')
+    Image.fromarray(PORTRAIT).save(tmp_path / 'portrait.png')
+    restore_file = backend.file_restorer(Settings(FACES, 'inverting', 'blackening', 1, keep_identity))
+    (face,) = restore_file(tmp_path / 'portrait.png', tmp_path / 'result.png')
+    assert (face.strength < 1, face.exceeds_identity_limit) == (keep_identity, not keep_identity)
 
 
 def test_no_name_of_a_session_leads_out_of_the_folder(backend, tmp_path):
