@@ -10,6 +10,7 @@ import signal
 import sys
 from importlib import import_module
 from types import ModuleType
+from typing import NoReturn
 
 import hifacegan_plugin
 from hifacegan_plugin.system.quiet_end import end_quietly
@@ -65,6 +66,13 @@ AFTER_ANY_STOP = 'nothing is half written; run it again'
 STOPPED = 128 + signal.SIGINT  # exit status, as shells show it
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong, and where the options are explained, without listing them first."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'{self.prog}: {message}\n{self.prog} --help explains the options.\n')
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status (0: all went well)."""
     return end_quietly(lambda: _run_or_stop(sys.argv[1:] if arguments is None else arguments))
@@ -82,19 +90,22 @@ def _run_or_stop(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='hifacegan', description=DESCRIPTION, epilog=_list_commands(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument('--version', action='version', version=hifacegan_plugin.__version__)
     subparsers = parser.add_subparsers(
-        dest='command', required=True, metavar='COMMAND', help='one of those below; COMMAND --help says more'
+        dest='command', metavar='COMMAND', help='one of those below; COMMAND --help says more'
     )
     for name, summary in (entry for group in COMMANDS.values() for entry in group.items()):
         subparser = subparsers.add_parser(name, description=summary)
         if name in arguments[:1]:  # only the command that runs pays for its imports
             _module(name).add_arguments(subparser)
     namespace = parser.parse_args(arguments)
+    if namespace.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     return _module(namespace.command).run(namespace)
 
 

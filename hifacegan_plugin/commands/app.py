@@ -1,4 +1,13 @@
-"""``hifacegan app``: restore images in the browser, on this machine."""
+"""Restore images in the browser, on a page that this machine serves to itself alone.
+
+    hifacegan app                       open http://127.0.0.1:7860
+    hifacegan app -w net_g_latest.pth   with a network of your own to choose, too
+
+Needs Gradio, and for faces dlib: pip install "hifacegan-plugin[app,faces]". Ctrl-C ends the page, and removes what was
+uploaded and restored.
+
+Exit status: 128 + the number of the signal that ended it, 1 the server failed, 2 it could not start.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +20,7 @@ from pathlib import Path
 from hifacegan_plugin.app.backend import Backend
 from hifacegan_plugin.app.environment import private_environment
 from hifacegan_plugin.app.listener import listen
-from hifacegan_plugin.commands.arguments import positive, whole
+from hifacegan_plugin.commands.arguments import explain, positive, whole
 from hifacegan_plugin.commands.failing import FAILED, complain, fails_on
 from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
@@ -23,6 +32,7 @@ from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan app``."""
+    explain(parser, __doc__)
     parser.add_argument(
         '--host', default='127.0.0.1',
         help='name or address to listen on; 0.0.0.0: everybody in the network may use the page (default: %(default)s, '

@@ -1,4 +1,12 @@
-"""``hifacegan compare``: see :mod:`hifacegan_plugin.compare`."""
+"""Compare restorers on the same images: tables, and a page with a slider for each image.
+
+    hifacegan compare -opt options/compare_demo.yml
+
+The options file names test sets, restorers and metrics; docs/comparison.md explains it. Tables (Markdown, CSV, JSON)
+and page (HTML) go to results/NAME. Without --resume, the folder of an earlier comparison of that name is renamed.
+
+Exit status: 0 all went well, 1 something failed and was left out, 2 there is no result.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from hifacegan_plugin import host
+from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 
 LEFT_OUT = 1  # exit status: there are results, but something was left out
@@ -13,6 +22,7 @@ LEFT_OUT = 1  # exit status: there are results, but something was left out
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    explain(parser, __doc__)
     parser.add_argument('-opt', required=True, metavar='FILE', help='options file, such as options/compare_demo.yml')
     parser.add_argument('-o', '--output', type=Path, metavar='FOLDER', help='default: results/NAME')
     parser.add_argument(

@@ -1,10 +1,17 @@
-"""``hifacegan export -w net_g.pth --to onnx -o net_g.onnx``: the folded network for another engine."""
+"""Write the network for ONNX Runtime or OpenVINO, if its output there agrees with PyTorch's.
+
+    hifacegan export -w net_g_latest.pth --to onnx -o net_g.onnx
+    hifacegan export -w net_g_latest.pth --to openvino -o net_g.xml
+
+Exit status: 0 done, 2 nothing was written.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.restore.engine_error import EngineError
@@ -14,6 +21,7 @@ from hifacegan_plugin.weights import WeightsError, load_generator
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan export``."""
+    explain(parser, __doc__)
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('--to', required=True, choices=EXPORTED, help='the engine')
     parser.add_argument('-o', '--output', required=True, type=Path, help='the file: .onnx, or .xml for openvino')

@@ -26,7 +26,7 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument(
         '--faces', action='store_true',
         help='restore each face apart, aligned, by --model or -w (default: --model faces), and the rest by '
-        '--background; takes the extra "faces"',
+        '--background; needs pip install "hifacegan-plugin[faces]"',
     )  # fmt: skip
     faces.add_argument(
         '--only', type=_number_of_faces, metavar='WHICH', help='largest, all, or the N largest (default: all)'
@@ -46,8 +46,8 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     faces.add_argument(
         '--keep-identity', action='store_true',
-        help='lower the strength of a face until its embedding is no further than '
-        f'{IDENTITY_LIMIT} from that of the input',
+        help='restore a face less where it would look like another person (identity distance above '
+        f'{IDENTITY_LIMIT})',
     )  # fmt: skip
     faces.add_argument(
         '--save-faces', type=Path, metavar='FOLDER', help='also write the aligned faces, before and after'

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
     to_image, to_video = _file_restorers(arguments, video_options)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
-    failed = _report(planned, tally)
+    failed = _report(planned, tally, arguments.output)
     # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.
     return 1 if failed and not dist.is_torchelastic_launched() else 0
 
@@ -121,14 +121,14 @@ def _identify_network(arguments: argparse.Namespace) -> str:
     return f'{sorted(options.items())} {arguments.weights.stat().st_mtime_ns}'
 
 
-def _report(planned: Plan, tally: Tally) -> bool:
+def _report(planned: Plan, tally: Tally, output: Path) -> bool:
     """Print, in one process, what became of the files; return whether any failed."""
     failures = planned.failures + tally.failures
     if int(os.environ.get('RANK', 0)) == 0:
         if planned.others:
             kinds = ', '.join(sorted({other.suffix.lower() or 'no suffix' for other in planned.others}))
             print(f'left out, neither images nor videos by their names: {len(planned.others)} ({kinds})')
-        print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed')
+        print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed; results: {output}')
         for failure in failures:
             source = str(failure.source)
             print(f'failed: {source if source.isprintable() else ascii(source)} {failure.reason}', file=sys.stderr)

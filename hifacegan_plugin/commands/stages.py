@@ -1,4 +1,13 @@
-"""``hifacegan stages -i face.png --model faces``: what each unit of the network restores, as panels."""
+"""Show what each unit of the network restores.
+
+    hifacegan stages -i image.png --model faces
+    hifacegan stages -i image.png -w net_g_latest.pth -o stages
+
+Writes three panels: the results with the guidance of the first n units alone, those with one unit left out, and what
+each level of the network suppresses.
+
+Exit status: 0 done, 2 nothing was written.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
@@ -20,6 +30,7 @@ from hifacegan_plugin.weights import PACKAGED, load_generator
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan stages``."""
+    explain(parser, __doc__)
     parser.add_argument('-i', '--input', required=True, type=Path, metavar='IMAGE', help='degraded image')
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(

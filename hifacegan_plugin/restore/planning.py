@@ -79,9 +79,11 @@ def _find_files(pattern: str, output: Path) -> _Found:
     """Find what is to be restored.
 
     Raises:
-        InputError: if nothing is found.
+        InputError: if there is no such path, or nothing is found.
     """
     given = Path(pattern)
+    if not (given.exists() or _is_glob(given)):
+        raise InputError(f'{pattern}: there is no such file or folder. Check the path.')
     if given.is_dir():
         found = _search(given, output)
     else:
@@ -106,11 +108,20 @@ def _search(root: Path, output: Path) -> _Found:
     return found
 
 
+def _is_glob(path: Path) -> bool:
+    return any(_changes(part) for part in path.parts)
+
+
+def _changes(part: str) -> bool:
+    """Return whether a part of a glob stands for several names."""
+    return bool(set(part) & set('*?['))
+
+
 def _glob(pattern: Path) -> list[Path]:
     """Expand ``*``, ``?``, ``[...]`` and ``**``, which does not follow symbolic links round in circles, to what is not
     hidden.
     """
-    fixed = list(takewhile(lambda part: not set(part) & set('*?['), pattern.parts))
+    fixed = list(takewhile(lambda part: not _changes(part), pattern.parts))
     changing = pattern.parts[len(fixed) :]
     try:
         paths = Path(*fixed).glob(str(Path(*changing))) if changing else ()

@@ -353,7 +353,7 @@ def test_folder(folder, weights, generator, photo, tmp_path, capsys):
     assert np.array_equal(restored, Restorer(generator)(photo))
     assert capsys.readouterr().out.splitlines() == [
         'left out, neither images nor videos by their names: 1 (.txt)',
-        '3 restored, 0 done before, 0 failed',
+        f'3 restored, 0 done before, 0 failed; results: {tmp_path / "out"}',
     ]
 
 
@@ -525,7 +525,8 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['-i', 'nowhere', '-o', 'out'], 'no image or video there'),
+        (['-i', 'nowhere', '-o', 'out'], 'nowhere: there is no such file or folder'),
+        (['-i', 'no*', '-o', 'out'], 'no*: no image or video there'),
         (['-i', 'a.png', '-o', 'a.png'], 'a.png would be overwritten by its own result'),
         (['-i', 'a.png', '-o', 'link.png'], 'link.png would be overwritten by its own result'),
         (['-i', 'a.png', '-o', 'a.png/b'], 'b cannot be the output folder (Not a directory)'),

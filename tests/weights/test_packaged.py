@@ -22,7 +22,7 @@ def test_models_lists_them_with_their_figures(capsys):
     assert main(['models']) == 0
     listed = capsys.readouterr().out
     for name, path in PACKAGED.items():
-        assert f'{name}: ' in listed and str(path) in listed
+        assert f'{name} (hifacegan restore --model {name}): ' in listed and str(path) in listed
     assert 'noise 25' in listed and 'mosaic16x' in listed
 
 
