@@ -2,6 +2,7 @@
 #             where `make faces` has made them, else images of installed packages
 # make faces  fetch portraits that anybody may use, and align them: datasets/faces/train.lmdb and test.lmdb
 #             (PORTRAITS=FOLDER: take them from a folder)
+# make plugin make the environment, .venv, with the plugin and all that it needs
 # make test   run the tests
 # make options   write the options files that are derived from the paper's training
 # make docs   write the tables of options in docs/ and the JSON Schemas for editors
