@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from hifacegan_plugin.compare import tables
 from hifacegan_plugin.compare.folder import Folder, read_rgb, write_text
+from hifacegan_plugin.compare.image_sets import ImageSet
 from hifacegan_plugin.compare.methods import as_it_is
 from hifacegan_plugin.compare.results import Figure, Results, Row, best_rows
-from hifacegan_plugin.compare.test_sets import ImageSet
 from hifacegan_plugin.images.resizing import fit
 from hifacegan_plugin.metrics.metric import Metric
 from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH, Page

@@ -17,8 +17,8 @@ import torch
 
 import hifacegan_plugin
 from hifacegan_plugin.compare.comparison import Comparison
+from hifacegan_plugin.compare.image_sets import ImageSet
 from hifacegan_plugin.compare.intervals import bootstrap_interval, paired_interval
-from hifacegan_plugin.compare.test_sets import ImageSet
 from hifacegan_plugin.metrics.metric import Metric
 
 

@@ -18,9 +18,9 @@ from hifacegan_plugin.compare.folder import (
     write_text,
 )
 from hifacegan_plugin.compare.given_results import take_results
+from hifacegan_plugin.compare.image_sets import ImageSet, identify_files, open_test_set, write_test_set
 from hifacegan_plugin.compare.page import write_page
 from hifacegan_plugin.compare.results import Results, describe_machine, make_row, with_differences
-from hifacegan_plugin.compare.test_sets import ImageSet, identify_files, open_test_set, write_test_set
 
 
 def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[str]:

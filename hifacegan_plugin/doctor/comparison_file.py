@@ -8,8 +8,8 @@ from typing import Any
 
 from hifacegan_plugin.compare.comparison import Comparison, parse_comparison
 from hifacegan_plugin.compare.given_results import find_results
+from hifacegan_plugin.compare.image_sets import open_test_set
 from hifacegan_plugin.compare.methods import build_method
-from hifacegan_plugin.compare.test_sets import open_test_set
 from hifacegan_plugin.doctor.data_items import check_metrics
 from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
 from hifacegan_plugin.schema.problem import Problem, describe_error

@@ -33,9 +33,9 @@ from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.compare import intervals, methods, tables, worker
 from hifacegan_plugin.compare.comparison import read_comparison
 from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb
+from hifacegan_plugin.compare.image_sets import open_test_set, write_test_set
 from hifacegan_plugin.compare.intervals import bootstrap_interval
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
-from hifacegan_plugin.compare.test_sets import open_test_set, write_test_set
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.metrics.metric import build_metric
 from hifacegan_plugin.weights.packaged import PACKAGED

@@ -9,7 +9,7 @@ from torch import nn
 from hifacegan_plugin.archs import GuidedRestorer
 from hifacegan_plugin.compare import worker
 from hifacegan_plugin.compare.folder import Folder, read_json, read_log, read_rgb
-from hifacegan_plugin.compare.test_sets import open_test_set, write_test_set
+from hifacegan_plugin.compare.image_sets import open_test_set, write_test_set
 
 
 @pytest.fixture
