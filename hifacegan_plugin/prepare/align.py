@@ -58,13 +58,7 @@ class Options:
     max_pixels: int = MAX_PIXELS
 
 
-def align(
-    folder: Path,
-    names: Sequence[str],
-    target: Path,
-    options: Options,
-    run: Run,
-) -> Summary:
+def align(folder: Path, names: Sequence[str], target: Path, options: Options, run: Run) -> Summary:
     """Make a database, or a folder, of the aligned faces of photographs.
 
     Args:

@@ -51,13 +51,7 @@ class Options:
     max_pixels: int = MAX_PIXELS
 
 
-def make_pairs(
-    source: Path,
-    names: Sequence[str],
-    target: Path,
-    options: Options,
-    run: Run,
-) -> Summary:
+def make_pairs(source: Path, names: Sequence[str], target: Path, options: Options, run: Run) -> Summary:
     """Make a folder of pairs from the images of a folder or database.
 
     Args:
