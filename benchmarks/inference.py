@@ -39,7 +39,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
 from hifacegan_plugin.images.photograph import Photograph  # noqa: E402
-from hifacegan_plugin.images.photographs import write_photograph  # noqa: E402
+from hifacegan_plugin.images.photograph_files import write_photograph  # noqa: E402
 from hifacegan_plugin.restore.engine_error import EngineError  # noqa: E402
 from hifacegan_plugin.restore.engines import ENGINES, choose_engine, open_engine  # noqa: E402
 from hifacegan_plugin.restore.inference import Engine, network_for  # noqa: E402

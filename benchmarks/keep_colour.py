@@ -19,7 +19,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from hifacegan_plugin.images.files import is_image_name  # noqa: E402
 from hifacegan_plugin.images.opening import MAX_PIXELS  # noqa: E402
-from hifacegan_plugin.images.photographs import read_photograph  # noqa: E402
+from hifacegan_plugin.images.photograph_files import read_photograph  # noqa: E402
 from hifacegan_plugin.restore import Restorer  # noqa: E402
 
 GREYS = range(32, 256, 32)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hifacegan_plugin.images.photographs import read_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph
 from hifacegan_plugin.restore.faces import FaceOptions, RestoredFace, load_models, restore_faces
 from hifacegan_plugin.restore.files import write_result
 from hifacegan_plugin.restore.restorer import Restorer

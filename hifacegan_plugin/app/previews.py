@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hifacegan_plugin.app.jobs import Outcome
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.images.resizing import fit
 
 LONGEST_SIDE = 4096  # pixels; 12 megapixels are shown as they are

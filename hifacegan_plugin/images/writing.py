@@ -1,6 +1,6 @@
 """Writing PNG: the one encoder of images that carry nothing but their pixels.
 
-:mod:`hifacegan_plugin.images.photographs` writes what has a profile, EXIF data or another format.
+:mod:`hifacegan_plugin.images.photograph_files` writes what has a profile, EXIF data or another format.
 """
 
 from __future__ import annotations

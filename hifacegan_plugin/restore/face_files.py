@@ -14,7 +14,7 @@ import numpy as np
 
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, RestoredFace
 from hifacegan_plugin.restore.files import write_result
 

@@ -18,7 +18,7 @@ from hifacegan_plugin.faces.identity import embed_crop, load_embedding
 from hifacegan_plugin.faces.landmarks import Model, load_model
 from hifacegan_plugin.faces.pasting import paste
 from hifacegan_plugin.images.decoding import as_8_bit_bgr
-from hifacegan_plugin.images.photographs import check_pixels
+from hifacegan_plugin.images.photograph_files import check_pixels
 from hifacegan_plugin.restore.strength import blend
 
 # The model of 68 landmarks, not for commercial use, is no better here: FFHQ's square needs no more than these 5 tell.

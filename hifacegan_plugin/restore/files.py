@@ -18,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.planning import Failure, Task, sheet_of
 from hifacegan_plugin.restore.video import VIDEOS
@@ -59,7 +59,7 @@ def restore_image_file(
     """Restore one image, keeping what its file says of it.
 
     Args:
-        restore: maps pixels as :class:`~hifacegan_plugin.images.photographs.Photograph` holds them to the same, or
+        restore: maps pixels as :class:`~hifacegan_plugin.images.photograph_files.Photograph` holds them to the same, or
             to larger ones.
         source: of up to ``max_pixels``.
         target: appears whole or not at all.

@@ -13,7 +13,7 @@ from torch import Tensor
 from hifacegan_plugin.images.channels import LUMA
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import MAX_PIXELS
-from hifacegan_plugin.images.photographs import check_pixels, read_photograph
+from hifacegan_plugin.images.photograph_files import check_pixels, read_photograph
 from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.colour import keep_low_frequencies
 from hifacegan_plugin.restore.fitting import FittingEngine

@@ -12,11 +12,11 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps, features
 from skimage import data
 
-from hifacegan_plugin.images import photographs
 from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.files import read_file
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import open_image
+from hifacegan_plugin.images.photograph_files import read_photograph
 from hifacegan_plugin.images.sources import ImageSource, read_image
 from hifacegan_plugin.prepare import create_lmdb
 from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter
@@ -185,7 +185,7 @@ def test_a_folder_a_database_and_restoring_see_the_same(tmp_path, name):
         assert np.array_equal(by_the_host, in_folder)
         assert entry.shape[:2] == in_folder.shape[:2]
 
-    restored = photographs.read_photograph(folder / name, 10**6).pixels
+    restored = read_photograph(folder / name, 10**6).pixels
     if restored.dtype == np.uint16:
         restored = (restored >> 8).astype(np.uint8)
     colours = np.atleast_3d(restored)
@@ -234,7 +234,7 @@ def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
     with pytest.raises(ImageError, match=reason):
         create_lmdb.make_entries(read_file(tmp_path / name), 'key', create_lmdb.Options())
     with pytest.raises(ImageError, match=reason):
-        photographs.read_photograph(tmp_path / name, 10**6)
+        read_photograph(tmp_path / name, 10**6)
 
 
 @pytest.mark.parametrize(

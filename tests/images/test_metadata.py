@@ -14,7 +14,7 @@ from hifacegan_plugin.images.encoding import AVIF, HEIF
 from hifacegan_plugin.images.iptc import TIFF_TAG, jpeg_segment
 from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.images.xmp import descriptive_xmp
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

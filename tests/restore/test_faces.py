@@ -18,7 +18,7 @@ from hifacegan_plugin.faces import detection
 from hifacegan_plugin.faces.alignment import apply, invert, to_image
 from hifacegan_plugin.faces.finding import find_faces
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore import FaceOptions, restore_faces
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT
 from hifacegan_plugin.weights import generator_options, write_weights

@@ -9,7 +9,7 @@ from torch import nn
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.footprint import bytes_per_pixel

@@ -21,7 +21,7 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.published_layouts import without_markers
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.fitting import OVERLAP
 from hifacegan_plugin.restore.footprint import bytes_per_pixel

@@ -19,7 +19,7 @@ from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator
 from hifacegan_plugin.archs.published_layouts import without_markers
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import write_photograph
+from hifacegan_plugin.images.photograph_files import write_photograph
 from hifacegan_plugin.weights import (
     WeightsError,
     build_generator,

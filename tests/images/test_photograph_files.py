@@ -14,7 +14,7 @@ from skimage import data
 
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photographs import read_photograph, write_photograph
+from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 
 MAX_PIXELS = 1_000_000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
