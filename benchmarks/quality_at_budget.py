@@ -47,7 +47,8 @@ from tqdm import tqdm
 import hifacegan_plugin  # noqa: F401  registers its names
 from hifacegan_plugin.compare.tables import markdown_table
 from hifacegan_plugin.compare.worker import count_operations
-from hifacegan_plugin.metrics.metric import Metric, build_metrics, summarise
+from hifacegan_plugin.metrics.building import build_metrics
+from hifacegan_plugin.metrics.metric import Metric, summarise
 from hifacegan_plugin.models.ema import update_ema
 from hifacegan_plugin.system.files import whole_file
 

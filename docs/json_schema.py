@@ -12,7 +12,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 from hifacegan_plugin import schema
 from hifacegan_plugin.data.degradations import DEGRADATIONS, RECIPES
 from hifacegan_plugin.data.degradations.registry import Chance, Choice, Integer, Uniform
-from hifacegan_plugin.metrics.metric import FOR_THE_METRIC, SUPPLIED, metric_functions
+from hifacegan_plugin.metrics.building import SUPPLIED, metric_functions
+from hifacegan_plugin.metrics.metric import FOR_THE_METRIC
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.schema.comparison import ComparisonFile
 from hifacegan_plugin.schema.file import MetricOptions, TestFile, TrainingFile

@@ -9,7 +9,8 @@ import cv2
 from tqdm import tqdm
 
 from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb
-from hifacegan_plugin.metrics.metric import Metric, build_metric
+from hifacegan_plugin.metrics.building import build_metric
+from hifacegan_plugin.metrics.metric import Metric
 from hifacegan_plugin.schema.comparison import TRUTH
 
 

@@ -16,7 +16,8 @@ from hifacegan_plugin.compare.tables import markdown_table, metric_header
 from hifacegan_plugin.images.sheets import draw_sheet
 from hifacegan_plugin.images.sources import name_to_save
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.metrics.metric import NAMED_AT_MOST, Metric, build_metrics
+from hifacegan_plugin.metrics.building import build_metrics
+from hifacegan_plugin.metrics.metric import NAMED_AT_MOST, Metric
 
 IMAGES_IN_SHEET = 8
 COLUMNS = ('degraded', 'restored', 'truth')  # of a sheet; without ground truth, the last is missing

@@ -13,7 +13,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
 from hifacegan_plugin.doctor.generator import generator_of
 from hifacegan_plugin.images.channels import channels_of
-from hifacegan_plugin.metrics.metric import build_metric
+from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
-from hifacegan_plugin.metrics.metric import problems_of_metric
+from hifacegan_plugin.metrics.building import problems_of_metric
 from hifacegan_plugin.models import HiFaceGANCSRModel
 from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
 from hifacegan_plugin.models.optimizers import OPTIMIZERS, SUPPLIED

@@ -19,7 +19,7 @@ from basicsr.models import build_model
 from basicsr.utils import tensor2img
 from torch.utils.data import default_collate
 
-from hifacegan_plugin.metrics.metric import build_metrics
+from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.system.memory import describe_peak_memory

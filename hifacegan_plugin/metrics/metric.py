@@ -1,4 +1,4 @@
-"""A metric of an options file as an object, built once, which validation, compare, report and doctor share.
+"""A metric of an options file as an object, which validation, compare, report and doctor share.
 
 As in torchmetrics, ``update`` measures one pair of images after the other, ``compute`` returns the value for all of
 them, and ``reset`` starts again. What cannot be measured (an image without a face, an image that a metric fails on, a
@@ -11,27 +11,23 @@ import inspect
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from basicsr.utils.registry import METRIC_REGISTRY
 from numpy.typing import ArrayLike
 
-from hifacegan_plugin.metrics.catalogue import FID, METRICS, UNKNOWN, direction
-from hifacegan_plugin.metrics.fid import frechet_distance, inception_features
+from hifacegan_plugin.metrics.catalogue import METRICS, UNKNOWN, direction
+from hifacegan_plugin.metrics.fid import frechet_distance
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
-from hifacegan_plugin.metrics.region import MASK, NO_FACE, WITHIN, measure_within, problem_of_region
-from hifacegan_plugin.schema.problem import OptionError, Problem, raise_first
-from hifacegan_plugin.schema.registered import problems_of_call, registered_names
+from hifacegan_plugin.metrics.region import NO_FACE
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 IMAGES = ('img', 'img2')  # arguments of a metric's function: the restored image and the ground truth
-SUPPLIED = (*IMAGES, MASK)  # arguments that no option sets
 FOR_THE_METRIC = ('type', 'better', 'region')  # options that are no arguments of its function
 NAMED_AT_MOST = 10  # images in a line of the log
 NOT_MEASURED = 'the process that restored it lacks a package or weights'
@@ -229,57 +225,6 @@ class FrechetInceptionDistance(Metric):
             return math.nan
         features = np.stack(samples)
         return frechet_distance(features[:, 0], features[:, 1])
-
-
-def metric_functions() -> dict[str, Callable[..., Any]]:
-    """Return what ``type`` of a metric may be, and the function whose arguments are its options."""
-    return {**registered_names(METRIC_REGISTRY), FID: inception_features}
-
-
-def problems_of_metric(where: str, options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find a metric that does not exist or has no such region, and options that are missing, unknown or mistyped."""
-    known = metric_functions()
-    if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
-        yield from problems_of_call(where, options, known)
-        return
-    kind, region = options['type'], options.get('region')
-    call = {'type': kind} | {key: value for key, value in options.items() if key not in FOR_THE_METRIC}
-    if region is None or kind not in known:
-        yield from problems_of_call(where, call, known, SUPPLIED, makes_use_of_any=kind not in METRICS)
-    elif problem := problem_of_region(where, kind, region):
-        yield problem
-    else:
-        yield from problems_of_call(where, call, WITHIN, SUPPLIED)
-
-
-def build_metric(name: str, options: Mapping[str, Any], where: str = 'val: metrics') -> Metric:
-    """Build a metric of an options file.
-
-    Args:
-        name: of the metric.
-        options: of the metric.
-        where: the section that they stand in.
-
-    Raises:
-        OptionError: the metric is unknown, lacks an option or does not take one; its direction is stated wrongly.
-    """
-    where = f'{where}: {name}'
-    raise_first(problems_of_metric(where, options))
-    kind, region = options['type'], options.get('region')
-    try:
-        function = metric_functions()[kind] if region is None else measure_within(kind, region)
-        return (FrechetInceptionDistance if kind == FID else ImageMetric)(name, function, options)
-    except ValueError as error:
-        raise OptionError(f'{where}: {error}') from error
-
-
-def build_metrics(section: Mapping[str, Mapping[str, Any]] | None) -> list[Metric]:
-    """Build the metrics under ``val: metrics``.
-
-    Raises:
-        OptionError: see :func:`build_metric`.
-    """
-    return [build_metric(name, options) for name, options in (section or {}).items()]
 
 
 def summarise(metrics: Iterable[Metric]) -> dict[str, float]:

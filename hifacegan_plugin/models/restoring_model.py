@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hifacegan_plugin.images.channels import channels_of
-from hifacegan_plugin.metrics.metric import build_metrics
+from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.models.batch import prepare_batch
 from hifacegan_plugin.models.loading import load_weights
 from hifacegan_plugin.models.validation import Validation, log_figures

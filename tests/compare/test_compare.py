@@ -37,7 +37,7 @@ from hifacegan_plugin.compare.image_sets import open_test_set, write_test_set
 from hifacegan_plugin.compare.intervals import bootstrap_interval
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.metrics.metric import build_metric
+from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.weights.packaged import PACKAGED
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}

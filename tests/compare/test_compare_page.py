@@ -21,7 +21,7 @@ from hifacegan_plugin.compare.image_sets import ImageSet
 from hifacegan_plugin.compare.page import write_page
 from hifacegan_plugin.compare.results import Figure, Results, Row
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.metrics.metric import build_metrics
+from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.schema.comparison import Page
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')

@@ -14,7 +14,7 @@ from hifacegan_plugin.compare import intervals
 from hifacegan_plugin.compare.intervals import RESAMPLES, paired_interval
 from hifacegan_plugin.compare.results import Row, with_differences
 from hifacegan_plugin.compare.tables import difference_table
-from hifacegan_plugin.metrics.metric import build_metric
+from hifacegan_plugin.metrics.building import build_metric
 
 
 def bca(sample, rng):

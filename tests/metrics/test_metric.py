@@ -10,9 +10,10 @@ import pytest
 from basicsr.metrics import calculate_psnr
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from hifacegan_plugin.metrics import metric as metric_module
+from hifacegan_plugin.metrics import building
+from hifacegan_plugin.metrics.building import build_metric, build_metrics
 from hifacegan_plugin.metrics.fid import frechet_distance
-from hifacegan_plugin.metrics.metric import State, build_metric, build_metrics, summarise
+from hifacegan_plugin.metrics.metric import State, summarise
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 2}
@@ -41,7 +42,7 @@ def test_the_value_is_the_mean_of_the_hosts_metric():
 
 @pytest.mark.parametrize('options', [PSNR, FID])
 def test_the_value_is_the_same_for_any_number_of_processes(options, monkeypatch):
-    monkeypatch.setattr(metric_module, 'inception_features', lambda img: img.mean((0, 1)) / 3)
+    monkeypatch.setattr(building, 'inception_features', lambda img: img.mean((0, 1)) / 3)
     alone, *shares = (build_metric('m', options) for _ in range(4))
     for seed in range(7):
         alone.update(str(seed), *images(seed))
@@ -54,7 +55,7 @@ def test_the_value_is_the_same_for_any_number_of_processes(options, monkeypatch)
 
 @pytest.mark.parametrize('options', [PSNR, FID])
 def test_what_was_measured_before_can_be_added(options, monkeypatch):
-    monkeypatch.setattr(metric_module, 'inception_features', lambda img: img.mean((0, 1), np.float32) / 3)
+    monkeypatch.setattr(building, 'inception_features', lambda img: img.mean((0, 1), np.float32) / 3)
     metric, again = build_metric('m', options), build_metric('m', options)
     for seed in range(4):
         sample = metric.update(str(seed), *images(seed))
@@ -103,7 +104,7 @@ def test_images_of_a_process_without_the_weights_are_named():
 
 def test_fid_takes_the_set_as_a_whole(monkeypatch):
     # The Inception weights are a download: the mean colour stands in for its features.
-    monkeypatch.setattr(metric_module, 'inception_features', lambda img: img.mean((0, 1)))
+    monkeypatch.setattr(building, 'inception_features', lambda img: img.mean((0, 1)))
     fid = build_metric('fid', FID)
     for seed in range(4):
         fid.update(str(seed), images(seed)[1], images(seed)[1])
@@ -174,7 +175,7 @@ def test_a_metric_that_fails_on_an_image_leaves_the_rest_alone(fragile, monkeypa
             raise RuntimeError('no features')
         return img.mean((0, 1))
 
-    monkeypatch.setattr(metric_module, 'inception_features', features)
+    monkeypatch.setattr(building, 'inception_features', features)
     metrics = build_metrics({'fragile': fragile, 'psnr': PSNR, 'fid': FID})
     assert [metric.better for metric in metrics] == ['lower', 'higher', 'lower']
     every = {name: images(seed) for seed, name in enumerate('abcd')}
@@ -222,7 +223,7 @@ def test_an_unavailable_metric_is_no_error_of_the_others(monkeypatch):
     def unavailable(img):
         raise MetricUnavailableError('no weights')
 
-    monkeypatch.setattr(metric_module, 'inception_features', unavailable)
+    monkeypatch.setattr(building, 'inception_features', unavailable)
     metrics = build_metrics({'fid': FID, 'psnr': PSNR})
     for metric in metrics:
         metric.update('a', *images(0))

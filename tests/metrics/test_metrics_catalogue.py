@@ -16,10 +16,10 @@ from skimage import data
 
 from hifacegan_plugin import metrics
 from hifacegan_plugin.metrics import fid
+from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.metrics.catalogue import FID, METRICS, direction
 from hifacegan_plugin.metrics.fid import _load_inception
 from hifacegan_plugin.metrics.lpips import _load_network
-from hifacegan_plugin.metrics.metric import build_metric
 
 TRUTH = np.ascontiguousarray(data.astronaut()[:256, 80:336, ::-1])  # a face, large enough for every metric
 NOISE = np.random.default_rng(0).normal(size=TRUTH.shape)

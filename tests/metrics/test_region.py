@@ -15,8 +15,9 @@ from test_msssim import scipy_msssim
 
 from hifacegan_plugin.compare.tables import metric_header
 from hifacegan_plugin.metrics import calculate_msssim, region
+from hifacegan_plugin.metrics.building import build_metric, build_metrics
 from hifacegan_plugin.metrics.face import find_faces
-from hifacegan_plugin.metrics.metric import build_metric, build_metrics, summarise
+from hifacegan_plugin.metrics.metric import summarise
 from hifacegan_plugin.metrics.region import MARGIN, WITHIN, psnr_within, region_mask, ssim_within
 
 TRUTH = np.ascontiguousarray(data.astronaut()[:256, 96:352, ::-1])

@@ -63,10 +63,10 @@ METRICS = """  metrics:
 # A module that a training can import: mean and spread of the colours stand in for Inception's features.
 COLOURS = """
 import numpy as np
-from hifacegan_plugin.metrics import metric
+from hifacegan_plugin.metrics import building
 
 __version__ = 'colours'
-metric.inception_features = lambda img: np.concatenate([img.mean((0, 1)), img.std((0, 1))])
+building.inception_features = lambda img: np.concatenate([img.mean((0, 1)), img.std((0, 1))])
 """
 
 

@@ -14,8 +14,8 @@ from skimage import data
 from torch.utils.data import DataLoader, Dataset
 
 from hifacegan_plugin.data import DegradationDataset
+from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.metrics.catalogue import METRICS
-from hifacegan_plugin.metrics.metric import build_metrics
 from hifacegan_plugin.models import validation
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
