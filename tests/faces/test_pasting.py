@@ -1,9 +1,10 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
 
-from hifacegan_plugin.faces.alignment import Square, apply, cut, invert, to_image
+from hifacegan_plugin.faces.alignment import Square, apply, cut, to_image
 from hifacegan_plugin.faces.pasting import FEATHER, feathered_mask, paste
 
 
@@ -29,7 +30,12 @@ def plane(across, down, start):
 def place_in_square(square, shape):
     """Say for each pixel where it lies in a square, from 0 to 1 across and down."""
     y, x = np.mgrid[: shape[0], : shape[1]]
-    return apply(invert(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(*shape[:2], 2) + 0.5
+    return (
+        apply(cv2.invertAffineTransform(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(
+            *shape[:2], 2
+        )
+        + 0.5
+    )
 
 
 @pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)

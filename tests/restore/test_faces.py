@@ -15,7 +15,7 @@ from skimage import data
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.faces import detection
-from hifacegan_plugin.faces.alignment import apply, invert, to_image
+from hifacegan_plugin.faces.alignment import apply, to_image
 from hifacegan_plugin.faces.finding import find_faces
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
@@ -44,7 +44,9 @@ def mosaic(crop):
 def outside_of(square, shape):
     """Return a mask of the pixels beyond a square, by three pixels at least."""
     y, x = np.mgrid[: shape[0], : shape[1]]
-    there = apply(invert(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(*shape[:2], 2)
+    there = apply(cv2.invertAffineTransform(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(
+        *shape[:2], 2
+    )
     return (np.abs(there) > 0.5 + 3 / square.side).any(-1)
 
 
