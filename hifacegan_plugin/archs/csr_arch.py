@@ -32,10 +32,10 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
             paper; decides at small budgets. Off by default, except in the fast network, which always does so.
         preset: ``paper``, or ``fast``: the network for small budgets (see :mod:`hifacegan_plugin.archs.fast_csr`),
             which has neither variants nor normalisation.
-        init: initial weights of the convolutions with spectral normalisation: ``xavier`` (normal, gain 0.02), as all
-            others have, or ``reference``: PyTorch's default, 25 to 29 times larger, which the reference implementation
-            leaves in them on a GPU. Spectral normalisation divides the scale away; what differs is how far a step of
-            the optimizer turns them.
+        init: initial weights. ``xavier``: normal with gain 0.02, and no biases (the paper's). ``reference``: the same,
+            but PyTorch's default in the convolutions with spectral normalisation, 25 to 29 times larger, which the
+            reference implementation leaves in them on a GPU. ``pytorch``: its default everywhere, as BasicSR's
+            ``HiFaceGAN`` has it, which learns faster at small budgets (docs/peers.md).
         num_scales: of ``preset: fast``, 3 to 6: how many sizes of the image it looks at, each half of the one before.
             More scales see further, for blur and blocks that are wide; they add few operations but many parameters.
 

@@ -28,8 +28,7 @@ class MultiscalePatchDiscriminator(nn.Module):
         num_feat: width of the first layer; doubles from layer to layer, up to 512.
         num_d: number of scales.
         n_layers_d: convolutions before the one that returns the logits.
-        init: initial weights of the convolutions with spectral normalisation, as in
-            :class:`hifacegan_plugin.archs.CSRGenerator`.
+        init: initial weights, as in :class:`hifacegan_plugin.archs.CSRGenerator`.
 
     Raises:
         ValueError: for an unknown ``init``.
@@ -92,7 +91,8 @@ class PatchDiscriminator(nn.Module):
             self.convs.append(nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=2, bias=False))
         self.convs.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
         inner = self.convs[1:-1]
-        init_weights(self, as_built=list(inner) if init == 'reference' else ())
+        if init != 'pytorch':
+            init_weights(self, as_built=list(inner) if init == 'reference' else ())
         for conv in inner:
             spectral_norm(conv)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from torch import nn
 
-INITS = ('xavier', 'reference')
+INITS = ('xavier', 'reference', 'pytorch')
 
 
 def init_weights(network: nn.Module, as_built: Collection[nn.Module] = ()) -> None:

@@ -82,7 +82,8 @@ class PaperCSR(CSRNetwork):
         self.blocks = cast('Sequence[ReplenishmentBlock]', nn.ModuleList(blocks))
         self.to_picture = nn.Conv2d(block_widths[-1], num_in_ch, 3, padding=1)
         own_convs = [conv for block in blocks for conv in block.own_convs]
-        init_weights(self, as_built=own_convs if init == 'reference' else ())
+        if init != 'pytorch':
+            init_weights(self, as_built=own_convs if init == 'reference' else ())
         # Spectral norm comes last, because it estimates the norm of the weights that it finds.
         for block in blocks:
             block.apply_spectral_norm()
