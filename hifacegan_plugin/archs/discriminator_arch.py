@@ -91,8 +91,7 @@ class PatchDiscriminator(nn.Module):
             self.convs.append(nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=2, bias=False))
         self.convs.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
         inner = self.convs[1:-1]
-        if init != 'pytorch':
-            init_weights(self, as_built=list(inner) if init == 'reference' else ())
+        init_weights(self, init, list(inner))
         for conv in inner:
             spectral_norm(conv)
 

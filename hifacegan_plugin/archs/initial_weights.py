@@ -9,15 +9,19 @@ from torch import nn
 INITS = ('xavier', 'reference', 'pytorch')
 
 
-def init_weights(network: nn.Module, as_built: Collection[nn.Module] = ()) -> None:
+def init_weights(network: nn.Module, init: str, spectral: Collection[nn.Module] = ()) -> None:
     """Draw the weights of convolutions and linear layers from Xavier's normal distribution with gain 0.02.
 
     Biases are set to zero.
 
     Args:
         network: the network whose convolutions are initialised.
-        as_built: convolutions whose weights stay as PyTorch draws them by default.
+        init: one of :data:`INITS`; ``pytorch`` leaves all of them as PyTorch draws them.
+        spectral: convolutions that get spectral normalisation, whose weights ``reference`` leaves as well.
     """
+    if init == 'pytorch':
+        return
+    as_built = spectral if init == 'reference' else ()
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             if module not in as_built:

@@ -65,6 +65,7 @@ class PaperCSR(CSRNetwork):
         self.variant = variant
         self.norm = norm
         self.global_residual = global_residual
+        self.init = init
         self.halvings = 0  # of the size of the output; more than 0 in the coarse phases of progressive training
 
         level_widths, block_widths = ([width * num_feat for width in widths] for widths in (LEVEL_WIDTHS, BLOCK_WIDTHS))
@@ -82,8 +83,7 @@ class PaperCSR(CSRNetwork):
         self.blocks = cast('Sequence[ReplenishmentBlock]', nn.ModuleList(blocks))
         self.to_picture = nn.Conv2d(block_widths[-1], num_in_ch, 3, padding=1)
         own_convs = [conv for block in blocks for conv in block.own_convs]
-        if init != 'pytorch':
-            init_weights(self, as_built=own_convs if init == 'reference' else ())
+        init_weights(self, init, own_convs)
         # Spectral norm comes last, because it estimates the norm of the weights that it finds.
         for block in blocks:
             block.apply_spectral_norm()
@@ -162,4 +162,4 @@ class PaperCSR(CSRNetwork):
         """Add the outputs at an eighth, a quarter and half the size, which progressive training starts with."""
         widths = [width * self.num_feat for width, level in zip(BLOCK_WIDTHS, self.block_levels) if 0 < level < 4]
         self.coarse_outputs = nn.ModuleList(nn.Conv2d(width, self.num_in_ch, 3, padding=1) for width in widths)
-        init_weights(self.coarse_outputs)
+        init_weights(self.coarse_outputs, self.init)

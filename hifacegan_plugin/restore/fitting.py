@@ -25,7 +25,7 @@ OVERLAP = 96  # pixels that tiles share, if the statistics of each are its own
 
 
 class FittingEngine:
-    """Runs a network on images of any size, in any number of threads at a time, from the memory that there is.
+    """Runs a network on images of any size, in any number of threads at a time, within the memory available.
 
     Args:
         generator: the network.

@@ -496,7 +496,7 @@ def test_an_error_in_a_worker_names_the_image_too(tmp_path):
         next(iter(loader))
 
 
-def test_an_image_smaller_than_the_crop_is_named_with_the_mend(folder):
+def test_an_image_smaller_than_the_crop_is_named_with_the_fix(folder):
     with pytest.raises(ValueError, match=r'chelsea\.png is 108x72, smaller than gt_size 80.*resize: 80'):
         build(folder, gt_size=80)[1]
 
