@@ -20,7 +20,7 @@ from hifacegan_plugin.images.opening import TRANSPOSED, EncodedImage, open_image
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.png_chunks import read_chunks
 from hifacegan_plugin.images.xmp import descriptive_xmp
-from hifacegan_plugin.system.files import whole_file
+from hifacegan_plugin.system.files import write_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -86,9 +86,7 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
     except Exception as error:  # of the encoders' own kinds
         raise ImageError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            part.write_bytes(data)
+        write_file(path, data)
     except OSError as error:
         raise ImageError(f'cannot be written ({error.strerror or error})') from error
 

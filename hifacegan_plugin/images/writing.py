@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.system.files import whole_file
+from hifacegan_plugin.system.files import write_file
 
 
 def encode_png(image: np.ndarray, level: int = 1) -> bytes:
@@ -49,8 +49,6 @@ def write_png(path: Path, image: np.ndarray) -> None:
     """
     data = encode_png(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            part.write_bytes(data)
+        write_file(path, data)
     except OSError as error:
         raise OSError(f'{path} cannot be written ({error.strerror or error})') from error

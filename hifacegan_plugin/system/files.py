@@ -26,3 +26,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # such as a folder that cannot be written to, which is what led here
             part.unlink(missing_ok=True)
         raise
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, and make its folder if it is missing.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part:
+        part.write_bytes(data)
