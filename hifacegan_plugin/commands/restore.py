@@ -32,7 +32,7 @@ from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.restore.engine_error import EngineError
 from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
-from hifacegan_plugin.restore.planning import InputError, Plan, plan
+from hifacegan_plugin.restore.planning import InputError, Plan, make_folder_of, plan
 from hifacegan_plugin.restore.strength import at_strength
 from hifacegan_plugin.restore.video import CODECS, VIDEO_FORMATS, VideoOptions, restore_video
 from hifacegan_plugin.restore.video_error import VideoError
@@ -89,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_face_arguments(arguments)
     planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
     to_image, to_video = _file_restorers(arguments, video_options)
+    make_folder_of(arguments.output)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
     failed = _report(planned, tally, arguments.output)
     # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.

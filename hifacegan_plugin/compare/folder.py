@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hifacegan_plugin.system.files import whole_file
+from hifacegan_plugin.system.files import write_file
 
 
 class Folder:
@@ -83,10 +83,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        part.write_text(text, encoding='utf-8')
+    """Write a text file in UTF-8, whole or not at all."""
+    write_file(path, text.encode())
 
 
 def read_json(path: Path) -> Any:

@@ -40,7 +40,7 @@ class Plan(NamedTuple):
 
 
 def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> Plan:
-    """Find what is to be restored, name the results and make their folder.
+    """Find what is to be restored, and name the results. Nothing is written.
 
     Args:
         pattern: an image, a video, a folder (searched through) or a glob.
@@ -54,11 +54,25 @@ def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> Pl
     found = _find_files(pattern, output)
     if _names_a_file(output):
         tasks, failures = [_plan_one(pattern, found, output, file_format)], list[Failure]()
-        _make_folder(output.parent)
     else:
         tasks, failures = _plan_many(found, output, file_format, sheet)
-        _make_folder(output)
     return Plan(tasks, found.failures + failures, found.others)
+
+
+def make_folder_of(output: Path) -> None:
+    """Make the folder for the results, unless it is there.
+
+    Args:
+        output: as of :func:`plan`.
+
+    Raises:
+        InputError: if there can be no such folder.
+    """
+    folder = output.parent if _names_a_file(output) else output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'{folder} cannot be the output folder ({error.strerror})') from error
 
 
 def sheet_of(target: Path) -> Path:
@@ -188,15 +202,3 @@ def _target_suffix(source: Path, file_format: str | None) -> str:
     if wanted in WRITABLE:
         return wanted
     return source.suffix if suffix in WRITABLE else '.png'
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the folder for the results, unless it is there.
-
-    Raises:
-        InputError: if there can be no such folder.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'{folder} cannot be the output folder ({error.strerror})') from error

@@ -537,8 +537,8 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
         (['-i', 'a.png', '-o', 'b.mp4'], 'b.mp4: the result of one image is written as .png'),
         (['-i', 'a.mp4', '-o', 'b.png'], 'b.png: the result of one video is written as .mp4'),
         (['-i', 'a.png', '-o', 'b.png', '--format', 'jpg'], 'b.png and --format jpg contradict each other'),
-        (['-i', 'a.png', '-o', '.', '--device', 'tpu'], "device 'tpu': take one of auto, cpu, cuda"),
-        (['-i', 'a.png', '-o', '.', '--device', 'cuda:7'], 'device cuda:7: torch'),
+        (['-i', 'a.png', '-o', 'out', '--device', 'tpu'], "device 'tpu': take one of auto, cpu, cuda"),
+        (['-i', 'a.png', '-o', 'out', '--device', 'cuda:7'], 'device cuda:7: torch'),
     ],
 )
 def test_what_cannot_start_says_why(weights, tmp_path, photo, monkeypatch, capsys, options, message):
