@@ -343,9 +343,9 @@ time and compares them."""
 
 OF_FACES_PEERS = """
 Every file in this folder differs from the others only in name, network_g and what only its network can have: same
-portraits, degradation, batch, pixel loss and rate. The networks are sized for about the same number of operations, 6.6
-to 8.6 GFLOP per portrait. `benchmarks/train_peers.py --folder faces_peers` trains all of them for the same time and
-compares them."""
+portraits, degradation, batch, pixel loss and rate. The networks are sized for about the same number of operations,
+26.6 to 34.5 GFLOP per portrait. `benchmarks/train_peers.py --folder faces_peers` trains all of them for the same time
+and compares them."""
 
 OF_ABLATIONS = """
 Every file in this folder is options/hifacegan.yml except for its name and what it leaves out;
@@ -354,19 +354,19 @@ options/compare_ablations.yml compares the trained networks."""
 
 def face_peer(name: str) -> Changes:
     """Return the options of a peer on whole portraits, which StyleGANRestorer and GuidedRestorer are made for."""
-    larger = {'network_g:crop_size': '128'} if name == 'basicsr_hifacegan' else {}
+    larger = {'network_g:crop_size': '256'} if name == 'basicsr_hifacegan' else {}
     return peer(name, PEERS_ON_FACES[name][1]) | OF_ITS_OWN.get(name, {}) | larger | {
         'name': f'faces_peer_{name}',
         'datasets:train:name': 'faces',
         'datasets:train:dataroot_gt': FACES['datasets:train:dataroot_gt'],
         'datasets:train:degradation': '&degradation full  # or sr4x',
-        'datasets:train:resize': '128  # sides of the portraits, which have 512',
-        'datasets:train:gt_size': '128',
+        'datasets:train:resize': '256  # sides of the portraits, which have 512',
+        'datasets:train:gt_size': '256',
         'datasets:train:use_rot': 'false  # faces are upright',
-        'datasets:train:batch_size_per_gpu': '4',
+        'datasets:train:batch_size_per_gpu': '1',
         'datasets:val:name': 'faces_test',
         'datasets:val:dataroot_gt': FACES['datasets:val:dataroot_gt'],
-        'datasets:val:resize': '128',
+        'datasets:val:resize': '256',
     }  # fmt: skip
 
 
