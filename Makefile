@@ -63,7 +63,8 @@ faces: plugin
 	for part in train test; do $(BIN)/hifacegan align -i datasets/faces/portraits --list datasets/faces/$$part.txt \
 	    -o datasets/faces/$$part.lmdb --resume || exit 1; done
 
-# IMAGES: a folder of clean images; for faces, of aligned ones with their surroundings. MINUTES: 10 on a card.
+# IMAGES: a folder of clean images; for faces, of aligned ones with their surroundings, as
+# `hifacegan align -i photographs -o FOLDER --side 704 --margin 0.1875` cuts them out. MINUTES: 10 on a card.
 pretrained-general pretrained-faces: pretrained-%: plugin
 	@[ -n "$(IMAGES)" ] || { echo "make $@ IMAGES=FOLDER [MINUTES=120]: say which images to learn from"; exit 2; }
 	$(BIN)/python benchmarks/train_pretrained.py $* --images "$(IMAGES)" --minutes $(or $(MINUTES),120) -o experiments/pretrained_$*

@@ -2,9 +2,11 @@
 
     hifacegan align -i photographs -o datasets/faces.lmdb
     hifacegan align -i photographs -o datasets/faces --faces all --min-face 256 --max-yaw 30
+    hifacegan align -i photographs -o datasets/wide_faces --side 704 --margin 0.1875
 
-The first makes an LMDB in BasicSR's format, the second a folder with the crops as PNG files in datasets/faces/images.
-Both hold faces.jsonl: for each face a line with its key, its photograph, the matrix that takes pixels of the crop back
+The first makes an LMDB in BasicSR's format, the others a folder with the crops as PNG files in datasets/faces/images;
+the last with surroundings, so that a training can crop at random: the middle 512x512 pixels are FFHQ's.
+All hold faces.jsonl: for each face a line with its key, its photograph, the matrix that takes pixels of the crop back
 into the photograph, its landmarks, its pose, its sharpness, and why it was not taken where it was not.
 
 A crop has the key of its photograph (a/b 1.jpg: a%2Fb%201), with --faces all and a number: a%2Fb%201_face1. Grey and
@@ -26,7 +28,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain, positive, positive_whole
+from hifacegan_plugin.commands.arguments import explain, positive, positive_whole, share
 from hifacegan_plugin.commands.building import add_build_arguments, how_to_build, report_build
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
@@ -49,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--side', type=positive_whole, default=default.side, metavar='N',
         help='of the crops, in pixels (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--margin', type=share, default=default.margin, metavar='0..1',
+        help="surroundings to cut out, too, at each side, as a share of the side of FFHQ's square (default: none)",
     )  # fmt: skip
     parser.add_argument(
         '--faces', choices=('largest', 'all'), default='largest',
@@ -82,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     silence_codecs()
     options = Options(
         side=arguments.side,
+        margin=arguments.margin,
         every_face=arguments.faces == 'all',
         min_face=arguments.min_face,
         max_yaw=arguments.max_yaw,

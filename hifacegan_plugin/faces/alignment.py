@@ -45,6 +45,10 @@ class Square(NamedTuple):
         """Return the square at the same place of the image when that is resized to ``times`` its size."""
         return Square((self.centre + 0.5) * times - 0.5, self.half * times)
 
+    def with_margin(self, margin: float) -> Square:
+        """Return the square with its surroundings: ``margin`` times its side more at each side."""
+        return self._replace(half=self.half * (1 + 2 * margin))
+
 
 def ffhq_square(eyes: np.ndarray, mouth: np.ndarray) -> Square:
     """Return the square that FFHQ cuts out around a face.

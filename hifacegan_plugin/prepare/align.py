@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hifacegan_plugin.faces.alignment import cut, share_inside, to_image
+from hifacegan_plugin.faces.alignment import Square, cut, share_inside, to_image
 from hifacegan_plugin.faces.detection import load_detector
 from hifacegan_plugin.faces.finding import Face, find_faces
 from hifacegan_plugin.faces.landmarks import Model, load_model
@@ -37,8 +37,9 @@ class Options:
 
     Attributes:
         side: of the crops, in pixels.
+        margin: surroundings that are cut out, too, at each side, as a share of the side of FFHQ's square.
         every_face: cut out all faces of a photograph, not only the largest.
-        min_face: side of the smallest square that is cut out, in pixels of the photograph.
+        min_face: side of the smallest of FFHQ's squares that is taken, in pixels of the photograph.
         max_yaw: reject faces that are turned aside by more degrees.
         max_roll: reject faces that are tilted by more degrees.
         min_sharpness: reject faces whose crops are less sharp, see :func:`sharpness`.
@@ -48,6 +49,7 @@ class Options:
     """
 
     side: int = 512
+    margin: float = 0.0
     every_face: bool = False
     min_face: int = 128
     max_yaw: float | None = None
@@ -116,9 +118,11 @@ def prepare(folder: Path, options: Options, crops_go_to: str, photograph: tuple[
     crops, records, reasons = [], [], []
     for number, face in enumerate(found if options.every_face else found[:1], start=1):
         face_key = f'{key}_face{number}' if options.every_face else key
-        crop = cut(pixels, face.square, options.side)
+        square = face.square.with_margin(options.margin)
+        crop = cut(pixels, square, options.side)
         reason = why_not(face, crop, options)
-        record = {'key': face_key, 'photograph': name, **describe(face, crop, pixels.shape), 'rejected': reason}
+        description = describe(face, square, crop, pixels.shape)
+        record = {'key': face_key, 'photograph': name, **description, 'rejected': reason}
         records.append(Entry(face_key, json.dumps(record).encode(), (0, 0, 0), COPIED))
         if reason is None:
             crops.append(png_entry(face_key, crop, options.compression_level))
@@ -142,12 +146,13 @@ def why_not(face: Face, crop: np.ndarray, options: Options) -> str | None:
     return None
 
 
-def describe(face: Face, crop: np.ndarray, shape: tuple[int, ...]) -> dict[str, Any]:
+def describe(face: Face, square: Square, crop: np.ndarray, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return what ``faces.jsonl`` tells of a face.
 
     Args:
         face: the face.
-        crop: its aligned crop, ``(side, side)`` or ``(side, side, 3)``.
+        square: that is cut out.
+        crop: what it holds, ``(side, side)`` or ``(side, side, 3)``.
         shape: of the photograph, ``(H, W)`` or ``(H, W, C)``.
 
     Returns:
@@ -163,11 +168,11 @@ def describe(face: Face, crop: np.ndarray, shape: tuple[int, ...]) -> dict[str, 
     return {
         'size': [width, height],
         'side': side,
-        'crop_to_photograph': np.round(to_image(face.square, side), 6).tolist(),
-        'square': round(face.square.side, 2),
-        'inside': round(share_inside(face.square, width, height), 4),
+        'crop_to_photograph': np.round(to_image(square, side), 6).tolist(),
+        'square': round(square.side, 2),
+        'inside': round(share_inside(square, width, height), 4),
         **{name: np.round(points, 2).tolist() for name, points in face.landmarks._asdict().items()},
-        'roll': round(face.square.roll, 2),
+        'roll': round(square.roll, 2),
         'yaw': round(face.landmarks.yaw, 1),
         'sharpness': round(sharpness(crop), 3),
         'score': round(face.score, 3),

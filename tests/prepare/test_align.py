@@ -102,6 +102,22 @@ def test_the_recorded_matrix_leads_back_into_the_photograph(built):
     np.testing.assert_allclose(there.mean(0), [63.5, 75], atol=6)
 
 
+def test_a_margin_adds_the_surroundings(folder, built, tmp_path, capfd):
+    shutil.copy(folder / 'a.png', tmp_path)
+    align(capfd, '-i', tmp_path, '-o', tmp_path / 'wide', *OPTIONS, '--side', '176', '--margin', '0.1875')
+    wide, usual = read(images(tmp_path / 'wide')['a']), read(images(built / 'faces')['a'])
+    assert wide.shape == (176, 176, 3)
+    assert np.abs(wide[24:-24, 24:-24].astype(int) - usual).max() <= 2
+    face, other = faces(tmp_path / 'wide')['a'], faces(built / 'faces')['a']
+    assert face['square'] == pytest.approx(1.375 * other['square'], rel=1e-3)
+    assert face['inside'] < other['inside']
+    np.testing.assert_allclose(
+        apply(np.array(face['crop_to_photograph']), np.array([24.0, 24.0])),
+        apply(np.array(other['crop_to_photograph']), np.array([0.0, 0.0])),
+        atol=0.01,
+    )
+
+
 def test_every_face_and_the_limits(tmp_path, capfd):
     (tmp_path / 'in').mkdir()
     two = np.hstack([PORTRAIT, cv2.GaussianBlur(PORTRAIT[:, ::-1], (0, 0), 2)])
