@@ -91,7 +91,7 @@ PEERS: dict[str, tuple[str, str]] = {
 
 def learning_sooner(purpose: str, network: str) -> tuple[str, str]:
     """Return a peer that is one of the paper's networks, with initial weights for small budgets."""
-    return purpose, network.rstrip() + '\n    init: pytorch  # xavier, the paper\'s, hardly begins to learn in this time\n'
+    return purpose, f'{network.rstrip()}\n    init: pytorch  # xavier has hardly begun to learn in this time\n'
 
 
 # Those of the paper's comparison, CSR in its form for small budgets, and the host's best known.
