@@ -63,7 +63,7 @@ def measure_inference(results: Results, quick: bool) -> None:
 
 def contestant(name: str, generator: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], bool, bool]:
     """Make what ``name`` says of a generator; also tell whether it uses TF32 and cuDNN's benchmark."""
-    from hifacegan_plugin.restore.inference import network_for
+    from hifacegan_plugin.restore.engines.inference import network_for
 
     form, _, kind = name.rpartition(' ')
     if form == 'host':
@@ -137,7 +137,7 @@ def by_onnx(generator: nn.Module, x: Tensor, provider: str, dtype: str) -> dict[
     """
     import onnxruntime
 
-    from hifacegan_plugin.restore.onnx_file import write_onnx
+    from hifacegan_plugin.restore.engines.onnx_file import write_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'network.onnx')

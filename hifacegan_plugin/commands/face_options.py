@@ -13,7 +13,7 @@ from hifacegan_plugin.restore.face_files import FaceFiles, restore_faces_file
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, FaceOptions, load_models, restore_faces
 from hifacegan_plugin.restore.planning import InputError
 from hifacegan_plugin.restore.restorer import Restorer
-from hifacegan_plugin.restore.video_error import VideoError
+from hifacegan_plugin.restore.videos.video_error import VideoError
 from hifacegan_plugin.weights import PACKAGED
 
 _NEED_FACES = ('only', 'min_face', 'face_side', 'background', 'save_faces', 'report', 'keep_identity')
@@ -69,12 +69,13 @@ def check_face_arguments(arguments: argparse.Namespace) -> None:
         raise InputError(f'--{given[0].replace("_", "-")} is for --faces: give that, too.')
 
 
-def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer) -> Callable[..., None]:
+def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, results: Path) -> Callable[..., None]:
     """Return a function like :func:`~hifacegan_plugin.restore.files.restore_image_file`, for faces apart.
 
     Args:
         arguments: of the command.
         restorer: of faces.
+        results: the folder for the results.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
@@ -94,7 +95,6 @@ def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer) -> Cal
     if arguments.report:
         _start_report(arguments.report)
     restore = partial(restore_faces, restore=restorer, background=background, options=options)
-    results = arguments.output if arguments.output.is_dir() else arguments.output.parent
     return partial(restore_faces_file, restore, FaceFiles(results, arguments.report, arguments.save_faces))
 
 

@@ -30,12 +30,12 @@ from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, announce_scale, max_pixels, open_restorer
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.encoding import WRITABLE
-from hifacegan_plugin.restore.engine_error import EngineError
+from hifacegan_plugin.restore.engines.engine_error import EngineError
 from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
-from hifacegan_plugin.restore.planning import InputError, Plan, make_folder_of, plan
+from hifacegan_plugin.restore.planning import InputError, Plan, make_folder, plan
 from hifacegan_plugin.restore.strength import at_strength
-from hifacegan_plugin.restore.video import CODECS, VIDEO_FORMATS, VideoOptions, restore_video
-from hifacegan_plugin.restore.video_error import VideoError
+from hifacegan_plugin.restore.videos.restoring import CODECS, VIDEO_FORMATS, VideoOptions, restore_video
+from hifacegan_plugin.restore.videos.video_error import VideoError
 from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 
@@ -88,20 +88,22 @@ def run(arguments: argparse.Namespace) -> int:
     video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
     check_face_arguments(arguments)
     planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
-    to_image, to_video = _file_restorers(arguments, video_options)
-    make_folder_of(arguments.output)
+    to_image, to_video = _file_restorers(arguments, planned.folder, video_options)
+    make_folder(planned.folder)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
     failed = _report(planned, tally, arguments.output)
     # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.
     return 1 if failed and not dist.is_torchelastic_launched() else 0
 
 
-def _file_restorers(arguments: argparse.Namespace, video_options: VideoOptions) -> tuple[RestoreFile, RestoreFile]:
-    """Return the functions that restore the file of an image and that of a video."""
+def _file_restorers(
+    arguments: argparse.Namespace, results: Path, video_options: VideoOptions
+) -> tuple[RestoreFile, RestoreFile]:
+    """Return the functions that restore the file of an image and that of a video, into a folder or below it."""
     restorer = open_restorer(arguments, arguments.weights)
     image_options = {'max_pixels': max_pixels(arguments), 'sheet': arguments.sheet}
     if arguments.faces:
-        return partial(face_file_restorer(arguments, restorer), **image_options), refuse_video
+        return partial(face_file_restorer(arguments, restorer, results), **image_options), refuse_video
     restore = at_strength(restorer, arguments.strength)
     to_image = partial(restore_image_file, restore, **image_options)
     if restorer.scale > 1:

@@ -11,9 +11,9 @@ import torch
 from hifacegan_plugin.commands.arguments import positive, positive_whole
 from hifacegan_plugin.commands.network_options import given_options
 from hifacegan_plugin.images.opening import MAX_PIXELS
-from hifacegan_plugin.restore.engines import ENGINES
-from hifacegan_plugin.restore.footprint import GIB
-from hifacegan_plugin.restore.inference import DTYPES
+from hifacegan_plugin.restore.engines.footprint import GIB
+from hifacegan_plugin.restore.engines.inference import DTYPES
+from hifacegan_plugin.restore.engines.starting import ENGINES
 from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.weights import PACKAGED, load_network
 

@@ -13,8 +13,8 @@ import numpy as np
 from hifacegan_plugin.host.accommodation import accommodation, own_module
 from hifacegan_plugin.images.databases import open_database
 from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.metadata.png_chunks import SIGNATURE
 from hifacegan_plugin.images.opening import open_image
-from hifacegan_plugin.images.png_chunks import SIGNATURE
 
 if TYPE_CHECKING:
     from basicsr.utils.file_client import FileClient, LmdbBackend

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, features
 
-from hifacegan_plugin.images import iptc
-from hifacegan_plugin.images.exif import with_size
+from hifacegan_plugin.images.metadata import iptc
+from hifacegan_plugin.images.metadata.exif import with_size
+from hifacegan_plugin.images.metadata.png_chunks import add_chunk
 from hifacegan_plugin.images.opening import READS_HEIF
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.png_chunks import add_chunk
 
 AVIF = ('.avif',) if features.check('avif') else ()
 HEIF = ('.heic', '.heif') if READS_HEIF else ()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from hifacegan_plugin.images import png_chunks
 from hifacegan_plugin.images.image_error import SEVERAL_IMAGES, ImageError, TooLargeError
+from hifacegan_plugin.images.metadata import png_chunks
 
 try:
     from pillow_heif import register_heif_opener

@@ -13,13 +13,13 @@ import numpy as np
 
 from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.encoding import HOLDS_16_BITS, HOLDS_ALPHA, HOLDS_IPTC, LARGEST_IN_JPEG, WRITABLE, encode
-from hifacegan_plugin.images.exif import descriptive_exif
 from hifacegan_plugin.images.image_error import ImageError, TooLargeError
-from hifacegan_plugin.images.iptc import read_descriptive_iptc
+from hifacegan_plugin.images.metadata.exif import descriptive_exif
+from hifacegan_plugin.images.metadata.iptc import read_descriptive_iptc
+from hifacegan_plugin.images.metadata.png_chunks import read_chunks
+from hifacegan_plugin.images.metadata.xmp import descriptive_xmp
 from hifacegan_plugin.images.opening import TRANSPOSED, EncodedImage, open_image
 from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.png_chunks import read_chunks
-from hifacegan_plugin.images.xmp import descriptive_xmp
 from hifacegan_plugin.system.files import write_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')

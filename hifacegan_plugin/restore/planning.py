@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
-from hifacegan_plugin.restore.video import RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS
+from hifacegan_plugin.restore.videos.restoring import RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS
 
 
 class InputError(ValueError):
@@ -37,6 +37,7 @@ class Plan(NamedTuple):
     tasks: list[Task]
     failures: list[Failure]  # of files and of folders that cannot be searched
     others: list[Path]  # found in folders, neither images nor videos by their names
+    folder: Path  # for the results; it may not be there yet
 
 
 def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> Plan:
@@ -53,22 +54,18 @@ def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> Pl
     """
     found = _find_files(pattern, output)
     if _names_a_file(output):
-        tasks, failures = [_plan_one(pattern, found, output, file_format)], list[Failure]()
-    else:
-        tasks, failures = _plan_many(found, output, file_format, sheet)
-    return Plan(tasks, found.failures + failures, found.others)
+        task = _plan_one(pattern, found, output, file_format)
+        return Plan([task], found.failures, found.others, output.parent)
+    tasks, failures = _plan_many(found, output, file_format, sheet)
+    return Plan(tasks, found.failures + failures, found.others, output)
 
 
-def make_folder_of(output: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make the folder for the results, unless it is there.
-
-    Args:
-        output: as of :func:`plan`.
 
     Raises:
         InputError: if there can be no such folder.
     """
-    folder = output.parent if _names_a_file(output) else output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

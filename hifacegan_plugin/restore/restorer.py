@@ -16,7 +16,7 @@ from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.images.photograph_files import check_pixels, read_photograph
 from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.colour import keep_low_frequencies
-from hifacegan_plugin.restore.fitting import FittingEngine
+from hifacegan_plugin.restore.engines.fitting import FittingEngine
 from hifacegan_plugin.weights import PACKAGED, Network, load_network
 
 
@@ -27,7 +27,7 @@ class Restorer:
         weights: ``general`` or ``faces``, the networks that come with the package (``hifacegan models``); a file that
             :func:`hifacegan_plugin.weights.load_network` reads, of this plugin or of another author; or a network.
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
-            :func:`~hifacegan_plugin.restore.engines.choose_engine`.
+            :func:`~hifacegan_plugin.restore.engines.starting.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (not on a CPU) ``float16``.
         memory: bytes that an image may take while it is restored, besides the program and its weights. Default: 3 GiB;
             on an accelerator, 85 % of what is free there when the image comes. Images that would take more are restored

@@ -11,7 +11,7 @@ from torch import nn
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.archs.fast_csr import BorderConv2d, continue_border
 from hifacegan_plugin.archs.shapes import SCALES, read_generator_options
-from hifacegan_plugin.restore.inference import DynamicCSR
+from hifacegan_plugin.restore.engines.inference import DynamicCSR
 
 
 def test_gives_its_input_before_it_is_trained():

@@ -11,7 +11,7 @@ from hifacegan_plugin.archs.folded_csr import FoldedCSR
 from hifacegan_plugin.archs.paper_csr import VARIANTS
 from hifacegan_plugin.archs.replenishment import NORMS
 from hifacegan_plugin.archs.strips import Strip, Walk, grow, moments, stored, upsampled
-from hifacegan_plugin.restore.inference import network_for
+from hifacegan_plugin.restore.engines.inference import network_for
 
 TOLERANCE = 1e-4
 WALKS = [

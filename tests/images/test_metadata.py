@@ -11,11 +11,11 @@ from PIL import ExifTags, Image, IptcImagePlugin
 from skimage import data
 
 from hifacegan_plugin.images.encoding import AVIF, HEIF
-from hifacegan_plugin.images.iptc import TIFF_TAG, jpeg_segment
+from hifacegan_plugin.images.metadata.iptc import TIFF_TAG, jpeg_segment
+from hifacegan_plugin.images.metadata.xmp import descriptive_xmp
 from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
-from hifacegan_plugin.images.xmp import descriptive_xmp
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -15,11 +15,11 @@ from conftest import without_tf32
 from host_training import DEMO, run
 from skimage import data
 
-from hifacegan_plugin.restore.engines import open_engine
-from hifacegan_plugin.restore.exported import export
-from hifacegan_plugin.restore.fitting import OVERLAP
+from hifacegan_plugin.restore.engines.exported import export
+from hifacegan_plugin.restore.engines.fitting import OVERLAP
+from hifacegan_plugin.restore.engines.starting import open_engine
+from hifacegan_plugin.restore.engines.tiles import restore_in_tiles
 from hifacegan_plugin.restore.restorer import Restorer
-from hifacegan_plugin.restore.tiles import restore_in_tiles
 from hifacegan_plugin.weights import generator_options, write_weights
 
 pytestmark = pytest.mark.cuda

@@ -8,11 +8,12 @@ import pytest
 import torch
 from skimage import data
 
-from hifacegan_plugin.restore import Restorer, devices, engines
-from hifacegan_plugin.restore.devices import choose_device, is_out_of_memory, unused_memory
-from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.engines import choose_engine
-from hifacegan_plugin.restore.footprint import free_memory
+from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.restore.engines import devices, starting
+from hifacegan_plugin.restore.engines.devices import choose_device, is_out_of_memory, unused_memory
+from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.footprint import free_memory
+from hifacegan_plugin.restore.engines.starting import choose_engine
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_the_error_of_this_machine_says_that_memory_ran_out():
 
 def engine_on(device, largest):
     """Return what opens engines that are those of the CPU, but that run out of memory on ``device`` beyond a size."""
-    opens = engines.open_torch
+    opens = starting.open_torch
 
     def open_torch(generator, dtype, on):
         engine = opens(generator, dtype, 'cpu')
@@ -164,7 +165,7 @@ def engine_on(device, largest):
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
 def test_a_full_device_hands_over_to_the_cpu(machine, lively_generator, monkeypatch, caplog, preset):
     machine(mps=1)
-    monkeypatch.setattr(engines, 'open_torch', engine_on('mps', 64 * 64))  # enough for the check of the device alone
+    monkeypatch.setattr(starting, 'open_torch', engine_on('mps', 64 * 64))  # enough for the check of the device alone
     generator = lively_generator(preset=preset)
     restorer = Restorer(generator)
     assert restorer.device == 'mps'
@@ -189,7 +190,7 @@ def test_other_errors_of_a_device_are_not_taken_for_that(lively_generator, monke
 def test_a_device_that_gives_something_else_than_the_cpu_is_not_used(
     machine, lively_generator, monkeypatch, caplog, fault
 ):
-    opens = engines.open_torch
+    opens = starting.open_torch
 
     def open_torch(generator, dtype, device):
         def restore(images, **options):
@@ -200,7 +201,7 @@ def test_a_device_that_gives_something_else_than_the_cpu_is_not_used(
         return opens(generator, dtype, device) if device == 'cpu' else restore
 
     machine(mps=1)
-    monkeypatch.setattr(engines, 'open_torch', open_torch)
+    monkeypatch.setattr(starting, 'open_torch', open_torch)
     generator = lively_generator(preset='fast')
     with pytest.raises(EngineError, match=r'engine torch on mps: .* --device cpu'):
         Restorer(generator, device='mps')
@@ -210,6 +211,6 @@ def test_a_device_that_gives_something_else_than_the_cpu_is_not_used(
 
 def test_what_is_known_to_work_is_not_checked_again(machine, lively_generator, monkeypatch):
     machine(cuda=1)
-    monkeypatch.setattr(engines, 'open_torch', lambda generator, dtype, device: lambda images: images * np.nan)
+    monkeypatch.setattr(starting, 'open_torch', lambda generator, dtype, device: lambda images: images * np.nan)
     assert Restorer(lively_generator(preset='fast'), device='cuda').device == 'cuda:0'
     assert devices.count_devices('cuda') == 1

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.paper_csr import VARIANTS
-from hifacegan_plugin.restore import engines, exported
-from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.engines import choose_engine, open_engine
-from hifacegan_plugin.restore.exported import EXPORTED, export
+from hifacegan_plugin.restore.engines import exported, starting
+from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.exported import EXPORTED, export
+from hifacegan_plugin.restore.engines.starting import choose_engine, open_engine
 from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.weights import generator_options, load_generator, read_weights, write_weights
 
@@ -61,7 +61,7 @@ def test_engines_agree_on_any_batch_and_size(generator, name, dtype, tolerance):
 SIGNAL_AFTER_TWO_ENGINES = """
 import os, signal
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.restore.engines import open_engine
+from hifacegan_plugin.restore.engines.starting import open_engine
 
 first, second = (open_engine('openvino', CSRGenerator(num_feat=4, preset='fast'), 'float32') for _ in range(2))
 del first
@@ -201,7 +201,7 @@ def test_what_an_engine_cannot_do(name, dtype, message):
 
 
 def test_engine_that_is_not_installed(monkeypatch):
-    for module in (engines, exported):
+    for module in (starting, exported):
         monkeypatch.setattr(module, 'find_spec', lambda name: None)
     with pytest.raises(EngineError, match=r'onnxruntime is not installed.*hifacegan-plugin\[onnx\]'):
         choose_engine('onnx', 'float32')
@@ -211,7 +211,7 @@ def test_engine_that_is_not_installed(monkeypatch):
 def test_float16_is_for_graphics_cards(monkeypatch):
     with pytest.raises(EngineError, match='float16 is not for CPUs'):
         choose_engine('auto', 'float16')
-    monkeypatch.setattr(engines, 'choose_device', lambda name: 'cuda:0')
+    monkeypatch.setattr(starting, 'choose_device', lambda name: 'cuda:0')
     assert choose_engine('auto', 'float16') == choose_engine('torch', 'float16') == ('torch', 'cuda:0')
     with pytest.raises(EngineError, match='engine openvino: float16 is not for CPUs'):
         choose_engine('openvino', 'float16')
@@ -241,7 +241,7 @@ def test_threads_that_run_out_of_memory_open_one_engine_for_it(generator, monkey
         return open_engine(name, *arguments)
 
     restorer = Restorer(generator, 'onnx', memory=1 << 20)
-    monkeypatch.setattr('hifacegan_plugin.restore.fitting.open_engine', watched)
+    monkeypatch.setattr('hifacegan_plugin.restore.engines.fitting.open_engine', watched)
     images = [np.full((64, 64, 3), value, np.uint8) for value in range(8)]
     with ThreadPoolExecutor(8) as threads:
         restored = list(threads.map(restorer, images))

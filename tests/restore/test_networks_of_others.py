@@ -11,10 +11,10 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
-from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.footprint import bytes_per_pixel
-from hifacegan_plugin.restore.held_memory import WORKSPACES, measure_bytes_per_pixel
-from hifacegan_plugin.restore.tiles import restore_in_tiles
+from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.footprint import bytes_per_pixel
+from hifacegan_plugin.restore.engines.held_memory import WORKSPACES, measure_bytes_per_pixel
+from hifacegan_plugin.restore.engines.tiles import restore_in_tiles
 from hifacegan_plugin.weights import load_network, recognised
 
 pytest.importorskip('spandrel', reason='needs the spandrel extra')

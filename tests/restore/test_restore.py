@@ -23,9 +23,9 @@ from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
-from hifacegan_plugin.restore.fitting import OVERLAP
-from hifacegan_plugin.restore.footprint import bytes_per_pixel
-from hifacegan_plugin.restore.tiles import restore_in_tiles, spans
+from hifacegan_plugin.restore.engines.fitting import OVERLAP
+from hifacegan_plugin.restore.engines.footprint import bytes_per_pixel
+from hifacegan_plugin.restore.engines.tiles import restore_in_tiles, spans
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, write_weights
 

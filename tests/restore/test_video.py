@@ -13,10 +13,10 @@ from held_lock import holder
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.restore import video as video_module
-from hifacegan_plugin.restore.temporal import Smoother
-from hifacegan_plugin.restore.video import CODECS, VideoOptions, restore_video
-from hifacegan_plugin.restore.video_error import VideoError
+from hifacegan_plugin.restore.videos import restoring
+from hifacegan_plugin.restore.videos.restoring import CODECS, VideoOptions, restore_video
+from hifacegan_plugin.restore.videos.temporal import Smoother
+from hifacegan_plugin.restore.videos.video_error import VideoError
 
 TIMES = [0, 512, 1000, 5000, 5120, 5632, 9000, 9001, 12000, 12288]  # of frames, in 1/12800 s
 BEST = {'crf': '0'}
@@ -149,7 +149,7 @@ def test_sound_subtitles_chapters_and_tags_are_kept(tmp_path, suffix, sound, sub
 @pytest.mark.parametrize('codec', CODECS)
 def test_times_of_a_variable_rate_are_kept(tmp_path, codec, monkeypatch):
     """Across segments as well, of which some are shorter than an encoder looks ahead."""
-    monkeypatch.setattr(video_module, 'FRAMES_A_SEGMENT', 4)
+    monkeypatch.setattr(restoring, 'FRAMES_A_SEGMENT', 4)
     source = write_video(tmp_path / 'a.mp4', photos(10), TIMES, options={'bf': '0'})
     restore_video(identity, source, tmp_path / 'b.mp4', VideoOptions(codec, crf=10))
     assert times_of(tmp_path / 'b.mp4') == [Fraction(time, 12800) for time in TIMES]
@@ -405,7 +405,7 @@ def test_a_video_that_ends_early_is_not_called_whole(tmp_path, suffix):
     noise = list(np.random.default_rng(0).integers(0, 256, (12, 64, 96, 3), np.uint8))
     source = write_video(tmp_path / f'a.{suffix}', noise, range(12), Fraction(1), codec='mpeg4', options={'g': '1'})
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
-    result = video_module.RESULT_SUFFIXES[source.suffix]
+    result = restoring.RESULT_SUFFIXES[source.suffix]
     for _ in range(2):  # the second time it does not count as done
         with pytest.raises(VideoError, match=r'is damaged: [\d.]+ of 1[12]\.?0* (frames|seconds) could be read'):
             restore_video(identity, source, tmp_path / f'out/a{result}', resume=True)
@@ -416,7 +416,7 @@ def test_a_video_that_ends_early_is_not_called_whole(tmp_path, suffix):
 @pytest.mark.parametrize('temporal', [False, True])
 def test_a_stopped_run_is_gone_on_with(tmp_path, monkeypatch, temporal):
     """Only what is missing is restored, and the result is that of a run that was never stopped, byte for byte."""
-    monkeypatch.setattr(video_module, 'FRAMES_A_SEGMENT', 5)
+    monkeypatch.setattr(restoring, 'FRAMES_A_SEGMENT', 5)
     source = write_video(tmp_path / 'a.mp4', photos(18), sound='aac')
     options = VideoOptions('h265', temporal=temporal)  # x264 may code the same frames in other bytes
     restored = []
@@ -453,7 +453,7 @@ def test_a_result_that_another_process_restores_into_is_left_to_it(tmp_path):
 
 @pytest.mark.parametrize('change', ['options', 'network', 'no resume'])
 def test_segments_of_another_run_are_not_gone_on_with(tmp_path, monkeypatch, change):
-    monkeypatch.setattr(video_module, 'FRAMES_A_SEGMENT', 2)
+    monkeypatch.setattr(restoring, 'FRAMES_A_SEGMENT', 2)
     source = write_video(tmp_path / 'a.mp4', photos(5))
 
     number = count()
@@ -498,7 +498,7 @@ def test_a_playlist_leads_nowhere(tmp_path):
 
 
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_module, 'find_spec', lambda name: None)
+    monkeypatch.setattr(restoring, 'find_spec', lambda name: None)
     with pytest.raises(VideoError, match=r'pip install "hifacegan-plugin\[video\]"'):
         restore_video(identity, tmp_path / 'a.mp4', tmp_path / 'b.mp4')
 

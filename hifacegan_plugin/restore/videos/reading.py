@@ -17,7 +17,7 @@ from av.stream import Disposition
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from hifacegan_plugin.restore.video_error import VideoError
+from hifacegan_plugin.restore.videos.video_error import VideoError
 
 FORMATS = 'mov,matroska,avi'  # FFmpeg's names; others, such as playlists, which lead to other files, are not opened
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP

@@ -1,7 +1,7 @@
 """Devices by name: ``cpu``, ``cuda:0``, ``xpu:0`` (Intel), ``mps`` (Apple); what is free on them, and when it is not.
 
 Measured on CPUs and NVIDIA's cards. The others are reached through the same functions of torch, and are untested; what
-runs there is compared with the CPU before it is used (:func:`hifacegan_plugin.restore.engines.open_engine`).
+runs there is compared with the CPU before it is used (:func:`hifacegan_plugin.restore.engines.starting.open_engine`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 import torch
 
-from hifacegan_plugin.restore.engine_error import EngineError
+from hifacegan_plugin.restore.engines.engine_error import EngineError
 
 CPU = 'cpu'
 ACCELERATORS = ('cuda', 'xpu', 'mps')  # that torch knows, in the order in which `auto` looks for one

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from hifacegan_plugin.archs.strips import Walk
-from hifacegan_plugin.restore.devices import CPU, choose_device, kind_of
-from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.exported import EXPORTED, check_installed, open_exported
-from hifacegan_plugin.restore.inference import DTYPES, INFERENCE, TRACING, Engine, network_for, noise
-from hifacegan_plugin.restore.onnx_file import choose_onnx_device
+from hifacegan_plugin.restore.engines.devices import CPU, choose_device, kind_of
+from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.exported import EXPORTED, check_installed, open_exported
+from hifacegan_plugin.restore.engines.inference import DTYPES, INFERENCE, TRACING, Engine, network_for, noise
+from hifacegan_plugin.restore.engines.onnx_file import choose_onnx_device
 from hifacegan_plugin.system.memory import keep_freed_memory
 from hifacegan_plugin.weights import Network, RecognisedNetwork
 
@@ -70,7 +70,7 @@ def choose_engine(name: str, dtype: str, device: str = 'auto') -> tuple[str, str
     Args:
         name: ``torch``, ``compiled``, ``onnx``, ``openvino`` or ``auto``.
         dtype: ``float32``, ``bfloat16`` or (not on a CPU) ``float16``.
-        device: as :func:`~hifacegan_plugin.restore.devices.choose_device` takes it.
+        device: as :func:`~hifacegan_plugin.restore.engines.devices.choose_device` takes it.
 
     Returns:
         The names of the engine and of the device.

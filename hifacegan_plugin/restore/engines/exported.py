@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from hifacegan_plugin.restore.devices import CPU
-from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.inference import TRACING, Engine, noise
-from hifacegan_plugin.restore.onnx_file import load_onnx, write_onnx
-from hifacegan_plugin.restore.openvino_file import load_openvino, write_openvino
+from hifacegan_plugin.restore.engines.devices import CPU
+from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.inference import TRACING, Engine, noise
+from hifacegan_plugin.restore.engines.onnx_file import load_onnx, write_onnx
+from hifacegan_plugin.restore.engines.openvino_file import load_openvino, write_openvino
 from hifacegan_plugin.weights import Network
 
 # What a written network may differ from torch by on noise: at most in float32, on average in float16.

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import torch
 
-from hifacegan_plugin.restore.devices import CPU
-from hifacegan_plugin.restore.inference import INFERENCE, Engine, network_for, noise
+from hifacegan_plugin.restore.engines.devices import CPU
+from hifacegan_plugin.restore.engines.inference import INFERENCE, Engine, network_for, noise
 from hifacegan_plugin.weights import Network
 
 

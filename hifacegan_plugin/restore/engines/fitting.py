@@ -12,11 +12,17 @@ import torch
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.csr_network import CSRNetwork
-from hifacegan_plugin.restore.devices import CPU, count_devices, is_out_of_memory, kind_of, release_unused_memory
-from hifacegan_plugin.restore.engines import open_engine, start_engine
-from hifacegan_plugin.restore.footprint import GIB, bytes_per_pixel, engines_by_memory, free_memory, on_card
-from hifacegan_plugin.restore.inference import Engine
-from hifacegan_plugin.restore.tiles import restore_in_tiles
+from hifacegan_plugin.restore.engines.devices import (
+    CPU,
+    count_devices,
+    is_out_of_memory,
+    kind_of,
+    release_unused_memory,
+)
+from hifacegan_plugin.restore.engines.footprint import GIB, bytes_per_pixel, engines_by_memory, free_memory, on_card
+from hifacegan_plugin.restore.engines.inference import Engine
+from hifacegan_plugin.restore.engines.starting import open_engine, start_engine
+from hifacegan_plugin.restore.engines.tiles import restore_in_tiles
 from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hifacegan_plugin.restore.devices import CPU, kind_of
-from hifacegan_plugin.restore.engine_error import EngineError
-from hifacegan_plugin.restore.inference import Engine, network_for, noise
+from hifacegan_plugin.restore.engines.devices import CPU, kind_of
+from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.inference import Engine, network_for, noise
 from hifacegan_plugin.weights import Network
 
 # The execution providers of ONNX Runtime besides the CPU's, in the order in which `auto` looks for one, by device:

@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.archs.fast_csr import FastCSR
 from hifacegan_plugin.archs.paper_csr import PaperCSR
-from hifacegan_plugin.restore.devices import CPU, unused_memory
-from hifacegan_plugin.restore.exported import EXPORTED
-from hifacegan_plugin.restore.held_memory import measure_bytes_per_pixel
-from hifacegan_plugin.restore.inference import DTYPES
+from hifacegan_plugin.restore.engines.devices import CPU, unused_memory
+from hifacegan_plugin.restore.engines.exported import EXPORTED
+from hifacegan_plugin.restore.engines.held_memory import measure_bytes_per_pixel
+from hifacegan_plugin.restore.engines.inference import DTYPES
 from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 GIB = 1 << 30

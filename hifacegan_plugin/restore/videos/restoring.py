@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from hifacegan_plugin.restore.temporal import Smoother
-from hifacegan_plugin.restore.video_error import VideoError
+from hifacegan_plugin.restore.videos.temporal import Smoother
+from hifacegan_plugin.restore.videos.video_error import VideoError
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.system.locks import InUseError, hold
 
 if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
     import av
 
-    from hifacegan_plugin.restore.video_reading import Decoded, Look
-    from hifacegan_plugin.restore.video_writing import Segment
+    from hifacegan_plugin.restore.videos.reading import Decoded, Look
+    from hifacegan_plugin.restore.videos.writing import Segment
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -132,7 +132,7 @@ def _restore_alone(
     network: str,
 ) -> int:
     """Restore a video into a result that no other process writes; see :func:`restore_video`."""
-    from hifacegan_plugin.restore.video_writing import join
+    from hifacegan_plugin.restore.videos.writing import join
 
     folder = target.with_name(f'.{target.name}.segments')
     try:
@@ -198,8 +198,8 @@ def _write_segments(
     restore: Callable[[np.ndarray], np.ndarray], source: Path, folder: Path, options: VideoOptions
 ) -> _Work:
     """Restore what ``folder`` does not hold yet."""
-    from hifacegan_plugin.restore.video_reading import FrameReader, main_stream, open_video, read_look, to_rgb
-    from hifacegan_plugin.restore.video_writing import encode_segment
+    from hifacegan_plugin.restore.videos.reading import FrameReader, main_stream, open_video, read_look, to_rgb
+    from hifacegan_plugin.restore.videos.writing import encode_segment
 
     codec = CODECS[options.codec]
     encoder_options = {'crf': str(codec.crf if options.crf is None else options.crf), **codec.options}
@@ -235,7 +235,7 @@ def _write_segments(
 
 
 def _segments_in(folder: Path) -> list[tuple[Path, Segment]]:
-    from hifacegan_plugin.restore.video_writing import Segment
+    from hifacegan_plugin.restore.videos.writing import Segment
 
     paths = takewhile(Path.exists, (folder / f'{number:06}.mp4' for number in count()))
     return [(path, Segment.read(path.with_suffix('.json'))) for path in paths]
@@ -263,7 +263,7 @@ def _restored(
     Raises:
         VideoError: if no frame can be restored.
     """
-    from hifacegan_plugin.restore.video_reading import to_rgb
+    from hifacegan_plugin.restore.videos.reading import to_rgb
 
     failures = 0
     reason = 'is damaged: no frame could be read'

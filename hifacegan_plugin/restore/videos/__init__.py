@@ -1,0 +1,1 @@
+"""Videos: read, restored frame by frame, and written."""
