@@ -21,7 +21,7 @@ from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.restore.planning import Failure, Task, sheet_of
-from hifacegan_plugin.restore.videos.restoring import VIDEOS
+from hifacegan_plugin.restore.videos.options import VIDEOS
 
 RestoreFile = Callable[[Path, Path], object]  # restores the file of one path into another
 

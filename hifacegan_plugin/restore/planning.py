@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
-from hifacegan_plugin.restore.videos.restoring import RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS
+from hifacegan_plugin.restore.videos.options import RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS
 
 
 class InputError(ValueError):

@@ -14,7 +14,8 @@ from skimage import data
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.restore.videos import restoring
-from hifacegan_plugin.restore.videos.restoring import CODECS, VideoOptions, restore_video
+from hifacegan_plugin.restore.videos.options import CODECS, RESULT_SUFFIXES, VideoOptions
+from hifacegan_plugin.restore.videos.restoring import restore_video
 from hifacegan_plugin.restore.videos.temporal import Smoother
 from hifacegan_plugin.restore.videos.video_error import VideoError
 
@@ -405,7 +406,7 @@ def test_a_video_that_ends_early_is_not_called_whole(tmp_path, suffix):
     noise = list(np.random.default_rng(0).integers(0, 256, (12, 64, 96, 3), np.uint8))
     source = write_video(tmp_path / f'a.{suffix}', noise, range(12), Fraction(1), codec='mpeg4', options={'g': '1'})
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
-    result = restoring.RESULT_SUFFIXES[source.suffix]
+    result = RESULT_SUFFIXES[source.suffix]
     for _ in range(2):  # the second time it does not count as done
         with pytest.raises(VideoError, match=r'is damaged: [\d.]+ of 1[12]\.?0* (frames|seconds) could be read'):
             restore_video(identity, source, tmp_path / f'out/a{result}', resume=True)

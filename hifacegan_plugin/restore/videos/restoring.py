@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from hifacegan_plugin.restore.videos.options import CODECS, DEFAULTS, VideoOptions
 from hifacegan_plugin.restore.videos.temporal import Smoother
 from hifacegan_plugin.restore.videos.video_error import VideoError
 from hifacegan_plugin.system.files import whole_file
@@ -34,58 +35,15 @@ if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-# What is read, and the form of the result: that of the input where it takes H.264 and any times.
-RESULT_SUFFIXES = {'.mp4': '.mp4', '.mov': '.mov', '.mkv': '.mkv', '.avi': '.mp4', '.webm': '.mkv'}
-VIDEOS = tuple(RESULT_SUFFIXES)
-VIDEO_FORMATS = ('.mp4', '.mov', '.mkv')  # that are written
 FRAMES_A_SEGMENT = 100
 NAMED_PROBLEMS = 5  # the others are counted
-
-
-class Codec(NamedTuple):
-    """An encoder of FFmpeg, and its constant rate factor: the default, from 0 to the largest, which is the worst."""
-
-    encoder: str
-    crf: int
-    largest_crf: int
-    options: dict[str, str]
-
-
-CODECS = {
-    'h264': Codec('libx264', 18, 51, {}),
-    'h265': Codec('libx265', 20, 51, {'x265-params': 'log-level=none'}),
-    'av1': Codec('libsvtav1', 24, 63, {}),
-}
-
-
-@dataclass(frozen=True)
-class VideoOptions:
-    """How videos are written.
-
-    Attributes:
-        codec: one of :data:`CODECS`.
-        crf: constant rate factor, 0 (best) to 51 or, of ``av1``, 63; None: the default of the codec.
-        temporal: smooth the results along the motion of the input.
-
-    Raises:
-        VideoError: if ``crf`` is none of the codec.
-    """
-
-    codec: str = 'h264'
-    crf: int | None = None
-    temporal: bool = False
-
-    def __post_init__(self) -> None:
-        largest = CODECS[self.codec].largest_crf
-        if self.crf is not None and not 0 <= self.crf <= largest:
-            raise VideoError(f'crf {self.crf}: of {self.codec} it is 0 to {largest}')
 
 
 def restore_video(
     restore: Callable[[np.ndarray], np.ndarray],
     source: Path,
     target: Path,
-    options: VideoOptions = VideoOptions(),
+    options: VideoOptions = DEFAULTS,
     resume: bool = False,
     network: str = '',
 ) -> int:
