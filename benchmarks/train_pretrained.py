@@ -101,10 +101,14 @@ def _general() -> Degrade:
 
 
 def _noise_and_jpeg() -> Degrade:
-    """Noise and JPEG artefacts, alone and mixed: what a short training learns, since neither wants sharpening."""
+    """Noise and JPEG artefacts, alone and mixed: what a short training learns, since neither wants sharpening.
+
+    Some images are blurred, lest it take them for compressed and blur them more.
+    """
     compressed = mixture([(0.75, in_groups(2, jpeg((5, 50), 0.8))), (0.25, in_groups(2, jpeg((50, 95), 0.8)))])
     both = in_groups(2, in_order(gaussian_noise((0, 30), grey=0.3), jpeg((10, 95), 0.8)))
-    return mixture([(0.37, _noise()), (0.42, compressed), (0.14, both), (0.07, unchanged)])
+    blur = gaussian_blur((0.4, 3), (1.25, 3))
+    return mixture([(0.34, _noise()), (0.37, compressed), (0.1, both), (0.11, blur), (0.08, unchanged)])
 
 
 def _faces() -> Degrade:

@@ -1,0 +1,50 @@
+"""Draw docs/restored.jpg: images before and after the packaged networks, and their ground truth.
+
+The portraits are test portraits of `make faces`, the other images those of scikit-image; on none of them was anything
+trained.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage import data
+
+from hifacegan_plugin.data.degradations import build_degradation
+from hifacegan_plugin.data.degradations.compose import Recipe
+from hifacegan_plugin.images.sources import find_images, read_image
+from hifacegan_plugin.restore import Restorer
+
+TARGET = Path(__file__).resolve().parent / 'restored.jpg'
+SHOWN = 256  # side of an image on the sheet, in pixels
+
+
+def main(test_portraits: str) -> None:
+    """Draw the sheet; ``test_portraits`` is the database that `make faces` makes."""
+    first, second = (
+        cv2.cvtColor(read_image(source), cv2.COLOR_BGR2RGB) for source in find_images(test_portraits, 'lmdb')[:2]
+    )
+    faces, general = Restorer('faces'), Restorer('general')
+    noise_and_jpeg = [{'type': 'GaussianNoise', 'sigma': 12}, {'type': 'JPEG', 'quality': 25}]
+    rows = [
+        before_after_truth(first, 'full', faces)
+        + before_after_truth(data.chelsea()[20:276, 100:356], {'type': 'GaussianNoise', 'sigma': 35}, general),
+        before_after_truth(second, 'mosaic16x', faces)
+        + before_after_truth(data.coffee()[80:336, 160:416], noise_and_jpeg, general),
+    ]
+    sheet = np.vstack([np.hstack(row) for row in rows])
+    cv2.imwrite(str(TARGET), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def before_after_truth(truth: np.ndarray, recipe: Recipe, restorer: Restorer) -> list[np.ndarray]:
+    """Degrade an image ``(H, W, 3)``, RGB uint8, and restore it; return all three at the size that is shown."""
+    degraded = build_degradation(recipe)(truth, np.random.default_rng(0))
+    images = (degraded, restorer(degraded), truth)
+    return [cv2.resize(image, (SHOWN, SHOWN), interpolation=cv2.INTER_AREA) for image in images]
+
+
+if __name__ == '__main__':
+    main(sys.argv[1] if len(sys.argv) > 1 else 'datasets/faces/test.lmdb')
