@@ -14,8 +14,8 @@ from __future__ import annotations
 from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor, ModelTiling, SizeRequirements
 from torch import Tensor
 
-from hifacegan_plugin.archs.csr_network import CSRNetwork
-from hifacegan_plugin.archs.paper_csr import PaperCSR
+from hifacegan_plugin.archs.csr.network import CSRNetwork
+from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.weights import build_generator, is_generator
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hifacegan_plugin.archs.csr.paper import VARIANTS
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.paper_csr import VARIANTS
 from hifacegan_plugin.weights import generator_options, write_weights
 
 spandrel = pytest.importorskip('spandrel', reason='needs the spandrel extra')

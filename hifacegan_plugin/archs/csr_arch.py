@@ -6,17 +6,17 @@ from abc import ABCMeta
 from typing import Any
 
 from hifacegan_plugin.archs.choices import check_choice
-from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
-from hifacegan_plugin.archs.fast_csr import FastCSR
-from hifacegan_plugin.archs.paper_csr import PaperCSR
-from hifacegan_plugin.archs.shapes import SCALES
+from hifacegan_plugin.archs.csr.fast import FastCSR
+from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
+from hifacegan_plugin.archs.csr.paper import PaperCSR
+from hifacegan_plugin.archs.csr.shapes import SCALES
 
 
 class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
     """Restore images without being told what is wrong with them.
 
-    Calling the class builds a :class:`~hifacegan_plugin.archs.paper_csr.PaperCSR` or a
-    :class:`~hifacegan_plugin.archs.fast_csr.FastCSR`; both count as instances of it. Derive from one of these two to
+    Calling the class builds a :class:`~hifacegan_plugin.archs.csr.paper.PaperCSR` or a
+    :class:`~hifacegan_plugin.archs.csr.fast.FastCSR`; both count as instances of it. Derive from one of these two to
     change a network: a class derived from this one is refused.
 
     Args:
@@ -30,7 +30,7 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
             the image + number of channels): what the reference computes under the name "instance").
         global_residual: predict a correction that is added to the input, instead of the image itself. Beyond the
             paper; decides at small budgets. Off by default, except in the fast network, which always does so.
-        preset: ``paper``, or ``fast``: the network for small budgets (see :mod:`hifacegan_plugin.archs.fast_csr`),
+        preset: ``paper``, or ``fast``: the network for small budgets (see :mod:`hifacegan_plugin.archs.csr.fast`),
             which has neither variants nor normalisation.
         init: initial weights. ``xavier``: normal with gain 0.02, and no biases (the paper's). ``reference``: the same,
             but PyTorch's default in the convolutions with spectral normalisation, 25 to 29 times larger, which the
@@ -52,7 +52,7 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
         """
         raise TypeError(
             f'{cls.__name__} cannot derive from {NAME}, which builds a PaperCSR or a FastCSR: derive from one of these '
-            '(hifacegan_plugin.archs.paper_csr, hifacegan_plugin.archs.fast_csr).'
+            '(hifacegan_plugin.archs.csr.paper, hifacegan_plugin.archs.csr.fast).'
         )
 
     def __new__(

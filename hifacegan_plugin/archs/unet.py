@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.replenishment import activation
+from hifacegan_plugin.archs.csr.replenishment import activation
 
 
 class Encoder(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hifacegan_plugin.archs.replenishment import NORMS
+from hifacegan_plugin.archs.csr.replenishment import NORMS
 
 
 def add_network_options(parser: argparse._ActionsContainer) -> None:

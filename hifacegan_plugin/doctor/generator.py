@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_network import CSRNetwork
 
 
 def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:

@@ -9,8 +9,8 @@ import logging
 
 from torch import nn
 
-from hifacegan_plugin.archs.csr_network import CSRNetwork
-from hifacegan_plugin.archs.paper_csr import PaperCSR
+from hifacegan_plugin.archs.csr.network import CSRNetwork
+from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.models.fine_tuning import freeze_parts
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')

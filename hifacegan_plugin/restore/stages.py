@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hifacegan_plugin.archs.csr_network import CSRNetwork
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.sheets import draw_sheet
 

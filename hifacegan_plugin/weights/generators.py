@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hifacegan_plugin.archs.csr.fast import FastCSR
+from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
+from hifacegan_plugin.archs.csr.shapes import TELLING_WEIGHTS, read_generator_options
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
-from hifacegan_plugin.archs.fast_csr import FastCSR
 from hifacegan_plugin.archs.published_layouts import rename
-from hifacegan_plugin.archs.shapes import TELLING_WEIGHTS, read_generator_options
 from hifacegan_plugin.weights.files import WeightsError, read_weights
 from hifacegan_plugin.weights.recognised import RecognisedNetwork, recognise
 

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from hifacegan_plugin.archs import CSRGenerator, MultiscalePatchDiscriminator
-from hifacegan_plugin.archs.fast_csr import FastCSR
-from hifacegan_plugin.archs.paper_csr import VARIANTS, PaperCSR
+from hifacegan_plugin.archs.csr.fast import FastCSR
+from hifacegan_plugin.archs.csr.paper import VARIANTS, PaperCSR
+from hifacegan_plugin.archs.csr.replenishment import NORMS, normalise
 from hifacegan_plugin.archs.published_layouts import rename
-from hifacegan_plugin.archs.replenishment import NORMS, normalise
 
 REFERENCES = {
     'csr_ngf10_64': {'num_feat': 10},

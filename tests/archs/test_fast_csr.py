@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.archs.fast_csr import BorderConv2d, continue_border
-from hifacegan_plugin.archs.shapes import SCALES, read_generator_options
+from hifacegan_plugin.archs.csr.fast import BorderConv2d, continue_border
+from hifacegan_plugin.archs.csr.shapes import SCALES, read_generator_options
 from hifacegan_plugin.restore.engines.inference import DynamicCSR
 
 

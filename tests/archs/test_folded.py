@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
+from hifacegan_plugin.archs.csr.paper import VARIANTS
+from hifacegan_plugin.archs.csr.replenishment import NORMS
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.folded_csr import FoldedCSR
-from hifacegan_plugin.archs.paper_csr import VARIANTS
-from hifacegan_plugin.archs.replenishment import NORMS
-from hifacegan_plugin.archs.strips import Strip, Walk, grow, moments, stored, upsampled
+from hifacegan_plugin.archs.folded.network import FoldedCSR
+from hifacegan_plugin.archs.folded.strips import Strip, Walk, grow, moments, stored, upsampled
 from hifacegan_plugin.restore.engines.inference import network_for
 
 TOLERANCE = 1e-4

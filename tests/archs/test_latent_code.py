@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.archs.latent_code import LATENT, LatentCode, LatentEncoder, spread_code
-from hifacegan_plugin.archs.shapes import read_generator_options
+from hifacegan_plugin.archs.csr.latent_code import LATENT, LatentCode, LatentEncoder, spread_code
+from hifacegan_plugin.archs.csr.shapes import read_generator_options
 
 
 def test_the_encoder_is_six_normalised_convolutions_and_two_linear_layers():

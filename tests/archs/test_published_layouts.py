@@ -9,8 +9,8 @@ import torch
 from basicsr.archs.hifacegan_arch import HiFaceGAN, HiFaceGANDiscriminator
 
 from hifacegan_plugin.archs import CSRGenerator, MultiscalePatchDiscriminator
+from hifacegan_plugin.archs.csr.shapes import read_generator_options
 from hifacegan_plugin.archs.published_layouts import rename, without_markers
-from hifacegan_plugin.archs.shapes import read_generator_options
 from hifacegan_plugin.weights import build_generator
 
 PUBLISHED = {

@@ -7,7 +7,7 @@ import torch
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.archs.shapes import LEVEL_WIDTHS
+from hifacegan_plugin.archs.csr.shapes import LEVEL_WIDTHS
 from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN
 from hifacegan_plugin.restore import stages
 from hifacegan_plugin.weights import PACKAGED, generator_options, load_generator, write_weights

@@ -15,7 +15,7 @@ from small_training import batch, built, train
 from torch.distributions import Normal, kl_divergence
 
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.archs.shapes import read_generator_options
+from hifacegan_plugin.archs.csr.shapes import read_generator_options
 
 
 @pytest.fixture

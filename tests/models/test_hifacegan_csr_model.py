@@ -14,7 +14,7 @@ from basicsr.models import build_model
 from small_training import OPTIONS, batch, built, train
 from torch.nn.utils import parametrize
 
-from hifacegan_plugin.archs.shapes import read_generator_options
+from hifacegan_plugin.archs.csr.shapes import read_generator_options
 from hifacegan_plugin.weights import WeightsError
 
 

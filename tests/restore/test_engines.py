@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.archs.csr.paper import VARIANTS
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.paper_csr import VARIANTS
 from hifacegan_plugin.restore.engines import exported, starting
 from hifacegan_plugin.restore.engines.engine_error import EngineError
 from hifacegan_plugin.restore.engines.exported import EXPORTED, export

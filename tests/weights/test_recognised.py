@@ -12,8 +12,8 @@ from basicsr.archs.swinir_arch import SwinIR
 from safetensors.torch import save_file
 from torch import nn
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.weights import RecognisedNetwork, WeightsError, load_network, recognised
 
 pytest.importorskip('spandrel', reason='needs the spandrel extra')

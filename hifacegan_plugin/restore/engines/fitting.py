@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.csr_network import CSRNetwork
 from hifacegan_plugin.restore.engines.devices import (
     CPU,
     count_devices,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from hifacegan_plugin.archs.csr_network import CSRNetwork
-from hifacegan_plugin.archs.fast_csr import FastCSR
-from hifacegan_plugin.archs.paper_csr import PaperCSR
+from hifacegan_plugin.archs.csr.fast import FastCSR
+from hifacegan_plugin.archs.csr.network import CSRNetwork
+from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.restore.engines.devices import CPU, unused_memory
 from hifacegan_plugin.restore.engines.exported import EXPORTED
 from hifacegan_plugin.restore.engines.held_memory import measure_bytes_per_pixel

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.fast_csr import FastCSR
-from hifacegan_plugin.archs.folded_csr import FoldedCSR, pad
-from hifacegan_plugin.archs.paper_csr import PaperCSR
-from hifacegan_plugin.archs.strips import Walk
+from hifacegan_plugin.archs.csr.fast import FastCSR
+from hifacegan_plugin.archs.csr.paper import PaperCSR
+from hifacegan_plugin.archs.folded.network import FoldedCSR, pad
+from hifacegan_plugin.archs.folded.strips import Walk
 from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 Engine = Callable[[np.ndarray], np.ndarray]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from hifacegan_plugin.archs.strips import Walk
+from hifacegan_plugin.archs.folded.strips import Walk
 from hifacegan_plugin.restore.engines.devices import CPU, choose_device, kind_of
 from hifacegan_plugin.restore.engines.engine_error import EngineError
 from hifacegan_plugin.restore.engines.exported import EXPORTED, check_installed, open_exported

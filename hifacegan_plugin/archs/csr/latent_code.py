@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.replenishment import activation
+from hifacegan_plugin.archs.csr.replenishment import activation
 
 LATENT = 256  # numbers of a code
 ENCODED_SIDE = 256  # pixels; images are brought to this size before they are encoded

@@ -9,7 +9,7 @@ What algebra allows, for fixed weights and statistics taken from each image itse
 * biases that an instance norm takes away again are dropped.
 
 Statistics over the whole image are all that ties distant rows together. What lies between two of them is computed in
-strips of rows; see :mod:`hifacegan_plugin.archs.strips`.
+strips of rows; see :mod:`hifacegan_plugin.archs.folded.strips`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.folded_blocks import FoldedBlock, FoldedSuppression
-from hifacegan_plugin.archs.latent_code import spread_code
-from hifacegan_plugin.archs.paper_csr import WITHOUT_PYRAMID, PaperCSR
-from hifacegan_plugin.archs.replenishment import activation
-from hifacegan_plugin.archs.strips import (
+from hifacegan_plugin.archs.csr.latent_code import spread_code
+from hifacegan_plugin.archs.csr.paper import WITHOUT_PYRAMID, PaperCSR
+from hifacegan_plugin.archs.csr.replenishment import activation
+from hifacegan_plugin.archs.folded.blocks import FoldedBlock, FoldedSuppression
+from hifacegan_plugin.archs.folded.strips import (
     RowConv2d,
     Rows,
     Statistics,

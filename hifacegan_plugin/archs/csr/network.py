@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hifacegan_plugin.archs.csr.replenishment import Unit, activation
+from hifacegan_plugin.archs.csr.shapes import read_generator_options
 from hifacegan_plugin.archs.padding import pad_to_multiple
 from hifacegan_plugin.archs.published_layouts import (
     MARKERS,
@@ -26,8 +28,6 @@ from hifacegan_plugin.archs.published_layouts import (
     to_plugin_layout,
     without_markers,
 )
-from hifacegan_plugin.archs.replenishment import Unit, activation
-from hifacegan_plugin.archs.shapes import read_generator_options
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 

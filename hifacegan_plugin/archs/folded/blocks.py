@@ -1,4 +1,4 @@
-"""The parts of :class:`~hifacegan_plugin.archs.folded_csr.FoldedCSR`, on the strips of rows that it works on."""
+"""The parts of :class:`~hifacegan_plugin.archs.folded.network.FoldedCSR`, on the strips of rows that it works on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.replenishment import ReplenishmentBlock, Spade, activation
-from hifacegan_plugin.archs.strips import RowConv2d, Rows, Statistics, Strip, grow, rescale
-from hifacegan_plugin.archs.suppression import LOGIT_RANGE, SuppressionModule
+from hifacegan_plugin.archs.csr.replenishment import ReplenishmentBlock, Spade, activation
+from hifacegan_plugin.archs.csr.suppression import LOGIT_RANGE, SuppressionModule
+from hifacegan_plugin.archs.folded.strips import RowConv2d, Rows, Statistics, Strip, grow, rescale
 
 
 class FoldedSuppression(nn.Module):

@@ -1,7 +1,7 @@
 """The network of the paper: nested collaborative suppression and replenishment, with the baselines of its ablation.
 
 Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression and Replenishment", ACM MM 2020
-(arXiv 2005.05005), section 3; the variant ``vae``: see :mod:`hifacegan_plugin.archs.latent_code`.
+(arXiv 2005.05005), section 3; the variant ``vae``: see :mod:`hifacegan_plugin.archs.csr.latent_code`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.choices import check_choice
-from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
+from hifacegan_plugin.archs.csr.latent_code import LATENT, START_SIDE, LatentCode, LatentEncoder, spread_code
+from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
+from hifacegan_plugin.archs.csr.replenishment import NORMS, ReplenishmentBlock, activation
+from hifacegan_plugin.archs.csr.shapes import BLOCK_WIDTHS, LEVEL_WIDTHS
+from hifacegan_plugin.archs.csr.suppression import SuppressionPyramid
 from hifacegan_plugin.archs.initial_weights import INITS, init_weights
-from hifacegan_plugin.archs.latent_code import LATENT, START_SIDE, LatentCode, LatentEncoder, spread_code
-from hifacegan_plugin.archs.replenishment import NORMS, ReplenishmentBlock, activation
-from hifacegan_plugin.archs.shapes import BLOCK_WIDTHS, LEVEL_WIDTHS
-from hifacegan_plugin.archs.suppression import SuppressionPyramid
 
 VARIANTS = ('csr', 'lip_spade', 'spade', 'vae')
 WITHOUT_PYRAMID = ('spade', 'vae')

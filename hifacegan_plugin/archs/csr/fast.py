@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.choices import check_choice
-from hifacegan_plugin.archs.csr_network import NAME, CSRNetwork
-from hifacegan_plugin.archs.replenishment import Unit, activation
-from hifacegan_plugin.archs.shapes import FINEST_WIDTH, SCALES
-from hifacegan_plugin.archs.suppression import LocalImportancePool
+from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
+from hifacegan_plugin.archs.csr.replenishment import Unit, activation
+from hifacegan_plugin.archs.csr.shapes import FINEST_WIDTH, SCALES
+from hifacegan_plugin.archs.csr.suppression import LocalImportancePool
 
 Conv = TypeVar('Conv', bound=nn.Conv2d)
 
