@@ -80,7 +80,6 @@ def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, result
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
         WeightsError: the weights of the background cannot be used.
-        InputError: the report cannot be written.
     """
     load_models()
     default = FaceOptions()
@@ -92,8 +91,6 @@ def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, result
         keep_identity=arguments.keep_identity,
     )
     background = None if arguments.background == 'keep' else _open_background(arguments)
-    if arguments.report:
-        _start_report(arguments.report)
     restore = partial(restore_faces, restore=restorer, background=background, options=options)
     return partial(restore_faces_file, restore, FaceFiles(results, arguments.report, arguments.save_faces))
 
@@ -103,8 +100,12 @@ def refuse_video(source: Path, target: Path) -> None:
     raise VideoError('is a video, and --faces is for photographs alone: leave --faces out')
 
 
-def _start_report(report: Path) -> None:
-    """Make the file of the report now: if it cannot be written, nothing is restored."""
+def start_report(report: Path) -> None:
+    """Make the file of the report, before anything is restored.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     try:
         report.open('ab').close()
     except OSError as error:

@@ -24,6 +24,7 @@ from hifacegan_plugin.commands.face_options import (
     check_face_arguments,
     face_file_restorer,
     refuse_video,
+    start_report,
 )
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options
@@ -91,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
     to_image, to_video = _file_restorers(arguments, planned.folder, video_options)
     make_folder(planned.folder)
+    if arguments.report:  # it may lie in that folder
+        start_report(arguments.report)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
     failed = _report(planned, tally, arguments.output)
     # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.

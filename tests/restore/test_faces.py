@@ -233,6 +233,11 @@ class TestCommand:
 
         return run
 
+    def test_the_report_may_lie_among_the_results(self, run):
+        write_photograph(Path('in/a.png'), Photograph(PORTRAIT))
+        run('-i', 'in', '--report', 'out/faces.jsonl')
+        assert len(Path('out/faces.jsonl').read_text().splitlines()) == 1
+
     def test_report_and_crops(self, run, caplog):
         write_photograph(Path('in/a.png'), Photograph(PORTRAIT.astype(np.uint16) * 257))
         write_photograph(Path('in/b/c.png'), Photograph(NO_FACE))
