@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from networks_of_peers import OF_ITS_OWN, PEERS, PEERS_ON_FACES
+from networks_of_peers import OF_ITS_OWN, PEERS, PEERS_ON_FACES, SIDE_OF_PORTRAITS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -354,19 +354,20 @@ options/compare_ablations.yml compares the trained networks."""
 
 def face_peer(name: str) -> Changes:
     """Return the options of a peer on whole portraits, which StyleGANRestorer and GuidedRestorer are made for."""
-    larger = {'network_g:crop_size': '256'} if name == 'basicsr_hifacegan' else {}
+    side = str(SIDE_OF_PORTRAITS)
+    larger = {'network_g:crop_size': side} if name == 'basicsr_hifacegan' else {}
     return peer(name, PEERS_ON_FACES[name][1]) | OF_ITS_OWN.get(name, {}) | larger | {
         'name': f'faces_peer_{name}',
         'datasets:train:name': 'faces',
         'datasets:train:dataroot_gt': FACES['datasets:train:dataroot_gt'],
         'datasets:train:degradation': '&degradation full  # or sr4x',
-        'datasets:train:resize': '256  # sides of the portraits, which have 512',
-        'datasets:train:gt_size': '256',
+        'datasets:train:resize': f'{side}  # sides of the portraits, which have 512',
+        'datasets:train:gt_size': side,
         'datasets:train:use_rot': 'false  # faces are upright',
         'datasets:train:batch_size_per_gpu': '1',
         'datasets:val:name': 'faces_test',
         'datasets:val:dataroot_gt': FACES['datasets:val:dataroot_gt'],
-        'datasets:val:resize': '256',
+        'datasets:val:resize': side,
     }  # fmt: skip
 
 

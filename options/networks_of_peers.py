@@ -94,6 +94,8 @@ def learning_sooner(purpose: str, network: str) -> tuple[str, str]:
     return purpose, f'{network.rstrip()}\n    init: pytorch  # xavier has hardly begun to learn in this time\n'
 
 
+SIDE_OF_PORTRAITS = 256  # in pixels, that the peers on faces are trained on and measured at
+
 # Those of the paper's comparison, CSR in its form for small budgets, and the host's best known.
 PEERS_ON_FACES: dict[str, tuple[str, str]] = {
     **{name: learning_sooner(*PEERS[name]) for name in ('csr', 'lip_spade', 'spade', 'vae')},
@@ -103,10 +105,10 @@ PEERS_ON_FACES: dict[str, tuple[str, str]] = {
         num_feat: 22
         num_scales: 5
     """),
-    'stylegan': ('A StyleGAN2 as prior, told which face to make (pSp, GFP-GAN; both CVPR 2021), from scratch.', """
+    'stylegan': ('A StyleGAN2 as prior, told which face to make (pSp, GFP-GAN; both CVPR 2021), from scratch.', f"""
         type: StyleGANRestorer
         num_feat: 28
-        out_size: 256
+        out_size: {SIDE_OF_PORTRAITS}
         num_style_feat: 128
         channel_multiplier: 2
         narrow: 0.3125
