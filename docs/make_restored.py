@@ -1,5 +1,7 @@
 """Draw docs/restored.jpg: images before and after the packaged networks, and their ground truth.
 
+    python docs/make_restored.py [datasets/faces/test.lmdb]
+
 The portraits are test portraits of `make faces`, the other images those of scikit-image; on none of them was anything
 trained.
 """
