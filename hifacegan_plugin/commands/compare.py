@@ -11,11 +11,13 @@ Exit status: 0 all went well, 1 something failed and was left out, 2 there is no
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from hifacegan_plugin import host
+import hifacegan_plugin
 from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
+from hifacegan_plugin.compare.server import start_server
 
 LEFT_OUT = 1  # exit status: there are results, but something was left out
 
@@ -35,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @fails_on(ImportError, ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Compare the restorers of an options file; 0: all went well, 1: something failed, 2: there is no result."""
-    host.register()
+    print('Loading PyTorch and BasicSR, which takes a while ...', file=sys.stderr, flush=True)
+    start_server()  # now, so that it loads them at the same time
+    hifacegan_plugin.register()
     from hifacegan_plugin.compare.comparison import read_comparison
     from hifacegan_plugin.compare.runner import compare
 

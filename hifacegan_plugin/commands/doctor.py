@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hifacegan_plugin import host
+import hifacegan_plugin
 from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.doctor import environment
 from hifacegan_plugin.schema.problem import Problem, describe_error
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_import_of_host() -> Iterable[Problem]:
     try:
-        host.register()
+        hifacegan_plugin.register()
     except ImportError as error:
         yield Problem(f'{error}', 'see above: nothing works without the host')
 

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hifacegan_plugin import host
+import hifacegan_plugin
 from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.schema.file import problems_of_file
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @fails_on(ImportError, ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Print a table and write a contact sheet for each test set; return 0, or 2 where something went wrong."""
-    host.register()
+    hifacegan_plugin.register()
     from hifacegan_plugin.compare.report import report
 
     report(_valid_options(arguments.opt))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from hifacegan_plugin.compare.folder import Folder, open_log, read_log, read_rgb
+from hifacegan_plugin.compare.folder import open_log, read_log, read_rgb
+from hifacegan_plugin.compare.image_sets import ImageSet
+from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.metrics.metric import Metric
 from hifacegan_plugin.schema.comparison import TRUTH
@@ -26,33 +28,30 @@ def build_metrics_or_report(section: Mapping[str, Mapping[str, Any]]) -> tuple[l
 
 
 def measure_images(
-    metrics: Sequence[Metric],
-    test_set: str,
-    label: str,
-    images: Iterable[str],
-    made_from: dict[str, Any],
-    folder: Folder,
+    metrics: Sequence[Metric], options: Mapping[str, Mapping[str, Any]], job: Job, test_set: ImageSet
 ) -> list[str]:
     """Measure what a restorer made of a test set, except what was measured before; the metrics then hold it.
 
     Args:
         metrics: are reset first.
-        test_set: its name.
-        label: of the restorer.
-        images: names of the restored images.
-        made_from: what the values depend on; when it changes, the images are measured again.
-        folder: the output folder.
+        options: of the metrics; when they change, or what is restored does, the images are measured again.
+        job: of the restorer.
+        test_set: that it has restored.
 
     Returns:
         A line for everything that was not measured.
     """
     for metric in metrics:
         metric.reset()
-    log_file, where, problems = folder.log(test_set, label, 'measured'), f'{test_set}: {label}', []
+    folder, where, problems = job.folder, f'{test_set.name}: {job.label}', []
+    made_from = {'restored': job.made_from[test_set.name], 'options': options}
+    log_file = folder.log(test_set.name, job.label, 'measured')
     before = {record['name']: record['samples'] for record in read_log(log_file, made_from)}
     records = [{'name': name, 'samples': samples} for name, samples in before.items()]
+    done = {record['name'] for record in job.done(test_set.name)}
+    images = [name for name in test_set.images if name in done]
     with open_log(log_file, made_from, records) as append:
-        for name in tqdm(list(images), desc=f'{where}: measure', unit='image'):
+        for name in tqdm(images, desc=f'{where}: measure', unit='image'):
             samples = before.get(name, {})
             missing = []
             for metric in metrics:
@@ -64,8 +63,8 @@ def measure_images(
                 continue
             try:
                 pair = [
-                    cv2.cvtColor(read_rgb(folder.image(test_set, which, name)), cv2.COLOR_RGB2BGR)
-                    for which in (label, TRUTH)
+                    cv2.cvtColor(read_rgb(folder.image(test_set.name, which, name)), cv2.COLOR_RGB2BGR)
+                    for which in (job.label, TRUTH)
                 ]
             except OSError as error:
                 problems.append(f'{where}: {error}')

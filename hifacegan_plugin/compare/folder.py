@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from hifacegan_plugin.system.files import write_file
+from hifacegan_plugin.system.locks import InUseError, take
 
 
 class Folder:
@@ -71,12 +72,6 @@ def open_log(path: Path, made_from: dict[str, Any], records: list[dict[str, Any]
         yield lambda record: file.write(json.dumps(record) + '\n')
 
 
-def restored(folder: Folder, test_set: str, label: str, made_from: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records of the images that a restorer is done with."""
-    records = read_log(folder.log(test_set, label, 'restored'), made_from)
-    return [r for r in records if 'error' not in r and folder.image(test_set, label, r['name']).exists()]
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(content, indent=1) + '\n')
@@ -107,22 +102,30 @@ def read_rgb(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def start_folder(root: Path, resume: bool) -> Folder:
-    """Make the output folder; keep an earlier comparison with ``resume``, otherwise rename it as the host does.
+@contextmanager
+def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
+    """Make the output folder, and hold it: two comparisons would write into one another.
+
+    An earlier comparison is kept with ``resume``, otherwise renamed as the host does.
 
     Raises:
-        FileExistsError: a file or folder of this name is no comparison.
+        FileExistsError: a file or folder of this name is no comparison, or another process works in it.
     """
     folder = Folder(root)
     is_comparison = folder.progress.is_dir()
     if not is_comparison and (root.is_file() or (root.is_dir() and any(root.iterdir()))):
         raise FileExistsError(f'{root} exists already and holds no comparison: name another folder with -o')
-    if is_comparison and not resume:
-        from basicsr.utils import mkdir_and_rename
+    lock = folder.progress / 'lock'
+    try:
+        if is_comparison and not resume:
+            from basicsr.utils import mkdir_and_rename
 
-        mkdir_and_rename(str(root))
-    folder.progress.mkdir(parents=True, exist_ok=True)
-    return folder
+            take(lock).close()
+            mkdir_and_rename(str(root))
+        with take(lock):
+            yield folder
+    except InUseError as owner:
+        raise FileExistsError(f'{root}: {owner} compares there: wait for it, or name another folder with -o') from owner
 
 
 def remove_images(folder: Folder, test_set: str, which: str) -> None:

@@ -6,14 +6,11 @@ So the peak memory is that of this restorer alone, and a crash ends no other.
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import signal
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,22 +19,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import hifacegan_plugin
-from hifacegan_plugin.compare.folder import (
-    Folder,
-    open_log,
-    read_json,
-    read_rgb,
-    remove_images,
-    restored,
-    write_json,
-)
+from hifacegan_plugin.compare.folder import Folder, read_json, read_rgb, write_json
+from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.compare.methods import GuideInChannels, Method, build_method
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
+from hifacegan_plugin.schema.problem import describe_error
 from hifacegan_plugin.system.memory import keep_freed_memory, peak_memory
 
 if TYPE_CHECKING:
-    Context = multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext
+    from hifacegan_plugin.compare.server import Context
 
 WARM_UPS = 2  # restorations before the first that is timed
 MIB = 1 << 20
@@ -45,42 +36,9 @@ MIB = 1 << 20
 hifacegan_plugin.register()  # the networks, once for all processes that are forked from the server that imports this
 
 
-class Job(NamedTuple):
-    """What the process of a restorer has to do.
-
-    Args:
-        label: of the restorer.
-        options: of the restorer.
-        folder: the output folder, which holds the images to restore.
-        images: names of the images of each test set.
-        made_from: of each test set, what the restored images depend on.
-    """
-
-    label: str
-    options: dict[str, Any]
-    folder: Path
-    images: dict[str, list[str]]
-    made_from: dict[str, dict[str, Any]]
-
-
-def start_server() -> Context:
-    """Start the process that the processes of the restorers are forked from, if the system has such a thing.
-
-    It imports the host once for all of them, holds no network and has computed nothing.
-    """
-    if 'forkserver' not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context('spawn')
-    # Importing the host counts the GPUs; if CUDA itself did, the processes that are forked could not use it.
-    os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([__name__])
-    import_module('multiprocessing.forkserver').ensure_running()  # there is none on Windows
-    return context
-
-
 def run_job(context: Context, job: Job) -> dict[str, Any]:
     """Do a job in a new process and return its summary; where the process ended early, its ``error`` says why."""
-    summary_file = Folder(job.folder).summary(job.label)
+    summary_file = job.folder.summary(job.label)
     summary_file.unlink(missing_ok=True)
     process = context.Process(target=_restore_until_stopped, args=(job,))
     process.start()
@@ -111,10 +69,7 @@ def describe_end(status: int) -> str:
 
 def restore(job: Job) -> None:
     """Do a job, and write a summary, which says what is wrong with the restorer as a whole."""
-    folder = Folder(job.folder)
-    for test_set, made_from in job.made_from.items():
-        if not restored(folder, test_set, job.label, made_from):
-            remove_images(folder, test_set, job.label)  # those of another network; this one may fail to build
+    job.forget_others()  # before this one, which may fail to build
     summary: dict[str, Any] = {}
     memory_before = _memory()
     try:
@@ -122,30 +77,23 @@ def restore(job: Job) -> None:
         parameters = () if method.network is None else method.network.parameters()
         summary['parameters'] = sum(parameter.numel() for parameter in parameters)
         keep_freed_memory()  # for all restorers alike
-        for test_set, images in job.images.items():
-            _restore_set(method, job, test_set, images, folder, memory_before)
-        summary.update(_count_work(method, job, folder))
+        for test_set in job.images:
+            _restore_set(method, job, test_set, memory_before)
+        summary.update(_count_work(method, job))
     except Exception as error:  # anything that a network of any author may raise: reported in the table
         logging.getLogger('basicsr').debug('restorer failed', exc_info=True)
-        kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
-        summary['error'] = f'{kind}{error}'
-    write_json(folder.summary(job.label), summary)
+        summary['error'] = describe_error(error)
+    write_json(job.folder.summary(job.label), summary)
 
 
-def _restore_set(
-    method: Method, job: Job, test_set: str, images: list[str], folder: Folder, memory_before: int
-) -> None:
+def _restore_set(method: Method, job: Job, test_set: str, memory_before: int) -> None:
     """Restore the images that are not restored yet; log one that fails, for the next run to try it again."""
-    label, made_from = job.label, job.made_from[test_set]
-    done = restored(folder, test_set, label, made_from)
-    names = {record['name'] for record in done}
-    pending = [name for name in images if name not in names]
-    with open_log(folder.log(test_set, label, 'restored'), made_from, done) as append:
+    with job.proceed(test_set) as (pending, append):
         warm = False
-        for name in tqdm(pending, desc=f'{test_set}: {label}', unit='image'):
+        for name in tqdm(pending, desc=f'{test_set}: {job.label}', unit='image'):
             _forget_peak()
             try:
-                degraded, size = _read_task(method, folder, test_set, name)
+                degraded, size = _read_task(method, job.folder, test_set, name)
                 if not warm:
                     for _ in range(WARM_UPS):
                         method.restore(degraded, size)
@@ -159,21 +107,19 @@ def _restore_set(
             except (ValueError, RuntimeError) as error:  # of this image; the next one may succeed
                 append({'name': name, 'error': str(error)})
                 continue
-            write_png(folder.image(test_set, label, name), image)
+            write_png(job.folder.image(test_set, job.label, name), image)
             memory = {} if peak is None else {'peak_mib': (peak - memory_before) / MIB}
             append({'name': name, 'milliseconds': milliseconds, **memory})
 
 
-def _count_work(method: Method, job: Job, folder: Folder) -> dict[str, Any]:
+def _count_work(method: Method, job: Job) -> dict[str, Any]:
     """Count a network's operations on the first image that it restored; empty without a network or such an image."""
     if method.network is None or method.network_input is None:
         return {}
-    for test_set, made_from in job.made_from.items():
-        names = {record['name'] for record in restored(folder, test_set, job.label, made_from)}
-        for name in job.images[test_set]:
-            if name in names:
-                x = method.network_input(*_read_task(method, folder, test_set, name))
-                return {'gflop': count_operations(method.network, x) / 1e9, 'gflop_input': list(x.shape[2:])}
+    for test_set in job.images:
+        for record in job.done(test_set)[:1]:
+            x = method.network_input(*_read_task(method, job.folder, test_set, record['name']))
+            return {'gflop': count_operations(method.network, x) / 1e9, 'gflop_input': list(x.shape[2:])}
     return {}
 
 

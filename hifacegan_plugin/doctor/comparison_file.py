@@ -11,7 +11,7 @@ from hifacegan_plugin.compare.given_results import find_results
 from hifacegan_plugin.compare.image_sets import open_test_set
 from hifacegan_plugin.compare.methods import build_method
 from hifacegan_plugin.doctor.data_items import check_metrics
-from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH
+from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH, FolderOptions
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
 
@@ -31,7 +31,7 @@ def check_comparison(file: Path) -> Iterator[Problem]:
         try:
             if options.get('type') == 'folder':
                 for name in comparison.datasets:
-                    find_results(options, name)
+                    find_results(FolderOptions.model_validate(options), name)
             else:
                 build_method(options)
         except Exception as error:  # whatever a network of any author makes of its options; that is the problem

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
 
 from hifacegan_plugin.schema.data import A_ROOT, OURS, DegradationOptions, HostDataset, IoBackend
 from hifacegan_plugin.schema.file import MetricOptions
@@ -29,6 +29,20 @@ class Page(Section):
     quality: Annotated[int, Field(ge=1, le=101)] = option('of the WebP images; 101 is lossless', 92)
 
 
+def _template(text: str) -> str:
+    try:
+        named = text.format('name')
+    except (LookupError, AttributeError, ValueError):
+        named = ''
+    if 'name' not in named:
+        raise ValueError('it is no template of one name')
+    return text
+
+
+NameTemplate = Annotated[str, AfterValidator(_template)]
+A_TEMPLATE = 'text with one {}, where that name goes'
+
+
 class PairedDatasetOptions(Section):
     """A ``PairedImageDataset``, of which a comparison measures whole RGB images."""
 
@@ -38,7 +52,9 @@ class PairedDatasetOptions(Section):
     dataroot_gt: str | list[str] = option('ground truth: a folder or an LMDB, or a list of these', takes=A_ROOT)
     dataroot_lq: str | list[str] = option('degraded images, likewise', takes=A_ROOT)
     io_backend: IoBackend | None = option('`{type: lmdb}` for databases; without it, `{type: disk}`', None)
-    filename_tmpl: str = option('how the name of a degraded image is made from that of its ground truth', '{}')
+    filename_tmpl: NameTemplate = option(
+        'how the name of a degraded image is made from that of its ground truth', '{}', takes=A_TEMPLATE
+    )
     scale: Count = option('how many times larger the ground truth is than the degraded image', 1)
     meta_info_file: str | None = option('a text file that names the images to take, one a line', None, takes='a path')
 
@@ -87,12 +103,9 @@ class FolderOptions(Section):
 
     type: Literal['folder'] = option('images that were restored elsewhere')
     dataroot: str = option('the folder, or one with a folder for each test set, by its name', takes='a path')
-    filename_tmpl: str = option('how the name of a result is made from that of the degraded image', '{}')
-
-    def conflicts(self) -> Iterator[str]:
-        """See :class:`Section`."""
-        if '{}' not in self.filename_tmpl:
-            yield 'filename_tmpl needs a {}, where the name of the degraded image goes'
+    filename_tmpl: NameTemplate = option(
+        'how the name of a result is made from that of the degraded image', '{}', takes=A_TEMPLATE
+    )
 
 
 class ClassicalOptions(Section):
@@ -140,6 +153,11 @@ RestorerOptions = Annotated[
 ]
 
 
+def no_folder_name(name: str) -> str:
+    """Return what is wrong with a name that :data:`FOLDER_NAME` does not fit."""
+    return f'{name!r} cannot be the name of a folder; use letters, digits, space and -_+.,=()'
+
+
 class Entries(Section):
     """Sections by names of the user's own, each of which can name a folder."""
 
@@ -152,7 +170,7 @@ class Entries(Section):
             yield 'list at least one entry, as NAME: {...}'
         for name in entries:
             if not FOLDER_NAME.fullmatch(name):
-                yield f'{name!r} cannot be the name of a folder; use letters, digits, space and -_+.,=()'
+                yield no_folder_name(name)
 
 
 class TestSets(Entries):
@@ -179,6 +197,10 @@ class Metrics(Entries):
     __pydantic_extra__: dict[str, MetricOptions]
 
 
+def _number_as_text(name: Any) -> Any:
+    return str(name) if isinstance(name, (int, float)) and not isinstance(name, bool) else name
+
+
 class ComparisonFile(Section):
     """The options file of a comparison."""
 
@@ -195,6 +217,8 @@ class ComparisonFile(Section):
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
         labels = (self.restorers.__pydantic_extra__ or {}).keys()
+        if not FOLDER_NAME.fullmatch(self.name):
+            yield f'name: {no_folder_name(self.name)}'
         if self.against is not None and self.against not in labels:
             yield f'against: {self.against} is none of the restorers: {", ".join(labels)}'
 
@@ -202,10 +226,12 @@ class ComparisonFile(Section):
     @classmethod
     def _as_text(cls, name: Any) -> Any:
         """Take a number for a name."""
-        return str(name) if isinstance(name, (int, float)) else name
+        return _number_as_text(name)
 
     @field_validator('datasets', 'restorers', 'metrics', mode='before')
     @classmethod
     def _with_text_keys(cls, section: Any) -> Any:
         """Take numbers, such as 2024, for names."""
-        return {str(name): options for name, options in section.items()} if isinstance(section, dict) else section
+        if not isinstance(section, dict):
+            return section
+        return {_number_as_text(name): options for name, options in section.items()}

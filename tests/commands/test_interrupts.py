@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import pytest
@@ -29,7 +31,7 @@ RUNS = {
     'doctor': ('', 'hifacegan_plugin.doctor.environment.describe'),
     'report': ('-opt trial.yml', 'pathlib.Path.replace'),
     'stages': ('-i photographs/0.png -w net_g.safetensors -o out', 'pathlib.Path.replace'),
-    'compare': ('-opt compare.yml -o out/compared', 'hifacegan_plugin.compare.worker.run_job'),
+    'compare': ('-opt compare.yml -o out/compared', 'hifacegan_plugin.compare.runner.run_job'),
     'convert': ('-w net_g.safetensors -o out/b.safetensors', 'pathlib.Path.replace'),
     'export': ('-w net_g.safetensors --to onnx -o out/a.onnx', 'pathlib.Path.replace'),
     'completion': ('', 'hifacegan_plugin.commands.completion.import_module'),
@@ -115,16 +117,36 @@ def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(command, workp
 
 
 @pytest.mark.heavy
-def test_ctrl_c_at_a_terminal_ends_a_comparison_and_its_processes(workplace):
+@pytest.mark.parametrize('moment', ['while the host is loaded', 'while images are restored'])
+def test_ctrl_c_at_a_terminal_ends_a_comparison_and_its_processes(workplace, moment):
     """It reaches all of them."""
+
+    def reached():
+        if moment == 'while the host is loaded':
+            return 'Loading' in output.read_text() and len(processes_of_group(process.pid)) > 1
+        return list(workplace.glob('out/progress/*/*.restored.jsonl'))
+
     output = workplace / 'output'
     command = [sys.executable, '-m', 'hifacegan_plugin', 'compare', '-opt', 'compare.yml', '-o', 'out']
     process = start(command, workplace, output)
     deadline = time.monotonic() + HANGS
-    while process.poll() is None and not list(workplace.glob('out/progress/*/*.restored.jsonl')):
+    while process.poll() is None and not reached():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(HANGS) == 130, output.read_text()
+    while processes_of_group(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert 'Traceback' not in output.read_text()
     assert 'hifacegan compare: stopped; with --resume' in output.read_text()
+
+
+def processes_of_group(number):
+    """Return the processes of a process group (proc(5): pid, name in brackets, state, parent, group)."""
+    found = []
+    for file in Path('/proc').glob('[0-9]*/stat'):
+        with suppress(OSError):  # it has just ended
+            state, _, group = file.read_text().rpartition(')')[2].split()[:3]
+            found += [file.parent.name] if int(group) == number and state != 'Z' else []
+    return found

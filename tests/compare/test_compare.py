@@ -24,6 +24,7 @@ from basicsr.metrics import calculate_psnr
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from basicsr.utils.options import yaml_load
 from conftest import REPOSITORY
+from held_lock import holder
 from skimage import data
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,7 +36,9 @@ from hifacegan_plugin.compare.comparison import read_comparison
 from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb
 from hifacegan_plugin.compare.image_sets import open_test_set, write_test_set
 from hifacegan_plugin.compare.intervals import bootstrap_interval
+from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
+from hifacegan_plugin.compare.server import start_server
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.weights.packaged import PACKAGED
@@ -238,9 +241,9 @@ def test_a_process_that_is_killed_is_reported(tmp_path):
     folder = Folder(tmp_path)
     for which in ('degraded', 'truth'):
         write_png(folder.image('set', which, 'x'), data.astronaut())
-    job = worker.Job('slow', {'type': 'fast_nl_means', 'search': 201}, tmp_path, {'set': ['x']}, {'set': {}})
+    job = Job('slow', {'type': 'fast_nl_means', 'search': 201}, folder, {'set': ['x']}, {'set': {}})
     with ThreadPoolExecutor() as pool:
-        summary = pool.submit(worker.run_job, worker.start_server(), job)
+        summary = pool.submit(worker.run_job, start_server(), job)
         while not (log := folder.log('set', 'slow', 'restored')).exists():  # until it is at work
             time.sleep(0.05)
             assert not summary.done()
@@ -258,7 +261,7 @@ def test_images_of_another_network_vanish_even_where_the_new_one_cannot_be_built
         write_png(folder.image(test_set, 'net', 'x'), data.astronaut())
     weights = {'pretrain_network_g': str(tmp_path / 'missing.pth')}
     images, made_from = {'changed': ['x'], 'same': ['x']}, {'changed': {'weights': 'b'}, 'same': {'weights': 'a'}}
-    worker.restore(worker.Job('net', weights, tmp_path, images, made_from))
+    worker.restore(Job('net', weights, folder, images, made_from))
     assert 'missing.pth' in read_json(folder.summary('net'))['error']
     assert [folder.image(test_set, 'net', 'x').exists() for test_set in images] == [False, True]
 
@@ -273,7 +276,7 @@ def test_costs_are_those_of_all_images_that_were_restored_in_whichever_run(tmp_p
         for which in ('degraded', 'truth'):
             write_png(folder.image('set', which, name), data.astronaut()[:height, :width])
     generator = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms'}  # takes 64 x 64 and more
-    job = worker.Job('CSR', {'network_g': generator}, tmp_path, {'set': list(sizes)}, {'set': {}})
+    job = Job('CSR', {'network_g': generator}, folder, {'set': list(sizes)}, {'set': {}})
 
     def row():
         worker.restore(job)
@@ -304,7 +307,15 @@ def test_an_ended_process_is_described():
         ({'restorers': {'a': {'scale': 2}}}, 'network_g'),
         ({'restorers': {'a': {'network_g': {'type': 'EDSR'}, 'scale': 0}}}, 'restorers: a: scale: give a whole number'),
         ({'restorers': {'a': {'type': 'spandrel'}}}, 'restorers: a: pretrain_network_g is missing'),
-        ({'restorers': {'a': {'type': 'folder', 'dataroot': 'x', 'filename_tmpl': 'y'}}}, 'filename_tmpl needs a {}'),
+        *(
+            ({section: {'a': {**options, 'filename_tmpl': template}}}, 'filename_tmpl: give text with one {}')
+            for section, options in (('restorers', {'type': 'folder', 'dataroot': 'x'}), ('datasets', PAIRED))
+            for template in ('y', '{}_{}', '{name}', '{')
+        ),
+        ({'restorers': {False: {'type': 'input'}}}, 'restorers: False is no text to YAML'),
+        ({'name': True}, 'name: give a name, not True'),
+        ({'name': 'a/b'}, "name: 'a/b' cannot be the name of a folder"),
+        ({'name': ''}, "name: '' cannot be the name of a folder"),
         ({'against': 'another'}, 'against: another is none of the restorers: input'),
         ({'restorers': {'a/b': {'type': 'input'}}}, 'folder'),
         ({'restorers': {'truth': {'type': 'input'}}}, "restorers: 'truth' cannot be"),
@@ -472,6 +483,19 @@ def test_results_are_not_renamed_for_a_comparison_that_cannot_begin(tmp_path, sm
             assert main([*command, str(other), *resume]) == 2
             assert f'{other} exists already and holds no comparison' in capsys.readouterr().err
     assert [path.name for path in wrong.iterdir()] == ['compare.yml'] and file.is_file()
+
+
+def test_two_processes_do_not_compare_in_one_folder(tmp_path, small_lmdb, capsys):
+    dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
+    file = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}})
+    out = tmp_path / 'out'
+    (out / 'progress').mkdir(parents=True)
+    with holder(out / 'progress/lock') as (process, _):
+        for resume in ([], ['--resume']):
+            assert main(['compare', '-opt', str(file), '-o', str(out), *resume]) == 2
+            assert f'{out}: process {process.pid} on ' in capsys.readouterr().err
+    assert [path.name for path in out.glob('**/*')] == ['progress']  # and nothing is renamed
+    assert main(['compare', '-opt', str(file), '-o', str(out)]) == 0
 
 
 def test_names_that_yaml_takes_for_numbers_are_names(tmp_path, small_lmdb):

@@ -10,6 +10,7 @@ from hifacegan_plugin.archs import GuidedRestorer
 from hifacegan_plugin.compare import worker
 from hifacegan_plugin.compare.folder import Folder, read_json, read_log, read_rgb
 from hifacegan_plugin.compare.image_sets import open_test_set, write_test_set
+from hifacegan_plugin.compare.job import Job
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_a_restorer_gets_its_guide_and_misses_it_where_there_is_none(tmp_path, s
     for name, options in {'plain': plain, 'with guides': plain | {'guide': {}}}.items():
         images[name] = write_test_set(open_test_set(name, options), folder).images
     made_from = {name: {'weights': guided} for name in images}
-    worker.restore(worker.Job('guided', {'pretrain_network_g': guided}, tmp_path / 'out', images, made_from))
+    worker.restore(Job('guided', {'pretrain_network_g': guided}, folder, images, made_from))
     assert read_json(folder.summary('guided'))['gflop'] > 0
     failed = read_log(folder.log('plain', 'guided', 'restored'), made_from['plain'])
     assert len(failed) == len(images['plain']) == 6
