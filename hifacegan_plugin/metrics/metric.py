@@ -195,11 +195,21 @@ class ImageMetric(Metric):
 
     def __init__(self, name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         super().__init__(name, function, options)
+        self._smallest = METRICS.get(options['type'], UNKNOWN).smallest
         self._images = [image for image in IMAGES if image in inspect.signature(function).parameters]
         self.needs_ground_truth = len(self._images) == len(IMAGES)
 
     def measure(self, restored: np.ndarray, truth: np.ndarray | None) -> float:
-        """Return the metric of one image."""
+        """Return the metric of one image.
+
+        Raises:
+            ValueError: it is too small.
+        """
+        border = self._arguments.get('crop_border', 0)
+        height, width = (side - 2 * border for side in restored.shape[:2])
+        if any(side < least for side, least in zip(sorted((height, width)), self._smallest)):
+            least = 'x'.join(map(str, self._smallest))
+            raise ValueError(f'it takes {least} pixels or more, got {height}x{width} within crop_border: {border}')
         images = dict(zip(self._images, (restored, truth)))
         return float(self._function(**images, **self._arguments))
 

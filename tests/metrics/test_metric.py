@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from basicsr.metrics import calculate_psnr
 from basicsr.utils.registry import METRIC_REGISTRY
+from skimage import data
 
 from hifacegan_plugin.metrics import building
 from hifacegan_plugin.metrics.building import build_metric, build_metrics
@@ -198,6 +199,24 @@ def test_a_metric_that_fails_on_an_image_leaves_the_rest_alone(fragile, monkeypa
     assert lines[0] == 'fragile has no value for 1 of 4 images: b (odd)'
     assert lines[1].startswith('psnr has no value for 1 of 4 images: d (Image shapes are different')
     assert lines[2].startswith('fid has no value for 1 of 4 images: b (no features)')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'sides'), [('calculate_psnr', (1, 1)), ('calculate_ssim', (11, 11)), ('calculate_niqe', (96, 192))]
+)
+@pytest.mark.filterwarnings('error')  # as of the mean of nothing
+def test_images_that_the_hosts_metric_cannot_measure_are_named(kind, sides):
+    photograph = data.astronaut()
+    for height, width in (sides, sides[::-1]):
+        metric = build_metric('m', {'type': kind, 'crop_border': 3})
+        truth = photograph[: height + 6, : width + 6]
+        metric.update('fits', truth // 2, truth)
+        for smaller in (truth[:-1], truth[:, :-1]):
+            metric.update('small', smaller // 2, smaller)
+        assert list(metric.values()) == ['fits']
+        assert {reason.partition(', got')[0] for _, reason in metric.state.failures} == {
+            f'it takes {sides[0]}x{sides[1]} pixels or more'
+        }
 
 
 def test_equal_images_have_no_finite_psnr(caplog):
