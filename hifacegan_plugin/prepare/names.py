@@ -27,8 +27,10 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
             others = sorted(set(files) - set(names))
         else:
             # Some editors begin a file with a byte order mark.
-            lines = list_file.read_text(encoding='utf-8-sig', errors='surrogateescape').split('\n')
-            names, others = [name for name in lines if name], []
+            text = list_file.read_text(encoding='utf-8-sig', errors='surrogateescape')
+            if '\0' in text:  # as in UTF-16, which others take
+                raise BuildError(f'{list_file} is no text in UTF-8: save it as such')
+            names, others = [name for name in text.split('\n') if name], []
     except OSError as error:
         raise BuildError(f'{error.filename}: {error.strerror}') from error
     if others:

@@ -20,29 +20,23 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
     Returns:
         The options and their YAML nodes, and what is wrong; without options where they cannot be read.
     """
-    if not file.is_file():
-        return {}, None, [Problem(f'{file} does not exist.', 'check the path; training is started in the same folder')]
     try:
         text = file.read_text(encoding='utf-8')
         tree = yaml.compose(text, Loader=yaml.Loader)
         options = yaml.load(text, Loader=yaml.Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return (
-            {},
-            None,
-            [
-                Problem(
-                    f'{file} cannot be read as YAML: {error}',
-                    'mind indentation, colons and the modules that python/name lines name',
-                )
-            ],
-        )
+        repeated = list(repeated_keys(tree))
+    except OSError as error:
+        fix = 'check the path; training is started in the same folder'
+        return {}, None, [Problem(f'{file} cannot be read: {error.strerror}.', fix)]
+    except Exception as error:  # of YAML, a date that is none, a section in itself, a module that a line imports
+        fix = 'mind indentation, colons and the modules that python/name lines name'
+        return {}, None, [Problem(f'{file} cannot be read as YAML: {error}', fix)]
     if not isinstance(options, dict) or tree is None:
         return {}, None, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
-    return options, tree, list(repeated_keys(tree))
+    return options, tree, repeated
 
 
-def repeated_keys(node: yaml.Node, where: str = '') -> Iterator[Problem]:
+def repeated_keys(node: yaml.Node | None, where: str = '') -> Iterator[Problem]:
     """Find keys that stand twice in a section, of which YAML keeps the last."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:

@@ -102,7 +102,7 @@ def test_a_test_set_without_images_is_named(images, tmp_path, capsys, root):
 
 def test_a_missing_options_file_is_named(tmp_path, capsys):
     assert main(['report', '-opt', 'nope.yml']) == 2
-    assert 'report: nope.yml does not exist' in capsys.readouterr().err
+    assert 'report: nope.yml cannot be read: No such file' in capsys.readouterr().err
 
 
 def test_a_full_disk_costs_the_sheet_but_not_the_table(images, tmp_path, capsys, full_disk):

@@ -392,12 +392,21 @@ def test_options_of_a_comparison_are_checked_as_such(doctor, tmp_path, monkeypat
     assert all(wrong.strip(':') in line for line in told)
 
 
-@pytest.mark.parametrize('text', ['', '- a\n- b', None])
-def test_files_that_hold_no_options_are_told(tmp_path, capsys, text):
-    if text is not None:
-        (tmp_path / 'options.yml').write_text(text)
-    assert command.run(argparse.Namespace(opt=tmp_path / 'options.yml', iterate=False)) == 1
-    assert ('holds no options' if text is not None else 'does not exist') in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ('text', 'told'),
+    [
+        ('', 'holds no options'),
+        ('- a\n- b', 'holds no options'),
+        ('name: 2024-13-01', 'cannot be read as YAML: month'),
+        ('name: &name [*name]', 'cannot be read as YAML: maximum recursion'),
+        (None, 'cannot be read: Is a directory'),
+    ],
+)
+def test_files_that_hold_no_options_are_told(tmp_path, capsys, text, told):
+    file = tmp_path / 'options.yml'
+    file.mkdir() if text is None else file.write_text(text)
+    assert command.run(argparse.Namespace(opt=file, iterate=False)) == 1
+    assert f'{file} {told}' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

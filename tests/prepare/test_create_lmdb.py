@@ -511,6 +511,11 @@ class TestBadInput:
         create('-i', folder, '-o', tmp_path / 'x.lmdb', '--list', tmp_path / 'list.txt')
         assert list(contents(tmp_path / 'x.lmdb')[0]) == [b'00000', b'00001']
 
+    def test_a_list_in_utf_16_is_refused(self, folder, tmp_path):
+        (tmp_path / 'list.txt').write_text('00000.png\n', encoding='utf-16')
+        done = create('-i', folder, '-o', tmp_path / 'x.lmdb', '--list', tmp_path / 'list.txt', status=2)
+        assert f'{tmp_path}/list.txt is no text in UTF-8' in done.stderr
+
     def test_a_pipe_is_rejected_unread(self, tmp_path):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         os.mkfifo(tmp_path / 'in/pipe.png')
