@@ -498,6 +498,21 @@ def test_a_playlist_leads_nowhere(tmp_path):
             restore_video(identity, tmp_path / name, tmp_path / 'out.mp4')
 
 
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda path: path.symlink_to('nothing.mp4'), r'cannot be read \(No such file or directory\)'),
+        (lambda path: path.touch(), r'is not a video that can be read'),
+    ],
+    ids=['broken link', 'empty'],
+)
+def test_what_cannot_be_read_is_named_and_leaves_nothing(tmp_path, make, message):
+    make(tmp_path / 'a.mp4')
+    with pytest.raises(VideoError, match=message):
+        restore_video(identity, tmp_path / 'a.mp4', tmp_path / 'out/a.mp4')
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(restoring, 'find_spec', lambda name: None)
     with pytest.raises(VideoError, match=r'pip install "hifacegan-plugin\[video\]"'):

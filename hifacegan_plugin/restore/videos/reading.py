@@ -78,12 +78,15 @@ def open_video(path: Path) -> Iterator[InputContainer]:
     Raises:
         VideoError: if it is none that is read here.
     """
-    # A file, not a name: FFmpeg takes what stands before a colon for a protocol.
-    with path.open('rb') as file:
+    try:
+        file = path.open('rb')  # FFmpeg would take what stands before a colon in a name for a protocol
+    except OSError as error:
+        raise VideoError(f'cannot be read ({error.strerror})') from error
+    with file:
         try:
             # Tags in other encodings than UTF-8 pass through as they are.
             container = av.open(file, options={'format_whitelist': FORMATS}, metadata_errors='surrogateescape')
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OSError) as error:  # an OSError where the file is empty
             raise VideoError(f'is not a video that can be read ({error.strerror})') from error
         with container:
             yield container

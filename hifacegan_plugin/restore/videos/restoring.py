@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from fractions import Fraction
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain, count, islice, takewhile
@@ -90,14 +89,16 @@ def _restore_alone(
     network: str,
 ) -> int:
     """Restore a video into a result that no other process writes; see :func:`restore_video`."""
+    from hifacegan_plugin.restore.videos.reading import read_look
     from hifacegan_plugin.restore.videos.writing import join
 
+    look = read_look(source)
     folder = target.with_name(f'.{target.name}.segments')
     try:
         _open_folder(folder, _identity(source, options, network), resume)
-        work = _write_segments(restore, source, folder, options)
+        work = _write_segments(restore, source, look, folder, options)
         joined = folder / f'result{target.suffix}'
-        join(source, work.segments, work.aspect, joined)
+        join(source, work.segments, look.aspect, joined)
         result = target.with_stem(f'{target.stem}.incomplete') if work.missing else target
         joined.replace(result)
     except VideoError:  # going on would not help
@@ -118,13 +119,11 @@ class _Work(NamedTuple):
         segments: all of them, and their files.
         problems: that came after the last segment.
         missing: how the video ends too early; None if it does not.
-        aspect: of the pixels, upright.
     """
 
     segments: list[tuple[Path, Segment]]
     problems: list[str]
     missing: str | None
-    aspect: Fraction | None
 
 
 def _identity(source: Path, options: VideoOptions, network: str) -> str:
@@ -153,15 +152,14 @@ def _open_folder(folder: Path, identity: str, resume: bool) -> None:
 
 
 def _write_segments(
-    restore: Callable[[np.ndarray], np.ndarray], source: Path, folder: Path, options: VideoOptions
+    restore: Callable[[np.ndarray], np.ndarray], source: Path, look: Look, folder: Path, options: VideoOptions
 ) -> _Work:
     """Restore what ``folder`` does not hold yet."""
-    from hifacegan_plugin.restore.videos.reading import FrameReader, main_stream, open_video, read_look, to_rgb
+    from hifacegan_plugin.restore.videos.reading import FrameReader, main_stream, open_video, to_rgb
     from hifacegan_plugin.restore.videos.writing import encode_segment
 
     codec = CODECS[options.codec]
     encoder_options = {'crf': str(codec.crf if options.crf is None else options.crf), **codec.options}
-    look = read_look(source)
     segments = _segments_in(folder)
     done = sum(len(segment.times) for _, segment in segments)
     smoother = Smoother() if options.temporal else None
@@ -189,7 +187,7 @@ def _write_segments(
             if segments:
                 segments[-1][0].with_suffix('.npy').unlink(missing_ok=True)
             segments.append((path, segment))
-    return _Work(segments, problems, reader.frames_missing, look.aspect)
+    return _Work(segments, problems, reader.frames_missing)
 
 
 def _segments_in(folder: Path) -> list[tuple[Path, Segment]]:
