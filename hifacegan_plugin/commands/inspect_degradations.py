@@ -12,16 +12,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
-
 from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.data.degradations import RECIPES
-from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, silence_codecs
-from hifacegan_plugin.images.files import read_file
+from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.opening import open_checked
 from hifacegan_plugin.images.sheets import draw_sheet
+from hifacegan_plugin.images.sources import read_rgb
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.prepare.inspect_degradations import degraded_rows
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
@@ -48,11 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.suffix.lower() != '.png':
         raise ValueError(f'-o {arguments.output}: a name that ends in .png is wanted')
     try:
-        image = as_8_bit_bgr(decode(open_checked(read_file(arguments.input))))
-        image = resize_shorter_side(image, arguments.size)
+        image = resize_shorter_side(read_rgb(arguments.input), arguments.size)
     except ImageError as error:
         raise ValueError(f'{arguments.input} {error}') from error
-    rows = degraded_rows(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), recipes, arguments.draws, arguments.seed)
+    rows = degraded_rows(image, recipes, arguments.draws, arguments.seed)
     write_png(arguments.output, draw_sheet(rows))
     print(f'{arguments.output}: {", ".join(recipes)}')
     return 0

@@ -30,6 +30,7 @@ from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, announce_scale, max_pixels, open_restorer
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
+from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.restore.engines.engine_error import EngineError
 from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
@@ -86,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @fails_on(WeightsError, EngineError, VideoError, InputError, FaceModelsMissingError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
+    silence_codecs()
     arguments.weights = arguments.weights or PACKAGED[arguments.model or ('faces' if arguments.faces else 'general')]
     video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
     check_face_arguments(arguments)

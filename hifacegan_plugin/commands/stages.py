@@ -15,14 +15,12 @@ import argparse
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
-from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
-from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.opening import open_image
+from hifacegan_plugin.images.decoding import silence_codecs
+from hifacegan_plugin.images.sources import read_rgb
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.restore.stages import draw_panels
 from hifacegan_plugin.weights import PACKAGED, load_generator
@@ -51,10 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @fails_on(ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Write the panels; 0: all went well, 2: nothing was written."""
+    silence_codecs()
     weights = arguments.weights or PACKAGED[arguments.model]
     generator = load_generator(weights, arguments.param_key, **given_options(arguments))
-    image = _read(arguments.input)
-    other = None if arguments.mix is None else cv2.resize(_read(arguments.mix), image.shape[1::-1])
+    image = read_rgb(arguments.input)
+    other = None if arguments.mix is None else cv2.resize(read_rgb(arguments.mix), image.shape[1::-1])
     panels = draw_panels(generator, image, other)
     for name, panel in panels.items():
         file = arguments.output / f'{arguments.input.stem}_{name}.png'
@@ -63,12 +62,3 @@ def run(arguments: argparse.Namespace) -> int:
     if 'suppression' not in panels:
         print('No suppression maps: the variants spade and vae have no suppression modules.')
     return 0
-
-
-def _read(path: Path) -> np.ndarray:
-    """Read an image as uint8 RGB ``(H, W, 3)``."""
-    try:
-        image = as_8_bit_bgr(decode(open_image(path.read_bytes())))
-    except ImageError as error:
-        raise ValueError(f'{path} cannot be decoded: it {error}') from error
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

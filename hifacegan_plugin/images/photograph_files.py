@@ -13,6 +13,7 @@ import numpy as np
 
 from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.encoding import HOLDS_16_BITS, HOLDS_ALPHA, HOLDS_IPTC, LARGEST_IN_JPEG, WRITABLE, encode
+from hifacegan_plugin.images.files import read_file
 from hifacegan_plugin.images.image_error import ImageError, TooLargeError
 from hifacegan_plugin.images.metadata.exif import descriptive_exif
 from hifacegan_plugin.images.metadata.iptc import read_descriptive_iptc
@@ -42,11 +43,9 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
             ``max_pixels``.
     """
     try:
-        image = open_image(path.read_bytes(), max_pixels)
+        image = open_image(read_file(path, max_pixels), max_pixels)
         dpi = _read_dpi(image)
         pixels = decode(image)
-    except OSError as error:
-        raise ImageError(f'cannot be read ({error.strerror})') from error
     except TooLargeError as error:
         raise ImageError(f'{error} (raise --max-megapixels)') from error
     if image.format == 'HEIF' and (images := getattr(image.header, 'n_frames', 1)) > 1:

@@ -14,7 +14,7 @@ import numpy as np
 
 from hifacegan_plugin.images.databases import Database, open_database
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
-from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
+from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files, read_file
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import open_image
 
@@ -32,17 +32,22 @@ class ImageSource(NamedTuple):
     database: Database | None = None
 
     @property
+    def is_in_database(self) -> bool:
+        """Whether ``root`` is an LMDB."""
+        return self.root.endswith('.lmdb')
+
+    @property
     def path(self) -> str:
         """What identifies the image to its user: the LMDB key, or the path of the file."""
-        return self.name if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
+        return self.name if self.is_in_database else f'{self.root}/{self.name}'
 
     @property
     def stem(self) -> str:
         """The name without suffix, which is the same in a folder and in an LMDB that ``hifacegan lmdb`` made of it."""
-        return unquote(self.name) if self.root.endswith('.lmdb') else _without_suffix(self.name)
+        return unquote(self.name) if self.is_in_database else _without_suffix(self.name)
 
     def __str__(self) -> str:
-        return f"key '{self.name}' of {self.root}" if self.root.endswith('.lmdb') else f'{self.root}/{self.name}'
+        return f"key '{self.name}' of {self.root}" if self.is_in_database else self.path
 
 
 # ------------------------------------------------------------------------------------------------------- finding
@@ -184,10 +189,18 @@ def read_image(source: ImageSource) -> np.ndarray:
         uint8 BGR, (H, W, 3).
 
     Raises:
-        ValueError: the image is missing from the database, or cannot be decoded; the message names it.
-        OSError: the file cannot be read.
+        ValueError: the image cannot be read or decoded; the message names it.
     """
     return as_8_bit_bgr(_read(source))
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read and decode an image file as :func:`read_image` does, but to uint8 RGB, (H, W, 3).
+
+    Raises:
+        ValueError: as :func:`read_image`.
+    """
+    return cv2.cvtColor(read_image(ImageSource(str(path.parent), path.name)), cv2.COLOR_BGR2RGB)
 
 
 def read_depth(depth_map: ImageSource) -> np.ndarray:
@@ -197,7 +210,7 @@ def read_depth(depth_map: ImageSource) -> np.ndarray:
         float32 (H, W), from 0 (black, near) to 1.
 
     Raises:
-        ValueError, OSError: as :func:`read_image`.
+        ValueError: as :func:`read_image`.
     """
     depth = without_alpha(_read(depth_map))
     grey = depth if depth.ndim == 2 else cv2.cvtColor(depth, cv2.COLOR_BGR2GRAY)
@@ -205,13 +218,13 @@ def read_depth(depth_map: ImageSource) -> np.ndarray:
 
 
 def _read(source: ImageSource) -> np.ndarray:
-    if source.root.endswith('.lmdb'):
-        encoded = (source.database or open_database(source.root)).read(source.name)
-    else:
-        encoded = Path(source.path).read_bytes()
-    if encoded is None:
-        raise ValueError(f'{source} does not exist, although meta_info.txt lists it: make the database again')
     try:
+        if source.is_in_database:
+            encoded = (source.database or open_database(source.root)).read(source.name)
+        else:
+            encoded = read_file(Path(source.path))
+        if encoded is None:
+            raise ImageError('does not exist, although meta_info.txt lists it: make the database again')
         return decode(open_image(encoded))
     except ImageError as error:
-        raise ValueError(f'{source} cannot be decoded: it {error}') from error
+        raise ValueError(f'{source} {error}') from error

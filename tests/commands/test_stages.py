@@ -1,5 +1,7 @@
 """The panels of `hifacegan stages`, against the generator's own forward pass."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -134,9 +136,10 @@ def test_the_command_takes_a_network_of_the_package(face, tmp_path):
 @pytest.mark.parametrize(
     ('broken', 'message'),
     [
-        ('missing', 'face.png'),
-        ('empty', 'face.png'),
-        ('garbage', 'face.png'),
+        ('missing', 'face.png cannot be read (No such file or directory)'),
+        ('pipe', 'face.png is no regular file'),
+        ('empty', 'face.png is empty'),
+        ('garbage', 'face.png is not an image'),
         ('small', '40x30'),
         ('weights', 'w.safe'),
     ],
@@ -146,8 +149,10 @@ def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys)
     weights, face = tmp_path / 'w.safetensors', tmp_path / 'face.png'
     write_weights(weights, generator.state_dict(), generator_options(generator))
     cv2.imwrite(str(face), np.zeros((30, 40, 3), np.uint8))
-    if broken == 'missing':
+    if broken in ('missing', 'pipe'):
         face.unlink()
+    if broken == 'pipe':  # which nobody writes to
+        os.mkfifo(face)
     elif broken in ('empty', 'garbage'):
         face.write_bytes(b'' if broken == 'empty' else b'garbage')
     elif broken == 'weights':

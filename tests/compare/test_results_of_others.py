@@ -95,7 +95,7 @@ def test_networks_and_results_of_others_in_one_table(tmp_path, small_lmdb, enlar
     assert rows['given']['milliseconds'] is rows['given']['gflop'] is rows['given']['peak_mib'] is None
     for name, message in {
         names[1]: 'the result has 80x95 pixels, and the ground truth 80x96',
-        names[2]: f'{given}/{names[2]}_out.png cannot be decoded',
+        names[2]: f'{given}/{names[2]}_out.png is not an image',
         names[3]: f'there are several results: {given}/{names[3]}_out.bmp, {given}/{names[3]}_out.png',
         names[5]: f'there is no result named {names[5]}_out',
     }.items():

@@ -470,7 +470,7 @@ def test_other_pixel_formats_become_8_bit_rgb(name, convert, tmp_path):
 def test_a_damaged_file_is_named(suffix, damage, tmp_path):
     path = tmp_path / f'coffee{suffix}'
     path.write_bytes(damage(cv2.imencode(suffix, clean_image('coffee'))[1].tobytes()))
-    with pytest.raises(ValueError, match=rf'{path} cannot be decoded'):
+    with pytest.raises(ValueError, match=rf'{path} is (damaged|empty|not an image)'):
         build(tmp_path, phase='val')[0]
 
 
@@ -483,7 +483,7 @@ def test_a_damaged_entry_is_named_with_key_and_database(database, tmp_path):
         txn.delete(b'coffee')
     dataset = build(damaged, phase='val')
     dataset[0]
-    with pytest.raises(ValueError, match=rf"key 'chelsea' of {damaged} cannot be decoded"):
+    with pytest.raises(ValueError, match=rf"key 'chelsea' of {damaged} is damaged"):
         dataset[1]
     with pytest.raises(ValueError, match=rf"key 'coffee' of {damaged} does not exist"):
         dataset[2]
@@ -492,7 +492,7 @@ def test_a_damaged_entry_is_named_with_key_and_database(database, tmp_path):
 def test_an_error_in_a_worker_names_the_image_too(tmp_path):
     (tmp_path / 'bad.png').write_bytes(b'no image')
     loader = torch.utils.data.DataLoader(build(tmp_path, gt_size=32), num_workers=1)
-    with pytest.raises(ValueError, match=r'bad\.png cannot be decoded'):
+    with pytest.raises(ValueError, match=r'bad\.png is not an image'):
         next(iter(loader))
 
 

@@ -229,7 +229,7 @@ UNREADABLE = {
 def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
     content, reason = UNREADABLE[name]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=f'{name} cannot be decoded: it {reason}'):
+    with pytest.raises(ValueError, match=f'{name} {reason}'):
         read_image(ImageSource(str(tmp_path), name))
     with pytest.raises(ImageError, match=reason):
         create_lmdb.make_entries(read_file(tmp_path / name), 'key', create_lmdb.Options())
