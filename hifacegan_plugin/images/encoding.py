@@ -24,7 +24,7 @@ WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', *AVIF, *H
 HOLDS_16_BITS = ('.png', '.tif', '.tiff')
 HOLDS_ALPHA = ('.png', '.webp', '.tif', '.tiff', *AVIF, *HEIF)
 HOLDS_IPTC = ('.jpg', '.jpeg', '.tif', '.tiff')
-LARGEST_IN_JPEG = 65_000  # bytes of XMP or IPTC data, which have to fit into one segment with what names them
+LARGEST_IN_JPEG = 65_000  # bytes of EXIF, XMP or IPTC data, each of which has to fit into a segment with its name
 # Of the lossy formats: colours as sharp as the rest.
 LOSSY: dict[str, dict[str, Any]] = {
     'JPEG': {'quality': 95, 'subsampling': 0},

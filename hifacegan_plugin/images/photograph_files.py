@@ -66,7 +66,7 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
 def write_photograph(path: Path, photograph: Photograph) -> None:
     """Write an image whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: all metadata;
     TIFF of 16 bits: EXIF; WebP, AVIF and HEIF: resolution). The log says where colour chunks, which are for PNG, IPTC
-    data, which are for JPEG and TIFF, or very long XMP data are lost.
+    data, which are for JPEG and TIFF, or what is too long for a JPEG is lost.
 
     Raises:
         ImageError: if the format is unknown or cannot hold such an image, or the file cannot be written.
@@ -91,11 +91,14 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
 
 
 def check_pixels(pixels: np.ndarray) -> None:
-    """Check that an array is an image as :class:`Photograph` holds it, ``(H, W, 1)`` allowed.
+    """Check that this is an image as :class:`Photograph` holds it, ``(H, W, 1)`` allowed.
 
     Raises:
-        ValueError: if it is not.
+        TypeError: it is no array.
+        ValueError: it is another array.
     """
+    if not isinstance(pixels, np.ndarray):
+        raise TypeError(f'an image is a numpy array here, not {type(pixels).__name__}')
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.size == 0 or pixels.ndim not in (2, 3) or channels > 4:
         raise ValueError(
@@ -104,21 +107,21 @@ def check_pixels(pixels: np.ndarray) -> None:
 
 
 def _without_what_is_lost(path: Path, suffix: str, photograph: Photograph) -> Photograph:
-    """Leave out, with a line in the log, what a format cannot hold of colour chunks, XMP and IPTC data."""
+    """Leave out, with a line in the log, what a format cannot hold of colour chunks, EXIF, XMP and IPTC data."""
     if suffix != '.png' and not photograph.icc_profile and not _says_srgb(photograph.colour_chunks):
         names = ', '.join(name.decode() for name in photograph.colour_chunks)
         logger.warning(
             f'{path}: {suffix} cannot hold the colour tags {names} of the PNG: the colours will be read as '
             'sRGB; choose PNG.'
         )
-    data = {'XMP': photograph.xmp, 'IPTC': photograph.iptc}
+    data = {'EXIF': photograph.exif, 'XMP': photograph.xmp, 'IPTC': photograph.iptc}
     lost = ['IPTC'] if photograph.iptc and suffix not in HOLDS_IPTC else []
     if suffix in ('.jpg', '.jpeg'):
         lost += [kind for kind, content in data.items() if content and len(content) > LARGEST_IN_JPEG]
     if lost:
         logger.warning(f'{path}: {suffix} cannot hold the {" and ".join(lost)} data, which are left out; choose TIFF.')
-    xmp, iptc = (None if kind in lost else content for kind, content in data.items())
-    return replace(photograph, xmp=xmp, iptc=iptc)
+    exif, xmp, iptc = (None if kind in lost else content for kind, content in data.items())
+    return replace(photograph, exif=exif, xmp=xmp, iptc=iptc)
 
 
 def _unless_damaged(path: Path, kind: str, read: Callable[[], bytes | None]) -> bytes | None:

@@ -41,6 +41,9 @@ class FaceOptions:
         side: of the aligned crops that the network gets, in pixels.
         strength: from 0, the input, to 1, what is restored; of faces and background.
         keep_identity: lower the strength of a face until its identity distance is at most :data:`IDENTITY_LIMIT`.
+
+    Raises:
+        ValueError: a number of faces or pixels is less than 1, or the strength is not from 0 to 1.
     """
 
     only: int | None = None
@@ -48,6 +51,14 @@ class FaceOptions:
     side: int = SIDE
     strength: float = 1.0
     keep_identity: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ('only', 'min_face', 'side'):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f'{name} {number}: 1 or more is wanted')
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f'strength {self.strength}: 0 to 1 is wanted')
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,8 @@ def restore_faces(
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
-        ValueError: if the image is nothing of the above.
+        TypeError: the image is no array.
+        ValueError: it is another array than these.
     """
     check_pixels(image)
     colours = _colours(image)

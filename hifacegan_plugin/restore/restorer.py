@@ -36,8 +36,9 @@ class Restorer:
             once, with the same result. Two float32 copies of the image, and a tile of the least size, are taken in any
             case. A device that runs out of memory all the same is given less to do at a time, and at last the CPU does
             the work, in float32, each with a warning.
-        device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple); ``auto``: the first accelerator
-            that works here, else the CPU. For the engine ``onnx`` those that ONNX Runtime has a provider for.
+        device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple), as text or as torch has it; ``auto``:
+            the first accelerator that works here, else the CPU. For the engine ``onnx`` those that ONNX Runtime has a
+            provider for.
         keep_colour: give results the brightness and colours of the input over large areas, which the paper's form can
             shift: :func:`~hifacegan_plugin.restore.colour.keep_low_frequencies`.
 
@@ -55,11 +56,11 @@ class Restorer:
         engine: str = 'auto',
         dtype: str = 'float32',
         memory: int | None = None,
-        device: str = 'auto',
+        device: str | torch.device = 'auto',
         keep_colour: bool = False,
     ) -> None:
         generator = weights if isinstance(weights, Network) else load_network(PACKAGED.get(str(weights), weights))
-        self._fitting = FittingEngine(generator, engine, dtype, memory, device)
+        self._fitting = FittingEngine(generator, engine, dtype, memory, str(device))
         self.engine, self.device, self.dtype = self._fitting.engine, self._fitting.device, dtype
         self.keep_colour = keep_colour
         self.num_in_ch = generator.num_in_ch

@@ -23,10 +23,13 @@ XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
  xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
  xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/"
  tiff:Orientation="6" tiff:ImageWidth="4000" tiff:Artist="Ada" exif:PixelXDimension="4000" exif:FNumber="28/10"
- xmp:Rating="4" hdrgm:Version="1.0">
+ xmp:Rating="4" hdrgm:Version="1.0" exif:FocalPlaneXResolution="1234/1"
+ xmlns:MP="http://ns.microsoft.com/photo/1.2/" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
+<exif:SubjectArea><rdf:Seq><rdf:li>9</rdf:li><rdf:li>8</rdf:li></rdf:Seq></exif:SubjectArea>
 <dc:title><rdf:Alt><rdf:li xml:lang="x-default">Caf\xc3\xa9 &amp; bar</rdf:li></rdf:Alt></dc:title>
 <xmp:Thumbnails><rdf:Alt><rdf:li>AAAA</rdf:li></rdf:Alt></xmp:Thumbnails>
-<mwg-rs:Regions>face</mwg-rs:Regions>
+<mwg-rs:Regions>face</mwg-rs:Regions><MP:RegionInfo>face</MP:RegionInfo>
+<Iptc4xmpExt:ImageRegion>face</Iptc4xmpExt:ImageRegion><Iptc4xmpExt:City>Paris</Iptc4xmpExt:City>
 </rdf:Description></rdf:RDF></x:xmpmeta>
 <?xpacket end="w"?>"""
 
@@ -35,9 +38,13 @@ KEPT = (
     b'exif:FNumber="28/10"',
     b'xmp:Rating="4"',
     'Café &amp; bar'.encode(),
+    b'>Paris<',
     b'<?xpacket end="w"?>',
 )
-DROPPED = (b'Orientation', b'ImageWidth', b'PixelXDimension', b'Version=', b'Thumbnails>', b'AAAA')
+DROPPED = (
+    b'Orientation', b'ImageWidth', b'PixelXDimension', b'Version=', b'Thumbnails>', b'AAAA', b'SubjectArea',
+    b'FocalPlane',
+)  # fmt: skip
 
 
 def data_set(record, number, content):
@@ -58,7 +65,8 @@ def test_what_xmp_says_of_pixels_is_left_out(turned):
     kept = descriptive_xmp(XMP + b'  \n', turned)
     assert all(text in kept for text in KEPT)
     assert not any(text in kept for text in DROPPED)
-    assert (b'mwg-rs:Regions' in kept) is not turned  # rectangles of the image before it was turned
+    for regions in (b'mwg-rs:Regions', b'MP:RegionInfo', b'Iptc4xmpExt:ImageRegion'):
+        assert (regions in kept) is not turned  # rectangles of the image before it was turned
     assert descriptive_xmp(kept, turned) == kept
 
 
@@ -154,9 +162,13 @@ def test_iptc_of_a_tiff_may_be_declared_as_numbers(tmp_path, photo):
     assert read_photograph(tmp_path / 'a.tif', MAX_PIXELS).iptc == CAPTION
 
 
-@pytest.mark.parametrize('field', ['xmp', 'iptc'])
+@pytest.mark.parametrize('field', ['exif', 'xmp', 'iptc'])
 def test_what_is_too_long_for_a_jpeg_is_left_out_and_named(tmp_path, photo, field, caplog):
-    long = {'xmp': XMP + b' ' * 70_000, 'iptc': 3 * data_set(2, 25, bytes(30_000))}[field]
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = bytes(70_000)
+    long = {
+        'exif': exif.tobytes(), 'xmp': XMP + b' ' * 70_000, 'iptc': 3 * data_set(2, 25, bytes(30_000))
+    }[field]  # fmt: skip
     write_photograph(tmp_path / 'a.jpg', Photograph(photo, **{field: long}))
     assert f'cannot hold the {field.upper()} data' in caplog.text
     assert Image.open(tmp_path / 'a.jpg').size == (71, 61)

@@ -59,6 +59,10 @@ def test_devices_by_name(machine, there, name, chosen):
     assert choose_device(name) == chosen
 
 
+def test_a_device_may_be_named_as_torch_has_it(lively_generator):
+    assert Restorer(lively_generator(preset='fast'), device=torch.device('cpu')).device == 'cpu'
+
+
 @pytest.mark.parametrize(
     ('name', 'message'),
     [

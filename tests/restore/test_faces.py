@@ -197,10 +197,24 @@ def test_identity_is_kept_by_less_strength():
     )
 
 
-@pytest.mark.parametrize('image', [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 5), np.uint8)])
-def test_what_is_no_image_is_refused(image):
-    with pytest.raises(ValueError, match='an image as an array is uint8 or uint16'):
+@pytest.mark.parametrize(
+    ('image', 'error', 'message'),
+    [
+        (np.zeros((8, 8, 3), np.float32), ValueError, 'an image as an array is uint8 or uint16'),
+        (np.zeros((8, 8, 5), np.uint8), ValueError, 'an image as an array is uint8 or uint16'),
+        ('portrait.png', TypeError, 'an image is a numpy array here, not str'),
+    ],
+)
+def test_what_is_no_image_is_refused(image, error, message):
+    with pytest.raises(error, match=message):
         restore_faces(image, unchanged)
+
+
+@pytest.mark.parametrize('options', [{'min_face': 0}, {'side': 0}, {'only': 0}, {'strength': 1.5}, {'strength': -0.5}])
+def test_options_that_mean_nothing_are_refused(options):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f'{name} {value}: .* is wanted'):
+        FaceOptions(**options)
 
 
 @pytest.fixture(scope='module')

@@ -235,7 +235,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
 
     monkeypatch.setitem(restorer._fitting._opened, 'torch', small_card)
     restored = restorer(image)
-    assert sizes[0] == image.shape[:2]
+    assert sizes.count(image.shape[:2]) == {'paper': 2, 'fast': 1}[preset]  # in the paper's form frugally, too
     assert '420 x 512 pixels: cpu ran out of memory, trying with less.' in caplog.text
     images = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
     if preset == 'fast':

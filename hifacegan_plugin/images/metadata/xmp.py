@@ -13,10 +13,12 @@ TIFF = 'http://ns.adobe.com/tiff/1.0/'
 
 # Of these namespaces, what else there is describes how a file stores its pixels.
 DESCRIPTIVE = {TIFF: {'Make', 'Model', 'Artist', 'Copyright', 'ImageDescription', 'Software', 'DateTime'}}
-# Of these, what describes pixels, shows them or leads to them: sizes, thumbnails, layers.
+# Of these, what describes or counts pixels, shows them or leads to them: sizes, places, thumbnails, layers. EXIF data
+# say the same of sizes and places, where they are put right.
 OF_PIXELS = {
     'http://ns.adobe.com/exif/1.0/': {
-        'PixelXDimension', 'PixelYDimension', 'ComponentsConfiguration', 'CompressedBitsPerPixel',
+        'PixelXDimension', 'PixelYDimension', 'ComponentsConfiguration', 'CompressedBitsPerPixel', 'SubjectArea',
+        'SubjectLocation', 'FocalPlaneXResolution', 'FocalPlaneYResolution', 'FocalPlaneResolutionUnit',
     },
     'http://ns.adobe.com/xap/1.0/': {'Thumbnails'},
     'http://ns.adobe.com/photoshop/1.0/': {'ColorMode', 'ICCProfile', 'TextLayers', 'DocumentAncestors'},
@@ -31,7 +33,12 @@ OF_OTHERS = (
     'http://ns.adobe.com/xmp/note/',
     'http://ns.adobe.com/camera-raw-settings/',
 )
-REGIONS = 'http://www.metadataworkinggroup.com/schemas/regions/'  # rectangles, of an image as it was stored
+# Rectangles, of an image as it was stored.
+REGIONS = (
+    'http://www.metadataworkinggroup.com/schemas/regions/',
+    'http://ns.microsoft.com/photo/1.2/',
+    'http://iptc.org/std/Iptc4xmpExt/2008-02-29/ImageRegion',
+)
 
 
 def descriptive_xmp(packet: bytes, turned: bool) -> bytes | None:
@@ -74,5 +81,5 @@ def _is_of_pixels(namespace: str, name: str, turned: bool) -> bool:
     return (
         name in OF_PIXELS.get(namespace, ())
         or namespace.startswith(OF_OTHERS)
-        or (turned and namespace.startswith(REGIONS))
+        or (turned and (namespace + name).startswith(REGIONS))
     )

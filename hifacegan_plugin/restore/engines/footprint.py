@@ -54,7 +54,8 @@ _measured: WeakKeyDictionary[RecognisedNetwork, int] = WeakKeyDictionary()
 
 def engines_by_memory(generator: Network, engine: str) -> tuple[str, ...]:
     """Return what images can be restored by: the engine, then others that take less memory, ``frugal`` the least."""
-    return (engine, 'torch', 'frugal') if isinstance(generator, PaperCSR) else (engine,)
+    names = (engine, 'torch', 'frugal') if isinstance(generator, PaperCSR) else (engine,)
+    return tuple(dict.fromkeys(names))
 
 
 def on_card(engine: str, device: str) -> bool:
