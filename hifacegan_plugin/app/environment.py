@@ -1,15 +1,39 @@
-"""Set-up and end of the process that serves the page: Gradio's switches, a temporary folder, signals."""
+"""Set-up and end of the process that serves the page: its socket, Gradio's switches, a temporary folder, signals.
+
+Nothing here imports Gradio, which takes seconds.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a socket that listens on a host and a port; port 0: any that is free.
+
+    Raises:
+        OSError: it cannot listen there; the message names host and port.
+    """
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise OSError(f'cannot listen on {host}, port {port} ({reason}): choose others by --host and --port') from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address of the page, as a browser takes it."""
+    host, port = listener.getsockname()[:2]
+    return f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
 
 
 @contextmanager

@@ -55,13 +55,8 @@ def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
     return plan(str(folder / 'input'), folder / 'output', None, sheet=False)
 
 
-def count_outcomes(planned: Plan) -> int:
-    """Return how many outcomes :func:`restore_planned` yields."""
-    return len(planned.failures) + len(planned.tasks)
-
-
 def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[RestoredFace]]) -> Iterator[Outcome]:
-    """Restore one file after the other, whatever happens to single ones.
+    """Restore one file after the other, whatever happens to single ones; failures of the plan come first.
 
     Args:
         planned: by :func:`plan_job`.

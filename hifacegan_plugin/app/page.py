@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.components import Component
 
 from hifacegan_plugin.app.backend import BOTH, FACES, WHOLE, Backend, Settings
-from hifacegan_plugin.app.jobs import AbandonedError, Outcome, count_outcomes, plan_job, restore_planned, zip_results
+from hifacegan_plugin.app.jobs import AbandonedError, Outcome, plan_job, restore_planned, zip_results
 from hifacegan_plugin.app.previews import write_previews
 from hifacegan_plugin.app.tables import FACE_HEADERS, FACE_TABLE, FILE_HEADERS, FILE_TABLE, face_rows, file_rows
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
@@ -165,7 +165,7 @@ def _restoring(
             planned = plan_job(files, folder)
             settings = Settings(what, network, face_network, strength, keep_identity)
             work = restore_planned(planned, backend.file_restorer(settings))
-            for outcome in progress.tqdm(work, total=count_outcomes(planned), unit='images'):
+            for outcome in progress.tqdm(work, total=len(planned.failures + planned.tasks), unit='images'):
                 outcomes.append(outcome)
                 if present_those_so_far:
                     yield present_those_so_far(outcomes)

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hifacegan_plugin.app.listener import url_of
+from hifacegan_plugin.app.environment import url_of
 
 # What the page may load and call: its own server, and what it makes itself. Gradio's page needs the two "unsafe" ones.
 CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
@@ -23,7 +23,7 @@ def serve(page: gr.Blocks, listener: socket.socket, max_file_size: int) -> None:
 
     Args:
         page: to be served.
-        listener: of :func:`~hifacegan_plugin.app.listener.listen`.
+        listener: of :func:`~hifacegan_plugin.app.environment.listen`.
         max_file_size: bytes that an uploaded file may have.
     """
     server = uvicorn.Server(uvicorn.Config(_make_app(page, max_file_size), log_level='critical'))

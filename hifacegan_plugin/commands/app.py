@@ -18,8 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hifacegan_plugin.app.backend import Backend
-from hifacegan_plugin.app.environment import private_environment
-from hifacegan_plugin.app.listener import listen
+from hifacegan_plugin.app.environment import listen, private_environment
 from hifacegan_plugin.commands.arguments import explain, positive, whole
 from hifacegan_plugin.commands.failing import FAILED, complain, fails_on
 from hifacegan_plugin.commands.network_options import add_network_options

@@ -99,18 +99,14 @@ def rectangle(box: tuple[float, ...]) -> dlib.rectangle:
     return require_dlib().rectangle(left, top, right - 1, bottom - 1)
 
 
+@functools.cache
 def load_model(model: Model) -> dlib.shape_predictor:
     """Load a model file once.
 
     Raises:
         FaceModelsMissingError: dlib or the file is missing.
     """
-    return _load(f'shape_predictor_{model}_face_landmarks.dat')
-
-
-@functools.cache
-def _load(name: str) -> dlib.shape_predictor:
-    return require_dlib().shape_predictor(model_path(name))
+    return require_dlib().shape_predictor(model_path(f'shape_predictor_{model}_face_landmarks.dat'))
 
 
 def _predict(rgb: np.ndarray, box: tuple[float, float, float, float], model: Model) -> Landmarks:

@@ -124,12 +124,8 @@ def read_meta_info(folder: Path) -> dict[str, tuple[int, int, int]]:
     Raises:
         DamagedDatabaseError: the file is missing, or a line is not of the format or repeats a key.
     """
-    try:
-        lines = (folder / META_INFO).read_text(encoding='ascii').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DamagedDatabaseError(f'{folder / META_INFO} cannot be read: {error}') from error
     shapes: dict[str, tuple[int, int, int]] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_read_lines(folder / META_INFO), start=1):
         match = re.fullmatch(r'([^.]+)\.png \((\d+),(\d+),(\d+)\) -?\d+', line)
         if match is None:
             raise DamagedDatabaseError(f'{folder / META_INFO}, line {number}: no "key.png (h,w,c) level": {line!r}')
@@ -144,13 +140,20 @@ def read_checksums(folder: Path) -> dict[str, int]:
     """Read the CRC-32 of every value; empty where the database has no ``checksums.txt`` (BasicSR's own have none).
 
     Raises:
-        DamagedDatabaseError: a line is not of the format.
+        DamagedDatabaseError: the file cannot be read, or a line is not of the format.
     """
     path = folder / CHECKSUMS
     checksums = {}
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), start=1):
+    for number, line in enumerate(_read_lines(path) if path.exists() else (), start=1):
         match = re.fullmatch(r'(\S+) ([0-9a-f]{8})', line)
         if match is None:
             raise DamagedDatabaseError(f'{path}, line {number}: no "key crc32": {line!r}')
         checksums[match[1]] = int(match[2], 16)
     return checksums
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding='ascii').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedDatabaseError(f'{path} cannot be read: {error}') from error

@@ -34,12 +34,7 @@ class Tally(NamedTuple):
     failures: list[Failure]
 
 
-def restore_files(
-    tasks: list[Task],
-    restore_image: RestoreFile,
-    restore_video: RestoreFile,
-    resume: bool,
-) -> Tally:
+def restore_files(tasks: list[Task], restore_image: RestoreFile, restore_video: RestoreFile, resume: bool) -> Tally:
     """Restore the share of this process in the files, and add up what became of all of them.
 
     Args:
@@ -49,7 +44,19 @@ def restore_files(
         resume: leave out those whose results exist.
     """
     rank, processes = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-    tally = _restore_share(tasks[rank::processes], restore_image, restore_video, resume)
+    share = tasks[rank::processes]
+    waiting = [task for task in share if not (resume and task.target.exists())]
+    done_before, failures = len(share) - len(waiting), []
+    position = int(os.environ.get('LOCAL_RANK', 0))
+    with logging_redirect_tqdm([logging.getLogger('basicsr')]):
+        for task in tqdm(waiting, unit='image', disable=None, position=position):
+            if resume and task.target.exists():  # meanwhile, by another run beside this
+                done_before += 1
+                continue
+            restore = restore_video if task.source.suffix.lower() in VIDEOS else restore_image
+            if failure := attempt(task, restore):
+                failures.append(failure)
+    tally = Tally(len(share) - done_before - len(failures), done_before, failures)
     return _join_tallies(tally) if processes > 1 else tally
 
 
@@ -96,26 +103,6 @@ def attempt(task: Task, restore: RestoreFile) -> Failure | None:
     except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
         return Failure(task.source, str(error))
     return None
-
-
-def _restore_share(
-    tasks: list[Task],
-    restore_image: RestoreFile,
-    restore_video: RestoreFile,
-    resume: bool,
-) -> Tally:
-    waiting = [task for task in tasks if not (resume and task.target.exists())]
-    done_before, failures = len(tasks) - len(waiting), []
-    position = int(os.environ.get('LOCAL_RANK', 0))
-    with logging_redirect_tqdm([logging.getLogger('basicsr')]):
-        for task in tqdm(waiting, unit='image', disable=None, position=position):
-            if resume and task.target.exists():  # meanwhile, by another run beside this
-                done_before += 1
-                continue
-            restore = restore_video if task.source.suffix.lower() in VIDEOS else restore_image
-            if failure := attempt(task, restore):
-                failures.append(failure)
-    return Tally(len(tasks) - done_before - len(failures), done_before, failures)
 
 
 def _join_tallies(tally: Tally) -> Tally:

@@ -36,9 +36,9 @@ class Restorer:
             once, with the same result. Two float32 copies of the image, and a tile of the least size, are taken in any
             case. A device that runs out of memory all the same is given less to do at a time, and at last the CPU does
             the work, in float32, each with a warning.
-        device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple), as text or as torch has it; ``auto``:
-            the first accelerator that works here, else the CPU. For the engine ``onnx`` those that ONNX Runtime has a
-            provider for.
+        device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple), by name or as a ``torch.device``;
+            ``auto``: the first accelerator that works here, else the CPU. For the engine ``onnx`` those that ONNX
+            Runtime has a provider for.
         keep_colour: give results the brightness and colours of the input over large areas, which the paper's form can
             shift: :func:`~hifacegan_plugin.restore.colour.keep_low_frequencies`.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.images.channels import with_channels
+from hifacegan_plugin.images.resizing import resize
 from hifacegan_plugin.images.sheets import draw_sheet
 
 
@@ -73,7 +74,7 @@ def draw_panels(generator: CSRNetwork, image: np.ndarray, other: np.ndarray | No
     }  # fmt: skip
     if importance:
         maps = [(f'level {level}, {values.min():+.2f} to {values.max():+.2f}',
-                 _in_colours(_enlarged(values, *x.shape[2:])[:height, :width], values.min(), values.max()))
+                 _in_colours(resize(values, *x.shape[2:], 'nearest')[:height, :width], values.min(), values.max()))
                 for level, values in enumerate(importance)]  # fmt: skip
         panels['suppression'] = draw_sheet([[('input', image), *maps]])
     return panels
@@ -121,11 +122,6 @@ def _changes(full: np.ndarray, without: list[np.ndarray]) -> list[tuple[str, np.
     changes = [np.abs(restored.astype(np.float32) - full).mean(2) for restored in without]
     most = max(change.max() for change in changes)
     return [(f'mean change {change.mean():.2f} of 255', _in_colours(change, 0, most)) for change in changes]
-
-
-def _enlarged(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Enlarge a map to ``(height, width)`` by nearest neighbour."""
-    return cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def _in_colours(values: np.ndarray, low: float, high: float) -> np.ndarray:

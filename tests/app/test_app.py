@@ -40,10 +40,16 @@ def page(tmp_path_factory):
     served.process.communicate()
 
 
+def open_client(page, download_files):
+    """Return a client that waits for a busy machine: one that gives up its heartbeat has closed the page."""
+    options = {'verbose': False, 'analytics_enabled': False, 'httpx_kwargs': {'timeout': HANGS}}
+    return gradio_client.Client(page.url, download_files=download_files, **options)
+
+
 @pytest.fixture(scope='module')
 def client(page, tmp_path_factory):
     folder = tmp_path_factory.mktemp('downloads')
-    client = gradio_client.Client(page.url, download_files=folder, verbose=False, analytics_enabled=False)
+    client = open_client(page, folder)
     yield client
     client.close()
 
@@ -205,7 +211,7 @@ def test_what_a_session_leaves_is_removed_when_it_ends(page, photo, tmp_path):
     """A browser holds its session by a stream; when it closes the page, the stream breaks off."""
     before = set(page.temporary.rglob('restored.zip'))
     Image.fromarray(photo).save(tmp_path / 'photo.png')
-    client = gradio_client.Client(page.url, download_files=False, verbose=False, analytics_enabled=False)
+    client = open_client(page, False)
     restore(client, tmp_path / 'photo.png', api_name='/restore_batch')
     (left,) = set(page.temporary.rglob('restored.zip')) - before
     stream = f'{page.url}/gradio_api/heartbeat/{client.session_hash}'

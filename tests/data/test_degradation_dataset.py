@@ -571,6 +571,9 @@ def test_bad_roots_are_named(folder, database, tmp_path):
     names.write_text('coffee\ntea\n')
     with pytest.raises(ValueError, match=r"list\.txt names 'tea', which no dataroot_gt has"):
         build(folder, meta_info_file=str(names))
+    names.write_bytes(b'\xff')
+    with pytest.raises(ValueError, match=r'meta_info_file: .*list\.txt is no text in UTF-8'):
+        build(folder, meta_info_file=str(names))
     with pytest.raises(FileNotFoundError, match=r'meta_info_file: .*missing\.txt does not exist'):
         build(folder, meta_info_file=str(tmp_path / 'missing.txt'))
 

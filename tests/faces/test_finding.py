@@ -84,7 +84,7 @@ def test_yaw_of_a_head_of_average_depth(yaw, roll):
 @pytest.fixture
 def nothing_loaded():
     detection.load_detector.cache_clear()
-    landmarks._load.cache_clear()
+    landmarks.load_model.cache_clear()
 
 
 @pytest.mark.usefixtures('nothing_loaded')

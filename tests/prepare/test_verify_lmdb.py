@@ -139,8 +139,9 @@ def test_every_database_named_is_checked(sound, database):
         (lambda x: (x / 'data.mdb').write_bytes(bytes(100_000)), 'is no database'),
         (lambda x: (x / 'data.mdb').write_bytes((x / 'data.mdb').read_bytes()[:-90_000]), 'is truncated'),
         (lambda x: (x / 'checksums.txt').write_text('00 zz\n'), 'checksums.txt, line 1'),
+        (lambda x: (x / 'checksums.txt').write_bytes(b'\xff'), 'checksums.txt cannot be read'),
     ],
-    ids=['no list', 'bad line', 'repeated line', 'no data', 'zeros', 'truncated', 'bad checksum'],
+    ids=['no list', 'bad line', 'repeated line', 'no data', 'zeros', 'truncated', 'bad checksum', 'no text'],
 )
 def test_an_unreadable_database_is_named(database, damage, message):
     damage(database)
