@@ -21,10 +21,8 @@ from hifacegan_plugin.images.files import read_file
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
-from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
-from hifacegan_plugin.prepare.json_lines import JsonLines
-from hifacegan_plugin.prepare.plain_folder import PlainFolder
-from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Store, Summary, build
+from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
+from hifacegan_plugin.prepare.stores import COPIED, Entry, JsonLines, LmdbWriter, PlainFolder, Store, png_entry
 from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 FACES = 'faces.jsonl'  # what is known of each face, below the target

@@ -19,12 +19,11 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.images.sources import ImageSource
-from hifacegan_plugin.prepare.basicsr_lmdb import COPIED, Entry, LmdbWriter, png_entry
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
-from hifacegan_plugin.prepare.plain_folder import PlainFolder
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
 from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
+from hifacegan_plugin.prepare.stores import COPIED, Entry, LmdbWriter, PlainFolder, png_entry
 from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 

@@ -14,20 +14,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import lmdb
 from tqdm import tqdm
 
 from hifacegan_plugin.images.databases import DamagedDatabaseError
-from hifacegan_plugin.prepare.basicsr_lmdb import Entry, Stored
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.journal import JOURNAL, Journal, Record, open_journal, read_finished
+from hifacegan_plugin.prepare.stores import Entry, Store, Stored
 
 BATCH_BYTES = 32 << 20
 _HOW_TO_CONTINUE = 'What is finished is kept: make room or fix the cause, then run the same command with --resume'
@@ -60,15 +60,6 @@ class Run:
     jobs: int = os.cpu_count() or 1
     resume: bool = False
     overwrite: bool = False
-
-
-class Store(Protocol):
-    """Where encoded images go; see `basicsr_lmdb.LmdbWriter`."""
-
-    def write(self, entries: Collection[Entry]) -> None: ...  # noqa: D102
-    def keep_only(self, keys: Iterable[str]) -> None: ...  # noqa: D102
-    def finish(self, stored: Iterable[Stored]) -> None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
 
 
 def build(

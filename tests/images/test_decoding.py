@@ -19,7 +19,7 @@ from hifacegan_plugin.images.opening import open_image
 from hifacegan_plugin.images.photograph_files import read_photograph
 from hifacegan_plugin.images.sources import ImageSource, read_image
 from hifacegan_plugin.prepare import create_lmdb
-from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter
+from hifacegan_plugin.prepare.stores import LmdbWriter
 
 RGB = np.ascontiguousarray(data.astronaut()[100:140, 200:256])
 ALPHA = np.ascontiguousarray(data.camera()[100:140, 200:256])

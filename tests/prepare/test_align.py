@@ -17,8 +17,7 @@ from hifacegan_plugin.faces import detection
 from hifacegan_plugin.faces.alignment import apply
 from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.prepare.align import sharpness
-from hifacegan_plugin.prepare.basicsr_lmdb import Entry
-from hifacegan_plugin.prepare.json_lines import JsonLines
+from hifacegan_plugin.prepare.stores import Entry, JsonLines
 
 ASTRONAUT = data.astronaut()
 PORTRAIT = ASTRONAUT[:256, 96:352]

@@ -190,11 +190,11 @@ class TestFormat:
             )
 
     def test_the_database_outgrows_its_first_size(self, folder, tmp_path, monkeypatch):
-        from hifacegan_plugin.prepare import basicsr_lmdb
+        from hifacegan_plugin.prepare import stores
 
-        monkeypatch.setattr(basicsr_lmdb, 'INITIAL_MAP_SIZE', 1 << 15)
-        writer = basicsr_lmdb.LmdbWriter(tmp_path / 'grown.lmdb')
-        entries = [basicsr_lmdb.Entry(str(i), bytes([i]) * 30_000, (1, 1, 1), 1) for i in range(40)]
+        monkeypatch.setattr(stores, 'INITIAL_MAP_SIZE', 1 << 15)
+        writer = stores.LmdbWriter(tmp_path / 'grown.lmdb')
+        entries = [stores.Entry(str(i), bytes([i]) * 30_000, (1, 1, 1), 1) for i in range(40)]
         writer.write(entries[:20])
         writer.write(entries[20:])
         writer.finish([])

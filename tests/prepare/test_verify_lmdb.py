@@ -158,7 +158,7 @@ def test_no_jobs_are_refused(sound):
 def test_create_lmdb_verifies_when_asked(sound, tmp_path, monkeypatch, capsys):
     """A database damaged between writing and verifying does not get its name."""
     from hifacegan_plugin.prepare import create_lmdb
-    from hifacegan_plugin.prepare.basicsr_lmdb import LmdbWriter
+    from hifacegan_plugin.prepare.stores import LmdbWriter
 
     class Careless(LmdbWriter):
         def write(self, entries):
