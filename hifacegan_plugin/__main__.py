@@ -101,15 +101,16 @@ def _run(arguments: list[str]) -> int:
     for name, summary in (entry for group in COMMANDS.values() for entry in group.items()):
         subparser = subparsers.add_parser(name, description=summary)
         if name in arguments[:1]:  # only the command that runs pays for its imports
-            _module(name).add_arguments(subparser)
+            module_of(name).add_arguments(subparser)
     namespace = parser.parse_args(arguments)
     if namespace.command is None:
         parser.print_help(sys.stderr)
         return 2
-    return _module(namespace.command).run(namespace)
+    return module_of(namespace.command).run(namespace)
 
 
-def _module(command: str) -> ModuleType:
+def module_of(command: str) -> ModuleType:
+    """Import the module of a command."""
     return import_module(f'hifacegan_plugin.commands.{command.replace("-", "_")}')
 
 

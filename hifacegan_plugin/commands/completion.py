@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from importlib import import_module
+from types import ModuleType
 
 from hifacegan_plugin.commands.arguments import explain
 
@@ -50,18 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the script."""
     import hifacegan_plugin
-    from hifacegan_plugin.__main__ import COMMANDS
+    from hifacegan_plugin.__main__ import COMMANDS, module_of
 
     names = [name for group in COMMANDS.values() for name in group]
-    cases = '\n'.join(f'            {case}' for name in names for case in _cases_of(name))
+    cases = '\n'.join(f'            {case}' for name in names for case in _cases_of(name, module_of(name)))
     print(SCRIPT.format(version=hifacegan_plugin.__version__, commands=' '.join(names), cases=cases))
     return 0
 
 
-def _cases_of(command: str) -> Iterator[str]:
+def _cases_of(command: str, module: ModuleType) -> Iterator[str]:
     """Give the cases of a command: the choices of an option that is written before, or all options."""
     parser = argparse.ArgumentParser()
-    import_module(f'hifacegan_plugin.commands.{command.replace("-", "_")}').add_arguments(parser)
+    module.add_arguments(parser)
     for action in parser._actions:  # argparse has no public list of them
         if action.option_strings and action.choices:
             before = '|'.join(f'"{command} {option} "*' for option in action.option_strings)

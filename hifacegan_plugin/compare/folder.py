@@ -83,8 +83,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; return None if there is none."""
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+    """Read a JSON file; return None if there is none, or it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
 def read_rgb(path: Path) -> np.ndarray:

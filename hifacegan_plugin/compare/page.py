@@ -107,10 +107,9 @@ def _row(metrics: Sequence[Metric], row: Row, best: dict[str, list[Row]]) -> str
         _figure(row.figures.get(metric.name), tables.format_figure(row, metric), row in best[metric.name])
         for metric in metrics
     ]
-    costs = (row.parameters, row.gflop, row.milliseconds, row.peak_mib)
     cells += [
-        f'<td data-value="{"" if cost is None else cost}">{text}</td>'
-        for cost, text in zip(costs, tables.format_costs(row))
+        f'<td data-value="{"" if cost is None else cost}">{tables.format_cost(cost)}</td>'
+        for cost in tables.costs_of(row)
     ]
     return f'<tr>{"".join(cells)}</tr>'
 

@@ -47,7 +47,7 @@ def comparison_table(metrics: Sequence[Metric], rows: Sequence[Row]) -> str:
     def cells(row: Row) -> list[str]:
         figures = [(metric.name, format_figure(row, metric)) for metric in metrics]
         bold = [f'**{text}**' if row in best[name] else text for name, text in figures]
-        return [row.label, f'{row.restored}/{row.images}', *bold, *format_costs(row)]
+        return [row.label, f'{row.restored}/{row.images}', *bold, *map(format_cost, costs_of(row))]
 
     return markdown_table(['restorer', 'images', *map(metric_header, metrics), *COSTS], list(map(cells, rows)))
 
@@ -93,11 +93,17 @@ def format_difference(row: Row, metric: Metric) -> tuple[str, bool]:
     return mean + interval + missing, figure.low > 0 or figure.high < 0
 
 
-def format_costs(row: Row) -> list[str]:
-    """Write parameters, operations, time and memory."""
-    parameters = None if row.parameters is None else row.parameters / 1e6
-    costs = (parameters, row.gflop, row.milliseconds, row.peak_mib)
-    return [ABSENT if cost is None else _digits(cost) if cost else '0' for cost in costs]
+def costs_of(row: Row) -> list[float | None]:
+    """Return the figures under :data:`COSTS`."""
+    return [None if row.parameters is None else row.parameters / 1e6, row.gflop, row.milliseconds, row.peak_mib]
+
+
+def format_cost(cost: float | None) -> str:
+    """Write four significant digits, but all of those before the point and at most four after it."""
+    if not cost:
+        return ABSENT if cost is None else '0'
+    places = min(4, max(0, 3 - math.floor(math.log10(abs(cost)))))
+    return f'{cost:.{places}f}'
 
 
 def markdown_report(results: Results) -> str:
@@ -139,40 +145,18 @@ def csv_report(results: Results) -> str:
     """Return a line for each restorer and test set; a metric takes four columns."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    statistics = ('mean', 'low', 'high', 'images')
-    writer.writerow(
-        [
-            'test_set',
-            'restorer',
-            'restored',
-            'images',
-            *(f'{metric.name}_{name}' for metric in results.metrics for name in statistics),
-            'parameters',
-            'gflop',
-            'gflop_input',
-            'milliseconds',
-            'peak_mib',
-            'error',
-        ]
-    )
+    parts = ('mean', 'low', 'high', 'images')  # of a figure
+    of_metrics = [f'{metric.name}_{part}' for metric in results.metrics for part in parts]
+    costs = ('parameters', 'gflop', 'gflop_input', 'milliseconds', 'peak_mib', 'error')
+    writer.writerow(['test_set', 'restorer', 'restored', 'images', *of_metrics, *costs])
     nothing = Figure(math.nan, math.nan, math.nan, 0)
     for test_set, rows in results.tables:
         for row in rows:
-            figures = [row.figures.get(metric.name, nothing) for metric in results.metrics]
+            found = [row.figures.get(metric.name, nothing) for metric in results.metrics]
+            figures = [_or_none(getattr(figure, part)) for figure in found for part in parts]
+            described = asdict(row) | {'gflop_input': 'x'.join(map(str, row.gflop_input or ()))}
             writer.writerow(
-                [
-                    test_set.name,
-                    row.label,
-                    row.restored,
-                    row.images,
-                    *(_or_none(getattr(figure, name)) for figure in figures for name in statistics),
-                    row.parameters,
-                    row.gflop,
-                    'x'.join(map(str, row.gflop_input or ())),
-                    row.milliseconds,
-                    row.peak_mib,
-                    row.error,
-                ]
+                [test_set.name, row.label, row.restored, row.images, *figures, *(described[cost] for cost in costs)]
             )
     return text.getvalue()
 
@@ -188,12 +172,6 @@ def json_report(results: Results) -> dict[str, Any]:
             'problems': results.left_out,
         }
     )
-
-
-def _digits(value: float) -> str:
-    """Write four significant digits, but all of those before the point and at most four after it."""
-    places = 4 if value == 0 else min(4, max(0, 3 - math.floor(math.log10(abs(value)))))
-    return f'{value:.{places}f}'
 
 
 def _plain(content: Any) -> Any:

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
-from hifacegan_plugin.doctor.generator import generator_of
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.schema.problem import Problem, describe_error
@@ -89,3 +91,15 @@ def check_metrics(
             continue
         for _, failure in metric.state.failures:
             yield Problem(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')
+
+
+def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:
+    """Build the generator without memory for its weights; None if it is another one, or its options are wrong."""
+    options = dict(opt['network_g'])
+    if options.pop('type') != CSRGenerator.__name__:
+        return None
+    try:
+        with torch.device('meta'):
+            return CSRGenerator(**options)
+    except (TypeError, ValueError, RuntimeError):  # what is wrong is found where the options are checked
+        return None

@@ -12,8 +12,7 @@ import torch
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.doctor.data_files import check_overlap, check_roots
-from hifacegan_plugin.doctor.data_items import check_items
-from hifacegan_plugin.doctor.generator import generator_of
+from hifacegan_plugin.doctor.data_items import check_items, generator_of
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
 SHARED_MEMORY = Path('/dev/shm')  # through which data workers hand over their batches

@@ -34,7 +34,7 @@ RUNS = {
     'compare': ('-opt compare.yml -o out/compared', 'hifacegan_plugin.compare.runner.run_job'),
     'convert': ('-w net_g.safetensors -o out/b.safetensors', 'pathlib.Path.replace'),
     'export': ('-w net_g.safetensors --to onnx -o out/a.onnx', 'pathlib.Path.replace'),
-    'completion': ('', 'hifacegan_plugin.commands.completion.import_module'),
+    'completion': ('', 'hifacegan_plugin.commands.completion._cases_of'),
 }
 BUILDS = ('align', 'lmdb', 'pairs')  # what they have done stays below a hidden name
 
