@@ -11,9 +11,12 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+REMOVALS = 50  # tries in 5 seconds
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -68,6 +71,10 @@ def _exit_on_signals() -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder into which a thread may be writing."""
-    while folder.exists():
+    """Remove a folder into which a thread may be writing, as far as that can be."""
+    for _ in range(REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+    print(f'{folder} could not be removed.', file=sys.stderr)

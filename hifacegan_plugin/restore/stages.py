@@ -74,7 +74,7 @@ def draw_panels(generator: CSRNetwork, image: np.ndarray, other: np.ndarray | No
     }  # fmt: skip
     if importance:
         maps = [(f'level {level}, {values.min():+.2f} to {values.max():+.2f}',
-                 _in_colours(resize(values, *x.shape[2:], 'nearest')[:height, :width], values.min(), values.max()))
+                 _in_colours(resize(values, x.shape[2], x.shape[3], 'nearest')[:height, :width], values.min(), values.max()))
                 for level, values in enumerate(importance)]  # fmt: skip
         panels['suppression'] = draw_sheet([[('input', image), *maps]])
     return panels

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from hifacegan_plugin.app import environment
 from hifacegan_plugin.app.backend import BOTH, FACES, WHOLE, Backend, Settings
 
 PORTRAIT = np.ascontiguousarray(data.astronaut()[:256, 96:352])
@@ -50,3 +51,10 @@ def test_a_face_that_would_be_another_is_restored_less_on_request(keep_identity,
 def test_no_name_of_a_session_leads_out_of_the_folder(backend, tmp_path):
     folders = {backend.session_folder(name) for name in ('../../..', '/', 'a/b', '', None)}
     assert len(folders) == 5 and {folder.parent for folder in folders} == {tmp_path / 'sessions'}
+
+
+def test_a_folder_that_cannot_be_removed_is_named_and_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(environment, 'REMOVALS', 2)
+    monkeypatch.setattr('shutil.rmtree', lambda *arguments, **options: None)
+    environment._remove(tmp_path)
+    assert f'{tmp_path} could not be removed' in capsys.readouterr().err

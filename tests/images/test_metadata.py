@@ -83,12 +83,23 @@ def test_damaged_xmp_is_an_error(packet, message):
         descriptive_xmp(packet, False)
 
 
-def test_xmp_of_nothing_but_pixels_is_nothing():
-    rdf = b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
-    tiff = b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
-    assert (
-        descriptive_xmp(b'<rdf:RDF %s><rdf:Description %s tiff:Orientation="3"/></rdf:RDF>' % (rdf, tiff), True) is None
-    )
+@pytest.mark.parametrize(
+    ('namespace', 'name'),
+    [
+        ('http://ns.adobe.com/tiff/1.0/', 'Orientation'),
+        ('http://ns.adobe.com/exif/1.0/', 'PixelYDimension'),
+        ('http://ns.adobe.com/photoshop/1.0/', 'ICCProfile'),
+        ('http://ns.adobe.com/camera-raw-settings/1.0/', 'Exposure2012'),
+        ('http://ns.adobe.com/xmp/note/', 'HasExtendedXMP'),
+        ('http://ns.apple.com/HDRGainMap/1.0/', 'HDRGainMapVersion'),
+        ('http://ns.apple.com/pixeldatainfo/1.0/', 'NativeFormat'),
+        ('http://ns.google.com/photos/1.0/camera/', 'MicroVideo'),
+    ],
+)
+def test_xmp_of_nothing_but_pixels_is_nothing(namespace, name):
+    rdf = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+    packet = f'<rdf:RDF {rdf}><rdf:Description xmlns:a="{namespace}" a:{name}="3"/></rdf:RDF>'
+    assert descriptive_xmp(packet.encode(), False) is None
 
 
 @pytest.mark.parametrize(('stored', 'kept'), [(CAPTION + PREVIEW, CAPTION), (PREVIEW, None)])

@@ -498,6 +498,12 @@ def test_a_playlist_leads_nowhere(tmp_path):
             restore_video(identity, tmp_path / name, tmp_path / 'out.mp4')
 
 
+def test_a_loss_of_alpha_is_logged(tmp_path, caplog):
+    write_video(tmp_path / 'a.mov', photos(2), codec='qtrle', pixel_format='argb')
+    restore_video(identity, tmp_path / 'a.mov', tmp_path / 'b.mov')
+    assert [record.message for record in caplog.records] == [f'{tmp_path / "a.mov"}: alpha is not kept']
+
+
 @pytest.mark.parametrize(
     ('make', 'message'),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from hifacegan_plugin.restore.videos.video_error import VideoError
+
+logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 FORMATS = 'mov,matroska,avi'  # FFmpeg's names; others, such as playlists, which lead to other files, are not opened
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -193,6 +196,8 @@ def read_look(path: Path) -> Look:
         first = next(frames, None)
         if first is None:
             raise VideoError('is damaged: no frame could be read')
+        if any(component.is_alpha for component in first.format.components):
+            logger.warning(f'{path}: alpha is not kept')
         return _look_of(first, stream)
 
 
