@@ -73,9 +73,11 @@ def draw_panels(generator: CSRNetwork, image: np.ndarray, other: np.ndarray | No
         ]),
     }  # fmt: skip
     if importance:
-        maps = [(f'level {level}, {values.min():+.2f} to {values.max():+.2f}',
-                 _in_colours(resize(values, x.shape[2], x.shape[3], 'nearest')[:height, :width], values.min(), values.max()))
-                for level, values in enumerate(importance)]  # fmt: skip
+        maps = []
+        for level, values in enumerate(importance):
+            low, high = values.min(), values.max()
+            enlarged = resize(values, x.shape[2], x.shape[3], 'nearest')[:height, :width]
+            maps.append((f'level {level}, {low:+.2f} to {high:+.2f}', _in_colours(enlarged, low, high)))
         panels['suppression'] = draw_sheet([[('input', image), *maps]])
     return panels
 
