@@ -108,6 +108,10 @@ def test_what_iptc_says_of_pixels_is_left_out(tmp_path, photo, stored, kept):
     assert read_photograph(tmp_path / 'a.jpg', MAX_PIXELS).iptc == kept
 
 
+def test_iptc_data_in_a_jpeg_are_padded_to_an_even_length():
+    assert jpeg_segment(b'odd').endswith(b'8BIM\x04\x04\0\0\0\0\0\x03odd\0')  # Photoshop file formats, image resources
+
+
 @pytest.mark.parametrize('bits', [8, 16])
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif', *AVIF, *HEIF[:1]])
 def test_xmp_and_iptc_are_kept(tmp_path, photo, suffix, bits, caplog):
