@@ -74,6 +74,6 @@ def _recipe(text: str) -> Any:
     """Read a recipe: a name, YAML, or a file of it."""
     try:
         path = Path(text)
-        return yaml.safe_load(path.read_text() if path.suffix in ('.yml', '.yaml') else text)
-    except (OSError, yaml.YAMLError) as error:
+        return yaml.safe_load(path.read_text(encoding='utf-8') if path.suffix in ('.yml', '.yaml') else text)
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or no number or date
         raise argparse.ArgumentTypeError(f'{text!r}: {error}') from error

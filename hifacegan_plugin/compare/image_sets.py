@@ -140,12 +140,19 @@ def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
 def identify_files(options: dict[str, Any]) -> str:
     """Digest names, sizes and times of the files that options name, to tell them from later ones."""
     digest = hashlib.sha256()
-    for option, value in options.items():
-        if value and (option.startswith('dataroot') or option.endswith('_file')):
-            for file in chain.from_iterable(map(_files_of, value if isinstance(value, list) else [value])):
-                status = file.stat()
-                digest.update(repr((str(file), status.st_size, status.st_mtime_ns)).encode())
+    for file in chain.from_iterable(map(_files_of, _roots_in(options))):
+        status = file.stat()
+        digest.update(repr((str(file), status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()
+
+
+def _roots_in(options: dict[str, Any]) -> Iterator[str]:
+    """Yield what options, and those in their sections, name of folders, databases and lists."""
+    for option, value in options.items():
+        if isinstance(value, dict):
+            yield from _roots_in(value)
+        elif value and (option.startswith('dataroot') or option.endswith('_file')):
+            yield from value if isinstance(value, list) else [value]
 
 
 def _files_of(root: str) -> Iterator[Path]:

@@ -256,7 +256,7 @@ def _report(target: Path, records: Sequence[Record]) -> None:
     if not rejected:
         path.unlink(missing_ok=True)
         return
-    with path.open('w', newline='', errors='surrogateescape') as file:
+    with path.open('w', encoding='utf-8', newline='', errors='surrogateescape') as file:
         writer = csv.writer(file, dialect='excel-tab')
         writer.writerow(['file', 'reason'])
         writer.writerows([record['source'], record['rejected']] for record in rejected)

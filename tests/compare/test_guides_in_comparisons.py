@@ -9,7 +9,7 @@ from torch import nn
 from hifacegan_plugin.archs import GuidedRestorer
 from hifacegan_plugin.compare import worker
 from hifacegan_plugin.compare.folder import Folder, read_json, read_log, read_rgb
-from hifacegan_plugin.compare.image_sets import open_test_set, write_test_set
+from hifacegan_plugin.compare.image_sets import identify_files, open_test_set, write_test_set
 from hifacegan_plugin.compare.job import Job
 
 
@@ -47,3 +47,13 @@ def test_a_restorer_gets_its_guide_and_misses_it_where_there_is_none(tmp_path, s
         expected = network(item['lq'][None], item['guide'][None])[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
     restored = read_rgb(Folder(tmp_path / 'out').image('with guides', 'guided', item['name']))
     assert np.abs(restored - expected).max() < 1
+
+
+def test_resumed_with_another_list_of_guides_the_images_are_others(tmp_path):
+    pairs = tmp_path / 'pairs.txt'
+    pairs.write_text('a\tb\n')
+    options = {'guide': {'person': '(.)', 'list_file': str(pairs)}}
+    before = identify_files(options)
+    assert identify_files(options) == before
+    pairs.write_text('a\tb\nb\ta\n')
+    assert identify_files(options) != before
