@@ -79,11 +79,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_or_stop(arguments: list[str]) -> int:
-    """Run a command; on Ctrl-C, say how to go on."""
+    """Run a command; on Ctrl-C, say how to go on, and where a package is missing, who knows more."""
+    command = next(iter(arguments), '')
     try:
         return _run(arguments)
+    except ImportError as error:
+        print(f'hifacegan {command}: {error} (`hifacegan doctor` says what this machine lacks)', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        command = next(iter(arguments), '')
         hint = AFTER_STOP.get(command, AFTER_ANY_STOP)
         print(f'\nhifacegan {command}: stopped; {hint}', file=sys.stderr)
         return STOPPED

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-@fails_on(ImportError, ValueError, OSError)
+@fails_on(ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Compare the restorers of an options file; 0: all went well, 1: something failed, 2: there is no result."""
     print('Loading PyTorch and BasicSR, which takes a while ...', file=sys.stderr, flush=True)

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_import_of_host() -> Iterable[Problem]:
     try:
         hifacegan_plugin.register()
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         yield Problem(f'{error}', 'see above: nothing works without the host')
 
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@fails_on(ImportError, ValueError, OSError)
+@fails_on(ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
     """Print a table and write a contact sheet for each test set; return 0, or 2 where something went wrong."""
     hifacegan_plugin.register()

@@ -82,9 +82,15 @@ def check_host() -> Iterator[Problem]:
 
 
 def check_gpu() -> Iterator[Problem]:
-    """Check that a torch that is made for GPUs sees one."""
-    import torch
-
+    """Check that torch can be imported, and that one that is made for GPUs sees one."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
+        yield Problem(
+            f'torch is installed, but cannot be imported: {error}.',
+            'pip install --force-reinstall torch torchvision, in versions that fit the driver',
+        )
+        return
     if torch.version.cuda and not torch.cuda.is_available():
         yield Problem(
             f'torch is built for CUDA {torch.version.cuda}, but sees no GPU: training would run on the CPU.',
@@ -112,8 +118,10 @@ def _has_stand_in(package: str) -> bool:
 
 
 def _devices() -> str:
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError):
+        return 'torch cannot be imported'
     if not torch.cuda.is_available():
         return f'no GPU: training runs on the CPU, {torch.get_num_threads()} threads'
     properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))

@@ -1,5 +1,9 @@
 """What the command line says where it is not given what it needs."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from hifacegan_plugin.__main__ import COMMANDS, main
@@ -9,6 +13,18 @@ def test_without_a_command_all_are_listed(capsys):
     assert main([]) == 2
     listed = capsys.readouterr().err
     assert all(f'  {name} ' in listed for group in COMMANDS.values() for name in group)
+
+
+def test_where_a_package_is_missing_the_doctor_is_named_who_does_without():
+    code = """
+import sys
+sys.modules['torch'] = None
+from hifacegan_plugin.__main__ import main
+print(main(['restore', '-i', 'a', '-o', 'b']), main(['doctor']))
+"""
+    ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r'hifacegan restore: .*torch.*\(`hifacegan doctor` says what .*\)\n', ended.stderr)
+    assert re.search(r'WRONG: .*torch', ended.stdout) and ended.stdout.endswith('\n2 1\n')
 
 
 @pytest.mark.parametrize(
