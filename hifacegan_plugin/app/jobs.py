@@ -14,6 +14,7 @@ from hifacegan_plugin.restore.face_files import describe
 from hifacegan_plugin.restore.faces import RestoredFace
 from hifacegan_plugin.restore.files import attempt
 from hifacegan_plugin.restore.planning import Plan, Task, plan
+from hifacegan_plugin.system.files import whole_file
 
 
 class AbandonedError(Exception):
@@ -79,13 +80,16 @@ def zip_results(folder: Path) -> str | None:
 
     Returns:
         The path of the zip file; None if there are no results.
+
+    Raises:
+        OSError: it cannot be written.
     """
     output = folder / 'output'
     results = sorted(path for path in output.glob('*') if not path.name.startswith('.'))  # half-written
     if not results:
         return None
     archive = folder / 'restored.zip'
-    with zipfile.ZipFile(archive, 'w', zipfile.ZIP_STORED) as file:
+    with whole_file(archive) as part, zipfile.ZipFile(part, 'w', zipfile.ZIP_STORED) as file:
         for result in results:
             file.write(result, result.name)
     return str(archive)

@@ -17,6 +17,8 @@ from hifacegan_plugin.app.previews import write_previews
 from hifacegan_plugin.app.tables import FACE_HEADERS, FACE_TABLE, FILE_HEADERS, FILE_TABLE, face_rows, file_rows
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.files import SUFFIXES
+from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.restore.engines.engine_error import EngineError
 
 HOUR, DAY = 3600, 86400  # seconds
 ONE_AT_A_TIME: dict[str, Any] = {'concurrency_limit': 1, 'concurrency_id': 'restoring'}
@@ -91,7 +93,8 @@ def _add_images(backend: Backend, controls: list[Component]) -> None:
         if index is None:
             return None, gr.Dataframe(visible=False)
         outcome = good[index]
-        shown = write_previews(outcome, backend.max_pixels)
+        with _errors_on_the_page():
+            shown = write_previews(outcome, backend.max_pixels)
         return shown, gr.Dataframe(face_rows(outcome), visible=bool(outcome.faces))
 
     button.click(
@@ -114,7 +117,9 @@ def _add_batch(backend: Backend, controls: list[Component]) -> None:
         return file_rows(outcomes), None
 
     def collect(request: gr.Request) -> str | None:
-        return zip_results(backend.session_folder(request.session_hash) / 'batch')
+        with _errors_on_the_page():
+            archive = zip_results(backend.session_folder(request.session_hash) / 'batch')
+        return archive
 
     started = button.click(
         _restoring(backend, 'batch', present, present_those_so_far), [uploads, *controls], [table, archive],
@@ -169,19 +174,23 @@ def _restoring(
                 outcomes.append(outcome)
                 if present_those_so_far:
                     yield present_those_so_far(outcomes)
-        yield present(outcomes, folder)
+            yield present(outcomes, folder)
 
     return restore
 
 
 @contextmanager
 def _errors_on_the_page() -> Iterator[None]:
-    """Say on the page why uploads cannot be restored."""
+    """Say on the page why images cannot be restored, shown or stored."""
     try:
         yield
-    except FaceModelsMissingError as error:
+    except (FaceModelsMissingError, EngineError) as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except ImageError as error:
+        raise gr.Error(f'The image cannot be shown: it {error}.', print_exception=False) from error
     except FileNotFoundError as error:
         raise gr.Error('The uploads have been removed: upload them again.', print_exception=False) from error
+    except OSError as error:
+        raise gr.Error(f'The server cannot store the files ({error.strerror}).', print_exception=False) from error
     except AbandonedError as error:
         raise gr.Error('The page was closed.', print_exception=False) from error

@@ -190,6 +190,15 @@ def test_files_that_are_too_large_are_refused(page):
         assert requests.post(f'{page.url}/gradio_api/upload', files=files, timeout=HANGS).status_code == status
 
 
+def test_an_image_whose_files_are_gone_is_named(client, page, photo, tmp_path):
+    Image.fromarray(photo).save(tmp_path / 'gone.png')
+    restore(client, tmp_path / 'gone.png')
+    (result,) = page.temporary.rglob('output/gone.png')
+    result.unlink()
+    with pytest.raises(Exception, match='The image cannot be shown: it cannot be read'):
+        client.predict(0, api_name='/show')
+
+
 def test_no_image_is_no_work(client):
     with pytest.raises(Exception, match='Choose an image'):
         restore(client)

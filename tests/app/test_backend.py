@@ -7,6 +7,7 @@ from skimage import data
 
 from hifacegan_plugin.app import environment
 from hifacegan_plugin.app.backend import BOTH, FACES, WHOLE, Backend, Settings
+from hifacegan_plugin.app.jobs import zip_results
 
 PORTRAIT = np.ascontiguousarray(data.astronaut()[:256, 96:352])
 FACE, BACKGROUND = (slice(100, 130), slice(110, 140)), (slice(200, 256), slice(0, 256))
@@ -58,3 +59,12 @@ def test_a_folder_that_cannot_be_removed_is_named_and_left(tmp_path, monkeypatch
     monkeypatch.setattr('shutil.rmtree', lambda *arguments, **options: None)
     environment._remove(tmp_path)
     assert f'{tmp_path} could not be removed' in capsys.readouterr().err
+
+
+def test_a_zip_file_is_written_whole_or_not_at_all(tmp_path, full_disk):
+    (tmp_path / 'output').mkdir()
+    (tmp_path / 'output/a.png').write_bytes(bytes(2000))
+    full_disk()
+    with pytest.raises(OSError, match='File too large'):
+        zip_results(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['output']
