@@ -233,6 +233,14 @@ def test_threads_get_their_own_images(lively_generator, name):
     assert [np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(restored, expected)] == [True] * 24
 
 
+@pytest.mark.parametrize('name', ['torch', 'onnx'])
+def test_the_random_numbers_of_the_program_stay_its_own(lively_generator, name):
+    generator = lively_generator(preset='fast')
+    before = torch.get_rng_state()
+    Restorer(generator, name)(np.zeros((64, 64, 3), np.uint8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_threads_that_run_out_of_memory_open_one_engine_for_it(generator, monkeypatch):
     opened = []
 

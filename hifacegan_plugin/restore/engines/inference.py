@@ -98,6 +98,7 @@ def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | Dynam
 
 
 def noise(generator: Network, count: int = 1, more_rows: int = 0, more_columns: int = 0) -> Tensor:
-    """Return images of noise, of the smallest size that the network takes or larger."""
+    """Return images of noise, always the same, of the smallest size that the network takes or larger."""
     side = generator.smallest_side
-    return torch.rand(count, generator.num_in_ch, side + more_rows, side + more_columns)
+    shape = (count, generator.num_in_ch, side + more_rows, side + more_columns)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))  # leaves the global one alone
