@@ -18,6 +18,7 @@ from hifacegan_plugin.images.sources import name_to_save
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.metrics.metric import NAMED_AT_MOST, Metric
+from hifacegan_plugin.schema.problem import describe_error
 
 IMAGES_IN_SHEET = 8
 COLUMNS = ('degraded', 'restored', 'truth')  # of a sheet; without ground truth, the last is missing
@@ -33,14 +34,14 @@ def report(opt: dict[str, Any]) -> None:
         opt: options that ``basicsr.test`` was run with.
 
     Raises:
-        ValueError: there are no images, or not all were restored and saved.
+        ValueError: a data set cannot be built; there are no images, or not all were restored and saved.
         OSError: a sheet cannot be written.
     """
     results = Path(opt['path'].get('results_root') or 'results') / opt['name']
     suffix = opt['val'].get('suffix') or opt['name']
     for phase, dataset_opt in opt['datasets'].items():
+        dataset = _build(phase, {**dataset_opt, 'phase': phase.split('_')[0], 'scale': opt.get('scale', 1)})
         name = dataset_opt['name']
-        dataset = build_dataset({**dataset_opt, 'phase': phase.split('_')[0], 'scale': opt.get('scale', 1)})
         metrics = {side: build_metrics(opt['val'].get('metrics')) for side in MEASURED}
         rows = _measure(dataset, results / 'visualization' / name, suffix, metrics)
         print(f'\n{_table(f"{name}, {len(dataset)} images", metrics)}\n')
@@ -49,6 +50,20 @@ def report(opt: dict[str, Any]) -> None:
         sheet_file = results / f'{name}_{"_".join(columns)}.png'
         write_png(sheet_file, cv2.cvtColor(sheet, cv2.COLOR_BGR2RGB))
         print(f'Images, {" | ".join(columns)}: {sheet_file}')
+
+
+def _build(phase: str, options: dict[str, Any]) -> Any:
+    """Build a data set as the host does.
+
+    Raises:
+        ValueError: it cannot be built; names its section.
+    """
+    try:
+        return build_dataset(options)
+    except KeyError as error:  # the host's data sets look options up as they need them
+        raise ValueError(f'datasets: {phase}: {options["type"]} needs {error.args[0]}.') from error
+    except Exception as error:  # whatever a data set of any author makes of its options
+        raise ValueError(f'datasets: {phase}: {describe_error(error)}') from error
 
 
 def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Metric]]) -> list[Images]:

@@ -127,6 +127,11 @@ class TestFile(OptionsFile):
 
     val: ValOfTest = option('what is measured and written')
 
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        if not self.datasets.__pydantic_extra__:
+            yield 'datasets: list at least one, as test: {...}'
+
 
 class HostTrainingFile(OptionsFile):
     """Options of a training of a model of the host or of somebody else."""
