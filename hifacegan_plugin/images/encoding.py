@@ -25,7 +25,7 @@ HOLDS_16_BITS = ('.png', '.tif', '.tiff')
 HOLDS_ALPHA = ('.png', '.webp', '.tif', '.tiff', *AVIF, *HEIF)
 HOLDS_IPTC = ('.jpg', '.jpeg', '.tif', '.tiff')
 LARGEST_IN_JPEG = 65_000  # bytes of EXIF, XMP or IPTC data, each of which has to fit into a segment with its name
-# Of the lossy formats: colours as sharp as the rest.
+# Settings of the lossy formats: high quality, and colour at full resolution.
 LOSSY: dict[str, dict[str, Any]] = {
     'JPEG': {'quality': 95, 'subsampling': 0},
     'WEBP': {'quality': 95},

@@ -38,7 +38,7 @@ _pillows_limit = threading.Lock()
 # pillow-heif opens it.
 ONE_OF_SEVERAL = ('JPEG', 'HEIF')
 
-# Of Pillow's modes, where it is not 3.
+# Channels of Pillow's modes, where they are not 3.
 _CHANNELS = {'1': 1, 'L': 1, 'I': 1, 'I;16': 1, 'I;16B': 1, 'F': 1, 'LA': 4, 'PA': 4, 'RGBA': 4}
 
 TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width

@@ -1,4 +1,4 @@
-"""Colour that stays: low frequencies of the input in place of those of the result."""
+"""Keeping colours: low frequencies of the result are replaced by those of the input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIGMA = 16  # pixels, of the Gaussian that divides low from high frequencies; bl
 
 
 def keep_low_frequencies(restored: np.ndarray, images: np.ndarray) -> None:
-    """Replace what a wide Gaussian leaves of restored images by what it leaves of their inputs, in place.
+    """Replace the low frequencies of restored images, which pass a wide Gaussian, by those of their inputs, in place.
 
     Brightness, contrast over large areas and casts become those of the input; detail stays. The mean of each channel
     becomes the input's, because the Gaussian is reflected at the borders and so keeps sums.

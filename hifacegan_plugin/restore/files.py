@@ -101,7 +101,7 @@ def attempt(task: Task, restore: RestoreFile) -> Failure | None:
             raise ImageError('is no regular file')
         restore(*task)
     except (ValueError, OSError, RuntimeError, MemoryError, cv2.error) as error:
-        return Failure(task.source, str(error))
+        return Failure(task.source, str(error) or type(error).__name__)  # a MemoryError often says nothing
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import signal
@@ -16,12 +17,16 @@ SIGPIPE = getattr(signal, 'SIGPIPE', 13)  # as everywhere but on Windows, which 
 def end_quietly(command: Callable[[], int]) -> int:
     """Run a command that ends without a traceback on Ctrl-C or when the reader of its output has ended.
 
+    It may print names that the encoding of its output does not have: they are escaped.
+
     Returns:
         The exit status: the command's, or as shells show the signal, 128 + its number.
 
     Raises:
         BrokenPipeError: another pipe broke than the command's own output.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == 'strict':
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         try:
             return command()

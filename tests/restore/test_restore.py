@@ -26,6 +26,8 @@ from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.engines.fitting import OVERLAP
 from hifacegan_plugin.restore.engines.footprint import bytes_per_pixel
 from hifacegan_plugin.restore.engines.tiles import restore_in_tiles, spans
+from hifacegan_plugin.restore.files import attempt
+from hifacegan_plugin.restore.planning import Task
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, write_weights
 
@@ -520,6 +522,16 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
         assert mine != theirs
         mine.touch()
         theirs.touch()
+
+
+def test_an_error_without_words_is_named(tmp_path):
+    (tmp_path / 'a.png').touch()
+
+    def run_out_of_memory(source, target):
+        raise MemoryError
+
+    failure = attempt(Task(tmp_path / 'a.png', tmp_path / 'b.png'), run_out_of_memory)
+    assert failure == (tmp_path / 'a.png', 'MemoryError')
 
 
 @pytest.mark.parametrize(

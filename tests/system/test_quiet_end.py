@@ -43,6 +43,17 @@ def test_another_broken_pipe_is_an_error():
         end_quietly(feed_a_program_that_has_ended)
 
 
+@pytest.mark.parametrize(('encoding', 'escaped'), [('utf-8', r'写 \udcff'), ('ascii', r'\u5199 \udcff')])
+def test_names_that_the_output_cannot_hold_are_escaped(encoding, escaped):
+    """Such as of files that were named in another encoding."""
+    code = (
+        r"from hifacegan_plugin.system.quiet_end import end_quietly; end_quietly(lambda: print('\u5199 \udcff') or 0)"
+    )
+    environment = os.environ | {'PYTHONIOENCODING': f'{encoding}:strict'}
+    printed = subprocess.check_output([sys.executable, '-c', code], env=environment)
+    assert printed.decode(encoding) == f'{escaped}\n'
+
+
 def test_ctrl_c_ends_without_a_word():
     def interrupted() -> int:
         raise KeyboardInterrupt

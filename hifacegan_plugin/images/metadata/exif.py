@@ -14,7 +14,7 @@ DESCRIPTIVE_TAGS = frozenset({
     ExifTags.Base.XPKeywords, ExifTags.Base.XPSubject, ExifTags.Base.ExifOffset, ExifTags.Base.GPSInfo,
 })  # fmt: skip
 
-# Of the directory on the camera (EXIF 2.3, section 4.6.5), in pixels of an image of one size and orientation:
+# Tags of the Exif directory (EXIF 2.3, section 4.6.5) that count pixels: they hold for one size and orientation.
 WIDTH, HEIGHT = 0xA002, 0xA003  # PixelXDimension, PixelYDimension
 POSITIONS = (0x9214, 0xA214)  # SubjectArea, SubjectLocation
 DENSITIES = (0xA20E, 0xA20F)  # FocalPlaneXResolution, FocalPlaneYResolution

@@ -11,10 +11,10 @@ from xml.parsers.expat import ExpatError
 RDF = 'http://www.w3.org/1999/02/22-rdf-syntax-ns#'
 TIFF = 'http://ns.adobe.com/tiff/1.0/'
 
-# Of these namespaces, what else there is describes how a file stores its pixels.
+# In these namespaces, everything but the listed properties describes how a file stores its pixels.
 DESCRIPTIVE = {TIFF: {'Make', 'Model', 'Artist', 'Copyright', 'ImageDescription', 'Software', 'DateTime'}}
-# Of these, what describes or counts pixels, shows them or leads to them: sizes, places, thumbnails, layers. EXIF data
-# say the same of sizes and places, where they are put right.
+# In these namespaces, the listed properties describe or count pixels, show them or lead to them: sizes, places,
+# thumbnails, layers. EXIF data hold the same sizes and places, and are corrected.
 OF_PIXELS = {
     'http://ns.adobe.com/exif/1.0/': {
         'PixelXDimension', 'PixelYDimension', 'ComponentsConfiguration', 'CompressedBitsPerPixel', 'SubjectArea',

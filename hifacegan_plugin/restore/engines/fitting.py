@@ -1,4 +1,4 @@
-"""An engine, and what stands in for it where memory does not suffice: less of it, tiles, at last the CPU."""
+"""Running a network within the memory there is: in one go, else frugally, in tiles, or at last on the CPU."""
 
 from __future__ import annotations
 

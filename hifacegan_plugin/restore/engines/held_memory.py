@@ -1,4 +1,4 @@
-"""How much memory a network takes that no table knows: the tensors that it holds at a time are counted as it runs."""
+"""Measuring the memory of a network that is in no table: the tensors that it holds are counted while it runs."""
 
 from __future__ import annotations
 

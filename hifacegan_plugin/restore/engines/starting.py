@@ -1,4 +1,4 @@
-"""What runs the network, folded where there is anything to fold: torch, ONNX Runtime or OpenVINO, on a device."""
+"""Choosing and opening engines, which run a network by torch, ONNX Runtime or OpenVINO on a device."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class FrameReader:
             self._packets += packet.stream is self.stream
             if packet.pts is not None:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-            if packet.size:  # others stand for nothing, or ask the decoder for what it still holds, as we do at the end
+            if packet.size:  # empty ones carry nothing, or ask the decoder for the rest, as is done at the end
                 yield packet
 
     def _flush(self) -> Iterator[av.Packet]:

@@ -54,7 +54,7 @@ def restore_video(
         target: ``.mp4``, ``.mov`` or ``.mkv``; appears whole or not at all.
         options: how it is written.
         resume: go on from the segments that a stopped run with the same source, options and network left.
-        network: tells what ``restore`` is from anything else that it may be.
+        network: text that identifies what ``restore`` computes, for ``resume``.
 
     Returns:
         The number of frames.

@@ -1,4 +1,4 @@
-"""Less flicker between restored frames: what stays in the input, moved along with it, is kept from the frame before."""
+"""Reducing flicker: where the input hardly changes but for motion, results are averaged along that motion."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def encode_segment(
         packets += stream.encode(None)
         ranks = {time - times[0]: rank for rank, time in enumerate(times)}
         depth = max(place - ranks[packet.pts] for place, packet in enumerate(packets))
-        # Those of x265 are not always times: with fewer frames than it looks ahead they are left to chance.
+        # The times of x265 are undefined where there are fewer frames than it looks ahead.
         for packet, time in zip(packets, _decoding_times([time - times[0] for time in times], depth)):
             packet.dts = time
             container.mux(packet)
@@ -96,9 +96,9 @@ def encode_segment(
 
 
 def _decoding_times(times: list[int], depth: int) -> Iterator[int]:
-    """Yield when packets are to be decoded, one by one, whose frames are shown at ``times``.
+    """Yield the decoding times of packets, in order, whose frames are shown at ``times``.
 
-    Each is decoded when the frame that many places before it is shown: never after it is shown itself.
+    Each is the time at which the frame ``depth`` places before it is shown, which is never after its own.
     """
     depth = min(depth, len(times) - 1)
     lead = times[depth] - times[0]
@@ -217,7 +217,7 @@ def _copy_metadata(target: dict[str, str], source: dict[str, str], leave_out: It
 
 
 def _set_aspect(restored: Stream, aspect: Fraction, suffix: str) -> None:
-    """Set the shape of the pixels; refuse what PyAV cannot write: AV1 says nothing of it, and .mkv is not told."""
+    """Set the aspect ratio of the pixels; refuse AV1 in .mkv, as PyAV writes it to neither."""
     if suffix == '.mkv' and restored.codec_context.codec.canonical_name == 'av1' and aspect != 1:
         raise VideoError('cannot be written: av1 in .mkv has square pixels; choose another --codec or --format')
     restored.codec_context.sample_aspect_ratio = aspect
