@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from hifacegan_plugin.app.jobs import Outcome
@@ -40,5 +39,5 @@ def _write_preview(photograph: Photograph, size: tuple[int, int], stem: str) -> 
     pixels = fit(photograph.pixels, *size)
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     preview = stem + ('.png' if has_alpha or photograph.colour_chunks else '.jpg')
-    write_photograph(Path(preview), replace(photograph, pixels=pixels, exif=None))
+    write_photograph(Path(preview), photograph.in_same_colours(pixels))
     return preview

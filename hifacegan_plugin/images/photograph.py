@@ -29,3 +29,7 @@ class Photograph:
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     colour_chunks: dict[bytes, bytes] = field(default_factory=dict)
+
+    def in_same_colours(self, pixels: np.ndarray) -> Photograph:
+        """Return other pixels with the profile and the colour tags of this file, and nothing else that it says."""
+        return Photograph(pixels, self.icc_profile, colour_chunks=self.colour_chunks)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,8 @@ def _write_crops(name: Path, photograph: Photograph, faces: list[RestoredFace]) 
     """Write ``NAME_face1_before.png``, ``NAME_face1_after.png`` and so on, in the colours of the photograph."""
     for number, face in enumerate(faces, start=1):
         for when, pixels in (('before', face.before), ('after', face.after)):
-            crop = replace(photograph, pixels=pixels, exif=None, dpi=None)
-            write_photograph(name.with_name(f'{name.name}_face{number}_{when}.png'), crop)
+            crop = name.with_name(f'{name.name}_face{number}_{when}.png')
+            write_photograph(crop, photograph.in_same_colours(pixels))
 
 
 def _append(report: Path, records: list[dict[str, Any]]) -> None:

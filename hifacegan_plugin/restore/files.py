@@ -89,8 +89,8 @@ def write_result(target: Path, photograph: Photograph, restored: np.ndarray, she
     if sheet:
         height, width = restored.shape[:2]
         before = resize(photograph.pixels, height, width, 'nearest')  # where a network enlarges
-        side_by_side = replace(photograph, pixels=np.concatenate([before, restored], axis=1))
-        write_photograph(sheet_of(target), side_by_side)
+        side_by_side = np.concatenate([before, restored], axis=1)
+        write_photograph(sheet_of(target), photograph.in_same_colours(side_by_side))
     write_photograph(target, replace(photograph, pixels=restored))
 
 

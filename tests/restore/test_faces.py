@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
@@ -26,6 +26,11 @@ from hifacegan_plugin.weights import generator_options, write_weights
 PORTRAIT = np.ascontiguousarray(data.astronaut()[:256, 96:352])
 NO_FACE = np.ascontiguousarray(data.coffee()[:200, :200])
 OPTIONS = FaceOptions(min_face=100, side=128)
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+XMP = (
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF>'
+)
 
 
 def unchanged(image):
@@ -253,7 +258,7 @@ class TestCommand:
         assert len(Path('out/faces.jsonl').read_text().splitlines()) == 1
 
     def test_report_and_crops(self, run, caplog):
-        write_photograph(Path('in/a.png'), Photograph(PORTRAIT.astype(np.uint16) * 257))
+        write_photograph(Path('in/a.png'), Photograph(PORTRAIT.astype(np.uint16) * 257, SRGB, xmp=XMP))
         write_photograph(Path('in/b/c.png'), Photograph(NO_FACE))
         printed = run('-i', 'in', '--report', 'faces.jsonl', '--save-faces', 'crops')
         assert '2 restored' in printed.out
@@ -272,8 +277,13 @@ class TestCommand:
             'a.png_face1_after.png',
             'a.png_face1_before.png',
         ]
-        crop = read_photograph(Path('crops/a.png_face1_after.png'), 10**6).pixels
-        assert (crop.shape, crop.dtype) == ((128, 128, 3), np.uint16)
+        crop = read_photograph(Path('crops/a.png_face1_after.png'), 10**6)
+        assert (crop.pixels.shape, crop.pixels.dtype) == ((128, 128, 3), np.uint16)
+        assert read_photograph(Path('out/a.png'), 10**6).xmp == XMP
+        assert (crop.icc_profile, crop.xmp) == (
+            SRGB,
+            None,
+        )  # colours alone: what is said of the whole is not true of it
         run('-i', 'in', '--report', 'faces.jsonl', '--resume')
         assert len(Path('faces.jsonl').read_text().splitlines()) == 1
 
