@@ -87,7 +87,8 @@ lint: plugin
 # By default these two take days: all networks, several rates and seeds, ten or twenty minutes for each training.
 BUDGETED := benchmarks/train_peers.py benchmarks/quality_at_budget.py
 # These need a card, or images of the user's.
-ON_REQUEST := $(addprefix benchmarks/, gpu.py package_pretrained.py published.py rain_haze.py train_pretrained.py)
+ON_REQUEST := $(addprefix benchmarks/, gpu.py face_identity.py face_restoring.py package_pretrained.py published.py \
+    rain_haze.py train_pretrained.py)
 
 bench: data
 	for script in $(sort $(filter-out $(BUDGETED) $(ON_REQUEST), $(wildcard benchmarks/*.py))); do $(BIN)/python $$script || exit 1; done
