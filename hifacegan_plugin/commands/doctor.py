@@ -74,7 +74,6 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
     if not any(problem.stops for problem in problems):
         checks = [
             training.check_start,
-            training.check_devices,
             training.check_paths,
             training.check_perceptual_weights,
             data_sets.check_data_sets,

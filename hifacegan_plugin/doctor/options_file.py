@@ -15,7 +15,7 @@ from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
 from hifacegan_plugin.models.optimizers import OPTIMIZERS, SUPPLIED
 from hifacegan_plugin.schema.file import problems_of_file
 from hifacegan_plugin.schema.problem import Problem
-from hifacegan_plugin.schema.reading import PLUGIN_LINE, numbers_as_text
+from hifacegan_plugin.schema.reading import PLUGIN_LINE
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 
@@ -41,8 +41,8 @@ def check_plugin_line(tree: yaml.Node | None) -> Iterator[Problem]:
 
 def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check options as they are written, before the host works on them."""
-    problems = [*problems_of_file(opt), *numbers_as_text(opt)]
-    yield from dict.fromkeys(problems)  # a number that is text is found by both
+    problems = problems_of_file(opt)
+    yield from problems
     if not any(problem.stops for problem in problems):
         for call in all_calls(opt):
             yield from problems_of_call(*call)

@@ -15,7 +15,7 @@ from basicsr.archs import vgg_arch
 from basicsr.utils.options import parse_options
 from torchvision.models import get_model_weights
 
-from hifacegan_plugin.host import experiment
+from hifacegan_plugin.host.starting import check_options
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.system.attributes import replaced
@@ -67,17 +67,10 @@ def check_course(opt: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-def check_devices(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check that there are as many GPUs as are asked for."""
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if opt['num_gpu'] > there:
-        yield Problem(f'num_gpu: {opt["num_gpu"]}, but torch sees {there}.', 'num_gpu: auto takes all there are')
-
-
 def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Find what a training or test would refuse to start with: its name, its state, its loggers."""
+    """Find what a training or test would refuse to start with: its name, its GPUs, its loggers, its state."""
     try:
-        (experiment.check_start if opt['is_train'] else experiment.check_name)(opt)
+        check_options(opt)
     except ValueError as error:
         yield Problem(f'{error}', 'docs/training.md says more under Resuming')
 

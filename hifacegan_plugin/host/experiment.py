@@ -6,6 +6,7 @@ The host renames an existing folder, begins its log in a new one, and only then 
 from __future__ import annotations
 
 import atexit
+import glob
 import pickle
 import shutil
 import signal
@@ -17,34 +18,18 @@ from typing import IO, Any
 
 import torch
 
-from hifacegan_plugin.host.loggers import check_loggers
 from hifacegan_plugin.system.locks import InUseError, take
 
 _locks: dict[Path, IO[str]] = {}  # lock files by their paths, open as long as this process lives
 _renamed: list[tuple[Path, Path]] = []  # folders that this start renamed: their path before, their path now
 
 
-def check_start(opt: dict[str, Any]) -> None:
-    """Refuse options with which a training would fail after its folder was renamed.
-
-    Args:
-        opt: as returned by the host's ``parse_options``.
-
-    Raises:
-        ValueError: the options cannot work; names the option and what to write instead.
-    """
-    check_name(opt)
-    check_loggers(opt['logger'])
-    check_resume_state(opt)
-
-
-def check_name(opt: dict[str, Any]) -> None:
+def check_name(name: str) -> None:
     """Refuse a ``name`` that cannot name a folder and files in it.
 
     Raises:
         ValueError: it cannot; names the option.
     """
-    name = opt['name']
     if Path(name).name != name or name in ('', '..'):
         raise ValueError(f'name: {name!r} cannot be the name of a folder and of files in it: write it without "/".')
 
@@ -117,7 +102,7 @@ def renaming_for_a_start(folder: Path) -> Iterator[None]:
     """
     before = folder.stat().st_ino if folder.exists() else None
     yield
-    for archived in folder.parent.glob(f'{folder.name}_archived_*'):
+    for archived in folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'):
         if archived.stat().st_ino == before:
             if not _renamed:
                 atexit.register(_restore_names)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_num_gpu(opt: dict[str, Any]) -> None:
-    """Refuse a ``num_gpu`` that asks for GPUs where there is none.
+    """Refuse a ``num_gpu`` that asks for more GPUs than there are; with a launcher, each process takes one.
 
     Args:
         opt: as returned by the host's ``parse_options``, which has replaced ``auto``.
@@ -27,10 +27,9 @@ def check_num_gpu(opt: dict[str, Any]) -> None:
     Raises:
         ValueError: it does; says what to write instead.
     """
-    if opt['num_gpu'] != 0 and _no_gpu():
-        raise ValueError(
-            f'num_gpu: {opt["num_gpu"]}, but torch sees no GPU: write 0 for the CPU, or auto for all there are.'
-        )
+    there = 0 if _no_gpu() else torch.cuda.device_count()
+    if (min(opt['num_gpu'], 1) if opt['dist'] else opt['num_gpu']) > there:
+        raise ValueError(f'num_gpu: {opt["num_gpu"]}, but torch sees {there}: auto takes all there are, 0 the CPU.')
 
 
 def _no_gpu() -> bool:

@@ -29,11 +29,9 @@ ACCOMMODATIONS: tuple[Accommodation, ...] = (
     no_gpu.launch_processes_without_gpu,
     no_gpu.wrap_networks_without_gpu,
     no_gpu.resume_without_gpu,
+    starting.lock_the_experiment,
     starting.check_the_options_first,
     starting.resume_from_the_experiment,
-    starting.lock_the_experiment,
-    starting.check_the_name_first,
-    starting.check_the_gpus_first,
 )
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hifacegan_plugin.host import experiment, no_gpu
-from hifacegan_plugin.host.accommodation import Accommodation, accommodation, testing_modules, training_modules
+from hifacegan_plugin.host import experiment, loggers, no_gpu
+from hifacegan_plugin.host.accommodation import accommodation, testing_modules, training_modules
+from hifacegan_plugin.schema.file import problems_of_file
 
 if TYPE_CHECKING:
     from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
@@ -57,15 +58,6 @@ def restore_the_folder_of_a_failed_start() -> None:
 
 
 @accommodation(
-    defect='an experiment is renamed before the options are checked',
-    answer='checks them first, and that a training state is of this experiment',
-)
-def check_the_options_first() -> None:
-    """Exit before anything is renamed where the options cannot work."""
-    _check_before_resuming(check_the_options_first, experiment.check_start)
-
-
-@accommodation(
     defect='`--auto_resume` looks in `./experiments` alone',
     answer="looks in the experiment's folder, wherever `experiments_root` puts it",
 )
@@ -95,54 +87,53 @@ def lock_the_experiment() -> None:
         if opt['rank'] == 0:
             experiment.lock(Path(opt['path']['experiments_root']))
 
-    _check_before_resuming(lock_the_experiment, lock)
-
-
-@accommodation(
-    defect='a `name` with a `/` scatters the files of a training or test',
-    answer='refuses it before anything is written',
-)
-def check_the_name_first() -> None:
-    """Exit before anything is written where ``name`` cannot be the name of a folder."""
-    _check_before_all(check_the_name_first, experiment.check_name)
-
-
-@accommodation(
-    defect='`num_gpu: 2` without a GPU ends in a bare error of torch',
-    answer='refuses it before anything is written',
-)
-def check_the_gpus_first() -> None:
-    """Exit before anything is written where ``num_gpu`` asks for a GPU and there is none."""
-    _check_before_all(check_the_gpus_first, no_gpu.check_num_gpu)
-
-
-def _check_before_all(answer: Accommodation, check: Callable[[Options], None]) -> None:
-    """Apply an accommodation that checks the options before a training or a test writes anything."""
-
-    def wrapper(make_exp_dirs: Callable[[Options], None]) -> Callable[..., Any]:
-        def check_and_make(opt: Options) -> None:
-            _exit_if_refused(opt, check)
-            make_exp_dirs(opt)
-
-        return check_and_make
-
-    _check_before_resuming(answer, check)
-    for test in testing_modules():
-        answer.wrap(test, 'make_exp_dirs', wrapper)
-
-
-def _check_before_resuming(answer: Accommodation, check: Callable[[Options], None]) -> None:
-    """Apply an accommodation that checks the options before the host looks for a training state, its first step."""
-
-    def wrapper(load_resume_state: Callable[[Options], Options | None]) -> Callable[..., Any]:
-        def check_and_load(opt: Options) -> Options | None:
-            _exit_if_refused(opt, check)
-            return load_resume_state(opt)
-
-        return check_and_load
-
     for train in training_modules():
-        answer.wrap(train, 'load_resume_state', wrapper)
+        lock_the_experiment.wrap(train, 'load_resume_state', _checking_first(lock))
+
+
+@accommodation(
+    defect='options are looked up as they are needed: `lr: 1e-4`, which is text to YAML, or a `val` without `save_img` '
+    'ends in a bare error once the experiment is renamed, or at the first validation',
+    answer='checks options, name, loggers, GPUs and the state to resume before anything is written',
+)
+def check_the_options_first() -> None:
+    """Exit before anything is written where the options of a training or test cannot work."""
+    for train in training_modules():  # looking for a training state is its first step
+        check_the_options_first.wrap(train, 'load_resume_state', _checking_first(check_options))
+    for test in testing_modules():
+        check_the_options_first.wrap(test, 'make_exp_dirs', _checking_first(check_options))
+
+
+def check_options(opt: Options) -> None:
+    """Refuse options with which a training or test would fail later.
+
+    Args:
+        opt: as returned by the host's ``parse_options``.
+
+    Raises:
+        ValueError: they cannot work; names the options and what to write instead.
+    """
+    refused = [f'{problem.what} -> {problem.fix}' for problem in problems_of_file(opt) if problem.stops]
+    if refused:
+        raise ValueError('\n'.join(refused))
+    experiment.check_name(opt['name'])
+    no_gpu.check_num_gpu(opt)
+    if opt['is_train']:
+        loggers.check_loggers(opt['logger'])
+        experiment.check_resume_state(opt)
+
+
+def _checking_first(check: Callable[[Options], None]) -> Callable[[Callable[[Options], Any]], Callable[[Options], Any]]:
+    """Return what wraps a function of the host that takes the options so that they are checked before it runs."""
+
+    def wrapper(function: Callable[[Options], Any]) -> Callable[[Options], Any]:
+        def check_and_call(opt: Options) -> Any:
+            _exit_if_refused(opt, check)
+            return function(opt)
+
+        return check_and_call
+
+    return wrapper
 
 
 def _exit_if_refused(opt: Options, check: Callable[[Options], None]) -> None:

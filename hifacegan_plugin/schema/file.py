@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.schema.data import DatasetsOfTraining, DatasetsToTest
 from hifacegan_plugin.schema.problem import OptionError, Problem, did_you_mean
+from hifacegan_plugin.schema.reading import numbers_as_text
 from hifacegan_plugin.schema.section import Count, FromZero, Section, Switch, find_problems, option, parse
 from hifacegan_plugin.schema.training import HostTrain, Train, TypeAndArguments
 
@@ -62,7 +63,9 @@ class Logger(Section):
     unknown_stops: ClassVar[bool] = False
     print_freq: Count = option('logs the losses every so many iterations', unit='iterations')
     save_checkpoint_freq: Count = option('writes a checkpoint every so many iterations', unit='iterations')
-    use_tb_logger: bool = option('writes losses, figures and the first images of each validation set for TensorBoard')
+    use_tb_logger: bool = option(
+        'writes losses, figures and the first images of each validation set for TensorBoard', False
+    )
     wandb: Wandb | None = option('also sends them to Weights & Biases', None)
 
 
@@ -70,7 +73,7 @@ class Paths(Section):
     """The options under ``path``; other networks than ``g`` and ``d`` have the same keys with their label."""
 
     model_config = ConfigDict(extra='allow')
-    __pydantic_extra__: dict[str, str | bool | None]
+    __pydantic_extra__: dict[str, str | bool | list[str] | None]  # the host's ignore_resume_networks is a list
     experiments_root: str | None = option('where the folders of trainings are', None, takes=A_PATH)
     results_root: str | None = option('where the folders of tests are', None, takes=A_PATH)
     pretrain_network_g: str | None = option(
@@ -206,7 +209,7 @@ def _conflicts_of_best(metric: str, val: Mapping[str, Any], logger: Mapping[str,
 
 def kind_of_file(opt: dict[str, Any]) -> type[OptionsFile]:
     """Return the class that declares the options of a file."""
-    if 'train' not in opt:
+    if not opt.get('is_train', 'train' in opt):  # the host says so, once it has worked on them
         return TestFile
     return TrainingFile if opt.get('model_type') == OUR_MODEL else HostTrainingFile
 
@@ -217,7 +220,9 @@ def problems_of_file(opt: dict[str, Any]) -> list[Problem]:
     problems = find_problems(kind, opt)
     if opt.get('model_type') != OUR_MODEL:  # others may read other options
         problems = [problem for problem in problems if problem.stops]
-    return [*problems, *_slips(opt, kind)]
+    # The arguments of networks, losses and optimisers are no options of a section; elsewhere such text may be a name.
+    numeric = {key: value for key, value in opt.items() if key == 'train' or str(key).startswith('network_')}
+    return [*dict.fromkeys([*problems, *numbers_as_text(numeric)]), *_slips(opt, kind)]
 
 
 def _slips(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:

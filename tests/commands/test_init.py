@@ -108,7 +108,7 @@ def test_names_that_yaml_takes_for_something_else_arrive_as_they_are(here, monke
 
 
 def test_what_the_doctor_finds_wrong_is_not_called_ready(here, monkeypatch, capsys):
-    monkeypatch.setattr(training, 'check_devices', lambda opt: [Problem('No device.', 'get one')])
+    monkeypatch.setattr(training, 'check_start', lambda opt: [Problem('No device.', 'get one')])
     assert main(['init', 'mine', '-i', 'photographs']) == 1
     output = capsys.readouterr().out
     assert 'WRONG: No device.' in output and 'ready' not in output

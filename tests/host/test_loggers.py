@@ -69,3 +69,18 @@ def test_tensorboard_files_stay_out_of_the_folder_that_the_host_is_installed_in(
     monkeypatch.chdir(tmp_path)
     loggers.keep_tensorboard_out_of_site_packages.apply()
     assert train.mkdir_and_rename(f'{root}/tb_logger/mine') == str((tmp_path if installed else root) / 'tb_logger/mine')
+
+
+def test_wandb_needs_tensorboard_and_both_need_their_packages(monkeypatch):
+    logger = {'wandb': {'project': 'mine'}}
+    monkeypatch.setitem(sys.modules, 'wandb', None)  # as if it was not installed
+    with pytest.raises(ValueError, match=r'^logger: wandb .* set use_tb_logger: true'):
+        loggers.check_loggers(logger)
+    logger['use_tb_logger'] = True
+    with pytest.raises(ValueError, match=r'^logger: wandb cannot be imported .*: pip install wandb, or set wandb: p'):
+        loggers.check_loggers(logger)
+    monkeypatch.setitem(sys.modules, 'wandb', types.ModuleType('wandb'))
+    loggers.check_loggers(logger)
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    with pytest.raises(ValueError, match=r'^logger: tensorboard cannot be imported .*: pip install tensorboard, or'):
+        loggers.check_loggers(logger)

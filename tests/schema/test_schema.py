@@ -126,6 +126,15 @@ def test_what_contradicts_other_sections_is_told(change, message):
     assert message in problem.what
 
 
+def test_numbers_that_are_text_are_told_of_whatever_class_takes_them_but_names_may_look_like_them():
+    opt = read('hifacegan_demo.yml') | {'name': '1e3', 'model_type': 'SRModel'}
+    opt['datasets']['train']['dataroot_gt'] = '1e3'
+    opt['train']['optim_g']['lr'] = opt['network_g']['num_feat'] = '1e-4'
+    assert [problem.what for problem in problems_of_file(opt)] == [
+        f'{option}: 1e-4 is text to YAML, not a number.' for option in ('network_g: num_feat', 'train: optim_g: lr')
+    ]
+
+
 def test_models_of_others_may_have_other_options():
     opt = read('hifacegan_demo.yml') | {'model_type': 'GFPGANModel', 'network_l': {'type': 'X'}}
     opt['train'].update(net_g_reg_every=1, amp={'any': 'thing'})
