@@ -25,7 +25,7 @@ class FeatureMatchingLoss(nn.Module):
     def __init__(self, criterion: str = 'l1', loss_weight: float = 10.0) -> None:
         super().__init__()
         if criterion not in CRITERIA:
-            raise ValueError(f'feature_matching_opt: criterion {criterion!r} is not one of {", ".join(CRITERIA)}.')
+            raise ValueError(f'criterion: {criterion!r} is not one of {", ".join(CRITERIA)}.')
         self.criterion = CRITERIA[criterion]
         self.loss_weight = loss_weight
 

@@ -160,6 +160,7 @@ class HiFaceGANCSRModel(RestoringModel):
             FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``, or many in a row were not.
             ConnectionError: another process of the training has ended.
             SystemExit: a signal asked to stop; a checkpoint was written.
+            ValueError: there is no ground truth, or a loss cannot compare the images with it.
         """
         self.iteration = current_iter
         options = self.train_options
@@ -205,6 +206,8 @@ class HiFaceGANCSRModel(RestoringModel):
         the generator once. The same pass of the discriminator serves both updates, because its weights do not
         change in between; the generator's part of it computes no gradients of the discriminator's weights.
         """
+        if self.gt is None:
+            raise ValueError('datasets: train: the images have no ground truth (gt) to learn from: take another type.')
         accumulate_iters = self.train_options.accumulate_iters
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
             with torch.set_grad_enabled(updates_g):
@@ -286,7 +289,7 @@ class HiFaceGANCSRModel(RestoringModel):
             super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
             return
         # The host counts on before it validates for the last time.
-        iteration = min(int(current_iter), int(self.opt['train'].get('total_iter', current_iter)))
+        iteration = int(current_iter) if self.iteration is None else self.iteration
         dataset: Any = dataloader.dataset
         figures = self.validator.run(dataset, iteration, tb_logger, save_img)
         if figures is None:

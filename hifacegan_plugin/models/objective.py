@@ -6,9 +6,11 @@ Source: Yang et al., arXiv 2005.05005, section 3.4.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import torch
 from basicsr.losses import build_loss
 from basicsr.losses.gan_loss import GANLoss
@@ -16,10 +18,9 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from hifacegan_plugin.images.channels import with_channels
-from hifacegan_plugin.models.loss_schedule import factor_at
-from hifacegan_plugin.schema.problem import raise_first
+from hifacegan_plugin.schema.problem import OptionError, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
-from hifacegan_plugin.schema.training import LOSSES, Train, TypeAndArguments
+from hifacegan_plugin.schema.training import Train, TypeAndArguments
 
 Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
 
@@ -49,9 +50,10 @@ class Objective:
 
     def __init__(self, options: Train, device: torch.device) -> None:
         self._schedule = options.loss_weight_schedule or {}
-        losses = {name: _build(name, getattr(options, name), device) for name in LOSSES}
-        self._byproducts = {name: loss for name in BYPRODUCT_LOSSES if (loss := losses.pop(name)) is not None}
-        self._pixel, self._perceptual, self._gan, self._feature_matching = losses.values()
+        build = partial(_build, options, device)
+        self._pixel, self._perceptual = build('pixel_opt'), build('perceptual_opt')
+        self._gan, self._feature_matching = build('gan_opt'), build('feature_matching_opt')
+        self._byproducts = {name: loss for name in BYPRODUCT_LOSSES if (loss := build(name)) is not None}
         self.is_adversarial = self._gan is not None
         self.takes_byproducts = bool(self._byproducts)
 
@@ -93,8 +95,10 @@ class Objective:
             iteration: number of the iteration, for ``loss_weight_schedule``.
 
         Raises:
-            ValueError: ``gan_opt`` or ``feature_matching_opt`` does not take what the discriminator returns.
+            ValueError: the images are not of one size; ``gan_opt`` or ``feature_matching_opt`` does not take what the
+                discriminator returns.
         """
+        _check_sizes(restored, lq, gt, in_pairs=self.is_adversarial)
         losses_g: dict[str, dict[str, Tensor | None]] = {}
         losses_d: dict[str, Tensor] = {}
         if self._pixel:
@@ -123,7 +127,7 @@ class Objective:
 
     def _weighted(self, losses: dict[str, dict[str, Tensor | None]], iteration: int) -> dict[str, Tensor]:
         """Apply ``loss_weight_schedule`` to the terms of each loss; drop terms that are None."""
-        factors = {name: factor_at(points, iteration) for name, points in self._schedule.items()}
+        factors = {name: float(np.interp(iteration, *np.transpose(points))) for name, points in self._schedule.items()}
         return {
             term: factors.get(name, 1) * value
             for name, terms in losses.items()
@@ -132,14 +136,32 @@ class Objective:
         }
 
 
-def _build(name: str, described: TypeAndArguments | None, device: torch.device) -> nn.Module | None:
+def _check_sizes(restored: Tensor, lq: Tensor, gt: Tensor, in_pairs: bool) -> None:
+    """Refuse images that cannot be compared with the ground truth or, in pairs, be judged beside the degraded ones."""
+    size, size_of_lq, size_of_gt = (' x '.join(map(str, images.shape[-2:])) for images in (restored, lq, gt))
+    if size != size_of_gt:
+        raise ValueError(
+            f'scale: network_g returns images of {size} pixels for {size_of_lq}, and the ground truth has '
+            f'{size_of_gt}: set scale to how many times it enlarges them (CSRGenerator: 1).'
+        )
+    if in_pairs and size != size_of_lq:
+        raise ValueError(
+            f'train: gan_opt: network_d judges restored images ({size} pixels) beside degraded ones ({size_of_lq}), '
+            'which have to be of one size: take gan_opt out, or a network_g that keeps the size, with scale: 1.'
+        )
+
+
+def _build(train: Train, device: torch.device, name: str) -> nn.Module | None:
     """Build the loss that ``train: <name>`` describes, if it is there."""
+    described: TypeAndArguments | None = getattr(train, name)
     if described is None:
         return None
     options: dict[str, Any] = described.model_dump()
     raise_first(problems_of_call(f'train: {name}', options, registered_names(LOSS_REGISTRY)))
     try:
         return build_loss(options).to(device)
+    except (TypeError, ValueError, NotImplementedError) as error:  # how losses refuse arguments
+        raise OptionError(f'train: {name}: {error}') from error
     except URLError as error:
         raise FileNotFoundError(
             f'train: {name}: {options["type"]} needs the ImageNet weights of '

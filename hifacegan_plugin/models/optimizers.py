@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from hifacegan_plugin.schema.problem import Problem, raise_first
+from hifacegan_plugin.schema.problem import OptionError, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call
 
 NAMES = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # as the host knows them
@@ -26,13 +26,18 @@ def build_optimizer(where: str, options: Mapping[str, Any], groups: list[dict[st
         groups: of parameters, each ``params`` and perhaps the ``factor`` of its learning rate.
 
     Raises:
-        OptionError: there is no such optimiser, it does not take an option, or lacks one such as ``lr``.
+        OptionError: there is no such optimiser, it does not take an option or its value, or ``lr`` is missing.
     """
     raise_first(problems_of_call(where, options, OPTIMIZERS, SUPPLIED))
-    if 'lr' not in options:
-        raise_first([Problem(f'{where}: lr is missing.', 'add it: the learning rate')])
+    if options.get('lr') is None:
+        raise OptionError(f'{where}: lr is missing.')
+    if not groups:
+        raise OptionError('train: lr_factors freezes the whole generator: leave a part of it to learn.')
     kind, arguments = options['type'], {key: value for key, value in options.items() if key != 'type'}
     if kind in FUSED:
         arguments.setdefault('fused', True)
-    scaled = [{'params': group['params'], 'lr': arguments['lr'] * group.get('factor', 1)} for group in groups]
-    return OPTIMIZERS[kind](scaled, **arguments)
+    try:
+        scaled = [{'params': group['params'], 'lr': arguments['lr'] * group.get('factor', 1)} for group in groups]
+        return OPTIMIZERS[kind](scaled, **arguments)
+    except (TypeError, ValueError) as error:  # how torch refuses arguments
+        raise OptionError(f'{where}: {kind}: {error}.') from error

@@ -130,7 +130,7 @@ class Train(HostTrain):
         False,
     )
     grad_clip: NotNegative = option("bounds the norm of each network's gradient; 0 does without", 0)
-    lr_factors: dict[str, float] | None = option(
+    lr_factors: dict[str, NotNegative] | None = option(
         'rates of parts of the generator: `{suppression: 0, blocks.6: 0.1}`; 0 freezes',
         None,
         takes='numbers by name, as {blocks.6: 0.1}',
@@ -158,6 +158,9 @@ class Train(HostTrain):
                 'feature_matching_opt needs gan_opt, which trains the discriminator whose features are matched '
                 '(gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).'
             )
+        for name in ('net_d_iters', 'net_d_init_iters'):
+            if not self.gan_opt and getattr(self, name) != type(self).model_fields[name].default:
+                yield f'{name} lets the generator wait for a discriminator: take it out, or add gan_opt.'
         if self.gan_opt and not self.optim_d:
             yield 'gan_opt trains a discriminator: add optim_d.'
         for name in self.loss_weight_schedule or {}:

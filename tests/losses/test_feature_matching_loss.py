@@ -43,5 +43,5 @@ def test_the_hosts_own_options_build_it():
 
 
 def test_an_unknown_criterion_is_named():
-    with pytest.raises(ValueError, match="criterion 'l3' is not one of l1, l2"):
+    with pytest.raises(ValueError, match="criterion: 'l3' is not one of l1, l2"):
         FeatureMatchingLoss(criterion='l3')

@@ -186,6 +186,23 @@ def test_losses_that_do_not_take_what_the_discriminator_gives_are_refused(option
         train(built(options), range(1, 2))
 
 
+@pytest.mark.parametrize(
+    ('scale', 'network', 'message'),
+    [
+        (2, {'type': 'CSRGenerator', 'num_feat': 4}, 'scale: network_g returns images of 64 x 64 pixels for 64 x 64'),
+        (2, {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}, 'train: gan_opt: .* of one size'),
+        (None, {'type': 'CSRGenerator', 'num_feat': 4}, 'datasets: train: .* no ground truth'),
+    ],
+)
+def test_images_that_cannot_be_compared_are_named(options, scale, network, message):
+    options['network_g'] = network
+    model = built(options)
+    truth = {'gt': torch.rand(2, 3, 64 * scale, 64 * scale)} if scale else {}
+    model.feed_data({'lq': torch.rand(2, 3, 64, 64), **truth})
+    with pytest.raises(ValueError, match=message):
+        model.optimize_parameters(1)
+
+
 def test_the_average_follows_its_definition(options):
     model = built(options)
     name = 'to_picture.weight'
@@ -506,8 +523,19 @@ def test_an_image_that_cannot_be_restored_leaves_the_generator_in_training(optio
     ({'optim_g': {'type': 'Adm', 'lr': 1e-3}}, "train: optim_g: there is no 'Adm'. Did you mean 'Adam'?"),
     ({'optim_d': {'type': 'Adam', 'lr': 1e-3, 'beta': 1}}, "train: optim_d: Adam has no option 'beta'."),
     ({'optim_g': {'type': 'Adam'}}, 'train: optim_g: lr is missing.'),
+    ({'optim_g': {'type': 'Adam', 'lr': 'fast'}}, 'train: optim_g: Adam: '),
+    ({'optim_d': {'type': 'Adam', 'lr': -1}}, 'train: optim_d: Adam: Invalid learning rate: -1'),
+    ({'pixel_opt': {'type': 'L1Loss', 'reduction': 'max'}}, 'train: pixel_opt: Unsupported reduction mode: max'),
+    ({'gan_opt': {'type': 'MultiScaleGANLoss', 'gan_type': 'x'}}, 'train: gan_opt: GAN type x is not implemented'),
+    ({'feature_matching_opt': {'type': 'FeatureMatchingLoss', 'criterion': 'l3'}},
+     "train: feature_matching_opt: criterion: 'l3' is not one of l1, l2."),
+    ({'lr_factors': dict.fromkeys(('suppression', 'start', 'blocks', 'to_picture'), 0)},
+     'train: lr_factors freezes the whole generator'),
+    ({'lr_factors': {'blocks': -1}}, 'train: lr_factors: give numbers by name'),
+    ({'gan_opt': None, 'feature_matching_opt': None, 'net_d_init_iters': 5},
+     'train: net_d_init_iters lets the generator wait for a discriminator: take it out'),
 ])  # fmt: skip
-def test_a_loss_or_optimiser_that_cannot_be_built_is_named(options, change, message):
+def test_what_cannot_be_built_is_named(options, change, message):
     with pytest.raises(ValueError) as error:
         build_model({**options, 'train': {**options['train'], **change}})
     assert str(error.value).startswith(message)
