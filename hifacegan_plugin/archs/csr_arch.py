@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta
 from typing import Any
 
-from hifacegan_plugin.archs.choices import check_choice
+from hifacegan_plugin.archs.arguments import check_choice, check_counts
 from hifacegan_plugin.archs.csr.fast import FastCSR
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
 from hifacegan_plugin.archs.csr.paper import PaperCSR
@@ -40,8 +40,8 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
             More scales see further, for blur and blocks that are wide; they add few operations but many parameters.
 
     Raises:
-        ValueError: for an unknown ``variant``, ``norm``, ``preset``, ``init`` or ``num_scales``, and for options that
-            the network of the preset does not have.
+        ValueError: for an unknown ``variant``, ``norm``, ``preset``, ``init`` or ``num_scales``, numbers below 1, and
+            options that the network of the preset does not have.
     """
 
     def __init_subclass__(cls) -> None:
@@ -68,6 +68,7 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
     ) -> Any:
         """Build the network that ``preset`` names."""
         check_choice(NAME, 'preset', preset, (PaperCSR.preset, FastCSR.preset))
+        check_counts(NAME, num_in_ch=num_in_ch, num_feat=num_feat)
         if preset == FastCSR.preset:
             if (variant, norm, init) != ('csr', 'batch', 'xavier'):
                 raise ValueError(

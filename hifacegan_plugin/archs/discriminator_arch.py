@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from hifacegan_plugin.archs.choices import check_choice
+from hifacegan_plugin.archs.arguments import check_choice, check_counts
 from hifacegan_plugin.archs.initial_weights import INITS, init_weights
 from hifacegan_plugin.archs.published_layouts import describe_mismatch, to_plugin_layout
 
@@ -31,7 +31,7 @@ class MultiscalePatchDiscriminator(nn.Module):
         init: initial weights, as in :class:`hifacegan_plugin.archs.CSRGenerator`.
 
     Raises:
-        ValueError: for an unknown ``init``.
+        ValueError: for an unknown ``init`` and numbers below 1.
     """
 
     def __init__(
@@ -44,7 +44,11 @@ class MultiscalePatchDiscriminator(nn.Module):
         init: str = 'xavier',
     ) -> None:
         super().__init__()
-        check_choice(type(self).__name__, 'init', init, INITS)
+        name = type(self).__name__
+        check_choice(name, 'init', init, INITS)
+        check_counts(
+            name, num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat, num_d=num_d, n_layers_d=n_layers_d
+        )
         self.scales = nn.ModuleList(
             PatchDiscriminator(num_in_ch + num_out_ch, num_feat, n_layers_d, init) for _ in range(num_d)
         )

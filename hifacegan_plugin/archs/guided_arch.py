@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.padding import pad_to_multiple
+from hifacegan_plugin.archs.arguments import check_counts
 from hifacegan_plugin.archs.unet import UNet
 
 LEVEL_WIDTHS = (1, 2, 4, 8, 8, 8)  # of both networks, fine to coarse, in units of num_feat
@@ -30,6 +30,9 @@ class GuidedRestorer(nn.Module):
     Args:
         num_in_ch: channels of the images.
         num_feat: base width.
+
+    Raises:
+        ValueError: for numbers below 1.
     """
 
     takes_guide = True
@@ -37,6 +40,7 @@ class GuidedRestorer(nn.Module):
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 64) -> None:
         super().__init__()
+        check_counts(type(self).__name__, num_in_ch=num_in_ch, num_feat=num_feat)
         widths = [width * num_feat for width in LEVEL_WIDTHS]
         self.num_in_ch = num_in_ch
         self.warping = UNet(2 * num_in_ch, 2, widths)
@@ -74,12 +78,9 @@ class GuidedRestorer(nn.Module):
                 f'GuidedRestorer takes a guide of the shape of each image, {tuple(x.shape)}, not {tuple(guide.shape)}: '
                 'resize it.'
             )
-        height, width = x.shape[-2:]
-        x, guide = (pad_to_multiple(images, self.warping.multiple) for images in (x, guide))
         flow = self.warping(torch.cat([x, guide], 1))
         warped = warp(guide, flow)
         image = x + self.reconstruction(torch.cat([x, warped], 1))
-        image, warped, flow = (part[..., :height, :width] for part in (image, warped, flow))
         return (image, {'warped_guide': warped, 'flow': flow}) if with_byproducts else image
 
 

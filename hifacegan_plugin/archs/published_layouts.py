@@ -52,7 +52,6 @@ MARKERS: dict[str, tuple[str, Any]] = {
     **{f'option.halvings.{halvings}': ('halvings', halvings) for halvings in (1, 2, 3)},
 }
 
-
 # How a file names its blocks -> what its network normalised with, if no statistics are kept beside the weights: the
 # reference's "instance" norm, and BasicSR's, which is torch's.
 _NORMS_WITHOUT_STATISTICS = {'G_middle_0.': 'rms', 'g_middle_0.': 'instance'}

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hifacegan_plugin.archs.arguments import check_counts
 from hifacegan_plugin.archs.published_layouts import describe_mismatch
 from hifacegan_plugin.archs.stylegan2 import DEEPEST, START, StyleGAN2Synthesis, average_of_codes, widths_of
 from hifacegan_plugin.archs.unet import Decoder, Encoder
@@ -45,7 +46,7 @@ class StyleGANRestorer(nn.Module):
             cannot tell, such as where things are; without, codes are all that the image is made of (pSp).
 
     Raises:
-        ValueError: for an ``out_size`` or a ``num_in_ch`` that does not exist.
+        ValueError: for an ``out_size`` or a ``num_in_ch`` that does not exist, numbers below 1, or too few channels.
     """
 
     average_code: Tensor
@@ -65,9 +66,14 @@ class StyleGANRestorer(nn.Module):
             raise ValueError(f'StyleGANRestorer: out_size: {out_size} is no power of 2 from 8 to 1024.')
         if num_in_ch != 3:
             raise ValueError(f'StyleGANRestorer: num_in_ch: {num_in_ch}: a StyleGAN2 makes images of 3 channels.')
+        check_counts('StyleGANRestorer', num_feat=num_feat, num_style_feat=num_style_feat)
         self.num_in_ch = num_in_ch
         self.out_size = out_size
         widths = widths_of(out_size, channel_multiplier, narrow)
+        if min(widths.values()) < 2:
+            raise ValueError(
+                f'StyleGANRestorer: channel_multiplier: {channel_multiplier}, narrow: {narrow}: too few channels.'
+            )
         levels = [num_feat * min(2**level, WIDEST) for level in range(len(widths))]
         self.encoder = Encoder(num_in_ch, levels)
         self.generator = StyleGAN2Synthesis(out_size, num_style_feat, channel_multiplier, narrow)

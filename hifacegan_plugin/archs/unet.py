@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hifacegan_plugin.archs.csr.replenishment import activation
+from hifacegan_plugin.archs.padding import pad_to_multiple
 
 
 class Encoder(nn.Module):
@@ -59,7 +60,7 @@ class Decoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Map images to maps of the same size.
+    """Map images of any size to maps of the same size.
 
     Args:
         fin: channels in.
@@ -69,11 +70,13 @@ class UNet(nn.Module):
 
     def __init__(self, fin: int, fout: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.multiple = 2 ** (len(widths) - 1)  # of which heights and widths have to be
+        self.multiple = 2 ** (len(widths) - 1)  # of which the encoder needs heights and widths
         self.encoder = Encoder(fin, widths)
         self.decoder = Decoder(widths)
         self.tail = nn.Conv2d(widths[0], fout, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, fin, H, W)`` to ``(N, fout, H, W)``."""
-        return self.tail(self.decoder(self.encoder(x))[-1])
+        height, width = x.shape[-2:]
+        features = self.decoder(self.encoder(pad_to_multiple(x, self.multiple)))
+        return self.tail(features[-1])[..., :height, :width]

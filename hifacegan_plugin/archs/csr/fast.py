@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.choices import check_choice
+from hifacegan_plugin.archs.arguments import check_choice
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
 from hifacegan_plugin.archs.csr.replenishment import Unit, activation
 from hifacegan_plugin.archs.csr.shapes import FINEST_WIDTH, SCALES

@@ -173,7 +173,7 @@ class CSRNetwork(nn.Module):
         except ValueError:
             return ''
         theirs.pop('halvings', None)  # no option, but a phase of the training
-        differing = ', '.join(f'{key}: {value}' for key, value in theirs.items() if self.options.get(key) != value)
+        differing = ', '.join(f'{key}: {value}' for key, value in theirs.items() if getattr(self, key, None) != value)
         return f'\n  They look like {differing}: set this under network_g of the options file.' if differing else ''
 
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.choices import check_choice
+from hifacegan_plugin.archs.arguments import check_choice
 from hifacegan_plugin.archs.csr.latent_code import LATENT, START_SIDE, LatentCode, LatentEncoder, spread_code
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
 from hifacegan_plugin.archs.csr.replenishment import NORMS, ReplenishmentBlock, activation

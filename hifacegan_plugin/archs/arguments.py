@@ -1,4 +1,4 @@
-"""Checking an argument that has a few values to choose from."""
+"""Checking the arguments of a network."""
 
 from __future__ import annotations
 
@@ -13,3 +13,14 @@ def check_choice(owner: str, option: str, value: object, choices: Collection[obj
     """
     if value not in choices:
         raise ValueError(f'{owner}: {option}: {value!r} is not one of {", ".join(map(str, choices))}.')
+
+
+def check_counts(owner: str, **counts: int) -> None:
+    """Refuse numbers of channels, layers and the like that are below 1.
+
+    Raises:
+        ValueError: names the class, the option and the value.
+    """
+    for option, count in counts.items():
+        if count < 1:
+            raise ValueError(f'{owner}: {option}: {count} is less than 1.')
