@@ -114,6 +114,8 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         """Draw how an image of this size is resized, cropped and flipped; ``scale`` divides the sides that result."""
         resized = height, width = _resized(size, self.resize)
         if self.gt_size is None:
+            if min(height, width) < self.scale:
+                raise ValueError(f'{source} is {width}x{height}, smaller than scale {self.scale}: leave it out.')
             rows, columns = slice(height - height % self.scale), slice(width - width % self.scale)
         else:
             if min(height, width) < self.gt_size:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hifacegan_plugin.data.degradations import build_degradation
-from hifacegan_plugin.images.sources import ImageSource, read_image
+from hifacegan_plugin.images.sources import ImageSource, read_image, read_lines
 from hifacegan_plugin.schema.data import GuideOptions
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
@@ -99,7 +99,7 @@ def _listed(file: Path, images: Sequence[ImageSource], people: list[str | None])
     by_name = {name: index for index, image in enumerate(images) for name in (image.stem, image.name)}
     others: list[list[int]] = [[] for _ in images]
     unknown, strangers = [], []
-    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(read_lines(file, 'guide: list_file'), 1):
         names = line.strip().split('\t')
         if names == ['']:
             continue

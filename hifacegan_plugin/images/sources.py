@@ -142,16 +142,21 @@ def _keys_of_lmdb(database: Path, option: str) -> list[str]:
                 f'{option}: {database} has no {part}: it is no BasicSR database, or a half-made '
                 'one; make it again with hifacegan lmdb'
             )
-    lines = _read_lines(database / 'meta_info.txt', option)
+    lines = read_lines(database / 'meta_info.txt', option)
     keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
     if not keys:
         raise ValueError(f'{option}: {database}/meta_info.txt lists no images')
     return sorted(keys)
 
 
-def _read_lines(file: Path, option: str) -> list[str]:
+def read_lines(file: Path, option: str) -> list[str]:
+    """Read a list of names.
+
+    Raises:
+        ValueError: it is no text in UTF-8; names the option and the file.
+    """
     try:
-        return file.read_text(encoding='utf-8').splitlines()
+        return file.read_text(encoding='utf-8-sig').splitlines()  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise ValueError(f'{option}: {file} is no text in UTF-8 ({error})') from error
 
@@ -170,7 +175,7 @@ def _choose(sources: list[ImageSource], list_file: Path) -> list[ImageSource]:
         if is_image_name(source.name):
             by_name.setdefault(_without_suffix(source.name), source)
     chosen = []
-    for line in _read_lines(list_file, 'meta_info_file'):
+    for line in read_lines(list_file, 'meta_info_file'):
         name = _SHAPE_AND_LEVEL.sub('', line.strip())
         if not name:
             continue

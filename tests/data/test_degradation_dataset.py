@@ -379,7 +379,7 @@ def test_several_roots_a_pattern_and_sub_folders(folder, tmp_path):
 @pytest.mark.parametrize('kind', ['folder', 'database'])
 def test_a_list_chooses_the_images(kind, line, folder, database, tmp_path):
     names = tmp_path / 'list.txt'
-    names.write_text(f'{line}\n\nastronaut\n')
+    names.write_text(f'{line}\n\nastronaut\n', encoding='utf-8-sig')  # with the mark that some editors write
     dataset = build({'folder': folder, 'database': database}[kind], phase='val', meta_info_file=str(names))
     assert [item['gt'].shape for item in dataset] == [(3, 80, 120), (3, 96, 96)]
 
@@ -499,6 +499,8 @@ def test_an_error_in_a_worker_names_the_image_too(tmp_path):
 def test_an_image_smaller_than_the_crop_is_named_with_the_fix(folder):
     with pytest.raises(ValueError, match=r'chelsea\.png is 108x72, smaller than gt_size 80.*resize: 80'):
         build(folder, gt_size=80)[1]
+    with pytest.raises(ValueError, match=r'chelsea\.png is 3x2, smaller than scale 4'):
+        build(folder, phase='val', resize=2, scale=4)[1]
 
 
 def test_the_defaults_of_training_may_stand_in_a_validation_set(folder):

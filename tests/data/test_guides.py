@@ -46,7 +46,7 @@ def test_a_guide_is_another_image_of_the_same_person(people):
 
 def test_a_list_names_the_guides_and_pairs_no_two_people(people, tmp_path, caplog):
     lines = ['anna_1\tanna_2', 'anna_2.png\tbert_1.png', 'bert_1\tcarl_1', '', 'anna_3\tanna_1']
-    (tmp_path / 'pairs.txt').write_text('\n'.join(lines))
+    (tmp_path / 'pairs.txt').write_text('\n'.join(lines), encoding='utf-8-sig')  # with the mark of some editors
     guide = {'person': '^([a-z]+)', 'view': [], 'list_file': str(tmp_path / 'pairs.txt')}
     names = names_of_guides(build_dataset({**people, 'guide': guide}))
     assert names == {name: {name} for name in LEVELS} | {'anna_1': {'anna_2'}, 'anna_3': {'anna_1'}}
@@ -69,6 +69,9 @@ def test_what_is_wrong_is_named(people, guide, error, message):
 
 
 def test_a_line_that_is_no_pair_is_named(people, tmp_path):
+    (tmp_path / 'old.txt').write_bytes('anna_1\tthé\n'.encode('latin-1'))
+    with pytest.raises(ValueError, match=r'guide: list_file: .*old\.txt is no text in UTF-8'):
+        build_dataset({**people, 'guide': {'list_file': str(tmp_path / 'old.txt')}})
     (tmp_path / 'pairs.txt').write_text('anna_1\tanna_2\nanna_1 anna_2\n')
     with pytest.raises(ValueError, match=r'pairs.txt: line 2 is not the names of two images'):
         build_dataset({**people, 'guide': {'list_file': str(tmp_path / 'pairs.txt')}})
