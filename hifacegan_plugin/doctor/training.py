@@ -72,7 +72,7 @@ def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
     try:
         check_options(opt)
     except ValueError as error:
-        yield Problem(f'{error}', 'docs/training.md says more under Resuming')
+        yield Problem(f'{error}', 'docs/training.md says more')
 
 
 def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The folder of an experiment: checks before a training starts in it, its lock, and restoring its name.
+"""The folder of an experiment: whether name and state fit it, its lock, and restoring its name.
 
 The host renames an existing folder, begins its log in a new one, and only then reads options, data and weights.
 """
@@ -80,7 +80,7 @@ def lock(folder: Path) -> None:
     inherit it. Where the file system supports no locks, a message says so, and nothing is locked.
 
     Raises:
-        RuntimeError: another process trains in the folder; names its machine and process id.
+        RuntimeError: another process trains or tests in the folder; names its machine and process id.
         OSError: the lock file cannot be written.
     """
     path = folder.parent.resolve() / f'.{folder.name}.lock'
@@ -90,7 +90,7 @@ def lock(folder: Path) -> None:
         _locks[path] = take(path)
     except InUseError as owner:
         raise RuntimeError(
-            f'{folder} is in use: {owner} trains in it. Wait for it, stop it, or give this training another name.'
+            f'{folder} is in use: {owner} writes into it. Wait for it, stop it, or set another name.'
         ) from owner
 
 

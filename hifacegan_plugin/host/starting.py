@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hifacegan_plugin.host import experiment, loggers, no_gpu
-from hifacegan_plugin.host.accommodation import accommodation, testing_modules, training_modules
+from hifacegan_plugin.host.accommodation import Accommodation, accommodation, testing_modules, training_modules
 from hifacegan_plugin.schema.file import problems_of_file
 
 if TYPE_CHECKING:
@@ -77,18 +77,17 @@ def resume_from_the_experiment() -> None:
 
 
 @accommodation(
-    defect='two trainings of one name write into one folder',
+    defect='two trainings or tests of one name write into one folder',
     answer="refuses the second one before anything is renamed, and names the first one's machine and process",
 )
 def lock_the_experiment() -> None:
-    """Exit before anything is renamed where another process trains in the folder."""
+    """Exit before anything is renamed where another process trains or tests in the folder."""
 
     def lock(opt: Options) -> None:
         if opt['rank'] == 0:
-            experiment.lock(Path(opt['path']['experiments_root']))
+            experiment.lock(Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
 
-    for train in training_modules():
-        lock_the_experiment.wrap(train, 'load_resume_state', _checking_first(lock))
+    _check_first(lock_the_experiment, lock)
 
 
 @accommodation(
@@ -98,10 +97,7 @@ def lock_the_experiment() -> None:
 )
 def check_the_options_first() -> None:
     """Exit before anything is written where the options of a training or test cannot work."""
-    for train in training_modules():  # looking for a training state is its first step
-        check_the_options_first.wrap(train, 'load_resume_state', _checking_first(check_options))
-    for test in testing_modules():
-        check_the_options_first.wrap(test, 'make_exp_dirs', _checking_first(check_options))
+    _check_first(check_the_options_first, check_options)
 
 
 def check_options(opt: Options) -> None:
@@ -123,17 +119,20 @@ def check_options(opt: Options) -> None:
         experiment.check_resume_state(opt)
 
 
-def _checking_first(check: Callable[[Options], None]) -> Callable[[Callable[[Options], Any]], Callable[[Options], Any]]:
-    """Return what wraps a function of the host that takes the options so that they are checked before it runs."""
+def _check_first(answer: Accommodation, check: Callable[[Options], None]) -> None:
+    """Apply an accommodation that checks the options before a training or test writes anything."""
 
-    def wrapper(function: Callable[[Options], Any]) -> Callable[[Options], Any]:
-        def check_and_call(opt: Options) -> Any:
+    def wrapper(first_step: Callable[[Options], Any]) -> Callable[[Options], Any]:
+        def check_and_begin(opt: Options) -> Any:
             _exit_if_refused(opt, check)
-            return function(opt)
+            return first_step(opt)
 
-        return check_and_call
+        return check_and_begin
 
-    return wrapper
+    for train in training_modules():  # which looks for a training state first
+        answer.wrap(train, 'load_resume_state', wrapper)
+    for test in testing_modules():
+        answer.wrap(test, 'make_exp_dirs', wrapper)
 
 
 def _exit_if_refused(opt: Options, check: Callable[[Options], None]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
-from hifacegan_plugin.schema.section import VARIANT, Count, FromZero, NotNegative, Section, Switch, option
+from hifacegan_plugin.schema.section import VARIANT, Count, FromZero, Section, Switch, option
 
 OURS = 'DegradationDataset'
 TRAINING_ONLY = ('gt_size', 'use_hflip', 'use_rot', 'deliver')
@@ -24,7 +24,8 @@ class Loading(Section):
     scale: Count = option('delivers the degraded image at 1/`scale` of the size; the host copies that of the file', 1)
     batch_size_per_gpu: Count | None = option('training: batch of each process', None, unit='images')
     num_worker_per_gpu: FromZero | None = option('training: data workers of each process', None)
-    dataset_enlarge_ratio: NotNegative = option(
+    # Of less than one pass, the host's sampler draws the same first images in every epoch.
+    dataset_enlarge_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = option(
         'training: makes an epoch of that many passes over the images, each drawn anew', 1
     )
     prefetch_mode: Literal['cpu', 'cuda'] | None = option(
@@ -200,6 +201,12 @@ class DatasetsToTest(Section):
 
     model_config = ConfigDict(extra='allow')
     __pydantic_extra__: dict[str, DatasetToTest]
+
+    def conflicts(self) -> Iterator[str]:
+        """See :class:`Section`."""
+        for label, options in (self.model_extra or {}).items():
+            if options.name is None:  # the host needs it
+                yield f'{label}: name is missing, under which figures are logged and results are saved.'
 
 
 class DatasetsOfTraining(DatasetsToTest):

@@ -157,7 +157,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
         ('print_freq: 10', 'print_freq: often', "logger: print_freq: give a whole number .*, not 'often'"),
         ('val_freq: 100', 'val_freq: 12.5', 'val: val_freq: give a whole number .*, not 12.5'),
         ('end_iter: 400', 'end_iter: last', "train: scheduler: end_iter: give a whole number, not 'last'"),
-        ('enlarge_ratio: 40', 'enlarge_ratio: many', "dataset_enlarge_ratio: give a number from 0 up, not 'many'"),
+        ('enlarge_ratio: 40', 'enlarge_ratio: many', "dataset_enlarge_ratio: give a number from 1 up, not 'many'"),
         ('gt_size: 64', 'gt_size: [64, 64]', r'datasets: train: gt_size: give a whole number .*, not \[64, 64\]'),
         ('batch_size_per_gpu: 8', 'batch_size_per_gpu: auto', "batch_size_per_gpu: give a whole number .*, not 'auto'"),
         ('num_worker_per_gpu: 1', 'num_worker_per_gpu: all', "num_worker_per_gpu: .* number from 0 up, not 'all'"),

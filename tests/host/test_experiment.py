@@ -32,7 +32,7 @@ def test_a_folder_is_taken_until_its_process_dies(tmp_path):
     )
     try:
         number = owner.stdout.readline().strip()
-        with pytest.raises(RuntimeError, match=rf'one is in use: process {number} on .+ trains in it'):
+        with pytest.raises(RuntimeError, match=rf'one is in use: process {number} on .+ writes into it'):
             experiment.lock(folder)
         experiment.lock(tmp_path / 'experiments/another')
     finally:

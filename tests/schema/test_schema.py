@@ -52,6 +52,10 @@ def test_options_that_are_not_set_have_their_defaults():
         ({'total_iter': 0.5}, 'train: total_iter: give a whole number from 1 up (iterations), not 0.5.'),
         ({'total_iter': True}, 'train: total_iter: give a whole number from 1 up (iterations), not True.'),
         ({'ema_decay': 1.5}, 'train: ema_decay: give a number from 0 to 1, not 1.5.'),
+        ({'ema_decay': float('nan')}, 'train: ema_decay: give a number from 0 to 1, not nan.'),
+        ({'ema_decay': '0.9'}, "train: ema_decay: give a number from 0 to 1, not '0.9'."),
+        ({'grad_clip': None}, 'train: grad_clip: give a number from 0 up, not None.'),
+        ({'on_not_finite': 'ignore'}, "train: on_not_finite: give stop or skip, not 'ignore'."),
         ({'grad_clip': float('inf')}, 'train: grad_clip: give a number from 0 up, not inf.'),
         ({'amp': 'half'}, "train: amp: give none, bf16 or fp16, not 'half'."),
         ({'optim_g': 'Adam'}, "train: optim_g is no section with options of its own, but 'Adam'."),
@@ -114,10 +118,14 @@ def test_all_problems_of_a_file_are_told_each_at_its_option():
     assert kind_of_file(good) is TrainingFile and problems_of_file(good) == []
 
 
+DATASETS = read('hifacegan_demo.yml')['datasets']
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         ({'network_d': None}, 'train: gan_opt needs a discriminator'),
+        ({'datasets': {**DATASETS, 'val': {**DATASETS['val'], 'name': None}}}, 'datasets: val: name is missing'),
         ({'network_g': {'type': 'CSRGenerator', 'num_in_ch': 1}}, 'set network_d: num_in_ch: 1 and num_out_ch: 1'),
     ],
 )
