@@ -21,6 +21,5 @@ def add_network_options(parser: argparse._ActionsContainer) -> None:
 
 
 def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that were given, as :func:`hifacegan_plugin.weights.load_generator` takes them."""
-    options = {'norm': arguments.norm, 'global_residual': arguments.global_residual}
-    return {name: value for name, value in options.items() if value is not None}
+    """Return what was given of them, as :func:`hifacegan_plugin.weights.load_generator` takes them."""
+    return {'norm': arguments.norm, 'global_residual': arguments.global_residual}

@@ -112,7 +112,11 @@ def write_weights(
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
-    """Return the model card of a safetensors file that :func:`write_weights` wrote; empty if it has none."""
+    """Return the model card of a safetensors file that :func:`write_weights` wrote; empty if it has none.
+
+    Raises:
+        OSError, SafetensorError, ValueError: the file cannot be read.
+    """
     with safe_open(path, 'pt') as file:
         return dict(json.loads((file.metadata() or {}).get(CARD_KEY, '{}')))
 
@@ -185,9 +189,8 @@ def _as_options(path: Path, options: Any) -> dict[str, Any]:
 
 def _choose_param_key(path: Path, content: Mapping[str, Any], wanted: str | None) -> str | None:
     """Return the key under which the weights stand in a checkpoint; None: it is a state dict itself."""
-    there = [key for key in PARAM_KEYS if key in content]
-    there += [key for key in OTHER_KEYS if isinstance(content.get(key), Mapping)]
-    if wanted in content:
+    there = [key for key in (*PARAM_KEYS, *OTHER_KEYS) if isinstance(content.get(key), Mapping)]
+    if wanted is not None and isinstance(content.get(wanted), Mapping):
         return wanted
     key = there[0] if there else None
     if wanted in PARAM_KEYS:  # a training without an average has no params_ema, published files have neither

@@ -51,7 +51,9 @@ def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]
             generator = CSRGenerator(**read)
         generator.load_state_dict({key: _as_float32(value) for key, value in state_dict.items()}, assign=True)
     except (ValueError, RuntimeError) as error:
-        raise WeightsError(f'{error}. Give a net_g_*.pth file of this plugin or a published generator.') from error
+        raise WeightsError(
+            f'{str(error).rstrip(".")}. Give a net_g_*.pth file of this plugin or a published generator.'
+        ) from error
     if halvings:
         raise WeightsError(
             f'these weights are of a coarse phase of progressive training, which makes images of 1/{2**halvings} of '
@@ -65,37 +67,44 @@ def _as_float32(value: Tensor) -> Tensor:
     return value.to(torch.float32, copy=True) if value.is_floating_point() else value
 
 
-def load_generator(path: str | Path, param_key: str | None = None, **given: Any) -> CSRNetwork:
+def load_generator(
+    path: str | Path, param_key: str | None = None, norm: str | None = None, global_residual: bool | None = None
+) -> CSRNetwork:
     """Read a weights file and build its network, in eval() mode.
 
     Args:
         path: the file.
         param_key: as for :func:`~hifacegan_plugin.weights.read_weights`.
-        given: ``norm`` or ``global_residual``, instead of what the file says.
+        norm: of the network, instead of what the file says.
+        global_residual: likewise.
 
     Raises:
         WeightsError: as :func:`~hifacegan_plugin.weights.read_weights` and :func:`build_generator`; names the file.
     """
     state_dict, options = read_weights(path, param_key)
     try:
-        return build_generator(state_dict, options | given)
+        return build_generator(state_dict, options | _given(norm=norm, global_residual=global_residual))
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error
 
 
-def load_network(path: str | Path, param_key: str | None = None, **given: Any) -> Network:
+def load_network(
+    path: str | Path, param_key: str | None = None, norm: str | None = None, global_residual: bool | None = None
+) -> Network:
     """Read a weights file and build its network, a ``CSRGenerator`` or one of another author, in eval() mode.
 
     Args:
         path: the file.
         param_key: as for :func:`~hifacegan_plugin.weights.read_weights`.
-        given: as for :func:`load_generator`; of no other network.
+        norm: as for :func:`load_generator`; of no other network.
+        global_residual: likewise.
 
     Raises:
         WeightsError: as :func:`load_generator` and :func:`~hifacegan_plugin.weights.recognised.recognise`; names the
             file.
     """
     state_dict, options = read_weights(path, param_key)
+    given = _given(norm=norm, global_residual=global_residual)
     try:
         if is_generator(state_dict) or options.get('type') == NAME:
             return build_generator(state_dict, options | given)
@@ -109,6 +118,10 @@ def load_network(path: str | Path, param_key: str | None = None, **given: Any) -
         return recognise(state_dict)
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def generator_options(generator: CSRNetwork) -> dict[str, Any]:

@@ -61,9 +61,10 @@ def test_chooses_the_dictionary(checkpoint, generator, param_key, offset):
     }  # fmt: skip
 
 
-def test_absent_key_falls_back_as_in_the_host(tmp_path, caplog):
+@pytest.mark.parametrize('others', [{}, {'params_ema': None}], ids=str)
+def test_absent_key_falls_back_as_in_the_host(others, tmp_path, caplog):
     path = tmp_path / 'a.pth'
-    torch.save({'params': {'a': torch.ones(1)}}, path)
+    torch.save({'params': {'a': torch.ones(1)}, **others}, path)
     with caplog.at_level(logging.INFO, 'basicsr.hifacegan_plugin'):
         assert read_weights(path, 'params_ema')[0] == {'a': torch.ones(1)}
     assert 'params_ema does not exist, using params' in caplog.text
@@ -230,6 +231,9 @@ BAD_FILES = [
         'to_picture.weight': torch.ones(3, 32000, 3, 3), 'blocks.0.spade_0.shared.weight': torch.ones(1, 9, 3, 3),
     }, path), r'missing: suppression.head.weight'),
     ('coarse.pth', lambda path: torch.save({'params': _coarse_phase()}, path), 'makes images of 1/4 of the size'),
+    ('empty.pth', _pth({
+        'to_picture.weight': torch.ones(3, 0, 3, 3), 'blocks.0.spade_0.shared.weight': torch.ones(1, 3, 3, 3),
+    }), 'num_feat: 0 is less than 1'),
 ]  # fmt: skip
 
 
