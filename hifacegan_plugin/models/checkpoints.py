@@ -1,27 +1,29 @@
-"""When and how the checkpoints of a training are written, and which are kept."""
+"""What the checkpoints of a training hold, when they are written, and which are kept.
+
+Their files hold tensors and plain values, which load without executing code.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from hifacegan_plugin.models.checkpoint_contents import network_files, state_file
-from hifacegan_plugin.models.checkpoint_files import (
-    delete_checkpoint,
-    delete_unfinished,
-    prune_checkpoints,
-    write_checkpoint,
-)
+import hifacegan_plugin
+from hifacegan_plugin.models.checkpoint_files import delete_checkpoint, prune_checkpoints, write_checkpoint
 from hifacegan_plugin.models.divergence import has_finite_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-Networks = Mapping[str, nn.Module]  # by their names, not wrapped
+MADE_BY = {'plugin_version': hifacegan_plugin.__version__}  # in each file
+
+# By name, not wrapped: net_g and, where there are any, its average net_g_ema and net_d.
+Networks = Mapping[str, nn.Module]
 
 
 class Checkpoints:
@@ -42,10 +44,6 @@ class Checkpoints:
         self.keep_last = keep_last
         self.newest: int | None = None
 
-    def delete_unfinished(self) -> None:
-        """Delete what a process that was killed while writing has left."""
-        delete_unfinished(self.models, self.states)
-
     def write(self, iteration: int, networks: Networks, state: Mapping[str, Any], keep: set[int]) -> None:
         """Write the networks, then the training state that makes them a checkpoint; delete old ones.
 
@@ -53,8 +51,8 @@ class Checkpoints:
 
         Args:
             iteration: iteration of the checkpoint.
-            networks: as for :func:`~hifacegan_plugin.models.checkpoint_contents.network_files`.
-            state: what a training needs besides to go on.
+            networks: by name.
+            state: what a training needs besides to go on; its options are added.
             keep: iterations of older checkpoints to keep besides the last ones.
         """
         if not _may_write(networks, f'checkpoint at iteration {iteration}'):
@@ -62,9 +60,9 @@ class Checkpoints:
         try:
             # An older checkpoint of this iteration could mix with this one.
             delete_checkpoint(self.models, self.states, iteration)
-            for name, content in network_files(networks, self.opt).items():
-                write_checkpoint(content, self.models / f'{name}_{iteration}.pth')
-            write_checkpoint(state_file(state, self.opt), self.states / f'{iteration}.state')
+            self._write_networks(networks, iteration)
+            of_this_training = {'options': json.loads(json.dumps(self.opt, default=str)), **MADE_BY}
+            write_checkpoint({**state, **of_this_training}, self.states / f'{iteration}.state')
         except OSError as error:
             with suppress(OSError):  # leftovers are harmless: no training resumes without a state
                 delete_checkpoint(self.models, self.states, iteration)
@@ -82,13 +80,26 @@ class Checkpoints:
         if not _may_write(networks, 'last weights'):
             return
         try:
-            for name, content in network_files(networks, self.opt).items():
-                write_checkpoint(content, self.models / f'{name}_latest.pth')
+            self._write_networks(networks, 'latest')
         except OSError as error:
             raise OSError(
                 f'The last weights cannot be written ({error}). Make room; --auto_resume goes on from the last '
                 'checkpoint and ends with them.'
             ) from error
+
+    def _write_networks(self, networks: Networks, label: int | str) -> None:
+        """Write a file for each network: its weights, those of its average, and the options that rebuild it."""
+        for name in ('net_g', 'net_d'):
+            if name in networks:
+                kinds = {'params': name, 'params_ema': f'{name}_ema'}
+                weights = {key: _weights(networks[kind]) for key, kind in kinds.items() if kind in networks}
+                section = name.replace('net', 'network')
+                content = {**weights, section: dict(self.opt[section]), **MADE_BY}
+                write_checkpoint(content, self.models / f'{name}_{label}.pth')
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.cpu() for name, value in network.state_dict().items()}
 
 
 def _may_write(networks: Networks, what: str) -> bool:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from hifacegan_plugin.models.accumulation import without_exchange
 from hifacegan_plugin.models.best_figures import BestFigures
+from hifacegan_plugin.models.checkpoint_files import delete_unfinished
 from hifacegan_plugin.models.checkpoints import Checkpoints
 from hifacegan_plugin.models.divergence import DivergenceGuard
 from hifacegan_plugin.models.ema import build_average, update_ema
@@ -38,7 +38,7 @@ from hifacegan_plugin.models.validation import log_figures
 from hifacegan_plugin.schema.file import parse_training
 from hifacegan_plugin.schema.section import find_problems
 from hifacegan_plugin.schema.training import Train
-from hifacegan_plugin.system.processes import explain_lost_peer, gather_from_all
+from hifacegan_plugin.system.processes import explain_lost_peer, gather_from_all, without_exchange
 from hifacegan_plugin.system.random_state import random_state, undisturbed_random_state
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
@@ -139,7 +139,7 @@ class HiFaceGANCSRModel(RestoringModel):
         self.best_figures = BestFigures(states / 'best_figures.json')
         self.checkpoints = Checkpoints(self.opt, options.keep_last or 0)
         if self.opt['rank'] == 0:
-            self.checkpoints.delete_unfinished()
+            delete_unfinished(self.checkpoints.models, self.checkpoints.states)
 
     def _trained_networks(self) -> list[nn.Module]:
         return [self.net_g, self.net_d] if self.objective.is_adversarial else [self.net_g]

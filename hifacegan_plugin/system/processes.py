@@ -1,13 +1,15 @@
-"""The processes of a distributed training: gathering values from all of them, explaining the loss of a peer."""
+"""The processes of a distributed training: what they exchange, and explaining the loss of a peer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 # How gloo and NCCL report that a peer is gone.
 LOST = re.compile(r'by peer|Broken pipe|remote (worker|process)|Timed out waiting|timed? ?out|NCCL|ncclRemote', re.I)
@@ -20,6 +22,16 @@ def gather_from_all(value: Any) -> list[Any]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+@contextmanager
+def without_exchange(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Keep processes from exchanging gradients, which only the last of the backward passes of an update needs."""
+    with ExitStack() as stack:
+        for network in networks:
+            if isinstance(network, DistributedDataParallel):
+                stack.enter_context(network.no_sync())
+        yield
 
 
 @contextmanager

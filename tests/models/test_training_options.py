@@ -293,32 +293,6 @@ def test_a_best_checkpoint_that_would_not_be_kept_is_told(options, best, val_fre
         build_model(options)
 
 
-@pytest.mark.parametrize(
-    ('option', 'value', 'known'), [('amp', 'half', 'none, bf16 or fp16'), ('on_not_finite', 'ignore', 'stop or skip')]
-)
-def test_unknown_choices_are_named(options, option, value, known):
-    options['train'][option] = value
-    with pytest.raises(ValueError, match=f"train: {option}: give {known}, not '{value}'"):
-        build_model(options)
-
-
-@pytest.mark.parametrize(
-    ('option', 'value', 'message'),
-    [
-        ('accumulate_iters', 0, r'a whole number from 1 up \(iterations\), not 0'),
-        ('net_d_iters', 1.5, r'a whole number from 1 up \(iterations\), not 1\.5'),
-        ('net_d_init_iters', True, r'a whole number from 0 up \(iterations\), not True'),
-        ('grad_clip', None, 'a number from 0 up, not None'),
-        ('ema_decay', '0.9', "a number from 0 to 1, not '0.9'"),
-        ('ema_decay', float('nan'), 'a number from 0 to 1, not nan'),
-    ],
-)
-def test_values_that_are_no_number_or_too_small_are_named(options, option, value, message):
-    options['train'][option] = value
-    with pytest.raises(ValueError, match=f'train: {option}: give {message}'):
-        build_model(options)
-
-
 def test_sections_that_are_null_are_as_if_they_were_not_there(options):
     options.update(val=None, network_d=None)
     with pytest.raises(ValueError, match='gan_opt needs a discriminator: add network_d'):
