@@ -26,6 +26,7 @@ from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
 from hifacegan_plugin.schema.problem import describe_error
 from hifacegan_plugin.system.memory import keep_freed_memory, peak_memory
+from hifacegan_plugin.system.parent import end_with_parent
 
 if TYPE_CHECKING:
     from hifacegan_plugin.compare.server import Context
@@ -52,7 +53,8 @@ def run_job(context: Context, job: Job) -> dict[str, Any]:
 
 
 def _restore_until_stopped(job: Job) -> None:
-    """Do a job; end without a traceback on Ctrl-C, which reaches all processes, and when the parent says so."""
+    """Do a job; end without a traceback on Ctrl-C, which reaches all processes, and when the parent says so or ends."""
+    end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     restore(job)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,6 +12,7 @@ from typing import TypeVar
 import cv2
 
 from hifacegan_plugin.prepare.build_error import BuildError
+from hifacegan_plugin.system.parent import end_with_parent
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -63,11 +61,4 @@ def process_pool(jobs: int) -> ProcessPoolExecutor:
 def _prepare_worker() -> None:
     cv2.setNumThreads(0)  # 1 would wait for ever for threads of OpenCV that the fork has left behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent alone decides
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()

@@ -142,6 +142,24 @@ def test_ctrl_c_at_a_terminal_ends_a_comparison_and_its_processes(workplace, mom
     assert 'hifacegan compare: stopped; with --resume' in output.read_text()
 
 
+@pytest.mark.heavy
+def test_a_comparison_that_is_killed_takes_its_processes_along(workplace):
+    slow = {**COMPARISON, 'restorers': {'slow': {'type': 'fast_nl_means', 'search': 301}}}
+    Path('slow.yml').write_text(yaml.safe_dump(slow))
+    command = [sys.executable, '-m', 'hifacegan_plugin', 'compare', '-opt', 'slow.yml', '-o', 'out']
+    process = start(command, workplace, workplace / 'output')
+    deadline = time.monotonic() + HANGS
+    while not list(workplace.glob('out/progress/*/*.restored.jsonl')):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while processes_of_group(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not list(workplace.glob('out/progress/*.summary.json'))  # the work was cut short
+
+
 def processes_of_group(number):
     """Return the processes of a process group (proc(5): pid, name in brackets, state, parent, group)."""
     found = []
