@@ -108,28 +108,8 @@ class TestQualityAtBudget:
 
         def run(*minutes):
             data = ('--train-data', str(small_lmdb), '--test-data', str(small_lmdb))
-            monkeypatch.setattr(
-                sys,
-                'argv',
-                [
-                    'quality_at_budget.py',
-                    '--networks',
-                    'small.yml',
-                    '--degradations',
-                    'noise',
-                    '--rates',
-                    '1e-3',
-                    '--seeds',
-                    '0',
-                    '--draws',
-                    '1',
-                    *data,
-                    '-o',
-                    'out',
-                    '--minutes',
-                    *map(str, minutes),
-                ],
-            )
+            command = 'quality_at_budget.py --networks small.yml --degradations noise --rates 1e-3 --seeds 0 --draws 1'
+            monkeypatch.setattr(sys, 'argv', [*command.split(), *data, '-o', 'out', '--minutes', *map(str, minutes)])
             quality_at_budget.main()
             return self.marks()
 

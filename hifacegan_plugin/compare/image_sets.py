@@ -162,12 +162,8 @@ def _files_of(root: str) -> Iterator[Path]:
         if match.is_file():
             yield match
         elif match.is_dir():
-            files = (match / name for name in list_files(match, _refuse))
+            files = (match / name for name in list_files(match))
             yield from (file for file in files if file.exists())  # no broken links
-
-
-def _refuse(error: OSError) -> None:
-    raise error
 
 
 def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:

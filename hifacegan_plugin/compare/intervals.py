@@ -25,17 +25,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     Returns:
         Lower and upper bound at 95 %, from 10,000 resamples; the same for the same values. NaN for fewer than two.
     """
-    sample = np.asarray(values, np.float64)
-    if len(sample) < 2:
-        return math.nan, math.nan
-    rng = np.random.default_rng(SEED)
-    rows = max(1, _AT_A_TIME // len(sample))
-    means = [
-        sample[rng.integers(len(sample), size=(min(rows, RESAMPLES - start), len(sample)))].mean(axis=1)
-        for start in range(0, RESAMPLES, rows)
-    ]
-    low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    return _bootstrap(values, 'percentile')
 
 
 def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
@@ -48,9 +38,13 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
         differences: of two restorers, one for each image, finite.
 
     Returns:
-        Lower and upper bound at 95 %, from 10,000 resamples; the same for the same values. NaN for fewer than two.
+        As of :func:`bootstrap_interval`.
     """
-    sample = np.asarray(differences, np.float64)
+    return _bootstrap(differences, 'BCa')
+
+
+def _bootstrap(values: Sequence[float], method: str) -> tuple[float, float]:
+    sample = np.asarray(values, np.float64)
     if len(sample) < 2:
         return math.nan, math.nan
     if np.ptp(sample) == 0:  # there is nothing to draw, and SciPy gives NaN
@@ -61,7 +55,7 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
         n_resamples=RESAMPLES,
         batch=max(1, _AT_A_TIME // len(sample)),
         confidence_level=CONFIDENCE,
-        method='BCa',
+        method=method,
         random_state=np.random.default_rng(SEED),
     ).confidence_interval
     return float(low), float(high)

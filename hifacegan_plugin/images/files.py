@@ -29,9 +29,13 @@ def is_image_name(name: str | os.PathLike[str]) -> bool:
     return os.fspath(name).lower().endswith(SUFFIXES)
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def list_files(
     folder: str | os.PathLike[str],
-    on_error: Callable[[OSError], None],
+    on_error: Callable[[OSError], None] = _raise,
     leave_out: Iterable[str | os.PathLike[str]] = (),
 ) -> list[str]:
     """List the files of a folder and of those below it, links to folders included, hidden files and folders not.
@@ -41,7 +45,7 @@ def list_files(
 
     Args:
         folder: where to begin.
-        on_error: called for every folder that cannot be listed; the walk goes on unless it raises.
+        on_error: called for every folder that cannot be listed; the walk goes on unless it raises, as by default.
         leave_out: folders below ``folder`` that are not listed, nor those below them.
 
     Returns:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair
-from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights, require_package
+from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights
 
 SMALLEST_IMAGE = {'alex': 31, 'vgg': 16}  # below, nothing is left for the backbone's last pooling
 
@@ -68,17 +68,22 @@ def _to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
 @functools.cache
 def _load_network(net: str, device: torch.device) -> torch.nn.Module:
     """Build the library's network and fill it from files, without its own loading, which would run pickled code."""
-    library = require_package('lpips')
+    try:
+        import lpips
+    except ImportError as error:
+        raise MetricUnavailableError(
+            f'cannot import lpips ({error}): pip install "hifacegan-plugin[metrics]"'
+        ) from error
     from torchvision.models import AlexNet_Weights, VGG16_Weights
 
     url = {'alex': AlexNet_Weights, 'vgg': VGG16_Weights}[net].IMAGENET1K_V1.url
     backbone = load_hub_weights(url)
-    heads = torch.load(Path(library.__path__[0]) / f'weights/v0.1/{net}.pth', map_location='cpu', weights_only=True)
+    heads = torch.load(Path(lpips.__path__[0]) / f'weights/v0.1/{net}.pth', map_location='cpu', weights_only=True)
 
     # Without weights, the network takes no time and leaves a training's random numbers alone.
     with torch.device('meta'), warnings.catch_warnings():
         warnings.filterwarnings('ignore', module='torchvision')  # the library uses torchvision's older signature
-        network = library.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
+        network = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
     try:
         # `slice2.3.weight` of the library is torchvision's `features.3.weight`.
         network.net.load_state_dict(

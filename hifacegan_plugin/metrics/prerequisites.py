@@ -1,11 +1,9 @@
-"""Prerequisites of metrics: optional packages, and weights that are kept in PyTorch Hub's cache."""
+"""Prerequisites of metrics, first of all weights that are kept in PyTorch Hub's cache."""
 
 from __future__ import annotations
 
-import importlib
 import pickle
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
@@ -16,20 +14,6 @@ class MetricUnavailableError(RuntimeError):
     The message is one line that names what is missing, where it comes from and where it goes, so that a caller can show
     it once and leave the metric's column empty.
     """
-
-
-def require_package(name: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        MetricUnavailableError: it cannot be imported.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MetricUnavailableError(
-            f'cannot import {name} ({error}): pip install "hifacegan-plugin[metrics]"'
-        ) from error
 
 
 def load_hub_weights(url: str, *other_places: Path) -> dict[str, torch.Tensor]:

@@ -22,7 +22,7 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
         if not folder.is_dir():
             raise BuildError(f'-i {folder}: no such folder')
         if list_file is None:
-            files = list_files(folder, _fail)
+            files = list_files(folder)
             names = [name for name in files if is_image_name(name)]
             others = sorted(set(files) - set(names))
         else:
@@ -42,7 +42,3 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
     if repeated:
         raise BuildError(f'{list_file} names {repeated[0]} more than once')
     return names
-
-
-def _fail(error: OSError) -> None:
-    raise error

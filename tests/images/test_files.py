@@ -11,10 +11,6 @@ from PIL import Image
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
 
 
-def fail(error: OSError) -> None:
-    raise error
-
-
 @pytest.fixture
 def tree(tmp_path):
     for name in ('in/b.png', 'in/a/c.PNG', 'in/a/deep/d.txt', 'in/.hidden/e.png', 'in/.f.png', 'outside/g.png'):
@@ -27,8 +23,8 @@ FILES = ['a/c.PNG', 'a/deep/d.txt', 'b.png']
 
 
 def test_visible_files_at_any_depth(tree):
-    assert list_files(tree, fail) == FILES
-    assert list_files(str(tree), fail) == FILES
+    assert list_files(tree) == FILES
+    assert list_files(str(tree)) == FILES
 
 
 @pytest.mark.parametrize(
@@ -43,7 +39,7 @@ def test_visible_files_at_any_depth(tree):
 def test_links_to_folders_that_are_listed_anyway_change_nothing(tree, links):
     for name, target in links.items():
         (tree / name).symlink_to(target)
-    assert list_files(tree, fail) == FILES
+    assert list_files(tree) == FILES
 
 
 def test_folders_that_link_to_all_others_end(tree):
@@ -54,28 +50,28 @@ def test_folders_that_link_to_all_others_end(tree):
         (place / 'image.png').touch()
         for number, other in enumerate(places):
             (place / f'to_{number}').symlink_to(other)
-    assert list_files(tree.parent / 'many', fail) == sorted(f'{number}/image.png' for number in range(40))
+    assert list_files(tree.parent / 'many') == sorted(f'{number}/image.png' for number in range(40))
     (tree / 'x').symlink_to(places[0])
-    assert len(list_files(tree, fail)) == len(FILES) + 40
+    assert len(list_files(tree)) == len(FILES) + 40
 
 
 def test_a_folder_elsewhere_is_listed_under_the_first_of_its_links(tree):
     (tree / 'y').symlink_to(tree.parent / 'outside')
     (tree / 'x').symlink_to(tree.parent / 'outside')
-    assert list_files(tree, fail) == [*FILES, 'x/g.png']
+    assert list_files(tree) == [*FILES, 'x/g.png']
 
 
 def test_broken_links_and_pipes_are_listed_for_their_readers_to_refuse(tree):
     (tree / 'nothing.png').symlink_to('gone.png')
     (tree / 'itself.png').symlink_to('itself.png')
     os.mkfifo(tree / 'pipe.png')
-    assert list_files(tree, fail) == [*FILES, 'itself.png', 'nothing.png', 'pipe.png']
+    assert list_files(tree) == [*FILES, 'itself.png', 'nothing.png', 'pipe.png']
 
 
 def test_a_folder_that_is_left_out(tree):
-    assert list_files(tree, fail, leave_out=[tree / 'a']) == ['b.png']
+    assert list_files(tree, leave_out=[tree / 'a']) == ['b.png']
     (tree / 'link').symlink_to('a')
-    assert list_files(tree, fail, leave_out=[tree / 'link']) == ['b.png']
+    assert list_files(tree, leave_out=[tree / 'link']) == ['b.png']
 
 
 def test_folders_that_cannot_be_listed_are_told(tree, monkeypatch):
@@ -89,9 +85,9 @@ def test_folders_that_cannot_be_listed_are_told(tree, monkeypatch):
     assert list_files(tree, errors.append) == ['b.png']
     assert [error.filename for error in errors] == [str(tree / 'a')]
     monkeypatch.undo()
-    assert list_files(tree, fail, leave_out=[tree]) == FILES  # what is asked for by its name is listed
+    assert list_files(tree, leave_out=[tree]) == FILES  # what is asked for by its name is listed
     with pytest.raises(FileNotFoundError):
-        list_files(tree / 'nowhere', fail)
+        list_files(tree / 'nowhere')
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)

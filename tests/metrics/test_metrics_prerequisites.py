@@ -1,10 +1,12 @@
 import sys
 import urllib.request
 
+import numpy as np
 import pytest
 import torch
 
-from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights, require_package
+from hifacegan_plugin.metrics.lpips import _load_network, calculate_lpips
+from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights
 
 URL = 'https://example.org/models/net-0123abcd.pth'
 WEIGHTS = {'a': torch.arange(4.0)}
@@ -72,7 +74,8 @@ def test_pickled_code_is_not_run(checkpoints, tmp_path, zipped):
 
 
 def test_package(monkeypatch):
-    assert require_package('sys') is sys
+    _load_network.cache_clear()
     monkeypatch.setitem(sys.modules, 'lpips', None)
+    image = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(MetricUnavailableError, match=r'lpips .*pip install "hifacegan-plugin\[metrics\]"'):
-        require_package('lpips')
+        calculate_lpips(image, image, net='vgg')
