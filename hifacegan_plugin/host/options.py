@@ -37,28 +37,12 @@ def accept_local_rank() -> None:
 
 
 @accommodation(
-    defect='a list of roots under `dataroot_gt` is refused',
-    answer='expands `~` in each',
+    defect='a list of roots under `dataroot_gt`, and a number for a name or a path, as in `name: 2024`, end in a bare '
+    '`TypeError`',
+    answer='expands `~` in each root; refuses a number and says what to write',
 )
-def accept_lists_of_roots() -> None:
-    """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``."""
-    from basicsr.utils import options
-
-    def wrapper(expanduser: Callable[[str], str]) -> Callable[..., Any]:
-        def expand_each(path: str | list[str]) -> str | list[str]:
-            return [expanduser(one) for one in path] if isinstance(path, list) else expanduser(path)
-
-        return expand_each
-
-    accept_lists_of_roots.wrap(own_module(options, 'osp'), 'expanduser', wrapper)
-
-
-@accommodation(
-    defect='a number for a name or a path, as in `name: 2024`, ends in a bare `TypeError`',
-    answer='refuses it and says what to write',
-)
-def refuse_numbers_for_names() -> None:
-    """Exit with a message where ``name`` or a path is no text to YAML; the options are not changed."""
+def read_lists_of_roots_and_refuse_numbers() -> None:
+    """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; exit with a message where ``name`` or a path is no text to YAML."""
     from basicsr.utils import options
 
     def of_join(join: Callable[..., str]) -> Callable[..., Any]:
@@ -70,16 +54,17 @@ def refuse_numbers_for_names() -> None:
 
         return join_text
 
-    def of_expanduser(expanduser: Callable[[Any], Any]) -> Callable[..., Any]:
-        def expand_text(path: object) -> Any:
-            for one in path if isinstance(path, list) else [path]:
-                _exit_unless_text(one, 'dataroot_gt, dataroot_lq or path')
-            return expanduser(path)
+    def of_expanduser(expanduser: Callable[[Any], str]) -> Callable[..., Any]:
+        def expand_each(path: object) -> str | list[str]:
+            roots = path if isinstance(path, list) else [path]
+            for root in roots:
+                _exit_unless_text(root, 'dataroot_gt, dataroot_lq or path')
+            return [expanduser(root) for root in roots] if isinstance(path, list) else expanduser(path)
 
-        return expand_text
+        return expand_each
 
-    refuse_numbers_for_names.wrap(own_module(options, 'osp'), 'join', of_join)
-    refuse_numbers_for_names.wrap(own_module(options, 'osp'), 'expanduser', of_expanduser)
+    read_lists_of_roots_and_refuse_numbers.wrap(own_module(options, 'osp'), 'join', of_join)
+    read_lists_of_roots_and_refuse_numbers.wrap(own_module(options, 'osp'), 'expanduser', of_expanduser)
 
 
 def _exit_unless_text(value: object, option: str) -> None:

@@ -8,8 +8,7 @@ from hifacegan_plugin.host.accommodation import Accommodation
 # Where several wrap one function of the host, a later one is outside the earlier ones: of those that begin a training,
 # the last one comes first, and folders are remembered by the names that the accommodation of TensorBoard gives them.
 ACCOMMODATIONS: tuple[Accommodation, ...] = (
-    options.accept_lists_of_roots,
-    options.refuse_numbers_for_names,
+    options.read_lists_of_roots_and_refuse_numbers,
     options.read_numbers_of_the_command_line,
     options.allow_debugging_without_validation,
     datasets.share_databases,
