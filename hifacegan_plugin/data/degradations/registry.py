@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.registry import Registry
@@ -132,9 +132,14 @@ class Step:
     Subclasses declare the ranges of their parameters with :func:`drawn` and write :meth:`apply`.
     A step keeps no state: it may be shared, pickled and called in any order.
 
+    Attributes:
+        takes_depth: whether :meth:`apply` takes ``depth`` besides its parameters.
+
     Raises:
         ValueError: a range is not one, or lies outside the limits; the message names step and option.
     """
+
+    takes_depth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -179,12 +184,13 @@ class Step:
             image: uint8, (H, W, 3) RGB or (H, W, 1) grey. It is not written to.
             rng: the only source of randomness.
             log: where given, ``{'type': name of the step, parameter: drawn value, ...}`` is appended to it.
-            depth: where known, how far the scene is: float (H, W), from 0 (near) to 1. Only weather asks for it.
+            depth: where known, how far the scene is: float (H, W), from 0 (near) to 1. Only haze asks for it.
 
         Returns:
             uint8, with as many channels; of another size only where the step resizes.
         """
-        degraded = self.apply(image, rng, **self._draw_and_log(rng, log))
+        where = {'depth': depth} if self.takes_depth else {}
+        degraded = self.apply(image, rng, **self._draw_and_log(rng, log), **where)
         return np.atleast_3d(degraded)  # OpenCV drops a single channel
 
     def _draw_and_log(self, rng: np.random.Generator, log: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -85,16 +84,7 @@ class Haze(Step):
     airlight: tuple[float, float] = drawn((0.7, 1), Uniform(0, 1))
     hills: tuple[int, int] = drawn((2, 5), Integer(1, 64))
     recession: tuple[float, float] = drawn((0, 0.7), Uniform(0, 1))
-
-    def __call__(
-        self,
-        image: np.ndarray,
-        rng: np.random.Generator,
-        log: list[dict[str, Any]] | None = None,
-        depth: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """See :class:`Step`."""
-        return self.apply(image, rng, **self._draw_and_log(rng, log), depth=depth)
+    takes_depth = True
 
     def apply(
         self,
