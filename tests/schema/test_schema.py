@@ -61,6 +61,10 @@ def test_options_that_are_not_set_have_their_defaults():
         ({'optim_g': 'Adam'}, "train: optim_g is no section with options of its own, but 'Adam'."),
         ({'optim_g': {'lr': 1}}, 'train: optim_g: type is missing.'),
         ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not [0.1].'),
+        (
+            {'lr_factors': {'blocks': '1e-1'}},
+            "train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not {'blocks': '1e-1'}.",
+        ),
         ({1: 0}, 'train: 1 is no text to YAML, so it names no option.'),
         ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: True is no text to YAML, so it names no option.'),
         ({'lr_factors': {6: 0.1}}, 'train: lr_factors: 6 is no text to YAML, so it is no name.'),
@@ -70,6 +74,18 @@ def test_options_that_are_not_set_have_their_defaults():
             {'loss_weight_schedule': {'pixel': [[1, 0]]}},
             'train: loss_weight_schedule: pixel is no loss of this training. '
             "Did you mean 'pixel_opt'? There are: pixel_opt.",
+        ),
+        *(
+            (
+                {'loss_weight_schedule': {'pixel_opt': points}},
+                'train: loss_weight_schedule: give points [iteration, factor] with rising iterations by the name of a '
+                f"loss, such as {{gan_opt: [[10000, 0], [20000, 1]]}}, not {{'pixel_opt': {points}}}.",
+            )
+            for points in ([], [[5, 0], [5, 1]], [0, 1])
+        ),
+        (
+            {'compile': True, 'gradient_checkpointing': True},
+            'train: compile and gradient_checkpointing do not work together: choose one.',
         ),
     ],
 )
