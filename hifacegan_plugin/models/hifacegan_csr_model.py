@@ -182,7 +182,8 @@ class HiFaceGANCSRModel(RestoringModel):
         elif is_last:
             self._step(updates_g)
             if updates_g and options.ema_decay > 0:
-                self.model_ema(min(options.ema_decay, (1 + update) / (10 + update)))
+                decay = min(options.ema_decay, (1 + update) / (10 + update))  # the initial weights do not hold it back
+                update_ema(self.net_g_ema, self.get_bare_model(self.net_g), decay)
         self._log_throughput(current_iter)
         if stop and is_last:  # accumulated gradients are not saved
             self.save_and_exit(current_iter)
@@ -251,14 +252,6 @@ class HiFaceGANCSRModel(RestoringModel):
                 nn.utils.clip_grad_norm_(network.parameters(), self.train_options.grad_clip)
             self.scaler.step(optimizer)
         self.scaler.update()
-
-    def model_ema(self, decay: float = 0.999) -> None:
-        """Move the averaged generator towards the trained one.
-
-        The decay that :meth:`optimize_parameters` asks for grows to ``ema_decay`` over the first iterations, so that
-        the average is not held back by the initial weights.
-        """
-        update_ema(self.net_g_ema, self.get_bare_model(self.net_g), decay)
 
     def _log_throughput(self, current_iter: int) -> None:
         """Log speed, memory and time left as often as the host logs the losses."""
