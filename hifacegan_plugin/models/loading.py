@@ -23,23 +23,32 @@ def load_weights(network: nn.Module, path: str, strict: bool, param_key: str) ->
 
     Raises:
         WeightsError: the file is damaged or no file of weights.
-        RuntimeError: with ``strict``, the weights are another network's; says which options they look like.
+        RuntimeError: the weights are another network's: with ``strict``, says which options they look like; without,
+            none of them fits.
     """
     state_dict, _ = read_weights(path, param_key)
     logger.info(f'Loading {type(network).__name__} from {path}.')
-    if not strict:
-        state_dict = _fitting_weights(state_dict, network)
     try:
+        if not strict:
+            state_dict = _fitting_weights(state_dict, network)
         network.load_state_dict(state_dict, strict=strict)
     except RuntimeError as error:
         raise RuntimeError(f'{path}: {error}') from None
 
 
 def _fitting_weights(state_dict: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that fit the network; log what is left out on either side."""
+    """Return the weights that fit the network; log what is left out on either side.
+
+    Raises:
+        RuntimeError: none of them fits.
+    """
     expected = without_markers(network.state_dict())
     state_dict = without_markers(to_plugin_layout(state_dict, expected))
     fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}
+    if not fitting:
+        raise RuntimeError(
+            f'none of these weights fits {type(network).__name__}: take other weights, or ~ to start anew.'
+        )
     for what, keys in (('new', set(expected) - set(fitting)), ('left out', set(state_dict) - set(fitting))):
         if keys:
             logger.warning(f'Partial load: {len(keys)} tensors {what}: {", ".join(sorted(keys)[:5])} ...')

@@ -193,6 +193,9 @@ def test_a_partial_load_takes_what_fits_and_reports(options, caplog):
     assert torch.equal(model.net_g.to_picture.weight, donor.net_g.to_picture.weight)
     assert 'tensors of the network come from the file' in caplog.text
     assert 'tensors new: ' in caplog.text
+    options['path']['pretrain_network_g'] = f'{options["path"]["models"]}/net_d_1.pth'
+    with pytest.raises(RuntimeError, match=r'net_d_1\.pth: none of these weights fits PaperCSR'):
+        built(options)
 
 
 @pytest.mark.parametrize('reaction', ['stop', 'skip'])
