@@ -23,6 +23,9 @@ SUFFIXES = (
     *(('.heic', '.heif', '.hif') if READS_HEIF else ()),
 )  # fmt: skip
 
+# The most that files hold: four channels of 16 bits, uncompressed; metadata, previews, the clips of motion photos.
+BYTES_A_PIXEL, BYTES_BESIDE_PIXELS = 8, 1 << 24
+
 
 def is_image_name(name: str | os.PathLike[str]) -> bool:
     """Return whether a file name ends as those of images do, in upper or lower case."""
@@ -85,13 +88,14 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """Read a file that may be an image.
 
     Raises:
-        ImageError: it is no regular file, larger than ``max_pixels`` would be uncompressed, or cannot be read.
+        ImageError: it is no regular file, larger than ``max_pixels`` can be with all that a file says beside them, or
+            cannot be read.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
             raise ImageError('is no regular file')
-        if status.st_size > 8 * max_pixels:  # four channels of 16 bits
+        if status.st_size > BYTES_A_PIXEL * max_pixels + BYTES_BESIDE_PIXELS:
             raise ImageError(f'has {status.st_size:,} bytes, more than {max_pixels:,} pixels can take')
         return path.read_bytes()
     except OSError as error:

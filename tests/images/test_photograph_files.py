@@ -401,7 +401,8 @@ def test_what_cannot_be_read_is_named(tmp_path, name, write, message):
 
 
 def test_limit_on_pixels(tmp_path, colours):
-    write_photograph(tmp_path / 'a.png', Photograph(colours))
+    """Whatever stands beside the pixels."""
+    write_photograph(tmp_path / 'a.png', Photograph(colours, xmp=b'<x/>' + bytes(100_000)))
     read_photograph(tmp_path / 'a.png', 60 * 80)
     with pytest.raises(ImageError, match='80 x 60 pixels'):
         read_photograph(tmp_path / 'a.png', 60 * 80 - 1)

@@ -376,7 +376,7 @@ def damaged(tmp_path_factory):
         'empty.png': (b'', 'is empty (0 bytes)'),
         'flipped.png': (flipped, 'is damaged (wrong checksum in the PNG chunk IDAT)'),
         'garbage.png': (os.urandom(5000), 'is not an image, or of no known format'),
-        'huge.png': (b'\0' * 8_000_001, 'has 8,000,001 bytes, more than 1,000,000 pixels can take'),
+        'huge.png': (b'\0' * 25_000_000, 'has 25,000,000 bytes, more than 1,000,000 pixels can take'),
         'text.jpg': (b'<html>404</html>', 'is not an image, or of no known format'),
         'truncated.jpg': (jpeg[:-200], 'is damaged or truncated'),
         'truncated.png': (png[:-20], 'is damaged or truncated (a PNG without end)'),
