@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import cv2
+import lmdb
 import numpy as np
 
 from hifacegan_plugin.images.databases import Database, open_database
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files, read_file
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.opening import open_image
+from hifacegan_plugin.images.opening import MAX_PIXELS, open_image
 
 _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 
@@ -229,14 +230,25 @@ def read_depth(depth_map: ImageSource) -> np.ndarray:
     return grey.astype(np.float32) / np.iinfo(grey.dtype).max
 
 
+def read_encoded(source: ImageSource, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Read an image as it is stored.
+
+    Raises:
+        ImageError: it is not there, cannot be read, or is a file larger than so many pixels take.
+    """
+    if not source.is_in_database:
+        return read_file(Path(source.path), max_pixels)
+    try:
+        value = (source.database or open_database(source.root)).read(source.name)
+    except lmdb.Error as error:
+        raise ImageError(f'cannot be read ({error})') from error
+    if value is None:
+        raise ImageError('is not there: make the database again, or correct the list that names it')
+    return value
+
+
 def _read(source: ImageSource) -> np.ndarray:
     try:
-        if source.is_in_database:
-            encoded = (source.database or open_database(source.root)).read(source.name)
-        else:
-            encoded = read_file(Path(source.path))
-        if encoded is None:
-            raise ImageError('does not exist, although meta_info.txt lists it: make the database again')
-        return decode(open_image(encoded))
+        return decode(open_image(read_encoded(source)))
     except ImageError as error:
         raise ValueError(f'{source} {error}') from error

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import lmdb
 
 from hifacegan_plugin.data.degradations import Step, build_degradation, fit, make_generator
-from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, open_database, read_meta_info
+from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, read_meta_info
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
-from hifacegan_plugin.images.files import read_file
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
-from hifacegan_plugin.images.sources import ImageSource
+from hifacegan_plugin.images.sources import ImageSource, read_encoded
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
 from hifacegan_plugin.prepare.resizing import resize_shorter_side
@@ -103,32 +101,15 @@ def list_sources(source: Path, list_file: Path | None) -> list[str]:
 def prepare(source: Path, options: Options, degrade: Step, image: tuple[str, str]) -> Outcome:
     """Turn one image, (name, key), into its degraded and its ground-truth entry, or into the reason why not."""
     name, key = image
-    stem = ImageSource(str(source), name).stem
+    stored = ImageSource(str(source), name)
     try:
-        lq, gt = make_entries(read_source(source, name, options.max_pixels), stem, key, options, degrade)
+        lq, gt = make_entries(read_encoded(stored, options.max_pixels), stored.stem, key, options, degrade)
     except ImageError as error:
         return Outcome({}, rejected=str(error))
     except UnicodeEncodeError:
         return Outcome({}, rejected='has a name that is not UTF-8, on which the draws depend: rename it')
     suffix = '' if options.folders else '.lmdb'
     return Outcome({f'lq{suffix}': [lq], f'gt{suffix}': [gt]})
-
-
-def read_source(source: Path, name: str, max_pixels: int) -> bytes:
-    """Read an encoded image from a folder or a database.
-
-    Raises:
-        ImageError: it is not there or cannot be read.
-    """
-    if source.suffix != '.lmdb':
-        return read_file(source / name, max_pixels)
-    try:
-        value = open_database(source).read(name)
-    except lmdb.Error as error:
-        raise ImageError(f'cannot be read ({error})') from error
-    if value is None:
-        raise ImageError('is no key of the database')
-    return value
 
 
 def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: Step) -> tuple[Entry, Entry]:

@@ -22,7 +22,7 @@ from skimage import data
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.prepare.make_pairs import read_source
+from hifacegan_plugin.images.sources import ImageSource, read_encoded
 
 # As the command, but with a transaction for every few images; and without the host, which takes seconds to import.
 DRIVER = """
@@ -342,10 +342,11 @@ def test_a_damaged_database_is_named(database, tmp_path, damage, message, some):
 def test_what_a_database_lacks_or_cannot_give_is_rejected(database, tmp_path):
     (tmp_path / 'list.txt').write_text('a\nc.png\n')
     make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt', status=1)
-    assert (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:] == ['c.png\tis no key of the database']
+    (rejected,) = (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:]
+    assert rejected.startswith('c.png\tis not there: make the database again, or correct the list')
     (database / 'data.mdb').unlink()
     with pytest.raises(ImageError, match=r'cannot be read \(.*No such file'):
-        read_source(database, 'a', max_pixels=1)
+        read_encoded(ImageSource(str(database), 'a'))
 
 
 def test_the_source_is_not_overwritten(database, tmp_path):
