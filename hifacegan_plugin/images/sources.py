@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 import cv2
@@ -19,6 +19,7 @@ from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files, r
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_image
 
+Where = TypeVar('Where')
 _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 
 
@@ -204,7 +205,7 @@ def read_image(source: ImageSource) -> np.ndarray:
     Raises:
         ValueError: the image cannot be read or decoded; the message names it.
     """
-    return as_8_bit_bgr(_read(source))
+    return as_8_bit_bgr(_decode(read_encoded, source))
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -213,7 +214,7 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         ValueError: as :func:`read_image`.
     """
-    return cv2.cvtColor(read_image(ImageSource(str(path.parent), path.name)), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(as_8_bit_bgr(_decode(read_file, path)), cv2.COLOR_BGR2RGB)
 
 
 def read_depth(depth_map: ImageSource) -> np.ndarray:
@@ -225,7 +226,7 @@ def read_depth(depth_map: ImageSource) -> np.ndarray:
     Raises:
         ValueError: as :func:`read_image`.
     """
-    depth = without_alpha(_read(depth_map))
+    depth = without_alpha(_decode(read_encoded, depth_map))
     grey = depth if depth.ndim == 2 else cv2.cvtColor(depth, cv2.COLOR_BGR2GRAY)
     return grey.astype(np.float32) / np.iinfo(grey.dtype).max
 
@@ -247,8 +248,9 @@ def read_encoded(source: ImageSource, max_pixels: int = MAX_PIXELS) -> bytes:
     return value
 
 
-def _read(source: ImageSource) -> np.ndarray:
+def _decode(read: Callable[[Where], bytes], where: Where) -> np.ndarray:
+    """Decode what ``read(where)`` returns; the error names where that is."""
     try:
-        return decode(open_image(read_encoded(source)))
+        return decode(open_image(read(where)))
     except ImageError as error:
-        raise ValueError(f'{source} {error}') from error
+        raise ValueError(f'{where} {error}') from error
