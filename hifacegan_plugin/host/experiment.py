@@ -1,4 +1,4 @@
-"""The folder of an experiment: whether name and state fit it, its lock, and restoring its name.
+"""The folder of an experiment: whether a state to resume is of it, its lock, and restoring its name.
 
 The host renames an existing folder, begins its log in a new one, and only then reads options, data and weights.
 """
@@ -22,16 +22,6 @@ from hifacegan_plugin.system.locks import InUseError, take
 
 _locks: dict[Path, IO[str]] = {}  # lock files by their paths, open as long as this process lives
 _renamed: list[tuple[Path, Path]] = []  # folders that this start renamed: their path before, their path now
-
-
-def check_name(name: str) -> None:
-    """Refuse a ``name`` that cannot name a folder and files in it.
-
-    Raises:
-        ValueError: it cannot; names the option.
-    """
-    if Path(name).name != name or name in ('', '..'):
-        raise ValueError(f'name: {name!r} cannot be the name of a folder and of files in it: write it without "/".')
 
 
 def check_resume_state(opt: dict[str, Any]) -> None:

@@ -112,7 +112,6 @@ def check_options(opt: Options) -> None:
     refused = [f'{problem.what} -> {problem.fix}' for problem in problems_of_file(opt) if problem.stops]
     if refused:
         raise ValueError('\n'.join(refused))
-    experiment.check_name(opt['name'])
     no_gpu.check_num_gpu(opt)
     if opt['is_train']:
         loggers.check_loggers(opt['logger'])

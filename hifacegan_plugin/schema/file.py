@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator
 
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.schema.data import DatasetsOfTraining, DatasetsToTest
@@ -94,11 +95,19 @@ class Distribution(Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = option('of the first process, under slurm', None)
 
 
+def _folder_name(name: str) -> str:
+    if Path(name).name != name or name in ('', '..'):
+        raise ValueError('it cannot name a folder and files in it')
+    return name
+
+
 class OptionsFile(Section):
     """What every options file of the host has."""
 
     model_config = ConfigDict(extra='allow')  # lines that import modules, and networks of other models
-    name: str = option('of the experiment and of its folder', takes='a name')
+    name: Annotated[str, AfterValidator(_folder_name)] = option(
+        'of the experiment and of its folder', takes='the name of a folder, without "/"'
+    )
     model_type: str = option('the class of the model', takes='the name of a class')
     scale: Count = option('how many times larger the restored image is than the degraded one', 1)
     num_gpu: FromZero | Literal['auto'] = option('of a process; `auto` takes all there are')

@@ -133,7 +133,7 @@ class Train(HostTrain):
     lr_factors: dict[str, NotNegative] | None = option(
         'rates of parts of the generator: `{suppression: 0, blocks.6: 0.1}`; 0 freezes',
         None,
-        takes='numbers by name, as {blocks.6: 0.1}',
+        takes='numbers from 0 up by name, as {blocks.6: 0.1}',
     )
     on_not_finite: Literal['stop', 'skip'] = option(
         'what to do about a NaN or infinite loss: `stop`, or `skip` the batch, up to 99 in a row; the first ten are '

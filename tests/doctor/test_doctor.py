@@ -144,7 +144,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
             'use_tb_logger: false\n  wandb:\n    project: mine',
             'logger: wandb shows what TensorBoard logs: set use_tb_logger: true',
         ),
-        ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: 'face/v1' cannot be the name of a folder"),
+        ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: give the name of a folder, .*, not 'face/v1'"),
         ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),
         ('  gan_opt:', '  hidden_opt: ~\n  gan: ', 'train: feature_matching_opt needs gan_opt'),
         ('ema_decay: 0.99', 'keep_best: lpips', 'train: keep_best: lpips is not measured'),

@@ -69,12 +69,6 @@ def write_checkpoint(folder: Path, iteration: int) -> Path:
     return state
 
 
-@pytest.mark.parametrize('name', ['face/v1', '/face', '..', ''])
-def test_a_name_is_that_of_a_folder(name):
-    with pytest.raises(ValueError, match=r'^name: .* cannot be the name of a folder'):
-        experiment.check_name(name)
-
-
 def test_a_state_of_the_experiment_is_taken(opt, tmp_path):
     for iteration in (9, 10):
         write_checkpoint(tmp_path / 'experiments/mine', iteration)

@@ -516,7 +516,7 @@ def test_a_network_that_cannot_be_built_is_named(options, section, message):
      "train: feature_matching_opt: criterion: 'l3' is not one of l1, l2."),
     ({'lr_factors': dict.fromkeys(('suppression', 'start', 'blocks', 'to_picture'), 0)},
      'train: lr_factors freezes the whole generator'),
-    ({'lr_factors': {'blocks': -1}}, 'train: lr_factors: give numbers by name'),
+    ({'lr_factors': {'blocks': -1}}, 'train: lr_factors: give numbers from 0 up by name'),
     ({'gan_opt': None, 'feature_matching_opt': None, 'net_d_init_iters': 5},
      'train: net_d_init_iters lets the generator wait for a discriminator: take it out'),
 ])  # fmt: skip

@@ -60,10 +60,10 @@ def test_options_that_are_not_set_have_their_defaults():
         ({'amp': 'half'}, "train: amp: give none, bf16 or fp16, not 'half'."),
         ({'optim_g': 'Adam'}, "train: optim_g is no section with options of its own, but 'Adam'."),
         ({'optim_g': {'lr': 1}}, 'train: optim_g: type is missing.'),
-        ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not [0.1].'),
+        ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers from 0 up by name, as {blocks.6: 0.1}, not [0.1].'),
         (
             {'lr_factors': {'blocks': '1e-1'}},
-            "train: lr_factors: give numbers by name, as {blocks.6: 0.1}, not {'blocks': '1e-1'}.",
+            "train: lr_factors: give numbers from 0 up by name, as {blocks.6: 0.1}, not {'blocks': '1e-1'}.",
         ),
         ({1: 0}, 'train: 1 is no text to YAML, so it names no option.'),
         ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: True is no text to YAML, so it names no option.'),
@@ -140,6 +140,7 @@ DATASETS = read('hifacegan_demo.yml')['datasets']
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
+        *(({'name': name}, 'name: give the name of a folder, without "/"') for name in ('face/v1', '/face', '..', '')),
         ({'network_d': None}, 'train: gan_opt needs a discriminator'),
         ({'datasets': {**DATASETS, 'val': {**DATASETS['val'], 'name': None}}}, 'datasets: val: name is missing'),
         ({'network_g': {'type': 'CSRGenerator', 'num_in_ch': 1}}, 'set network_d: num_in_ch: 1 and num_out_ch: 1'),
