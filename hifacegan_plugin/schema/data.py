@@ -204,9 +204,12 @@ class DatasetsToTest(Section):
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
+        labels: dict[str, str] = {}
         for label, options in (self.model_extra or {}).items():
             if options.name is None:  # the host needs it
                 yield f'{label}: name is missing, under which figures are logged and results are saved.'
+            elif (first := labels.setdefault(options.name, label)) != label:
+                yield f'{label}: name: {options.name} is that of {first}, too: figures and results would mix.'
 
 
 class DatasetsOfTraining(DatasetsToTest):

@@ -143,6 +143,10 @@ DATASETS = read('hifacegan_demo.yml')['datasets']
         *(({'name': name}, 'name: give the name of a folder, without "/"') for name in ('face/v1', '/face', '..', '')),
         ({'network_d': None}, 'train: gan_opt needs a discriminator'),
         ({'datasets': {**DATASETS, 'val': {**DATASETS['val'], 'name': None}}}, 'datasets: val: name is missing'),
+        (
+            {'datasets': {**DATASETS, 'val_2': DATASETS['val']}},
+            'datasets: val_2: name: demo_heldout is that of val, too',
+        ),
         ({'network_g': {'type': 'CSRGenerator', 'num_in_ch': 1}}, 'set network_d: num_in_ch: 1 and num_out_ch: 1'),
     ],
 )
