@@ -40,7 +40,7 @@ sys.path.insert(0, str(REPOSITORY))
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
 from hifacegan_plugin.images.photograph import Photograph  # noqa: E402
 from hifacegan_plugin.images.photograph_files import write_photograph  # noqa: E402
-from hifacegan_plugin.restore.engines.engine_error import EngineError  # noqa: E402
+from hifacegan_plugin.restore.engines.devices import EngineError  # noqa: E402
 from hifacegan_plugin.restore.engines.inference import Engine, network_for  # noqa: E402
 from hifacegan_plugin.restore.engines.starting import ENGINES, choose_engine, open_engine  # noqa: E402
 from hifacegan_plugin.restore.engines.tiles import restore_in_tiles, spans  # noqa: E402

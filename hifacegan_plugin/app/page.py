@@ -18,7 +18,7 @@ from hifacegan_plugin.app.tables import FACE_HEADERS, FACE_TABLE, FILE_HEADERS, 
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.files import SUFFIXES
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import EngineError
 
 HOUR, DAY = 3600, 86400  # seconds
 ONE_AT_A_TIME: dict[str, Any] = {'concurrency_limit': 1, 'concurrency_id': 'restoring'}

@@ -24,7 +24,7 @@ from hifacegan_plugin.commands.failing import FAILED, complain, fails_on
 from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
 from hifacegan_plugin.images.decoding import silence_codecs
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import EngineError
 from hifacegan_plugin.restore.restorer import Restorer
 from hifacegan_plugin.weights import PACKAGED, WeightsError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import EngineError
 from hifacegan_plugin.restore.engines.exported import EXPORTED, TOLERANCE, export
 from hifacegan_plugin.weights import WeightsError, load_generator
 

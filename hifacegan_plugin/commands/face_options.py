@@ -13,7 +13,7 @@ from hifacegan_plugin.restore.face_files import FaceFiles, restore_faces_file
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, FaceOptions, load_models, restore_faces
 from hifacegan_plugin.restore.planning import InputError
 from hifacegan_plugin.restore.restorer import Restorer
-from hifacegan_plugin.restore.videos.video_error import VideoError
+from hifacegan_plugin.restore.videos.options import VideoError
 from hifacegan_plugin.weights import PACKAGED
 
 _NEED_FACES = ('only', 'min_face', 'face_side', 'background', 'save_faces', 'report', 'keep_identity')

@@ -10,8 +10,7 @@ from skimage import data
 
 from hifacegan_plugin.restore import Restorer
 from hifacegan_plugin.restore.engines import devices, starting
-from hifacegan_plugin.restore.engines.devices import choose_device, is_out_of_memory, unused_memory
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import EngineError, choose_device, is_out_of_memory, unused_memory
 from hifacegan_plugin.restore.engines.footprint import free_memory
 from hifacegan_plugin.restore.engines.starting import choose_engine
 

@@ -16,7 +16,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs.csr.paper import VARIANTS
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.restore.engines import exported, starting
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import EngineError
 from hifacegan_plugin.restore.engines.exported import EXPORTED, export
 from hifacegan_plugin.restore.engines.starting import choose_engine, open_engine
 from hifacegan_plugin.restore.restorer import Restorer

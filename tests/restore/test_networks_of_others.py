@@ -11,7 +11,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import EngineError
 from hifacegan_plugin.restore.engines.footprint import bytes_per_pixel
 from hifacegan_plugin.restore.engines.held_memory import WORKSPACES, measure_bytes_per_pixel
 from hifacegan_plugin.restore.engines.tiles import restore_in_tiles

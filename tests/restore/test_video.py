@@ -14,10 +14,9 @@ from skimage import data
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.restore.videos import restoring
-from hifacegan_plugin.restore.videos.options import CODECS, RESULT_SUFFIXES, VideoOptions
+from hifacegan_plugin.restore.videos.options import CODECS, RESULT_SUFFIXES, VideoError, VideoOptions
 from hifacegan_plugin.restore.videos.restoring import restore_video
 from hifacegan_plugin.restore.videos.temporal import Smoother
-from hifacegan_plugin.restore.videos.video_error import VideoError
 
 TIMES = [0, 512, 1000, 5000, 5120, 5632, 9000, 9001, 12000, 12288]  # of frames, in 1/12800 s
 BEST = {'crf': '0'}

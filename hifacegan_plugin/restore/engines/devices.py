@@ -10,8 +10,6 @@ import re
 
 import torch
 
-from hifacegan_plugin.restore.engines.engine_error import EngineError
-
 CPU = 'cpu'
 ACCELERATORS = ('cuda', 'xpu', 'mps')  # that torch knows, in the order in which `auto` looks for one
 
@@ -19,6 +17,10 @@ ACCELERATORS = ('cuda', 'xpu', 'mps')  # that torch knows, in the order in which
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|(failed|unable|can't|cannot) (to )?allocate|bad_alloc|smaller than requested bytes", re.I
 )
+
+
+class EngineError(ValueError):
+    """An engine or device that is not there or cannot do what it is asked to; the message names the fix."""
 
 
 def kind_of(device: str) -> str:

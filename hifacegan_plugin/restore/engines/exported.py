@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hifacegan_plugin.restore.engines.devices import CPU
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import CPU, EngineError
 from hifacegan_plugin.restore.engines.inference import TRACING, Engine, noise
 from hifacegan_plugin.restore.engines.onnx_file import load_onnx, write_onnx
 from hifacegan_plugin.restore.engines.openvino_file import load_openvino, write_openvino

@@ -27,41 +27,14 @@ DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch
 TRACING = threading.RLock()  # held while torch traces a network for an exporter or a compiler: both keep global state
 
 
-class DynamicCSR(nn.Module):
-    """Return the images that a :class:`FastCSR` returns, of sizes that the exporters of graphs see as dynamic.
-
-    There is nothing to fold in it.
-
-    Args:
-        generator: its weights are copied.
-    """
-
-    def __init__(self, generator: FastCSR) -> None:
-        super().__init__()
-        self.generator = deepcopy(generator).eval().to(memory_format=torch.channels_last)
-        self.dtype = torch.float32
-
-    def compute_in(self, dtype: torch.dtype) -> DynamicCSR:
-        """Compute in ``dtype`` from now on."""
-        self.dtype = dtype
-        return self.to(dtype)
-
-    def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
-        """Restore ``x (N, num_in_ch, H, W)``, float32 RGB in [0, 1], in one go."""
-        height, width = x.shape[-2:]
-        x = pad(pad(x, 2, self.generator.multiple), 3, self.generator.multiple)
-        out = x + self.generator.replenish(*self.generator.suppress(x.to(self.dtype)))
-        return out[..., :height, :width]
-
-
 class Unchanged(nn.Module):
-    """Return the images that a network of another author returns; it is run as it is.
+    """Runs a network as it is, because there is nothing to fold in it.
 
     Args:
         network: its weights are copied.
     """
 
-    def __init__(self, network: RecognisedNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = deepcopy(network).eval()
         self.dtype = torch.float32
@@ -72,14 +45,31 @@ class Unchanged(nn.Module):
         return self.to(dtype)
 
     def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
-        """Restore ``x (N, num_in_ch, H, W)``, float32 in [0, 1]."""
+        """Restore ``x (N, num_in_ch, H, W)``, float32 in [0, 1], in one go."""
         return self.network(x.to(self.dtype))
+
+
+class DynamicCSR(Unchanged):
+    """Runs a :class:`FastCSR` on sizes that the exporters of graphs see as dynamic."""
+
+    network: FastCSR
+
+    def __init__(self, generator: FastCSR) -> None:
+        super().__init__(generator)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
+        """Restore ``x``, as :meth:`Unchanged.forward`."""
+        height, width = x.shape[-2:]
+        x = pad(pad(x, 2, self.network.multiple), 3, self.network.multiple)
+        out = x + self.network.replenish(*self.network.suppress(x.to(self.dtype)))
+        return out[..., :height, :width]
 
 
 class Inference(NamedTuple):
     """How a network is run for inference."""
 
-    rewrite: Callable[[Any], FoldedCSR | DynamicCSR | Unchanged]
+    rewrite: Callable[[Any], FoldedCSR | Unchanged]
     largest_kept: int  # bytes of freed memory that the process keeps on a CPU
     start_in_float32: bool  # what comes before the first ReLU; see FoldedCSR.compute_in
 
@@ -92,7 +82,7 @@ INFERENCE: dict[type[nn.Module], Inference] = {
 }
 
 
-def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | DynamicCSR | Unchanged:
+def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | Unchanged:
     """Return what an engine runs: a copy of the network, rewritten for inference."""
     return INFERENCE[type(generator)].rewrite(generator).compute_in(DTYPES[dtype])
 

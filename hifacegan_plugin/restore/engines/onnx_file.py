@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hifacegan_plugin.restore.engines.devices import CPU, kind_of
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import CPU, EngineError, kind_of
 from hifacegan_plugin.restore.engines.inference import Engine, network_for, noise
 from hifacegan_plugin.weights import Network
 

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from hifacegan_plugin.archs.folded.strips import Walk
-from hifacegan_plugin.restore.engines.devices import CPU, choose_device, kind_of
-from hifacegan_plugin.restore.engines.engine_error import EngineError
+from hifacegan_plugin.restore.engines.devices import CPU, EngineError, choose_device, kind_of
 from hifacegan_plugin.restore.engines.exported import EXPORTED, check_installed, open_exported
 from hifacegan_plugin.restore.engines.inference import DTYPES, INFERENCE, TRACING, Engine, network_for, noise
 from hifacegan_plugin.restore.engines.onnx_file import choose_onnx_device

@@ -1,16 +1,18 @@
-"""Which videos are read, and how they are written."""
+"""Which videos are read, how they are written, and their error: what can be imported without PyAV."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hifacegan_plugin.restore.videos.video_error import VideoError
-
 # What is read, and the form of the result: that of the input where it takes H.264 and any times.
 RESULT_SUFFIXES = {'.mp4': '.mp4', '.mov': '.mov', '.mkv': '.mkv', '.avi': '.mp4', '.webm': '.mkv'}
 VIDEOS = tuple(RESULT_SUFFIXES)
 VIDEO_FORMATS = ('.mp4', '.mov', '.mkv')  # that are written
+
+
+class VideoError(ValueError):
+    """A video that cannot be read, restored in all frames, or written; the message says why, and names no file."""
 
 
 class Codec(NamedTuple):

@@ -18,7 +18,7 @@ from av.stream import Disposition
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from hifacegan_plugin.restore.videos.video_error import VideoError
+from hifacegan_plugin.restore.videos.options import VideoError
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 

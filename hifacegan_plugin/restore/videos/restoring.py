@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from hifacegan_plugin.restore.videos.options import CODECS, DEFAULTS, VideoOptions
+from hifacegan_plugin.restore.videos.options import CODECS, DEFAULTS, VideoError, VideoOptions
 from hifacegan_plugin.restore.videos.temporal import Smoother
-from hifacegan_plugin.restore.videos.video_error import VideoError
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.system.locks import InUseError, hold
 

@@ -20,8 +20,8 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from hifacegan_plugin.restore.videos.options import VideoError
 from hifacegan_plugin.restore.videos.reading import EXACT, Look, main_stream, open_video
-from hifacegan_plugin.restore.videos.video_error import VideoError
 from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
