@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -66,49 +67,48 @@ def restore_video(
     """
     if find_spec('av') is None:
         raise VideoError('is a video, which takes PyAV. Run: pip install "hifacegan-plugin[video]"')
+    from hifacegan_plugin.restore.videos.reading import read_look
+    from hifacegan_plugin.restore.videos.writing import join
+
+    folder = target.with_name(f'.{target.name}.segments')
+    with _held(target):
+        look = read_look(source)
+        try:
+            _open_folder(folder, _identity(source, options, network), resume)
+            work = _write_segments(restore, source, look, folder, options)
+            joined = folder / f'result{target.suffix}'
+            join(source, work.segments, look.aspect, joined)
+            result = target.with_stem(f'{target.stem}.incomplete') if work.missing else target
+            joined.replace(result)
+        except VideoError:  # going on would not help
+            rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            if not any(folder.glob('*.mp4')):  # nothing to go on from
+                rmtree(folder, ignore_errors=True)
+        rmtree(folder, ignore_errors=True)
+    _report(work, result)
+    return sum(len(segment.times) for _, segment in work.segments)
+
+
+@contextmanager
+def _held(target: Path) -> Iterator[None]:
+    """Keep other processes from restoring into the same file, and name what goes wrong when it is written.
+
+    Raises:
+        VideoError: another process restores into it, or it cannot be written.
+    """
     from av import FFmpegError
 
     try:
         with hold(target.with_name(f'.{target.name}.lock')):
-            return _restore_alone(restore, source, target, options, resume, network)
+            yield
     except InUseError as owner:
         raise VideoError(
             f'is being restored into {target} by {owner}: wait for it, or choose another output folder'
         ) from owner
     except (OSError, FFmpegError) as error:
         raise VideoError(f'cannot be written ({error.strerror or error})') from error
-
-
-def _restore_alone(
-    restore: Callable[[np.ndarray], np.ndarray],
-    source: Path,
-    target: Path,
-    options: VideoOptions,
-    resume: bool,
-    network: str,
-) -> int:
-    """Restore a video into a result that no other process writes; see :func:`restore_video`."""
-    from hifacegan_plugin.restore.videos.reading import read_look
-    from hifacegan_plugin.restore.videos.writing import join
-
-    look = read_look(source)
-    folder = target.with_name(f'.{target.name}.segments')
-    try:
-        _open_folder(folder, _identity(source, options, network), resume)
-        work = _write_segments(restore, source, look, folder, options)
-        joined = folder / f'result{target.suffix}'
-        join(source, work.segments, look.aspect, joined)
-        result = target.with_stem(f'{target.stem}.incomplete') if work.missing else target
-        joined.replace(result)
-    except VideoError:  # going on would not help
-        rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        if not any(folder.glob('*.mp4')):  # nothing to go on from
-            rmtree(folder, ignore_errors=True)
-    rmtree(folder, ignore_errors=True)
-    _report(work, result)
-    return sum(len(segment.times) for _, segment in work.segments)
 
 
 class _Work(NamedTuple):
