@@ -82,12 +82,6 @@ def test_a_network_for_colours_is_trained_on_grey_images_in_three_equal_channels
     model.optimize_parameters(1)
 
 
-def test_a_discriminator_of_other_channels_is_refused(options):
-    options['network_g']['num_in_ch'] = 1
-    with pytest.raises(ValueError, match='network_d: num_in_ch: 1 and num_out_ch: 1'):
-        built(options)
-
-
 def test_each_network_runs_once_an_iteration(options):
     model = built(options)
     calls = {'g': 0, 'd': 0}
@@ -273,21 +267,6 @@ def test_best_figures_that_cannot_be_read_are_those_of_the_checkpoint(options, c
     resumed.resume_training(torch.load(states / '3.state'))
     assert resumed.best_figures.records == model.best_figures.records
     assert 'best_figures.json cannot be read (Expecting value' in caplog.text
-
-
-def test_a_training_that_is_extended_learns_at_the_rates_of_its_options(options):
-    model = built(options)
-    for iteration in range(1, 7):
-        for optimizer in model.optimizers:
-            optimizer.step()
-        model.update_learning_rate(iteration)
-    model.save(0, 6)
-    options['train']['scheduler']['end_iter'] = 12
-    options['train']['optim_g']['lr'] = 5e-3
-    extended = built(options)
-    extended.resume_training(torch.load(f'{options["path"]["training_states"]}/6.state'))
-    extended.update_learning_rate(7)
-    assert extended.get_current_learning_rate() == pytest.approx([5e-3 * (12 - 6) / (12 - 2)])
 
 
 SCHEDULES = {
@@ -493,7 +472,6 @@ def test_an_image_that_cannot_be_restored_leaves_the_generator_in_training(optio
     ({'network_d': {'type': 'MultiscalePatchDiscriminator', 'scales': 2}},
      "network_d: MultiscalePatchDiscriminator has no option 'scales'"),
     ({'network_g': {'type': 'CSRGenerator', 'variant': 'crs'}}, "CSRGenerator: variant: 'crs' is not one of csr"),
-    ({'network_d': None}, 'train: gan_opt needs a discriminator: add network_d'),
 ])  # fmt: skip
 def test_a_network_that_cannot_be_built_is_named(options, section, message):
     with pytest.raises(ValueError) as error:
