@@ -13,7 +13,6 @@ from skimage.metrics import peak_signal_noise_ratio
 from hifacegan_plugin.__main__ import main
 
 MARGIN = 6  # between the images of a sheet
-SINGLE = {'type': 'SingleImageDataset', 'name': 'set', 'dataroot_lq': 'lq', 'io_backend': {'type': 'disk'}}
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
 
 
@@ -82,19 +81,20 @@ def test_what_was_not_restored_is_named(images, tmp_path, capsys):
     assert re.search(r'report: .*a_trial\.png is missing: run `python -m basicsr\.test', capsys.readouterr().err)
 
 
+def without(option):
+    """The options of a data set that lacks one."""
+    options = {'type': 'SingleImageDataset', 'name': 'set', 'dataroot_lq': 'lq', 'io_backend': {'type': 'disk'}}
+    return {key: value for key, value in options.items() if key != option}
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
         ({'datasets': None}, 'trial.yml: datasets'),
         ({'path': None}, 'trial.yml: path'),
         ({'datasets': {}}, 'trial.yml: datasets: list at least one'),
-        *(
-            (
-                {'datasets': {'test': {key: value for key, value in SINGLE.items() if key != missing}}},
-                f'datasets: test: SingleImageDataset needs {missing}',
-            )
-            for missing in ('name', 'dataroot_lq')
-        ),
+        ({'datasets': {'test': without('name')}}, 'trial.yml: datasets: test: name is missing'),
+        ({'datasets': {'test': without('dataroot_lq')}}, 'datasets: test: SingleImageDataset needs dataroot_lq'),
     ],
 )
 def test_options_that_the_host_cannot_have_run_are_named(images, tmp_path, capsys, options, message):
