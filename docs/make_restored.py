@@ -26,16 +26,18 @@ SHOWN = 256  # side of an image on the sheet, in pixels
 
 def main(test_portraits: str) -> None:
     """Draw the sheet; ``test_portraits`` is the database that `make faces` makes."""
-    first, second = (
-        cv2.cvtColor(read_image(source), cv2.COLOR_BGR2RGB) for source in find_images(test_portraits, 'lmdb')[:2]
+    first, second, third = (
+        cv2.cvtColor(read_image(source), cv2.COLOR_BGR2RGB) for source in find_images(test_portraits, 'lmdb')[:3]
     )
     faces, general = Restorer('faces'), Restorer('general')
     noise_and_jpeg = [{'type': 'GaussianNoise', 'sigma': 12}, {'type': 'JPEG', 'quality': 25}]
+    blur = {'type': 'GaussianBlur', 'sigma': 1.5}
     rows = [
         before_after_truth(first, 'full', faces)
         + before_after_truth(data.chelsea()[20:276, 100:356], {'type': 'GaussianNoise', 'sigma': 35}, general),
         before_after_truth(second, 'mosaic16x', faces)
         + before_after_truth(data.coffee()[80:336, 160:416], noise_and_jpeg, general),
+        before_after_truth(third, 'noise', faces) + before_after_truth(data.astronaut()[:256, 96:352], blur, general),
     ]
     sheet = np.vstack([np.hstack(row) for row in rows])
     cv2.imwrite(str(TARGET), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
