@@ -81,9 +81,9 @@ def test_reads_a_weights_file(generator, weights, photo):
     ('name', 'degradation', 'gain'),
     [
         ('general', {'type': 'GaussianNoise', 'sigma': 20}, 10),
-        ('general', {'type': 'GaussianNoise', 'sigma': 50}, 12.5),
-        ('general', {'type': 'JPEG', 'quality': 30}, 0.4),
-        ('general', {'type': 'GaussianBlur', 'sigma': 1.2}, 0.15),
+        ('general', {'type': 'GaussianNoise', 'sigma': 50}, 13),
+        ('general', {'type': 'JPEG', 'quality': 30}, 1),
+        ('general', {'type': 'GaussianBlur', 'sigma': 1.2}, 2),
         ('faces', 'full', 3),
     ],
     ids=['noise', 'much noise', 'jpeg', 'blur', 'faces'],
@@ -94,6 +94,11 @@ def test_the_networks_that_come_with_the_package_restore(name, degradation, gain
     degraded = build_degradation(degradation)(truth, np.random.default_rng(0))
     restored = Restorer(name)(degraded)
     assert peak_signal_noise_ratio(truth, restored) > peak_signal_noise_ratio(truth, degraded) + gain
+
+
+def test_the_packaged_general_leaves_a_clean_image_as_it_is():
+    clean = np.ascontiguousarray(data.astronaut()[:256, 100:356])
+    assert peak_signal_noise_ratio(clean, Restorer()(clean)) > 40
 
 
 @pytest.mark.parametrize(
