@@ -110,7 +110,7 @@ def test_float_and_grey_images():
 @pytest.fixture
 def nothing_loaded():
     detection.load_detector.cache_clear()
-    landmarks._load.cache_clear()
+    landmarks.load_model.cache_clear()
     face._analyse.cache_clear()
 
 
