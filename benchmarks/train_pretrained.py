@@ -62,6 +62,7 @@ WARM_UP = 200  # iterations over which the rate rises
 # Added to a mean squared error, so that an image is hardly chased beyond 30 dB. With 3e-6 what little could be gained
 # on clean images, in dB, outweighed all else: the network removed noise, and passed on what was blurred or compressed.
 SMALLEST_ERROR = 1e-3
+WAYS_DOWN = ['area', 'bilinear', 'bicubic']  # in which images are reduced
 PEEK = 10  # seconds between two lines of the log
 SAVE = 60  # seconds between two files to resume from
 
@@ -73,17 +74,20 @@ def _noise() -> Degrade:
     )
 
 
+def _low_resolution(most: float) -> Degrade:
+    """Sides divided by 1.2 to ``most``, and enlarged again."""
+    return in_groups(2, down_and_back((1.2, most), WAYS_DOWN, ['bilinear', 'bicubic']))
+
+
 def _general() -> Degrade:
     """Noise, JPEG artefacts, blur and low resolution, alone and mixed; some images are clean."""
-    any_way = ['area', 'bilinear', 'bicubic']
     some_noise = mixture([(0.7, gaussian_noise((0, 30), grey=0.3)), (0.3, shot_noise((0.1, 3)))])
     blur = mixture([(0.7, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.3, motion_blur((3, 13)))])
-    shrink = in_groups(2, down_and_back((1.2, 4), any_way, ['bilinear', 'bicubic']))
     mixed = in_groups(
         2,
         in_order(
             sometimes(0.5, blur),
-            sometimes(0.5, down_and_back((1, 3), any_way, ['bicubic'])),
+            sometimes(0.5, down_and_back((1, 3), WAYS_DOWN, ['bicubic'])),
             sometimes(0.7, some_noise),
             sometimes(0.6, jpeg((10, 95), 0.8)),
         ),
@@ -93,7 +97,7 @@ def _general() -> Degrade:
             (0.2, _noise()),  # learned soonest
             (0.3, in_groups(4, jpeg((5, 95), 0.8))),
             (0.2, blur),
-            (0.05, shrink),
+            (0.05, _low_resolution(4)),
             (0.2, mixed),
             (0.05, unchanged),
         ]
@@ -103,8 +107,7 @@ def _general() -> Degrade:
 def _general_on_cpu() -> Degrade:
     """Noise, JPEG artefacts and blur in equal parts, nearly always alone: what a short training can tell apart."""
     compressed = mixture([(0.75, in_groups(2, jpeg((5, 50), 0.8))), (0.25, in_groups(2, jpeg((50, 95), 0.8)))])
-    shrunk = in_groups(2, down_and_back((1.2, 3), ['area', 'bilinear', 'bicubic'], ['bilinear', 'bicubic']))
-    blurred = mixture([(0.85, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.15, shrunk)])
+    blurred = mixture([(0.85, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.15, _low_resolution(3))])
     noisy_jpeg = in_groups(2, in_order(gaussian_noise((0, 30), grey=0.3), jpeg((10, 95), 0.8)))
     return mixture([(0.29, _noise()), (0.3, compressed), (0.29, blurred), (0.05, noisy_jpeg), (0.07, unchanged)])
 
@@ -156,12 +159,12 @@ class Task:
     batches: dict[str, int]  # images in a batch, by device
 
 
+GENERAL = {'num_feat': 32, 'num_scales': 4}  # the network that the first two tasks train
+
 TASKS = {
-    'general': Task({'num_feat': 32, 'num_scales': 4}, _general(), 160, (1, 0.7, 0.5), True, {'cuda': 40, 'cpu': 4}),
+    'general': Task(GENERAL, _general(), 160, (1, 0.7, 0.5), True, {'cuda': 40, 'cpu': 4}),
     # To go on from `general` with, on a CPU: small crops, which make for many images in a batch.
-    'general_on_cpu': Task(
-        {'num_feat': 32, 'num_scales': 4}, _general_on_cpu(), 64, (1, 0.7, 0.5), True, {'cuda': 256, 'cpu': 15}
-    ),
+    'general_on_cpu': Task(GENERAL, _general_on_cpu(), 64, (1, 0.7, 0.5), True, {'cuda': 256, 'cpu': 15}),
     'faces': Task({'num_feat': 24, 'num_scales': 5}, _faces(), 256, (1, 0.88, 0.78), False, {'cuda': 24, 'cpu': 2}),
 }
 
