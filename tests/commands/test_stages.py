@@ -151,7 +151,7 @@ def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys)
     cv2.imwrite(str(face), np.zeros((30, 40, 3), np.uint8))
     if broken in ('missing', 'pipe'):
         face.unlink()
-    if broken == 'pipe':  # which nobody writes to
+    if broken == 'pipe':  # without a writer
         os.mkfifo(face)
     elif broken in ('empty', 'garbage'):
         face.write_bytes(b'' if broken == 'empty' else b'garbage')
