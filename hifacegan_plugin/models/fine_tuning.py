@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from hifacegan_plugin.schema.problem import OptionError
+
 
 def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
     """Freeze the parameters of a network whose learning rate has the factor 0.
@@ -38,8 +40,13 @@ def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict
 
     Returns:
         Groups for an optimiser: ``params``, and the ``factor`` of their learning rate.
+
+    Raises:
+        OptionError: all are left out.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         groups.setdefault(factor_of(name, factors), []).append(parameter)
+    if not any(groups):
+        raise OptionError('train: lr_factors freezes the whole generator: leave a part of it to learn.')
     return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items() if factor]

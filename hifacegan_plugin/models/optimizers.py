@@ -31,8 +31,6 @@ def build_optimizer(where: str, options: Mapping[str, Any], groups: list[dict[st
     raise_first(problems_of_call(where, options, OPTIMIZERS, SUPPLIED))
     if options.get('lr') is None:
         raise OptionError(f'{where}: lr is missing.')
-    if not groups:
-        raise OptionError('train: lr_factors freezes the whole generator: leave a part of it to learn.')
     kind, arguments = options['type'], {key: value for key, value in options.items() if key != 'type'}
     if kind in FUSED:
         arguments.setdefault('fused', True)
