@@ -79,10 +79,15 @@ def _low_resolution(most: float) -> Degrade:
     return in_groups(2, down_and_back((1.2, most), WAYS_DOWN, ['bilinear', 'bicubic']))
 
 
+def _compressed() -> Degrade:
+    """JPEG, more often strong than weak."""
+    return mixture([(0.75, in_groups(2, jpeg((5, 50), 0.8))), (0.25, in_groups(2, jpeg((50, 95), 0.8)))])
+
+
 def _general() -> Degrade:
     """Noise, JPEG artefacts, blur and low resolution, alone and mixed; some images are clean."""
     some_noise = mixture([(0.7, gaussian_noise((0, 30), grey=0.3)), (0.3, shot_noise((0.1, 3)))])
-    blur = mixture([(0.7, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.3, motion_blur((3, 13)))])
+    blur = mixture([(0.75, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.25, motion_blur((3, 13)))])
     mixed = in_groups(
         2,
         in_order(
@@ -94,22 +99,21 @@ def _general() -> Degrade:
     )
     return mixture(
         [
-            (0.2, _noise()),  # learned soonest
-            (0.3, in_groups(4, jpeg((5, 95), 0.8))),
+            (0.25, _noise()),
+            (0.27, _compressed()),
             (0.2, blur),
             (0.05, _low_resolution(4)),
-            (0.2, mixed),
-            (0.05, unchanged),
+            (0.17, mixed),
+            (0.06, unchanged),
         ]
     )
 
 
 def _general_on_cpu() -> Degrade:
     """Noise, JPEG artefacts and blur in equal parts, nearly always alone: what a short training can tell apart."""
-    compressed = mixture([(0.75, in_groups(2, jpeg((5, 50), 0.8))), (0.25, in_groups(2, jpeg((50, 95), 0.8)))])
     blurred = mixture([(0.85, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.15, _low_resolution(3))])
     noisy_jpeg = in_groups(2, in_order(gaussian_noise((0, 30), grey=0.3), jpeg((10, 95), 0.8)))
-    return mixture([(0.29, _noise()), (0.3, compressed), (0.29, blurred), (0.05, noisy_jpeg), (0.07, unchanged)])
+    return mixture([(0.29, _noise()), (0.3, _compressed()), (0.29, blurred), (0.05, noisy_jpeg), (0.07, unchanged)])
 
 
 def _faces() -> Degrade:
@@ -134,15 +138,15 @@ def _faces() -> Degrade:
     sr4x = down_and_back((4, 4), ['area'], ['bicubic'])
     return mixture(
         [
-            (0.42, full),
-            (0.16, gfpgan),
+            (0.4, full),
+            (0.22, gfpgan),
             (0.04, recoloured),
             (0.1, mosaic(16)),
-            (0.05, sr4x),
-            (0.05, paper_noise),
-            (0.05, blur),
-            (0.05, jpeg((17, 51))),
-            (0.08, _general()),
+            (0.04, sr4x),
+            (0.04, paper_noise),
+            (0.07, blur),
+            (0.04, jpeg((17, 51))),
+            (0.05, _general()),
         ]
     )
 
@@ -162,10 +166,10 @@ class Task:
 GENERAL = {'num_feat': 32, 'num_scales': 4}  # the network that the first two tasks train
 
 TASKS = {
-    'general': Task(GENERAL, _general(), 160, (1, 0.7, 0.5), True, {'cuda': 40, 'cpu': 4}),
+    'general': Task(GENERAL, _general(), 128, (1, 0.7, 0.5), True, {'cuda': 64, 'cpu': 6}),
     # To go on from `general` with, on a CPU: small crops, which make for many images in a batch.
     'general_on_cpu': Task(GENERAL, _general_on_cpu(), 64, (1, 0.7, 0.5), True, {'cuda': 256, 'cpu': 15}),
-    'faces': Task({'num_feat': 24, 'num_scales': 5}, _faces(), 256, (1, 0.88, 0.78), False, {'cuda': 24, 'cpu': 2}),
+    'faces': Task({'num_feat': 24, 'num_scales': 5}, _faces(), 256, (1, 0.88), False, {'cuda': 32, 'cpu': 2}),
 }
 
 
