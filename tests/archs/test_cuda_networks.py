@@ -11,6 +11,9 @@ from hifacegan_plugin.archs import MultiscalePatchDiscriminator
 pytestmark = pytest.mark.cuda
 
 FORMS = [{}, {'norm': 'rms'}, {'variant': 'lip_spade'}, {'variant': 'spade', 'norm': 'instance'}, {'preset': 'fast'}]
+# Of the norm of a gradient: near its kink, an activation has another slope in float32 than in float64. On a CPU, the
+# layout of the images in memory alone changes a gradient by as much as 0.7 % in that way.
+GRADIENT_ERROR = 0.05
 BF16_ERROR = 0.08  # of the norm of the outputs: bfloat16 rounds to 8 bits, 0.4 % a number, some 40 times in a row
 
 
@@ -35,17 +38,14 @@ def test_generator_agrees_with_the_cpu(options, mode, lively_generator, device, 
     exact, on_card = copy.deepcopy(generator).double(), copy.deepcopy(generator).to(device)
     x = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
     with without_tf32():
-        outputs = exact(x.double()), generator(x), on_card(x.to(device))
-        record_property('largest_error', (outputs[2].cpu() - outputs[1]).abs().max().item())
-        torch.testing.assert_close(outputs[2].cpu(), outputs[1], atol=1e-4, rtol=0)
-        networks = exact, generator, on_card
-        expected, on_cpu, actual = (gradients_of(*pair) for pair in zip(networks, outputs, strict=True))
-    names = [name for name, gradient in expected.items() if gradient.norm() > 1e-7]
-    errors = {name: relative_error(actual[name], expected[name]) for name in names}
+        expected, actual = exact(x.double()), on_card(x.to(device))
+        record_property('largest_error', (actual.cpu() - expected).abs().max().item())
+        torch.testing.assert_close(actual.cpu().double(), expected, atol=1e-4, rtol=0)
+        gradients, exact_gradients = gradients_of(on_card, actual), gradients_of(exact, expected)
+    names = [name for name, gradient in exact_gradients.items() if gradient.norm() > 1e-7]
+    errors = {name: relative_error(gradients[name], exact_gradients[name]) for name in names}
     record_property('error_of_gradients', max(errors.values()))
-    # Some gradients are small differences of large numbers, of which float32 loses as many digits on a CPU.
-    rounding = {name: relative_error(on_cpu[name], expected[name]) for name in names}
-    assert not {name: errors[name] for name in names if errors[name] > max(1e-3, 10 * rounding[name])}
+    assert not {name: error for name, error in errors.items() if error > GRADIENT_ERROR}
 
 
 @pytest.mark.parametrize('options', FORMS, ids=str)
