@@ -80,13 +80,14 @@ def test_reads_a_weights_file(generator, weights, photo):
 @pytest.mark.parametrize(
     ('name', 'degradation', 'gain'),
     [
-        ('general', {'type': 'GaussianNoise', 'sigma': 20}, 10),
-        ('general', {'type': 'GaussianNoise', 'sigma': 50}, 13),
-        ('general', {'type': 'JPEG', 'quality': 30}, 1),
-        ('general', {'type': 'GaussianBlur', 'sigma': 1.2}, 2),
-        ('faces', 'full', 3),
+        ('general', {'type': 'GaussianNoise', 'sigma': 20}, 10.7),
+        ('general', {'type': 'GaussianNoise', 'sigma': 50}, 13.5),
+        ('general', {'type': 'JPEG', 'quality': 30}, 1.4),
+        ('general', {'type': 'GaussianBlur', 'sigma': 1.2}, 3.2),
+        ('faces', 'full', 3.6),
+        ('faces', 'gfpgan', 1),
     ],
-    ids=['noise', 'much noise', 'jpeg', 'blur', 'faces'],
+    ids=['noise', 'much noise', 'jpeg', 'blur', 'faces', 'blurred faces'],
 )
 def test_the_networks_that_come_with_the_package_restore(name, degradation, gain):
     """On an image that they have not seen, by the PSNR of scikit-image in decibels."""
