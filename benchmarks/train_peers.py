@@ -161,6 +161,7 @@ def run_host(peer: str, name: str, iterations: int, arguments: argparse.Namespac
     changes = {
         'name': name,
         'manual_seed': arguments.seed,
+        'datasets:train:seed': arguments.seed,
         'datasets:train:degradation': arguments.degradation,
         'datasets:train:dataroot_gt': arguments.train_data,
         'datasets:train:gt_size': arguments.crop,

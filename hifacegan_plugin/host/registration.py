@@ -22,6 +22,7 @@ ACCOMMODATIONS: tuple[Accommodation, ...] = (
     prefetching.prefetch_in_one_thread,
     prefetching.silence_runpy_in_workers,
     starting.restore_the_folder_of_a_failed_start,
+    starting.seed_with_the_forced_seed,
     loggers.keep_tensorboard_out_of_site_packages,
     loggers.survive_a_full_disk,
     loggers.begin_with_any_wandb,

@@ -58,6 +58,25 @@ def restore_the_folder_of_a_failed_start() -> None:
 
 
 @accommodation(
+    defect='`--force_yml manual_seed=1` is read after the random numbers are seeded, so that it changes no weights',
+    answer='seeds them with it',
+)
+def seed_with_the_forced_seed() -> None:
+    """Seed the random numbers once all options are known, before a training draws any."""
+    from basicsr.utils import set_random_seed
+
+    def wrapper(load_resume_state: Callable[[Options], Options | None]) -> Callable[..., Any]:
+        def seed_and_load(opt: Options) -> Options | None:
+            set_random_seed(opt['manual_seed'] + opt['rank'])
+            return load_resume_state(opt)
+
+        return seed_and_load
+
+    for train in training_modules():
+        seed_with_the_forced_seed.wrap(train, 'load_resume_state', wrapper)
+
+
+@accommodation(
     defect='`--auto_resume` looks in `./experiments` alone',
     answer="looks in the experiment's folder, wherever `experiments_root` puts it",
 )

@@ -1,11 +1,15 @@
 """How the host reads options once the plugin is imported."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import basicsr.train
+import numpy as np
 import pytest
+import torch
 from basicsr.utils.options import parse_options
 from conftest import REPOSITORY
 
@@ -64,6 +68,22 @@ def test_numbers_on_the_command_line_are_numbers(text, value, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), '--force_yml', f'train:ema_decay={text}'])
     read = parse_options('.')[0]['train']['ema_decay']
     assert (read, type(read)) == (value, type(value))
+
+
+def test_a_seed_on_the_command_line_decides_the_random_numbers(monkeypatch, small_lmdb, tmp_path):
+    file = REPOSITORY / 'options/hifacegan_demo.yml'
+
+    def drawn(*forced: str) -> list[float]:
+        forced = (f'datasets:train:dataroot_gt={small_lmdb}', f'datasets:val:dataroot_gt={small_lmdb}', *forced)
+        monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), '--force_yml', *forced])
+        opt = parse_options(str(tmp_path))[0]
+        assert basicsr.train.load_resume_state(opt) is None
+        return [torch.rand(1).item(), np.random.rand(), random.random()]
+
+    with torch.random.fork_rng():
+        default, other = drawn(), drawn('manual_seed=7')
+        assert drawn('manual_seed=7') == other
+    assert not set(default) & set(other)
 
 
 @pytest.mark.parametrize('rank', [['--local-rank=1'], ['--local-rank', '1'], ['--local_rank=1']])
