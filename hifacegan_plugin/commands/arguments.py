@@ -13,8 +13,8 @@ def positive(text: str) -> float:
 
 
 def from_zero(text: str) -> float:
-    """Read a finite number from 0 up."""
-    return _number(text, lambda number: 0 <= number < math.inf, 'a number from 0 up')
+    """Read a finite number of at least 0."""
+    return _number(text, lambda number: 0 <= number < math.inf, 'a number of at least 0')
 
 
 def share(text: str) -> float:
@@ -23,16 +23,16 @@ def share(text: str) -> float:
 
 
 def positive_whole(text: str) -> int:
-    """Read a whole number from 1 up."""
+    """Read a whole number of at least 1."""
     if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 1 up is wanted')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number of at least 1')
     return int(text)
 
 
 def whole(text: str) -> int:
-    """Read a whole number from 0 up."""
+    """Read a whole number of at least 0."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r}: a whole number from 0 up is wanted')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number of at least 0')
     return int(text)
 
 
@@ -48,5 +48,5 @@ def _number(text: str, accept: Callable[[float], bool], wanted: str) -> float:
     except ValueError:
         number = math.nan
     if not accept(number):
-        raise argparse.ArgumentTypeError(f'{text!r}: {wanted} is wanted')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected {wanted}')
     return number

@@ -129,4 +129,4 @@ def _number_of_faces(text: str) -> int | None:
     try:
         return positive_whole(text)
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f'{text!r}: largest, all or a whole number from 1 up is wanted') from None
+        raise argparse.ArgumentTypeError(f'{text!r}: expected largest, all or a whole number of at least 1') from None

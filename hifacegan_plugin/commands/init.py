@@ -151,7 +151,7 @@ def _own_images(
 
 def _name(text: str) -> str:
     if Path(text).name != text or text in ('', '..'):
-        raise argparse.ArgumentTypeError(f'{text!r}: a name without "/" is wanted; -o says where the file goes')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a name without "/"; -o says where the file goes')
     return text
 
 
@@ -164,5 +164,5 @@ def _images(text: str) -> Path:
 
 def _recipe(text: str) -> str:
     if text not in RECIPES:
-        raise argparse.ArgumentTypeError(f'{text!r}: one of these is wanted: {", ".join(RECIPES)}')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected one of {", ".join(RECIPES)}')
     return text

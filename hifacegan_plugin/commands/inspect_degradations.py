@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     silence_codecs()
     recipes = arguments.recipes or list(RECIPES)
     if arguments.output.suffix.lower() != '.png':
-        raise ValueError(f'-o {arguments.output}: a name that ends in .png is wanted')
+        raise ValueError(f'-o {arguments.output}: the name must end in .png')
     try:
         image = resize_shorter_side(read_rgb(arguments.input), arguments.size)
     except ImageError as error:

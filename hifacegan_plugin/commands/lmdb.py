@@ -81,5 +81,5 @@ def _shard(text: str) -> tuple[int, int]:
     """Read ``i/n``."""
     number, _, total = text.partition('/')
     if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
-        raise argparse.ArgumentTypeError(f'{text!r}: i/n is wanted with 1 <= i <= n, for example 1/4')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected I/N with 1 <= I <= N, for example 1/4')
     return int(number), int(total)

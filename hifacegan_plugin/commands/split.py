@@ -64,7 +64,7 @@ def _share(text: str) -> tuple[str, float]:
     """Read ``name=share``."""
     match = re.fullmatch(r'([\w-]+)=(\d*\.?\d+)', text)
     if match is None:
-        raise argparse.ArgumentTypeError(f'{text!r}: name=share is wanted, for example train=0.9')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected NAME=SHARE, for example train=0.9')
     return match[1], float(match[2])
 
 

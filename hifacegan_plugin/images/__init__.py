@@ -1,1 +1,1 @@
-"""Images: found, read, decoded and written."""
+"""Find, read, decode and write images."""

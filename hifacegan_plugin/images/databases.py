@@ -1,11 +1,11 @@
-"""Reading databases in BasicSR's format: ``data.mdb``, ``lock.mdb`` and ``meta_info.txt``.
+"""Read databases in BasicSR's format: ``data.mdb``, ``lock.mdb`` and ``meta_info.txt``.
 
-``meta_info.txt`` has a line ``key.png (h,w,c) level`` for each image, in order; the value under the key is the encoded
-image. The level is that of the PNG encoder; 0 stands for bytes copied as they were. BasicSR wants the ``.png`` in the
-line whatever the bytes are, and decodes by content. ``checksums.txt``, which BasicSR does not read, holds ``key crc32``
-for ``hifacegan verify-lmdb``: a flipped byte inside a JPEG decodes without complaint.
+``meta_info.txt`` has a line ``key.png (h,w,c) level`` for each image, in order; the value of the key is the encoded
+image. The level is the PNG compression level; 0 means that the bytes were copied. BasicSR requires ``.png`` in the line
+for any format, and detects the format from the bytes. ``checksums.txt``, which BasicSR does not read, holds ``key
+crc32`` for ``hifacegan verify-lmdb``, because a JPEG with a flipped byte decodes without an error.
 
-A process may open a database only once, so there is one handle for everything that reads it.
+A process may open a database only once, so all readers share one handle.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ META_INFO, CHECKSUMS = 'meta_info.txt', 'checksums.txt'
 
 
 class DamagedDatabaseError(Exception):
-    """A database that is not what its records say; the message names it."""
+    """A database does not match its own records; the message names it."""
 
 
 class Database:
-    """A database ``NAME.lmdb``, opened when it is first read and closed when this object is no longer referenced.
+    """A database ``NAME.lmdb``, opened by the first read and closed when this object is no longer referenced.
 
     Make it with :func:`open_database`, so that all its readers share it. It can be pickled. A handle must not be used
     across a fork, so a forked process opens the database again.
 
     Args:
-        path: of the folder.
-        **options: as ``lmdb.open`` takes them; read-only and without a lock by default.
+        path: the folder.
+        **options: of ``lmdb.open``; read-only and without a lock by default.
     """
 
     def __init__(self, path: Path, **options: Any) -> None:
@@ -80,10 +80,10 @@ _databases: WeakValueDictionary[Path, Database] = WeakValueDictionary()
 
 
 def open_database(path: str | Path, **options: Any) -> Database:
-    """Return the database of this process at ``path``, which all its readers share; the first one's options stand.
+    """Return the shared database of this process at ``path``; the options of the first call apply.
 
     Args:
-        path: of the folder.
+        path: the folder.
         **options: see :class:`Database`.
     """
     place = Path(path).resolve()
@@ -103,17 +103,17 @@ if hasattr(os, 'register_at_fork'):
 
 
 def check_size(folder: Path) -> None:
-    """Check that ``data.mdb`` is as long as it says: reading a page beyond its end kills the process.
+    """Check that ``data.mdb`` is as long as its header says: reading a page beyond its end kills the process.
 
     Raises:
-        DamagedDatabaseError: it is missing, no database, or truncated.
+        DamagedDatabaseError: the file is missing, not a database, or truncated.
     """
     path = folder / 'data.mdb'
     try:
         environment = open_database(folder).environment
         needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     except lmdb.Error as error:
-        raise DamagedDatabaseError(f'{path} is no database: {error}') from error
+        raise DamagedDatabaseError(f'{path} is not a database: {error}') from error
     if path.stat().st_size < needed:
         raise DamagedDatabaseError(f'{path} is truncated: {path.stat().st_size:,} of {needed:,} bytes')
 
@@ -122,7 +122,7 @@ def read_meta_info(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Read the shape, ``(H, W, C)``, of every key from a database's ``meta_info.txt``.
 
     Raises:
-        DamagedDatabaseError: the file is missing, or a line is not of the format or repeats a key.
+        DamagedDatabaseError: the file is missing, or a line has the wrong format or repeats a key.
     """
     shapes: dict[str, tuple[int, int, int]] = {}
     for number, line in enumerate(_read_lines(folder / META_INFO), start=1):
@@ -131,16 +131,16 @@ def read_meta_info(folder: Path) -> dict[str, tuple[int, int, int]]:
             raise DamagedDatabaseError(f'{folder / META_INFO}, line {number}: no "key.png (h,w,c) level": {line!r}')
         key = match[1]
         if key in shapes:
-            raise DamagedDatabaseError(f'{folder / META_INFO}, line {number}: {key} is there twice')
+            raise DamagedDatabaseError(f'{folder / META_INFO}, line {number}: {key} occurs twice')
         shapes[key] = int(match[2]), int(match[3]), int(match[4])
     return shapes
 
 
 def read_checksums(folder: Path) -> dict[str, int]:
-    """Read the CRC-32 of every value; empty where the database has no ``checksums.txt`` (BasicSR's own have none).
+    """Read the CRC-32 of every value; empty without a ``checksums.txt``, which BasicSR's own databases lack.
 
     Raises:
-        DamagedDatabaseError: the file cannot be read, or a line is not of the format.
+        DamagedDatabaseError: the file cannot be read, or a line has the wrong format.
     """
     path = folder / CHECKSUMS
     checksums = {}

@@ -1,13 +1,13 @@
-"""Decoding images of any origin: the one place where encoded bytes become pixels.
+"""Decode images: the only place where encoded bytes become pixels.
 
-What alpha, orientation and colour mean is decided here, for folders, databases and ``hifacegan restore`` alike:
+The treatment of alpha, orientation and colour is defined here, for folders, databases and ``hifacegan restore``:
 
-- Images come upright: an orientation in EXIF or XMP data is applied, and that of AVIF, HEIF and TIFF.
-- Numbers are the file's own: an ICC profile or colour tags are not applied. Only CMYK and Lab become sRGB, CMYK by its
-  profile where there is one; palettes become colours.
-- Alpha is straight, beside the colours that the file has under it.
-- 16 bits stay 16 bits in PNG, TIFF and grey PNM and JPEG 2000; more bits, animations and files of several pages are
-  refused when the image is opened.
+- Images are upright: the orientation in EXIF or XMP data, or of AVIF, HEIF and TIFF, is applied.
+- Pixel values are those of the file: ICC profiles and colour tags are not applied. Only CMYK and Lab are converted to
+  sRGB, CMYK by its profile if it has one; palettes become colours.
+- Alpha is straight (not premultiplied); the colours under transparent pixels are kept.
+- 16 bits stay 16 bits in PNG, TIFF, grey PNM and grey JPEG 2000. More bits, animations and multi-page files are refused
+  when the image is opened.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import TRANSPOSED, EncodedImage
 
-# EXIF orientations that are undone by flips, after the transposition where there is one.
+# The flips that undo an EXIF orientation, after the transposition of TRANSPOSED orientations.
 _FLIPPED_VERTICALLY = (3, 4, 7, 8)
 _FLIPPED_HORIZONTALLY = (2, 3, 6, 7)
 
 
 def silence_codecs() -> None:
-    """Keep OpenCV and Pillow from printing lines of their own about damaged images, in the whole process.
+    """Stop OpenCV and Pillow from printing messages about damaged images, in the whole process.
 
-    For commands that report what is wrong with an image under its name, beside a progress bar.
+    For commands that report damaged images themselves and show a progress bar.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     warnings.filterwarnings('ignore', module='PIL')
 
 
 def decode(image: EncodedImage) -> np.ndarray:
-    """Decode an image, upright.
+    """Decode an image and turn it upright.
 
     Returns:
         uint8 or uint16 over the full range of the type: (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) BGR or
         (H, W, 4) BGRA.
 
     Raises:
-        ImageError: it is damaged or truncated, or holds its pixels in a way that cannot be read.
+        ImageError: the image is damaged or truncated, or its pixel format is not supported.
     """
     pixels = _decode_by_opencv(image) if image.by_opencv else None
-    if pixels is None:  # also where OpenCV gives up: Pillow says why, or reads it
+    if pixels is None:  # also if OpenCV fails: Pillow reads the image, or gives the reason
         pixels = _decode_by_pillow(image)
-    if image.format != 'TIFF':  # which both turn unasked
+    if image.format != 'TIFF':  # both decoders turn TIFF by themselves
         pixels = _upright(pixels, image.orientation)
     return np.ascontiguousarray(pixels)
 
@@ -70,12 +70,12 @@ def as_8_bit_bgr(pixels: np.ndarray) -> np.ndarray:
 
 
 def _decode_by_opencv(image: EncodedImage) -> np.ndarray | None:
-    """Decode 8 bits, or give up (None); or 16 bits.
+    """Decode an image by OpenCV; None if it has 8 bits and OpenCV cannot read it.
 
     Raises:
-        ImageError: 16 bits cannot be read; Pillow would cut them down to 8.
+        ImageError: it has 16 bits and cannot be read; Pillow would reduce it to 8 bits.
     """
-    # OpenCV passes over these tags of a TIFF (TIFF 6.0, sections 3, 8 and 18).
+    # OpenCV ignores these tags of a TIFF (TIFF 6.0, sections 3, 8 and 18).
     tags = image.header.tag_v2 if isinstance(image.header, TiffImagePlugin.TiffImageFile) else {}
     if tags.get(ExifTags.Base.PlanarConfiguration) == 2 and tags.get(ExifTags.Base.SamplesPerPixel, 1) > 1:
         raise ImageError('holds 16 bits a channel in separate planes: save it interleaved, or as PNG')
@@ -98,7 +98,7 @@ def _decode_by_opencv(image: EncodedImage) -> np.ndarray | None:
 
 
 def _with_alpha_of_png(pixels: np.ndarray, image: EncodedImage) -> np.ndarray:
-    """Return 16 bits of a PNG with its alpha; OpenCV makes colours of grey with alpha, and passes over a grey key."""
+    """Return a 16-bit PNG with its alpha; OpenCV converts grey with alpha to colours, and ignores a grey colour key."""
     grey_and_alpha = image.data[25] == 4  # colour type in the header
     if grey_and_alpha:
         return pixels[..., [0, 3]]
@@ -114,7 +114,7 @@ def _decode_by_pillow(image: EncodedImage) -> np.ndarray:
         pixels = np.asarray(image.header if image.bits == 16 else _as_plain_mode(image.header))
     except ImageError:
         raise
-    except Exception as error:  # damaged files fail in any way
+    except Exception as error:  # damaged files raise errors of any class
         raise ImageError(f'is damaged or truncated ({error})') from error
     if image.bits == 16:
         return pixels.astype(np.uint16)

@@ -1,4 +1,4 @@
-"""Encoding a photograph in one of the formats that results are written in, with its metadata."""
+"""Encode a photograph with its metadata, in one of the formats for results."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ WRITABLE = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', *AVIF, *H
 HOLDS_16_BITS = ('.png', '.tif', '.tiff')
 HOLDS_ALPHA = ('.png', '.webp', '.tif', '.tiff', *AVIF, *HEIF)
 HOLDS_IPTC = ('.jpg', '.jpeg', '.tif', '.tiff')
-LARGEST_IN_JPEG = 65_000  # bytes of EXIF, XMP or IPTC data, each of which has to fit into a segment with its name
-# Settings of the lossy formats: high quality, and colour at full resolution.
+LARGEST_IN_JPEG = 65_000  # bytes of EXIF, XMP or IPTC data; each must fit into one segment with its name
+# Settings of the lossy formats: high quality, no chroma subsampling.
 LOSSY: dict[str, dict[str, Any]] = {
     'JPEG': {'quality': 95, 'subsampling': 0},
     'WEBP': {'quality': 95},
@@ -40,11 +40,11 @@ def encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
 
     Args:
         suffix: of :data:`WRITABLE`.
-        pixels: as :class:`Photograph` has them, of bits and channels that the format holds.
-        photograph: whose metadata they get.
+        pixels: as in :class:`Photograph`, with a bit depth and channels that the format supports.
+        photograph: the source of the metadata.
 
     Raises:
-        Exception: of the encoders' own kinds.
+        Exception: of the encoders' own classes.
     """
     if photograph.exif:
         height, width = pixels.shape[:2]
@@ -77,7 +77,7 @@ def _encode_8_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> b
 
 
 def _tags_of_a_tiff(photograph: Photograph) -> Image.Exif:
-    """Return EXIF, XMP and IPTC data, which are all tags of a TIFF."""
+    """Return EXIF, XMP and IPTC data, which a TIFF holds as tags."""
     exif = Image.Exif()
     if photograph.exif:
         exif.load(photograph.exif)
@@ -88,7 +88,7 @@ def _tags_of_a_tiff(photograph: Photograph) -> Image.Exif:
 
 
 def _encode_16_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
-    """Encode with OpenCV, because Pillow cannot, and add what OpenCV leaves out."""
+    """Encode with OpenCV, because Pillow cannot, and add the metadata that OpenCV does not write."""
     if pixels.ndim == 3:
         if pixels.shape[2] == 2:
             pixels = pixels[..., [0, 0, 0, 1]]
@@ -122,7 +122,7 @@ def _encode_16_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> 
 
 
 def _add_tiff_tag(data: bytes, tag: int, content: bytes) -> bytes:
-    """Add a tag of undefined type to a little-endian file: a new directory at the end (TIFF 6.0, section 2)."""
+    """Add a tag of type UNDEFINED to a little-endian TIFF, by a new directory at the end (TIFF 6.0, section 2)."""
     (directory,) = struct.unpack_from('<I', data, 4)
     (count,) = struct.unpack_from('<H', data, directory)
     entries = [data[start : start + 12] for start in range(directory + 2, directory + 2 + 12 * count, 12)]

@@ -1,4 +1,4 @@
-"""Image files: the one walk of folders, the one list of suffixes, and reading with care."""
+"""Image files: list folders, know the suffixes, and read files safely."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import features
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import MAX_PIXELS, READS_HEIF
 
-# Formats that OpenCV and Pillow both decode, some only where the installed Pillow was built with their codecs; and
-# HEIF, which OpenCV does not.
+# Formats that OpenCV and Pillow both decode (some need a Pillow built with their codecs), and HEIF, which OpenCV does
+# not decode.
 SUFFIXES = (
     '.bmp', '.dib', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tif', '.tiff',
     '.webp',
@@ -23,12 +23,12 @@ SUFFIXES = (
     *(('.heic', '.heif', '.hif') if READS_HEIF else ()),
 )  # fmt: skip
 
-# The most that files hold: four channels of 16 bits, uncompressed; metadata, previews, the clips of motion photos.
+# Upper limit of file sizes: four uncompressed channels of 16 bits; metadata, previews and motion-photo clips.
 BYTES_A_PIXEL, BYTES_BESIDE_PIXELS = 8, 1 << 24
 
 
 def is_image_name(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file name ends as those of images do, in upper or lower case."""
+    """Return whether a file name has the suffix of an image, in upper or lower case."""
     return os.fspath(name).lower().endswith(SUFFIXES)
 
 
@@ -41,19 +41,19 @@ def list_files(
     on_error: Callable[[OSError], None] = _raise,
     leave_out: Iterable[str | os.PathLike[str]] = (),
 ) -> list[str]:
-    """List the files of a folder and of those below it, links to folders included, hidden files and folders not.
+    """List the files of a folder recursively; follow links to folders, skip hidden files and folders.
 
-    Every folder is listed once, however many links lead to it: under its own name where it lies in ``folder``, else
-    under that of the first link. So links that lead in a circle end, and no file is found twice.
+    Every folder is listed once, whatever links point to it: under its own name if it is inside ``folder``, otherwise
+    under the name of the first link. So link cycles end, and no file is found twice.
 
     Args:
-        folder: where to begin.
-        on_error: called for every folder that cannot be listed; the walk goes on unless it raises, as by default.
-        leave_out: folders below ``folder`` that are not listed, nor those below them.
+        folder: the folder to search.
+        on_error: called for every folder that cannot be listed; the search continues unless it raises. By default it
+            raises.
+        leave_out: folders below ``folder`` to skip, with their subfolders.
 
     Returns:
-        Sorted paths relative to ``folder``, with ``/``. What they name need not be there (a broken link), nor be a
-        regular file (a pipe).
+        Sorted paths relative to ``folder``, with ``/``. A path may be a broken link, or not a regular file (a pipe).
     """
     listed = {Path(path).resolve() for path in leave_out}
     waiting, files = deque(['']), list[str]()
@@ -79,7 +79,7 @@ def list_files(
                 kind = links if entry.is_symlink() and Path(entry.path).is_dir() else others
             kind.append(f'{below}/{entry.name}' if below else entry.name)
         waiting.extendleft(reversed(folders))
-        waiting.extend(links)  # after all that has a name of its own
+        waiting.extend(links)  # after all folders that are inside ``folder``
         files += others
     return sorted(files)
 
@@ -88,13 +88,12 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """Read a file that may be an image.
 
     Raises:
-        ImageError: it is no regular file, larger than ``max_pixels`` can be with all that a file says beside them, or
-            cannot be read.
+        ImageError: it is not a regular file, is larger than ``max_pixels`` and metadata can need, or cannot be read.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise ImageError('is no regular file')
+            raise ImageError('is not a regular file')
         if status.st_size > BYTES_A_PIXEL * max_pixels + BYTES_BESIDE_PIXELS:
             raise ImageError(f'has {status.st_size:,} bytes, more than {max_pixels:,} pixels can take')
         return path.read_bytes()

@@ -1,11 +1,11 @@
-"""The errors of images that cannot be taken."""
+"""The errors for images that cannot be used."""
 
 SEVERAL_IMAGES = 'is animated or has several pages: split it into single images'
 
 
 class ImageError(ValueError):
-    """Bytes that cannot be taken as an image; the message says why, as in "is animated", and names no file."""
+    """Data that cannot be used as an image; the message says why, such as "is animated", without the file name."""
 
 
 class TooLargeError(ImageError):
-    """An image of more pixels than allowed."""
+    """An image has more pixels than allowed."""

@@ -1,4 +1,4 @@
-"""Keys of images in a database of BasicSR's format."""
+"""The keys of images in a database in BasicSR's format."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ MAX_LENGTH = 200
 
 
 def lmdb_keys(names: Iterable[str]) -> dict[str, str]:
-    """Return a key for every image that BasicSR can use, no two the same.
+    """Return a unique key for every image, which BasicSR can use.
 
-    BasicSR takes the part of a line of `meta_info.txt` before the first dot as the key, reads it as ASCII, and names
-    the restored image that it saves after what follows the key's last `/`. So a key here is the file's name in its
-    folder without the suffix, and what is neither an ASCII letter nor a digit nor one of `_-~` is percent-encoded as
-    in web addresses (`urllib.parse.unquote` turns it back): `00001.png` has the key `00001`, `a/b 1.v2.png` the key
-    `a%2Fb%201%2Ev2`. With the folder in it images of the same name stay apart, also when they are saved.
+    BasicSR uses the part of a line of `meta_info.txt` before the first dot as the key, and reads it as ASCII. It names
+    a saved image after the part of the key behind the last `/`. So a key here is the relative path without the suffix,
+    and every character except ASCII letters, digits and `_-~` is percent-encoded as in URLs (`urllib.parse.unquote`
+    decodes it): `00001.png` has the key `00001`, `a/b 1.v2.png` the key `a%2Fb%201%2Ev2`. The key includes the folder,
+    so images of the same name have different keys and are saved under different names.
 
     Files that differ in the suffix only (`a.png`, `a.jpg`) keep it: `a%2Epng`, `a%2Ejpg`. A key longer than
-    `MAX_LENGTH` (file systems end at 255 bytes, and BasicSR puts the experiment's name behind the key) ends in a hash
-    of the name.
+    `MAX_LENGTH` is cut and ends in a hash of the name: file systems limit names to 255 bytes, and BasicSR appends the
+    experiment's name to the key.
 
     Args:
-        names: file names, `/` between folders, each once.
+        names: relative paths with `/`, without duplicates.
 
     Returns:
         The key of each name, in the order of the names.
     """
     keys = {name: _escape(str(PurePosixPath(name).with_suffix(''))) for name in names}
-    # A name with its suffix may meet another one without (`a.png` of three: `a.png`, `a.jpg`, `a.png.jpg`).
+    # A name with its suffix may equal another without: `a.png` and `a.png.jpg` beside `a.jpg`.
     while shared := {key for key, count in Counter(keys.values()).items() if count > 1}:
         keys.update((name, _escape(name)) for name, key in keys.items() if key in shared)
     return keys

@@ -1,7 +1,7 @@
-"""Opening encoded images: what the header says of the pixels, and how they are going to be decoded.
+"""Open encoded images: read the header, and choose the decoder.
 
-Pillow reads the header of every file and decodes most. PNG and JPEG of the common kinds are decoded by OpenCV, which is
-faster, and so are 16 bits a channel, which Pillow cuts down to 8.
+Pillow reads the header of every file and decodes most formats. OpenCV decodes common PNG and JPEG files, because it is
+faster, and images with 16 bits a channel, because Pillow reduces them to 8.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ else:
     register_heif_opener()
     READS_HEIF = True
 
-MAX_PIXELS = 150_000_000  # of an image file, unless another limit is given
+MAX_PIXELS = 150_000_000  # default limit for an image file
 
 Image.init()
-# Pillow reads more, some of it by starting other programs (EPS).
+# Pillow reads more formats; some of them start other programs (EPS).
 _FORMATS = tuple(
     name for name in ('PNG', 'JPEG', 'MPO', 'WEBP', 'BMP', 'DIB', 'TIFF', 'GIF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
     if name in Image.OPEN
 )  # fmt: skip
 _pillows_limit = threading.Lock()
 
-# Formats of which one image is taken, the one that viewers show. What follows the first image of an MPO, which phones
-# and cameras call JPEG, is a preview or the like; HEIF names the primary image (ISO/IEC 14496-12, section 8.11.4), and
-# pillow-heif opens it.
+# Formats with several images, of which the one that viewers show is used. The further images of an MPO, which phones
+# and cameras call JPEG, are previews and the like. HEIF names its primary image (ISO/IEC 14496-12, section 8.11.4), and
+# pillow-heif opens that one.
 ONE_OF_SEVERAL = ('JPEG', 'HEIF')
 
-# Channels of Pillow's modes, where they are not 3.
+# Number of channels of Pillow's modes, if not 3.
 _CHANNELS = {'1': 1, 'L': 1, 'I': 1, 'I;16': 1, 'I;16B': 1, 'F': 1, 'LA': 4, 'PA': 4, 'RGBA': 4}
 
-TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image whose header is read and whose structure is checked, not decoded yet.
+    """An image with a parsed header and a checked structure, not decoded yet.
 
     Attributes:
-        format: Pillow's name of it: ``PNG``, ``JPEG``, ``WEBP`` ...
-        data: the encoded bytes; of a PNG, what makes a still image of it, all else before the pixels.
+        format: Pillow's name of the format: ``PNG``, ``JPEG``, ``WEBP`` ...
+        data: the encoded bytes; for a PNG, those of :func:`~hifacegan_plugin.images.metadata.png_chunks.still_png`.
         header: Pillow's image; decoding a TIFF changes its tags.
-        orientation: of EXIF, 1 (upright) to 8, which decoding applies.
-        bits: a channel as decoded, 8 or 16.
-        by_opencv: OpenCV decodes it; else Pillow.
-        standard: every reader takes the same colours from its bytes as :mod:`hifacegan_plugin.images.decoding`, so that
-            they may be copied.
+        orientation: as in EXIF, 1 (upright) to 8; decoding applies it.
+        bits: bits a channel after decoding, 8 or 16.
+        by_opencv: whether OpenCV decodes it; otherwise Pillow does.
+        standard: whether every decoder returns the same pixels as :mod:`hifacegan_plugin.images.decoding`, so that the
+            bytes may be copied.
     """
 
     format: str
@@ -77,29 +77,30 @@ class EncodedImage:
 
     @property
     def icc_profile(self) -> bytes | None:
-        """The profile of the decoded colours as it stands in the file."""
+        """The ICC profile in the file, which applies to the decoded colours."""
         return None if self.header.mode in ('CMYK', 'LAB') else self.header.info.get('icc_profile')
 
     def read_exif(self) -> Image.Exif:
-        """Return the EXIF data as they stand in the file; the caller's to change.
+        """Return the EXIF data in the file, as a copy that the caller may change.
 
         Raises:
-            Exception: of any kind, where they are damaged.
+            Exception: of any class, if the data is damaged.
         """
         return _exif_of(_read_header(self.data))
 
 
 def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
-    """Read the header of an encoded image and check what its decoder relies on.
+    """Read the header of an encoded image, and check the structure that its decoder relies on.
 
     Args:
         data: a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG 2000, AVIF or (with pillow-heif)
             HEIF file, whatever its name.
-        max_pixels: that it may have; a larger one is refused before it takes memory.
+        max_pixels: larger images are refused before memory is allocated.
 
     Raises:
-        ImageError: it is empty, no image, damaged, animated or of several pages, holds more than 16 bits a channel, or
-            (TooLargeError) has too many pixels.
+        ImageError: the data is empty, not an image, damaged, animated or multi-page, or has more than 16 bits a
+            channel.
+        TooLargeError: it has too many pixels.
     """
     if not data:
         raise ImageError('is empty (0 bytes)')
@@ -127,10 +128,10 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
 
 
 def open_checked(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
-    """Read the header of an encoded image as :func:`open_image`, and check all checksums of a PNG.
+    """Like :func:`open_image`, but also check all checksums of a PNG.
 
     Raises:
-        ImageError: see :func:`open_image`; or a checksum is wrong, which decoders may pass over.
+        ImageError: as :func:`open_image`, or a checksum is wrong, which decoders may ignore.
     """
     image = open_image(data, max_pixels)
     if image.format == 'PNG':
@@ -140,32 +141,32 @@ def open_checked(data: bytes, max_pixels: int = MAX_PIXELS) -> EncodedImage:
 
 def _read_header(data: bytes) -> ImageFile.ImageFile:
     with _pillows_limit:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # there is a limit of our own
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # max_pixels is the limit
         try:
             return Image.open(io.BytesIO(data), formats=_FORMATS)
         except UnidentifiedImageError as error:
             raise ImageError('is not an image, or of no known format') from error
-        except Exception as error:  # damaged headers lead Pillow's parsers into any
+        except Exception as error:  # damaged headers make Pillow raise errors of any class
             raise ImageError(f'is damaged or truncated ({error})') from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
 def _exif_of(header: Image.Image) -> Image.Exif:
-    # PngImageFile's own method decodes the whole image in search of EXIF data behind it; here they stand before.
+    # PngImageFile.getexif decodes the whole image to find EXIF data after it; here, they always come before.
     return Image.Image.getexif(header)
 
 
 def _read_orientation(header: Image.Image) -> int:
     try:
         orientation = _exif_of(header).get(ExifTags.Base.Orientation, 1)
-    except Exception:  # of any kind; damaged EXIF data are no reason to do without the image
+    except Exception:  # of any class; an image with damaged EXIF data is still used
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
 def _bits(kind: str, data: bytes, header: Image.Image) -> int:
-    """Return 16 where the channels are decoded as such, else 8."""
+    """Return 16 if the channels are decoded to 16 bits, otherwise 8."""
     if kind == 'PNG':
         sixteen = data[24] == 16  # bit depth in the header
     elif isinstance(header, TiffImagePlugin.TiffImageFile):
@@ -190,10 +191,10 @@ def _is_standard(kind: str, data: bytes, header: Image.Image) -> bool:
 
 
 def _is_plain_jpeg(data: bytes, header: Image.Image) -> bool:
-    """Return whether a JPEG is grey or YCbCr, with its end marker behind its first scan (ITU-T T.81, section B.1.1).
+    """Return whether a JPEG is grey or YCbCr, and has an end marker after its first scan (ITU-T T.81, section B.1.1).
 
-    Up to the scan come segments that state their length, and may hold a thumbnail with an end marker of its own; in
-    the scan 0xFF is followed by a marker or by a stuffed zero, so that 0xFFD9 can only be the end.
+    The segments before the scan state their length; they may hold a thumbnail with its own end marker. In the scan,
+    0xFF is followed by a marker or a stuffed zero, so 0xFFD9 can only be the end marker.
     """
     if header.mode not in ('L', 'RGB'):
         return False

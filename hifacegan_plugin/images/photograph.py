@@ -14,12 +14,12 @@ class Photograph:
     Attributes:
         pixels: uint8 or uint16, ``(H, W)`` grey, ``(H, W, 2)`` grey and alpha, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA,
             upright.
-        icc_profile: of the colours, as it stands in the file; None: sRGB.
-        exif: what EXIF data say about the photograph, as bytes; the orientation is already applied.
-        xmp: what XMP says about the photograph, as an XML packet.
-        iptc: what IPTC data say about the photograph, as bytes.
-        dpi: pixels an inch, across and down; None: not known.
-        colour_chunks: contents by name of the chunks of a PNG that say what its colours are.
+        icc_profile: the ICC profile in the file; None: sRGB.
+        exif: the descriptive EXIF data, encoded; the orientation is already applied.
+        xmp: the descriptive XMP properties, as an XML packet.
+        iptc: the descriptive IPTC data, encoded.
+        dpi: horizontal and vertical resolution in pixels an inch; None: not known.
+        colour_chunks: the colour chunks of a PNG: name to content.
     """
 
     pixels: np.ndarray
@@ -31,5 +31,5 @@ class Photograph:
     colour_chunks: dict[bytes, bytes] = field(default_factory=dict)
 
     def in_same_colours(self, pixels: np.ndarray) -> Photograph:
-        """Return other pixels with the profile and the colour tags of this file, and nothing else that it says."""
+        """Return other pixels with the profile and the colour tags of this photograph, without other metadata."""
         return Photograph(pixels, self.icc_profile, colour_chunks=self.colour_chunks)

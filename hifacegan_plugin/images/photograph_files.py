@@ -1,4 +1,4 @@
-"""Image files as arrays and back, with their metadata: orientation, profile, resolution, EXIF; alpha and 16 bits."""
+"""Read and write image files with their metadata: orientation, profile, resolution, EXIF; with alpha and 16 bits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hifacegan_plugin.system.files import write_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-# What a PNG says of its colours (PNG specification, third edition, section 11.3.2), besides an ICC profile.
+# The colour chunks of a PNG (PNG specification, third edition, section 11.3.2), except the ICC profile.
 COLOUR_CHUNKS = (b'cICP', b'mDCV', b'cLLI', b'sRGB', b'gAMA', b'cHRM')
 _SRGB_CICP = bytes([1, 13, 0, 1])  # ITU-T H.273: primaries of BT.709, transfer of sRGB, RGB, full range
 _SRGB_GAMMA = 45455  # 1 / 2.2, times 100,000
@@ -33,14 +33,14 @@ _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  
 
 
 def read_photograph(path: Path, max_pixels: int) -> Photograph:
-    """Read an image file as :mod:`hifacegan_plugin.images.decoding` says.
+    """Read an image file, as defined in :mod:`hifacegan_plugin.images.decoding`.
 
-    EXIF, XMP and IPTC data that are damaged are left out, with a line in the log; so are the other images of a HEIF
-    file, of which the primary one is read.
+    Damaged EXIF, XMP and IPTC data are dropped with a warning. From a HEIF file with several images, the primary one is
+    read, also with a warning.
 
     Raises:
-        ImageError: if it is no image, damaged, animated, unreadable, of more than 16 bits a channel or larger than
-            ``max_pixels``.
+        ImageError: if the file is not an image, or is damaged, animated, unreadable, larger than ``max_pixels``, or has
+            more than 16 bits a channel.
     """
     try:
         image = open_image(read_file(path, max_pixels), max_pixels)
@@ -49,7 +49,7 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
     except TooLargeError as error:
         raise ImageError(f'{error} (raise --max-megapixels)') from error
     if image.format == 'HEIF' and (images := getattr(image.header, 'n_frames', 1)) > 1:
-        logger.warning(f'{path} holds {images} images: the primary one, which viewers show, is taken.')
+        logger.warning(f'{path} holds {images} images: using the primary one, which viewers show.')
     if pixels.ndim == 3 and pixels.shape[2] > 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return Photograph(
@@ -64,12 +64,14 @@ def read_photograph(path: Path, max_pixels: int) -> Photograph:
 
 
 def write_photograph(path: Path, photograph: Photograph) -> None:
-    """Write an image whole or not at all; what the format cannot hold is left out (alpha, 16 bits; BMP: all metadata;
-    TIFF of 16 bits: EXIF; WebP, AVIF and HEIF: resolution). The log says where colour chunks, which are for PNG, IPTC
-    data, which are for JPEG and TIFF, or what is too long for a JPEG is lost.
+    """Write an image file completely or not at all.
+
+    Data that the format cannot hold is dropped: alpha; 16 bits; all metadata (BMP); EXIF (16-bit TIFF); the resolution
+    (WebP, AVIF and HEIF). A warning is logged for dropped colour chunks (only PNG holds them), for dropped IPTC data
+    (only JPEG and TIFF hold them), and for metadata too long for a JPEG.
 
     Raises:
-        ImageError: if the format is unknown or cannot hold such an image, or the file cannot be written.
+        ImageError: if the format is unknown or cannot hold the image, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
@@ -82,7 +84,7 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
     photograph = _without_what_is_lost(path, suffix, photograph)
     try:
         data = encode(suffix, pixels, photograph)
-    except Exception as error:  # of the encoders' own kinds
+    except Exception as error:  # encoders raise their own classes
         raise ImageError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
     try:
         write_file(path, data)
@@ -91,23 +93,23 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
 
 
 def check_pixels(pixels: np.ndarray) -> None:
-    """Check that this is an image as :class:`Photograph` holds it, ``(H, W, 1)`` allowed.
+    """Check that this is an array as in :class:`Photograph`, or of shape ``(H, W, 1)``.
 
     Raises:
-        TypeError: it is no array.
-        ValueError: it is another array.
+        TypeError: it is not an array.
+        ValueError: the array has another dtype or shape.
     """
     if not isinstance(pixels, np.ndarray):
-        raise TypeError(f'an image is a numpy array here, not {type(pixels).__name__}')
+        raise TypeError(f'an image must be a numpy array here, not {type(pixels).__name__}')
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.size == 0 or pixels.ndim not in (2, 3) or channels > 4:
         raise ValueError(
-            f'an image as an array is uint8 or uint16, (H, W) or (H, W, 1 to 4), not {pixels.dtype} {pixels.shape}'
+            f'an image array must be uint8 or uint16, (H, W) or (H, W, 1 to 4), not {pixels.dtype} {pixels.shape}'
         )
 
 
 def _without_what_is_lost(path: Path, suffix: str, photograph: Photograph) -> Photograph:
-    """Leave out, with a line in the log, what a format cannot hold of colour chunks, EXIF, XMP and IPTC data."""
+    """Drop colour chunks, EXIF, XMP and IPTC data that the format cannot hold, with a warning."""
     if suffix != '.png' and not photograph.icc_profile and not _says_srgb(photograph.colour_chunks):
         names = ', '.join(name.decode() for name in photograph.colour_chunks)
         logger.warning(
@@ -119,17 +121,17 @@ def _without_what_is_lost(path: Path, suffix: str, photograph: Photograph) -> Ph
     if suffix in ('.jpg', '.jpeg'):
         lost += [kind for kind, content in data.items() if content and len(content) > LARGEST_IN_JPEG]
     if lost:
-        logger.warning(f'{path}: {suffix} cannot hold the {" and ".join(lost)} data, which are left out; choose TIFF.')
+        logger.warning(f'{path}: {suffix} cannot hold the {" and ".join(lost)} data, which are dropped; choose TIFF.')
     exif, xmp, iptc = (None if kind in lost else content for kind, content in data.items())
     return replace(photograph, exif=exif, xmp=xmp, iptc=iptc)
 
 
 def _unless_damaged(path: Path, kind: str, read: Callable[[], bytes | None]) -> bytes | None:
-    """Return metadata; None, with a line in the log, where they are damaged."""
+    """Return metadata; None, with a warning, if it is damaged."""
     try:
         return read()
-    except Exception as error:  # damaged metadata fail in any way, and are no reason to do without the image
-        logger.warning(f'{path}: {kind} data are damaged and left out ({error}).')
+    except Exception as error:  # of any class; an image with damaged metadata is still used
+        logger.warning(f'{path}: {kind} data are damaged and dropped ({error}).')
         return None
 
 
@@ -139,16 +141,16 @@ def _read_xmp(image: EncodedImage) -> bytes | None:
 
 
 def _is_turned(image: EncodedImage) -> bool:
-    """Return whether decoding turns the image; the decoder of HEIF does so itself."""
+    """Return whether decoding turns the image; the HEIF decoder turns it itself."""
     return image.orientation != 1 or image.header.info.get('original_orientation') not in (None, 1)
 
 
 def _read_dpi(image: EncodedImage) -> tuple[float, float] | None:
     try:
         across, down = map(float, image.header.info.get('dpi', (0, 0)))
-    except (TypeError, ValueError):  # damaged, and no reason to do without the image
+    except (TypeError, ValueError):  # damaged; the image is still used
         return None
-    # Pillow says 1 where a TIFF tells nothing; a JPEG holds up to 65535.
+    # Pillow returns 1 for a TIFF without a resolution; a JPEG holds up to 65535.
     if not all(1 < side <= 65535 for side in (across, down)):
         return None
     return (down, across) if image.orientation in TRANSPOSED else (across, down)
@@ -161,7 +163,7 @@ def _read_colour_chunks(image: EncodedImage) -> dict[bytes, bytes]:
 
 
 def _says_srgb(chunks: dict[bytes, bytes]) -> bool:
-    """Return whether colours are those assumed without tags; cICP overrides sRGB, and sRGB overrides the rest."""
+    """Return whether the chunks mean sRGB, the default without tags; cICP overrides sRGB, and sRGB the others."""
     if b'cICP' in chunks:
         return chunks[b'cICP'] == _SRGB_CICP
     if b'sRGB' in chunks:

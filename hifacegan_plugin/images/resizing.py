@@ -1,4 +1,4 @@
-"""Resizing that is the same on every machine."""
+"""Resize images with the same result on every machine."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ INTERPOLATIONS = {
 
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
-    """Resize an image, ``(H, W)`` or ``(H, W, C)``; of :data:`INTERPOLATIONS`, only ``area`` averages to shrink."""
+    """Resize an image, ``(H, W)`` or ``(H, W, C)``; of :data:`INTERPOLATIONS`, only ``area`` is antialiased."""
     used_ipp = cv2.ipp.useIPP()
-    cv2.ipp.setUseIPP(False)  # for this thread: Intel's resize rounds otherwise than OpenCV's, which is everywhere
+    cv2.ipp.setUseIPP(False)  # for this thread: Intel's resize rounds differently from OpenCV's own
     try:
         resized = cv2.resize(image, (width, height), interpolation=INTERPOLATIONS[interpolation])
         return resized.reshape(height, width, *image.shape[2:])  # OpenCV drops a single channel
@@ -26,7 +26,7 @@ def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize an image to this height and width: by area means where it shrinks, bicubically where it grows."""
+    """Resize an image to this height and width: area interpolation to shrink, bicubic to enlarge."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = height <= image.shape[0] and width <= image.shape[1]

@@ -14,11 +14,11 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_sheet(rows: Iterable[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
-    """Lay out rows of labelled images on white, in the order of colours (RGB or BGR) that they have.
+    """Lay out rows of labelled images on white; the channel order (RGB or BGR) is that of the images.
 
     Args:
-        rows: of (label, image), the image uint8 ``(H, W, 3)`` or grey ``(H, W)`` and of any size. A row without a
-            single label has no line for labels; a label that is wider than its image is drawn smaller.
+        rows: pairs of label and image; images are uint8 ``(H, W, 3)`` or grey ``(H, W)``, of any size. A row with empty
+            labels only has no label line; a label wider than its image is drawn smaller.
 
     Returns:
         uint8 ``(h, w, 3)``.
@@ -43,7 +43,7 @@ def _draw_label(text: str, width: int) -> np.ndarray:
 
 
 def _pad(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Add white below an image and to its right, up to this size, and make grey three equal channels."""
+    """Pad an image with white at the bottom and right to this size, and convert grey to three equal channels."""
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     below, right = height - image.shape[0], width - image.shape[1]

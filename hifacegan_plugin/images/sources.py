@@ -1,4 +1,4 @@
-"""Finding, reading and decoding the images of a folder or an LMDB."""
+"""Find, read and decode the images of a folder or an LMDB."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHAPE_AND_LEVEL = re.compile(r' \(\d+,\d+,\d+\).*$')
 class ImageSource(NamedTuple):
     """Where an image is: ``name`` is its key in the LMDB ``root``, or its path below the folder ``root``.
 
-    ``database`` keeps that LMDB open for as long as anyone may read from it.
+    ``database`` keeps the LMDB open as long as the source exists.
     """
 
     root: str
@@ -40,12 +40,12 @@ class ImageSource(NamedTuple):
 
     @property
     def path(self) -> str:
-        """What identifies the image to its user: the LMDB key, or the path of the file."""
+        """The LMDB key, or the path of the file."""
         return self.name if self.is_in_database else f'{self.root}/{self.name}'
 
     @property
     def stem(self) -> str:
-        """The name without suffix, which is the same in a folder and in an LMDB that ``hifacegan lmdb`` made of it."""
+        """The name without suffix; it is the same in a folder and in the LMDB that ``hifacegan lmdb`` made from it."""
         return unquote(self.name) if self.is_in_database else _without_suffix(self.name)
 
     def __str__(self) -> str:
@@ -61,20 +61,20 @@ def find_images(
     """List the images of one or more folders or LMDBs, sorted by name within each.
 
     Args:
-        dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded.
-            Folders are searched as :func:`~hifacegan_plugin.images.files.list_files` says.
+        dataroot: a path, a pattern such as ``ffhq-*.lmdb`` or a list of these; ``~`` is expanded. Folders are searched
+            as in :func:`~hifacegan_plugin.images.files.list_files`.
         backend: ``disk`` or ``lmdb``.
-        option: the option that ``dataroot`` comes from, for error messages.
-        list_file: a text file that names the images to take, one a line, as paths below the root (the suffix may be
-            left out) or as keys. The lines of a ``meta_info.txt``, with shape and level after the name, will do.
+        option: the option that holds ``dataroot``, for error messages.
+        list_file: a text file with the images to use, one a line: paths below the root (with or without suffix), or
+            keys. The lines of a ``meta_info.txt``, with shape and level after the name, are accepted, too.
 
     Raises:
-        ValueError: an unknown backend, a root that does not fit it, no image at all, a name that no root has.
+        ValueError: the backend is unknown or does not fit the root, there are no images, or no root has a listed name.
         FileNotFoundError: a root, a part of an LMDB, or the list does not exist.
     """
     find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
     if find is None:
-        raise ValueError(f'io_backend: type takes disk or lmdb, not {backend!r}')
+        raise ValueError(f'io_backend: type must be disk or lmdb, not {backend!r}')
     sources = []
     for root in _roots(dataroot, option):
         database = open_database(root) if backend == 'lmdb' else None
@@ -83,11 +83,11 @@ def find_images(
 
 
 def names_to_save(sources: Sequence[ImageSource]) -> list[str]:
-    """Return a name for every image by which what is made of it can be saved, no two the same.
+    """Return a unique name for every image, to save its results under.
 
-    That is its file name or key without the suffix. Where two images share it, all names have the folders below the
-    one that all roots lie in, ``/`` being escaped as in the keys of ``hifacegan lmdb``: ``a%2F1`` for ``a/1.png``;
-    where files differ in the suffix alone, that too.
+    The name is the file name or key without the suffix. If two images share a name, all names include the folders below
+    the common parent of all roots, with ``/`` escaped as in the keys of ``hifacegan lmdb``: ``a%2F1`` for ``a/1.png``.
+    If names still differ by the suffix only, they include it.
     """
     above = os.path.commonpath([Path(root).absolute() for root in {source.root for source in sources}])
 
@@ -103,7 +103,7 @@ def names_to_save(sources: Sequence[ImageSource]) -> list[str]:
 
 
 def name_to_save(item: dict[str, Any]) -> str:
-    """Return the name by which what is made of an item of any data set can be saved; the host's have no ``name``."""
+    """Return the name to save the results of a dataset item under; items of the host's datasets have no ``name``."""
     return item.get('name') or Path(item['lq_path']).stem
 
 
@@ -124,7 +124,7 @@ def _names_in_folder(folder: Path, option: str) -> list[str]:
     if folder.suffix == '.lmdb':
         raise ValueError(f'{option}: {folder} is an LMDB; set io_backend: {{type: lmdb}}')
     if not folder.is_dir():
-        raise ValueError(f'{option}: {folder} is no folder')
+        raise ValueError(f'{option}: {folder} is not a folder')
 
     def refuse(error: OSError) -> None:
         raise ValueError(f'{option}: {error.filename} cannot be read ({error.strerror})') from error
@@ -141,7 +141,7 @@ def _keys_of_lmdb(database: Path, option: str) -> list[str]:
     for part in ('data.mdb', 'meta_info.txt'):
         if not (database / part).is_file():
             raise FileNotFoundError(
-                f'{option}: {database} has no {part}: it is no BasicSR database, or a half-made '
+                f'{option}: {database} has no {part}: it is not a BasicSR database, or an incomplete '
                 'one; make it again with hifacegan lmdb'
             )
     lines = read_lines(database / 'meta_info.txt', option)
@@ -155,7 +155,7 @@ def read_lines(file: Path, option: str) -> list[str]:
     """Read a list of names.
 
     Raises:
-        ValueError: it is no text in UTF-8; names the option and the file.
+        ValueError: the file is not UTF-8 text; the message names the option and the file.
     """
     try:
         return file.read_text(encoding='utf-8-sig').splitlines()  # some editors begin a file with a byte order mark
@@ -194,10 +194,10 @@ def _choose(sources: list[ImageSource], list_file: Path) -> list[ImageSource]:
 
 
 def read_image(source: ImageSource) -> np.ndarray:
-    """Read and decode an image, as :mod:`hifacegan_plugin.images.decoding` says.
+    """Read and decode an image, as defined in :mod:`hifacegan_plugin.images.decoding`.
 
-    Grey images become three equal channels, an alpha channel is dropped, of 16 bits the upper 8 are taken, and an
-    orientation is applied: as the host's own data sets do.
+    As in the host's own datasets, grey images become three equal channels, an alpha channel is dropped, 16 bits are
+    reduced to the upper 8, and the orientation is applied.
 
     Returns:
         uint8 BGR, (H, W, 3).
@@ -232,10 +232,10 @@ def read_depth(depth_map: ImageSource) -> np.ndarray:
 
 
 def read_encoded(source: ImageSource, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Read an image as it is stored.
+    """Read the encoded bytes of an image.
 
     Raises:
-        ImageError: it is not there, cannot be read, or is a file larger than so many pixels take.
+        ImageError: it is missing, cannot be read, or is a file larger than ``max_pixels`` can need.
     """
     if not source.is_in_database:
         return read_file(Path(source.path), max_pixels)
@@ -244,12 +244,12 @@ def read_encoded(source: ImageSource, max_pixels: int = MAX_PIXELS) -> bytes:
     except lmdb.Error as error:
         raise ImageError(f'cannot be read ({error})') from error
     if value is None:
-        raise ImageError('is not there: make the database again, or correct the list that names it')
+        raise ImageError('is missing: make the database again, or correct the list that names it')
     return value
 
 
 def _decode(read: Callable[[Where], bytes], where: Where) -> np.ndarray:
-    """Decode what ``read(where)`` returns; the error names where that is."""
+    """Decode the bytes that ``read(where)`` returns; errors name ``where``."""
     try:
         return decode(open_image(read(where)))
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""Keeping colours: low frequencies of the result are replaced by those of the input."""
+"""Keep colours: replace the low frequencies of the result by those of the input."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import numpy as np
 
 from hifacegan_plugin.images.resizing import fit
 
-SIGMA = 16  # pixels, of the Gaussian that divides low from high frequencies; blocks of `mosaic16x` keep what is lower
+SIGMA = 16  # pixels, of the Gaussian that separates low from high frequencies; `mosaic16x` blocks keep the low ones
 
 
 def keep_low_frequencies(restored: np.ndarray, images: np.ndarray) -> None:
-    """Replace the low frequencies of restored images, which pass a wide Gaussian, by those of their inputs, in place.
+    """Replace the low frequencies of restored images by those of their inputs, in place.
 
-    Brightness, contrast over large areas and casts become those of the input; detail stays. The mean of each channel
-    becomes the input's, because the Gaussian is reflected at the borders and so keeps sums.
+    The low frequencies are what a wide Gaussian passes: brightness, contrast over large areas, and colour casts. Detail
+    is not changed. The mean of each channel becomes that of the input, because the Gaussian uses reflected borders,
+    which preserve sums.
 
     Args:
         restored: float32 ``(N, C, H, W)``; changed.
-        images: what it was restored from, of the same shape or smaller.
+        images: the inputs, of the same shape or smaller.
     """
     for image, result in zip(images, restored):
         for before, after in zip(image, result):

@@ -1,4 +1,4 @@
-"""Restore the faces of photographs in files, and write beside the results what became of each face."""
+"""Restore the faces in photograph files, and write a report and crops of the faces."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 @dataclass(frozen=True)
 class FaceFiles:
-    """What is written of faces beside the results.
+    """What to write about faces besides the results.
 
     Attributes:
-        results: the folder of the results, below which ``crops`` keeps their subfolders.
-        report: gets a line for each face, see :func:`describe`, at its end, so that several processes and runs may
-            share one; None: no report.
-        crops: folder for the aligned crops before and after; None: they are not written.
+        results: the folder of the results; ``crops`` mirrors its subfolders.
+        report: file to which a line for each face is appended, see :func:`describe`; several processes and runs may
+            share it. None: no report.
+        crops: folder for the aligned crops before and after; None: no crops.
     """
 
     results: Path
@@ -45,20 +45,20 @@ def restore_faces_file(
     max_pixels: int,
     sheet: bool = False,
 ) -> None:
-    """Restore one photograph as :func:`~hifacegan_plugin.restore.files.restore_image_file` does, faces apart.
+    """Restore one photograph like :func:`~hifacegan_plugin.restore.files.restore_image_file`, with faces separately.
 
-    A photograph without a face, and a face whose identity distance is above the limit, are logged.
+    Warnings are logged for a photograph without a face, and for a face whose identity distance exceeds the limit.
 
     Args:
-        restore: such as :func:`~hifacegan_plugin.restore.faces.restore_faces` of pixels.
-        files: what else is written.
-        source: of up to ``max_pixels``.
-        target: appears whole or not at all.
+        restore: maps pixels to the result and its faces, like :func:`~hifacegan_plugin.restore.faces.restore_faces`.
+        files: what else to write.
+        source: the image file.
+        target: written completely or not at all.
         max_pixels: larger images are refused.
         sheet: also write input and result side by side.
 
     Raises:
-        ImageError: if it cannot be read or something cannot be written.
+        ImageError: if the image cannot be read or a file cannot be written.
     """
     photograph = read_photograph(source, max_pixels)
     restored, faces = restore(photograph.pixels)
@@ -72,13 +72,13 @@ def restore_faces_file(
 
 
 def describe(restored: RestoredFace, number: int) -> dict[str, Any]:
-    """Return what a report tells of a face.
+    """Return the report entry of a face.
 
     Returns:
-        ``face``: its number in the photograph, 1 the largest. ``box``: left, top, right and bottom of the upright
-        rectangle around its aligned square, in pixels of the upright photograph; may reach beyond it. ``size``: side
-        of the square. ``roll``, ``yaw``: degrees. ``score``: how sure the detector is. ``strength``: with which it was
-        restored. ``identity_distance``: between the crops before and after.
+        ``face``: number in the photograph; 1 is the largest. ``box``: left, top, right and bottom of the upright
+        rectangle around the aligned square, in pixels of the upright photograph; it may extend beyond the photograph.
+        ``size``: side of the square. ``roll``, ``yaw``: degrees. ``score``: confidence of the detector. ``strength``:
+        strength of the restoration. ``identity_distance``: between the crops before and after.
     """
     face = restored.face
     return {
@@ -95,7 +95,7 @@ def describe(restored: RestoredFace, number: int) -> dict[str, Any]:
 
 def _warn(source: Path, faces: list[RestoredFace]) -> None:
     if not faces:
-        logger.warning(f'{source}: no face is restored: none of --min-face or larger is found (profiles are not).')
+        logger.warning(f'{source}: no face restored: no frontal face of --min-face or larger found.')
     for number, face in enumerate(faces, start=1):
         if face.exceeds_identity_limit:
             logger.warning(
@@ -105,7 +105,7 @@ def _warn(source: Path, faces: list[RestoredFace]) -> None:
 
 
 def _write_crops(name: Path, photograph: Photograph, faces: list[RestoredFace]) -> None:
-    """Write ``NAME_face1_before.png``, ``NAME_face1_after.png`` and so on, in the colours of the photograph."""
+    """Write ``NAME_face1_before.png``, ``NAME_face1_after.png`` and so on, in the colour space of the photograph."""
     for number, face in enumerate(faces, start=1):
         for when, pixels in (('before', face.before), ('after', face.after)):
             crop = name.with_name(f'{name.name}_face{number}_{when}.png')
@@ -113,7 +113,7 @@ def _write_crops(name: Path, photograph: Photograph, faces: list[RestoredFace]) 
 
 
 def _append(report: Path, records: list[dict[str, Any]]) -> None:
-    """Append lines by one write, so that those of several processes do not mix."""
+    """Append all lines in a single write, so that lines of several processes do not mix."""
     text = ''.join(json.dumps(record) + '\n' for record in records)
     try:
         with report.open('ab', buffering=0) as file:

@@ -1,7 +1,6 @@
-"""Whole photographs with faces: each face is restored aligned, as its network learned it, and the rest by another one.
+"""Restore photographs with faces: each face as an aligned crop by one network, the rest by another network.
 
-HiFaceGAN needs no faces to be found; a network that learned from aligned faces of one size restores best what looks
-like them.
+HiFaceGAN itself needs no face detection, but a network trained on aligned faces of one size works best on such crops.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from hifacegan_plugin.images.decoding import as_8_bit_bgr
 from hifacegan_plugin.images.photograph_files import check_pixels
 from hifacegan_plugin.restore.strength import blend
 
-# The model of 68 landmarks, not for commercial use, is no better here: FFHQ's square needs no more than these 5 tell.
+# The 68-landmark model, not for commercial use, is no better here: 5 points are enough for FFHQ's square.
 LANDMARKS: Model = '5'
-SIDE = 512  # of the crops that the packaged network, and the paper's, learned from
-# Of 23 portraits of the training set, degraded by the recipe gfpgan and restored by the packaged network, 99 % are no
-# more than 0.40 from what they were; of pairs of different portraits 1 % are closer than 0.37, and 5 % than 0.52
-# (benchmarks/face_identity.py).
+SIDE = 512  # of the crops that the packaged network and the paper's were trained on
+# Measured on 23 portraits of the training set, degraded by the recipe gfpgan and restored by the packaged network: 99 %
+# change by a distance of 0.40 or less; 1 % of pairs of different portraits are closer than 0.37, and 5 % closer than
+# 0.52 (benchmarks/face_identity.py).
 IDENTITY_LIMIT = 0.45
-_STRENGTH_STEPS = 10  # from the full strength to 0, where the identity is to be kept
+_STRENGTH_STEPS = 10  # from full strength to 0, for keep_identity
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class FaceOptions:
     """Which faces are restored, and how.
 
     Attributes:
-        only: restore no more than this number of faces, the largest; None: all.
-        min_face: side in pixels of the smallest square that is restored, about four times the distance of the eyes.
-        side: of the aligned crops that the network gets, in pixels.
-        strength: from 0, the input, to 1, what is restored; of faces and background.
+        only: restore at most this number of faces, the largest first; None: all.
+        min_face: side in pixels of the smallest face square to restore, about four times the distance between the eyes.
+        side: side in pixels of the aligned crops that the network gets.
+        strength: from 0 (the input) to 1 (the restored image); for faces and background.
         keep_identity: lower the strength of a face until its identity distance is at most :data:`IDENTITY_LIMIT`.
 
     Raises:
@@ -56,21 +55,21 @@ class FaceOptions:
         for name in ('only', 'min_face', 'side'):
             number = getattr(self, name)
             if number is not None and number < 1:
-                raise ValueError(f'{name} {number}: 1 or more is wanted')
+                raise ValueError(f'{name} {number}: expected 1 or more')
         if not 0 <= self.strength <= 1:
-            raise ValueError(f'strength {self.strength}: 0 to 1 is wanted')
+            raise ValueError(f'strength {self.strength}: expected 0 to 1')
 
 
 @dataclass(frozen=True)
 class RestoredFace:
-    """A face of a photograph, and what became of it.
+    """A face of a photograph, before and after restoration.
 
     Attributes:
         face: landmarks and square in the photograph.
         before: the aligned crop, ``(side, side)`` grey or ``(side, side, 3)`` RGB, of the photograph's type.
-        after: what was pasted back, likewise; larger if the network enlarges.
-        identity_distance: between the embeddings of the two, from 0; see :data:`IDENTITY_LIMIT`.
-        strength: that was used, from 0 to 1.
+        after: the crop that was pasted back, in the same form; larger if the network upscales.
+        identity_distance: distance of the embeddings of both crops, from 0; see :data:`IDENTITY_LIMIT`.
+        strength: the strength used, from 0 to 1.
     """
 
     face: Face
@@ -98,17 +97,17 @@ def restore_faces(
             RGB or ``(H, W, 4)`` RGBA.
         restore: maps an aligned crop ``(side, side)`` or ``(side, side, 3)`` to the same or to a larger one, such as
             ``Restorer('faces')``.
-        background: maps the whole image likewise, such as ``Restorer('general')``; None keeps the input.
+        background: maps the whole image in the same way, such as ``Restorer('general')``; None keeps the input.
         options: which faces, and how.
 
     Returns:
-        The photograph, of the same type and as large as ``background`` makes it, and its faces, the largest first.
-        Where the detector finds no face, all is background. Alpha is that of the background.
+        The photograph, of the same type and of the size that ``background`` returns, and its faces, the largest first.
+        If the detector finds no face, the whole image is background. Alpha comes from the background.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
-        TypeError: the image is no array.
-        ValueError: it is another array than these.
+        TypeError: the image is not an array.
+        ValueError: the array has another dtype or shape.
     """
     check_pixels(image)
     colours = _colours(image)
@@ -117,13 +116,13 @@ def restore_faces(
     faces = [_restore_one(colours, face, restore, options) for face in large[: options.only]]
     restored = (image if background is None else blend(image, background(image), options.strength)).copy()
     times = restored.shape[0] / image.shape[0]
-    for face in faces:  # smaller ones over the margins of larger ones
+    for face in faces:  # largest first, so that small faces cover the margins of large ones
         paste(_colours(restored), face.after, face.face.square.enlarged(times))
     return restored, faces
 
 
 def load_models() -> None:
-    """Load the models that faces need, once for this process and those forked from it.
+    """Load the face models once, for this process and its forked children.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
@@ -156,4 +155,4 @@ def _colours(image: np.ndarray) -> np.ndarray:
 
 def _as_8_bit_rgb(colours: np.ndarray) -> np.ndarray:
     """Return uint8 ``(H, W, 3)``."""
-    return np.ascontiguousarray(as_8_bit_bgr(colours))  # which leaves the order of channels as it is
+    return np.ascontiguousarray(as_8_bit_bgr(colours))  # which keeps the order of the channels

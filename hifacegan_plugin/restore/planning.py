@@ -1,4 +1,4 @@
-"""What is restored into which file: images and videos found by a path, a folder or a glob, and their results."""
+"""Plan which file is restored into which: find images and videos by a path, folder or glob, and name the results."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hifacegan_plugin.restore.videos.options import RESULT_SUFFIXES, VIDEO_FORMA
 
 
 class InputError(ValueError):
-    """Paths or options that name nothing that could be restored; the message is for the user."""
+    """The given paths or options are wrong; the message is for the user."""
 
 
 class Task(NamedTuple):
-    """A file to restore and where the result goes."""
+    """A file to restore, and the file for its result."""
 
     source: Path
     target: Path
@@ -32,25 +32,25 @@ class Failure(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done, in a fixed order, and what cannot be."""
+    """The files to restore, in a fixed order, and those that cannot be restored."""
 
     tasks: list[Task]
-    failures: list[Failure]  # of files and of folders that cannot be searched
+    failures: list[Failure]  # files that cannot be restored, and folders that cannot be searched
     others: list[Path]  # found in folders, neither images nor videos by their names
-    folder: Path  # for the results; it may not be there yet
+    folder: Path  # for the results; it need not exist yet
 
 
 def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> Plan:
-    """Find what is to be restored, and name the results. Nothing is written.
+    """Find the files to restore, and name the results. Nothing is written.
 
     Args:
-        pattern: an image, a video, a folder (searched through) or a glob.
-        output: folder for the results, or the file for the result of one.
-        file_format: suffix without the dot of the results of its kind, images or videos; None: that of the input.
-        sheet: whether the files of :func:`sheet_of` are written, too.
+        pattern: an image, a video, a folder (searched recursively) or a glob.
+        output: folder for the results, or a file name for a single result.
+        file_format: suffix of the results without the dot, for images or for videos; None: the suffix of each input.
+        sheet: whether contact sheets (:func:`sheet_of`) are written, too.
 
     Raises:
-        InputError: if nothing is found, or there can be no such results.
+        InputError: if nothing is found, or the results cannot have the given name or format.
     """
     found = _find_files(pattern, output)
     if _names_a_file(output):
@@ -61,10 +61,10 @@ def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> Pl
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder for the results, unless it is there.
+    """Make the folder for the results, unless it exists.
 
     Raises:
-        InputError: if there can be no such folder.
+        InputError: if the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,41 +73,42 @@ def make_folder(folder: Path) -> None:
 
 
 def sheet_of(target: Path) -> Path:
-    """Name the sheet of input and result side by side."""
+    """Return the path of the sheet that shows input and result side by side."""
     return target.with_stem(target.stem + '_sheet')
 
 
 class _Found(NamedTuple):
-    """What an argument names, and the folder below which names are kept in the results."""
+    """The files that an argument names, and the folder to which the names of the results are relative."""
 
     root: Path
     files: list[Path]
-    others: list[Path]  # of other kinds, left out
+    others: list[Path]  # files of other types, which are skipped
     failures: list[Failure]  # folders that cannot be searched
 
 
 def _find_files(pattern: str, output: Path) -> _Found:
-    """Find what is to be restored.
+    """Find the files to restore.
 
     Raises:
-        InputError: if there is no such path, or nothing is found.
+        InputError: if the path does not exist, or nothing is found.
     """
     given = Path(pattern)
     if not (given.exists() or _is_glob(given)):
-        raise InputError(f'{pattern}: there is no such file or folder. Check the path.')
+        raise InputError(f'{pattern}: no such file or folder. Check the path.')
     if given.is_dir():
         found = _search(given, output)
     else:
         files = [path for path in ([given] if given.exists() else _glob(given)) if not path.is_dir()]
         found = _Found(Path(os.path.commonpath([path.parent for path in files])) if files else given, files, [], [])
     if not (found.files or found.failures):
-        raise InputError(f'{pattern}: no image or video there. It reads {", ".join(SUFFIXES + VIDEOS)}.')
+        raise InputError(f'{pattern}: no image or video found. Supported: {", ".join(SUFFIXES + VIDEOS)}.')
     return found
 
 
 def _search(root: Path, output: Path) -> _Found:
-    """Search a folder and those below it, links included, but for the results of earlier runs and for what is hidden,
-    such as half-written files and thumbnails.
+    """Search a folder recursively, following links; skip results of earlier runs and hidden files.
+
+    Hidden files are, for example, half-written files and thumbnails.
     """
     found = _Found(root, [], [], [])
 
@@ -124,14 +125,12 @@ def _is_glob(path: Path) -> bool:
 
 
 def _changes(part: str) -> bool:
-    """Return whether a part of a glob stands for several names."""
+    """Return whether a part of a glob contains a wildcard."""
     return bool(set(part) & set('*?['))
 
 
 def _glob(pattern: Path) -> list[Path]:
-    """Expand ``*``, ``?``, ``[...]`` and ``**``, which does not follow symbolic links round in circles, to what is not
-    hidden.
-    """
+    """Expand ``*``, ``?``, ``[...]`` and ``**`` to paths that are not hidden; ``**`` does not follow link cycles."""
     fixed = list(takewhile(lambda part: not _changes(part), pattern.parts))
     changing = pattern.parts[len(fixed) :]
     try:
@@ -142,7 +141,7 @@ def _glob(pattern: Path) -> list[Path]:
 
 
 def _names_a_file(output: Path) -> bool:
-    """Return whether results are to go into one file of this name instead of a folder."""
+    """Return whether the output path names a file for a single result, not a folder."""
     return output.suffix.lower() in SUFFIXES + VIDEOS and not output.is_dir()
 
 
@@ -150,14 +149,14 @@ def _plan_one(given: str, found: _Found, output: Path, file_format: str | None) 
     """Plan to restore one file into ``output``.
 
     Raises:
-        InputError: if ``given`` is a folder or a glob, or the result cannot be written under that name.
+        InputError: if ``given`` is a folder or a glob, or the result cannot be written to ``output``.
     """
     source = Path(given)
     if found.files != [source]:
-        raise InputError(f'{output} is the name of a file, but {given} may be many: name a folder for the results.')
+        raise InputError(f'{output} names a file, but {given} may match several: give a folder for the results.')
     kind, suffixes = ('video', VIDEO_FORMATS) if source.suffix.lower() in VIDEOS else ('image', WRITABLE)
     if output.suffix.lower() not in suffixes:
-        raise InputError(f'{output}: the result of one {kind} is written as {", ".join(suffixes)}. Rename it.')
+        raise InputError(f'{output}: the result of one {kind} must end in one of {", ".join(suffixes)}. Rename it.')
     if file_format and output.suffix.lower() != f'.{file_format}':
         raise InputError(f'{output} and --format {file_format} contradict each other: leave --format out.')
     if output.exists() and output.samefile(source):
@@ -168,15 +167,15 @@ def _plan_one(given: str, found: _Found, output: Path, file_format: str | None) 
 def _plan_many(found: _Found, output: Path, file_format: str | None, sheet: bool) -> tuple[list[Task], list[Failure]]:
     """Name the results, in a fixed order.
 
-    A result whose name another file has a better claim to keeps the old suffix: of ``a.gif`` and ``a.png`` become
-    ``a.gif.png`` and ``a.png``.
+    If two results would get the same name, the file whose suffix changes keeps its old suffix, too: ``a.gif`` and
+    ``a.png`` become ``a.gif.png`` and ``a.png``.
     """
     root, files = found.root, found.files
     wanted = {file: output / file.relative_to(root).with_suffix(_target_suffix(file, file_format)) for file in files}
     claims = Counter(wanted.values())
     tasks, failures = list[Task](), list[Failure]()
-    taken: dict[Path, Path] = {}  # results, and what they are made of
-    # Files whose results keep their whole names come first.
+    taken: dict[Path, Path] = {}  # result -> its source
+    # Files whose results keep their full names come first.
     for source, target in sorted(wanted.items(), key=lambda pair: (pair[0].name != pair[1].name, pair[0])):
         renamed = claims[target] > 1 and source.name != target.name
         task = Task(source, target.with_name(source.name + target.suffix) if renamed else target)

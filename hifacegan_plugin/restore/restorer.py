@@ -1,4 +1,4 @@
-"""Images in, images out: any size, grey or colour, with or without alpha, 8 or 16 bits."""
+"""Restore images of any size: grey or colour, with or without alpha, 8 or 16 bits."""
 
 from __future__ import annotations
 
@@ -21,33 +21,34 @@ from hifacegan_plugin.weights import PACKAGED, Network, load_network
 
 
 class Restorer:
-    """Restores images with the weights of a file: ``Restorer('net_g.pth')(image)``, in any number of threads at a time.
+    """Restores images with the weights in a file: ``Restorer('net_g.pth')(image)``. It is thread-safe.
 
     Args:
         weights: ``general`` or ``faces``, the networks that come with the package (``hifacegan models``); a file that
-            :func:`hifacegan_plugin.weights.load_network` reads, of this plugin or of another author; or a network.
+            :func:`hifacegan_plugin.weights.load_network` reads, of this plugin or of a third-party network; or a
+            network.
         engine: ``torch``, ``compiled``, ``onnx``, ``openvino``, or ``auto``: see
             :func:`~hifacegan_plugin.restore.engines.starting.choose_engine`.
         dtype: ``float32``, ``bfloat16`` or (not on a CPU) ``float16``.
-        memory: bytes that an image may take while it is restored, besides the program and its weights. Default: 3 GiB;
-            on an accelerator, 85 % of what is free there when the image comes. Images that would take more are restored
-            by torch from less memory, with the same result; those that still do not fit, in overlapping tiles, with a
-            warning, because tiles are normalised apart. The fast network normalises nothing: it works in tiles at
-            once, with the same result. Two float32 copies of the image, and a tile of the least size, are taken in any
-            case. A device that runs out of memory all the same is given less to do at a time, and at last the CPU does
-            the work, in float32, each with a warning.
+        memory: limit in bytes for restoring one image, without the program and the weights. Default: 3 GiB; on an
+            accelerator, 85 % of the memory that is free when the image is restored. For an image that needs more, torch
+            runs in a slower mode that needs less memory and gives the same result. If that does not fit either, the
+            image is restored in overlapping tiles, with a warning, because each tile is normalised separately. The fast
+            network has no normalisation: it goes to tiles directly, with the same result. Two float32 copies of the
+            image and a tile of the smallest size are allocated in any case. If the device still runs out of memory,
+            smaller tiles are tried, and at last the CPU in float32, each with a warning.
         device: ``cpu``; ``cuda``, ``cuda:1`` ..., ``xpu`` (Intel), ``mps`` (Apple), by name or as a ``torch.device``;
-            ``auto``: the first accelerator that works here, else the CPU. For the engine ``onnx`` those that ONNX
-            Runtime has a provider for.
-        keep_colour: give results the brightness and colours of the input over large areas, which the paper's form can
-            shift: :func:`~hifacegan_plugin.restore.colour.keep_low_frequencies`.
+            ``auto``: the first accelerator that works here, else the CPU. The engine ``onnx`` supports the devices that
+            ONNX Runtime has a provider for.
+        keep_colour: keep the brightness and colours of the input over large areas, which the paper's network can shift;
+            see :func:`~hifacegan_plugin.restore.colour.keep_low_frequencies`.
 
     Attributes:
-        scale: how many times larger the results are than the images.
+        scale: upscaling factor of the network.
 
     Raises:
         WeightsError: if the weights cannot be used.
-        EngineError: if the engine or device is not there, or cannot do what it is asked to.
+        EngineError: if the engine or device is missing, or does not support the options.
     """
 
     def __init__(
@@ -80,18 +81,19 @@ class Restorer:
 
                 - an array, uint8 or uint16: ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 2)`` grey and alpha,
                   ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA;
-                - a tensor ``(C, H, W)`` or ``(N, C, H, W)``, uint8 or floating point in [0, 1], of 1 to 4 channels with
+                - a tensor ``(C, H, W)`` or ``(N, C, H, W)``, uint8 or floating point in [0, 1], with 1 to 4 channels of
                   the same meaning;
                 - the path of an image file.
 
         Returns:
-            What was given, restored: of the same kind, shape and type, a tensor on the same device. Alpha is passed on
-            as it is. Of a file, the array. With a network that enlarges, ``scale`` times as high and wide.
+            The restored image, of the same kind, type and shape as ``image``, on the same device; for a path, an array.
+            Height and width are multiplied by ``scale``. Alpha is not changed, except that it is upscaled with the
+            image.
 
         Raises:
-            TypeError: if ``image`` is nothing of these.
-            ValueError: if its type, shape or range is another, if the file cannot be read, if ``image`` is in colour
-                where the network is for grey images, or if the result holds NaN.
+            TypeError: if ``image`` is none of these.
+            ValueError: if its dtype, shape or range is wrong, the file cannot be read, ``image`` has colours but the
+                network takes grey images, or the result contains NaN.
         """
         if isinstance(image, str | os.PathLike):
             try:
@@ -111,7 +113,7 @@ class Restorer:
         try:
             check_pixels(image)
         except ValueError as error:
-            raise ValueError(f'{error}; take a tensor for (C, H, W), for batches and for floating point') from None
+            raise ValueError(f'{error}; use a tensor for (C, H, W), batches or floating point') from None
         channels = image.shape[2] if image.ndim == 3 else 1
         pixels = image.reshape(1, *image.shape[:2], channels).transpose(0, 3, 1, 2)
         colours = colour_channels(channels)
@@ -142,7 +144,7 @@ class Restorer:
         return restored.reshape(*image.shape[:-2], *restored.shape[-2:])
 
     def _enlarge(self, alpha: np.ndarray) -> np.ndarray:
-        """Enlarge ``(N, 0 or 1, H, W)``, bilinearly, as the network enlarges the colours."""
+        """Upscale alpha ``(N, 0 or 1, H, W)`` bilinearly to the size of the restored colours."""
         if self.scale == 1 or alpha.shape[1] == 0:
             return alpha.repeat(self.scale, 2).repeat(self.scale, 3)
         height, width = (self.scale * side for side in alpha.shape[2:])
@@ -153,33 +155,33 @@ class Restorer:
         colours = pixels.shape[1]
         if self.num_in_ch == 1 < colours:
             raise ValueError('these weights are for grey images; convert the image')
-        # In place from here on: a copy of a large image takes more memory than a tile.
+        # In place from here on: a copy of a large image would take more memory than a tile.
         x = np.broadcast_to(pixels, (len(pixels), self.num_in_ch, *pixels.shape[2:])).astype(np.float32)
         x /= peak
         y = self.restore(x)
         del x
         y.clip(0, 1, out=y)
         if np.isnan(y.sum()):
-            raise ValueError(f'the network gives no numbers (NaN) in {self.dtype}: take float32, or other weights')
+            raise ValueError(f'the output of the network contains NaN in {self.dtype}: use float32, or other weights')
         return np.einsum('nchw,c->nhw', y, np.array(LUMA, y.dtype))[:, None] if colours < y.shape[1] else y
 
     def restore(self, images: np.ndarray) -> np.ndarray:
         """Restore float32 images ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1].
 
         Raises:
-            TypeError: if ``images`` are no array.
-            ValueError: if they are nothing of that, or of other channels than the network takes.
+            TypeError: if ``images`` is not an array.
+            ValueError: if its dtype, shape or number of channels is wrong.
         """
         if not isinstance(images, np.ndarray):
             raise TypeError(f'restore() takes a numpy array, not {type(images).__name__}')
         if images.dtype != np.float32 or images.ndim != 4 or images.shape[1] != self.num_in_ch:
             raise ValueError(
                 f'restore() takes float32 (N, {self.num_in_ch}, H, W), not {images.dtype} {images.shape}; '
-                'the restorer itself, called, takes images of other kinds'
+                'call the restorer itself for other images'
             )
         if images.size == 0:
             raise ValueError(f'there are no pixels in {images.shape}')
-        if min(images.strides) < 0:  # as of a mirrored image; torch refuses it
+        if min(images.strides) < 0:  # such as a flipped array, which torch refuses
             images = images.copy()
         restored = self._fitting(images)
         if self.keep_colour:
@@ -188,5 +190,5 @@ class Restorer:
 
 
 def colour_channels(channels: int) -> int:
-    """Return how many of 1 to 4 channels are not alpha."""
+    """Return the number of colour channels, without alpha, of 1 to 4 channels."""
     return channels - (channels % 2 == 0)

@@ -1,14 +1,14 @@
 """What each unit of the network restores, drawn as panels.
 
-The replenishment is steered by guidance at several places, coarse to fine (the units: seven in the paper's network).
-Guidance that is mixed from two sources shows what each unit adds (Yang et al., arXiv 2005.05005, the visualisation of
-nested guidance; BasicSR's ``HiFaceGAN.mixed_guidance_forward``, which mixes the guidance of two images). Here the
-second source is neutral: the guidance's own mean over space. It tells the unit nothing about where anything is, yet
-lies in the range that the unit was trained for. The guidance of a grey image does not: instance normalisation blows
-the faint border that padding leaves in it up to the strength of real features. The guidance of another image may take
-its place.
+The replenishment network consists of units, coarse to fine (seven in the paper). Each unit is steered by guidance
+features. To show what a unit adds, the panels mix guidance from two sources (Yang et al., arXiv 2005.05005, the
+visualisation of nested guidance; BasicSR's ``HiFaceGAN.mixed_guidance_forward`` mixes the guidance of two images). The
+second source is neutral by default: the spatial mean of the image's own guidance. It holds no spatial information, but
+its values are in the range that the unit was trained for. The guidance of a grey image would not be: instance
+normalisation amplifies the faint border that padding leaves to the strength of real features. The guidance of another
+image can be used instead.
 
-The start of the replenishment is always that of the image: the panel at n = 0 shows what it does unsteered.
+The replenishment always starts from the image's own features: the panel at n = 0 shows its result without guidance.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ def draw_panels(generator: CSRNetwork, image: np.ndarray, other: np.ndarray | No
     Args:
         generator: in ``eval()`` mode.
         image: degraded, uint8 RGB ``(H, W, 3)``.
-        other: image of the same size whose guidance takes the place of the neutral one.
+        other: image of the same size; its guidance replaces the neutral guidance.
 
     Returns:
-        Panels, uint8 RGB ``(h, w, 3)``: ``progressive``, with the image's guidance for the first n units, n = 0 up;
-        ``left_out``, with all but one unit steered by the image, and below it how much the result changes;
-        ``suppression``, the importance that each suppression module assigns to each place (not for the
-        variants ``spade`` and ``vae``, which have none; in ``lip_spade`` they only shape the start, not the guidance).
+        Panels, uint8 RGB ``(h, w, 3)``. ``progressive``: the image's guidance for the first n units only, from n = 0.
+        ``left_out``: the image's guidance for all units but one, and below it how much the result changes.
+        ``suppression``: the importance that each suppression module assigns to each position. The variants ``spade``
+        and ``vae`` have no such modules, so no panel; in ``lip_spade`` the modules affect the start only, not the
+        guidance.
 
     Raises:
         ValueError: the image is too small, or the network is for images that are neither RGB nor grey.
@@ -86,12 +87,12 @@ def importance_maps(generator: CSRNetwork, x: Tensor) -> list[np.ndarray]:
     """Return the log of the local importance of each suppression module, averaged over the channels.
 
     Args:
-        generator: any; the variants ``spade`` and ``vae`` have no such modules.
+        generator: of any variant; ``spade`` and ``vae`` have no suppression modules.
         x: an image ``(1, C, H, W)``, H and W multiples of ``generator.multiple``.
 
     Returns:
-        A map ``(H / 2^i, W / 2^i)`` for each module, from -6 (passed over) to 6 (kept); Gao et al., "LIP", ICCV
-        2019, equation 4.
+        A map ``(H / 2^i, W / 2^i)`` for each module, from -6 (suppressed) to 6 (kept); Gao et al., "LIP", ICCV 2019,
+        equation 4.
     """
     pyramid = getattr(generator, 'suppression', None)
     if pyramid is None:
@@ -120,7 +121,7 @@ def _to_image(x: Tensor) -> np.ndarray:
 
 
 def _changes(full: np.ndarray, without: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Draw where leaving a unit out changes the result, all in the same colours."""
+    """Draw where leaving a unit out changes the result, with one colour scale for all units."""
     changes = [np.abs(restored.astype(np.float32) - full).mean(2) for restored in without]
     most = max(change.max() for change in changes)
     return [(f'mean change {change.mean():.2f} of 255', _in_colours(change, 0, most)) for change in changes]

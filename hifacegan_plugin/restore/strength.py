@@ -1,4 +1,4 @@
-"""Blends of an image and its restored version, by strength."""
+"""Blend an image with its restored version, by strength."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def blend(image: np.ndarray, restored: np.ndarray, strength: float) -> np.ndarra
     """Return ``image + strength * (restored - image)``, rounded.
 
     Args:
-        image: uint8 or uint16; resized where a network has enlarged it.
+        image: uint8 or uint16; resized if the network has upscaled it.
         restored: of the same type and channels.
-        strength: from 0, the image, to 1, what is restored.
+        strength: from 0 (the image) to 1 (the restored image).
     """
     if strength == 1:
         return restored

@@ -147,7 +147,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(arguments, message, 
 def test_a_name_is_one_of_a_folder(argument, here, capsys):
     with pytest.raises(SystemExit, match='2'):
         main(['init', argument, '-i', 'photographs'])
-    assert 'a name without "/" is wanted' in capsys.readouterr().err
+    assert 'expected a name without "/"' in capsys.readouterr().err
 
 
 def test_at_a_terminal_it_asks_again_until_an_answer_will_do(here, monkeypatch, capsys):
@@ -160,7 +160,7 @@ def test_at_a_terminal_it_asks_again_until_an_answer_will_do(here, monkeypatch, 
     os.close(keyboard)
     output = capsys.readouterr().out
     assert "'nowhere': no such folder or LMDB" in output
-    assert "'noises': one of these is wanted: sr4x" in output
+    assert "'noises': expected one of sr4x" in output
     assert "'much': a number from 0 up" in output
     options, train, _ = written(here)
     assert (train['dataroot_gt'], train['degradation'], options['network_g']['num_feat']) == (

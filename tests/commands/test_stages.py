@@ -137,7 +137,7 @@ def test_the_command_takes_a_network_of_the_package(face, tmp_path):
     ('broken', 'message'),
     [
         ('missing', 'face.png cannot be read (No such file or directory)'),
-        ('pipe', 'face.png is no regular file'),
+        ('pipe', 'face.png is not a regular file'),
         ('empty', 'face.png is empty'),
         ('garbage', 'face.png is not an image'),
         ('small', '40x30'),

@@ -485,7 +485,7 @@ def test_a_damaged_entry_is_named_with_key_and_database(database, tmp_path):
     dataset[0]
     with pytest.raises(ValueError, match=rf"key 'chelsea' of {damaged} is damaged"):
         dataset[1]
-    with pytest.raises(ValueError, match=rf"key 'coffee' of {damaged} is not there"):
+    with pytest.raises(ValueError, match=rf"key 'coffee' of {damaged} is missing"):
         dataset[2]
 
 

@@ -193,7 +193,7 @@ def test_damaged_metadata_are_left_out_and_named(tmp_path, photo, caplog):
     Image.fromarray(photo).save(tmp_path / 'a.jpg', xmp=b'<x:xmpmeta')
     read = read_photograph(tmp_path / 'a.jpg', MAX_PIXELS)
     assert read.xmp is None and read.pixels.shape == photo.shape
-    assert 'a.jpg: XMP data are damaged and left out' in caplog.text
+    assert 'a.jpg: XMP data are damaged and dropped' in caplog.text
 
 
 @pytest.mark.skipif(not HEIF, reason='needs pillow-heif')

@@ -216,8 +216,8 @@ def test_json_lines_know_what_they_lack(tmp_path):
     ('arguments', 'message'),
     [
         (['-i', 'gone'], '-i gone: no such folder'),
-        (['--side', '0'], "argument --side: '0': a whole number from 1 up is wanted"),
-        (['--max-yaw', 'x'], "argument --max-yaw: 'x': a number above 0 is wanted"),
+        (['--side', '0'], "argument --side: '0': expected a whole number of at least 1"),
+        (['--max-yaw', 'x'], "argument --max-yaw: 'x': expected a number above 0"),
     ],
 )
 def test_bad_input_is_named(folder, tmp_path, capfd, arguments, message):

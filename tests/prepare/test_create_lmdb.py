@@ -379,7 +379,7 @@ def damaged(tmp_path_factory):
         'huge.png': (b'\0' * 25_000_000, 'has 25,000,000 bytes, more than 1,000,000 pixels can take'),
         'text.jpg': (b'<html>404</html>', 'is not an image, or of no known format'),
         'truncated.jpg': (jpeg[:-200], 'is damaged or truncated'),
-        'truncated.png': (png[:-20], 'is damaged or truncated (a PNG without end)'),
+        'truncated.png': (png[:-20], 'is damaged or truncated (a PNG without an end chunk)'),
         'truncated.tif': (tiff[: len(tiff) // 2], 'is damaged or truncated'),
         'truncated.webp': (webp[:-9], 'is damaged or truncated'),
         'truncated_tagged.jpg': (tagged[:-200], 'is damaged or truncated'),
@@ -485,8 +485,8 @@ class TestBadInput:
             (['-i', 'nowhere', '-o', 'x.lmdb'], '-i nowhere: no such folder'),
             (['-i', 'empty', '-o', 'x.lmdb'], 'empty contains no images'),
             (['-i', 'in', '-o', 'x'], 'a name that ends in .lmdb'),
-            (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': i/n is wanted"),
-            (['-i', 'in', '-o', 'x.lmdb', '--size', '0'], "'0': a whole number from 1 up is wanted"),
+            (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': expected I/N"),
+            (['-i', 'in', '-o', 'x.lmdb', '--size', '0'], "'0': expected a whole number of at least 1"),
             (['-i', 'in', '-o', 'x.lmdb', '--step', '9'], '--step goes with --crop-size'),
             (['-i', 'in', '-o', 'x.lmdb', '--list', 'missing.txt'], 'missing.txt: No such file'),
             (['-i', 'in', '-o', 'x.lmdb', '--list', 'twice.txt'], 'twice.txt names a.png more than once'),
@@ -520,7 +520,7 @@ class TestBadInput:
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         os.mkfifo(tmp_path / 'in/pipe.png')
         drive('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=1, timeout=HANGS)
-        assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'is no regular file'}
+        assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'is not a regular file'}
 
     def test_an_unreadable_subfolder_is_an_error_not_a_gap(self, tmp_path):
         tmp_path.chmod(0o755)

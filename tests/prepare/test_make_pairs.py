@@ -193,7 +193,7 @@ class TestPairs:
         assert '2 images rejected' in errors
         _, *rejected = (tmp_path / 'pairs.rejected.tsv').read_bytes().splitlines()
         assert rejected == [
-            b'a.png\tis damaged or truncated (a PNG without end)',
+            b'a.png\tis damaged or truncated (a PNG without an end chunk)',
             b'\xff.png\thas a name that is not UTF-8, on which the draws depend: rename it',
         ]
         assert values(tmp_path / 'pairs/lq.lmdb').keys() == values(tmp_path / 'pairs/gt.lmdb').keys()
@@ -323,7 +323,7 @@ class TestKilled:
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
-        (lambda x: (x / 'data.mdb').unlink(), '/data.mdb is no database'),
+        (lambda x: (x / 'data.mdb').unlink(), '/data.mdb is not a database'),
         (lambda x: os.truncate(x / 'data.mdb', (x / 'data.mdb').stat().st_size - 8192), '/data.mdb is truncated'),
         (lambda x: (x / 'meta_info.txt').write_text(''), ' contains no images'),
     ],
@@ -343,7 +343,7 @@ def test_what_a_database_lacks_or_cannot_give_is_rejected(database, tmp_path):
     (tmp_path / 'list.txt').write_text('a\nc.png\n')
     make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt', status=1)
     (rejected,) = (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:]
-    assert rejected.startswith('c.png\tis not there: make the database again, or correct the list')
+    assert rejected.startswith('c.png\tis missing: make the database again, or correct the list')
     (database / 'data.mdb').unlink()
     with pytest.raises(ImageError, match=r'cannot be read \(.*No such file'):
         read_encoded(ImageSource(str(database), 'a'))
@@ -359,7 +359,7 @@ def test_the_source_is_not_overwritten(database, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--recipe', 'noise', '--seed', '-1'], "argument --seed: '-1': a whole number from 0 up is wanted"),
+        (['--recipe', 'noise', '--seed', '-1'], "argument --seed: '-1': expected a whole number of at least 0"),
         (['--recipe', 'nois'], "--recipe: unknown degradation recipe 'nois'. Did you mean 'noise'?"),
         (['--recipe', '{type: Blurr}'], "--recipe: unknown degradation step 'Blurr'"),
         (['--recipe', 'gone.yml'], "No such file or directory: 'gone.yml'"),

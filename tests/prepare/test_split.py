@@ -87,7 +87,7 @@ def test_lists_are_not_overwritten_unasked(tmp_path):
         (['00001.png'], ['--ffhq'], 'no image for the part test'),
         (['00001.png'], ['--parts', 'a=0.5', 'b=0.4'], 'add up to 0.9'),
         (['a.png', 'b\nc.png'], ['--parts', 'a=1'], r"'b\nc.png' has a line break in its name"),
-        (['00001.png'], ['--parts', 'a'], 'name=share is wanted'),
+        (['00001.png'], ['--parts', 'a'], 'expected NAME=SHARE'),
     ],
 )
 def test_bad_input_is_named(tmp_path, names, arguments, message):

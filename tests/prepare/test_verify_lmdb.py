@@ -134,9 +134,9 @@ def test_every_database_named_is_checked(sound, database):
     [
         (lambda x: (x / 'meta_info.txt').unlink(), 'meta_info.txt cannot be read'),
         (lambda x: (x / 'meta_info.txt').write_text('00.png 64 64\n'), 'line 1: no "key.png (h,w,c) level"'),
-        (lambda x: (x / 'meta_info.txt').write_text('00.png (64,64,3) 1\n' * 2), 'line 2: 00 is there twice'),
-        (lambda x: (x / 'data.mdb').unlink(), 'is no database'),
-        (lambda x: (x / 'data.mdb').write_bytes(bytes(100_000)), 'is no database'),
+        (lambda x: (x / 'meta_info.txt').write_text('00.png (64,64,3) 1\n' * 2), 'line 2: 00 occurs twice'),
+        (lambda x: (x / 'data.mdb').unlink(), 'is not a database'),
+        (lambda x: (x / 'data.mdb').write_bytes(bytes(100_000)), 'is not a database'),
         (lambda x: (x / 'data.mdb').write_bytes((x / 'data.mdb').read_bytes()[:-90_000]), 'is truncated'),
         (lambda x: (x / 'checksums.txt').write_text('00 zz\n'), 'checksums.txt, line 1'),
         (lambda x: (x / 'checksums.txt').write_bytes(b'\xff'), 'checksums.txt cannot be read'),
@@ -152,7 +152,7 @@ def test_an_unreadable_database_is_named(database, damage, message):
 
 def test_no_jobs_are_refused(sound):
     done = run('verify_lmdb.py', sound, '--jobs', 0, status=2)
-    assert "argument --jobs: '0': a whole number from 1 up is wanted" in done.stderr
+    assert "argument --jobs: '0': expected a whole number of at least 1" in done.stderr
 
 
 def test_create_lmdb_verifies_when_asked(sound, tmp_path, monkeypatch, capsys):

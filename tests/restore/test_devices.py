@@ -66,8 +66,8 @@ def test_a_device_may_be_named_as_torch_has_it(lively_generator):
     ('name', 'message'),
     [
         ('cuda:2', r'device cuda:2: torch .* finds 2 of kind cuda here'),
-        ('mps', r'device mps: torch .* finds 0 of kind mps here\. Take auto or cpu'),
-        *((name, 'take one of auto, cpu, cuda') for name in ('gpu', '', 'cuda:', 'cuda:x', 'cuda:-1', 'meta')),
+        ('mps', r'device mps: torch .* finds 0 of kind mps here\. Use auto or cpu'),
+        *((name, 'choose auto, cpu, cuda') for name in ('gpu', '', 'cuda:', 'cuda:x', 'cuda:-1', 'meta')),
     ],
 )
 def test_devices_that_are_not_there(machine, name, message):
@@ -102,9 +102,9 @@ def test_onnx_runtime_works_where_it_has_a_provider(monkeypatch, providers, name
 @pytest.mark.parametrize(
     ('engine', 'device', 'message'),
     [
-        ('onnx', 'cuda', r'works on cpu, not on cuda\. Install one with CUDAExecutionProvider'),
-        ('onnx', 'xpu', r'works on cpu, not on xpu'),
-        ('openvino', 'cuda', r'openvino: works on the CPU alone here'),
+        ('onnx', 'cuda', r'supports cpu, not cuda\. Install one with CUDAExecutionProvider'),
+        ('onnx', 'xpu', r'supports cpu, not xpu'),
+        ('openvino', 'cuda', r'openvino: runs on the CPU only'),
     ],
 )
 def test_engines_that_do_not_work_on_a_device(engine, device, message):

@@ -188,11 +188,11 @@ def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'dtype', 'message'),
     [
-        ('cudnn', 'float32', 'take one of auto, torch'),
-        ('torch', 'int8', 'take one of float32'),
-        ('onnx', 'bfloat16', 'Take openvino or torch'),
-        ('openvino', 'float16', 'float16 is not for CPUs'),
-        ('onnx', 'float16', 'float16 is not for CPUs'),
+        ('cudnn', 'float32', 'choose one of auto, torch'),
+        ('torch', 'int8', 'choose one of float32'),
+        ('onnx', 'bfloat16', 'Use openvino or torch'),
+        ('openvino', 'float16', 'CPUs do not support float16'),
+        ('onnx', 'float16', 'CPUs do not support float16'),
     ],
 )
 def test_what_an_engine_cannot_do(name, dtype, message):
@@ -209,11 +209,11 @@ def test_engine_that_is_not_installed(monkeypatch):
 
 
 def test_float16_is_for_graphics_cards(monkeypatch):
-    with pytest.raises(EngineError, match='float16 is not for CPUs'):
+    with pytest.raises(EngineError, match='CPUs do not support float16'):
         choose_engine('auto', 'float16')
     monkeypatch.setattr(starting, 'choose_device', lambda name: 'cuda:0')
     assert choose_engine('auto', 'float16') == choose_engine('torch', 'float16') == ('torch', 'cuda:0')
-    with pytest.raises(EngineError, match='engine openvino: float16 is not for CPUs'):
+    with pytest.raises(EngineError, match='engine openvino: CPUs do not support float16'):
         choose_engine('openvino', 'float16')
 
 

@@ -84,7 +84,7 @@ def test_memory_is_that_of_the_tensors_that_are_held_at_a_time():
 
 def test_engines_and_precisions_are_refused_by_name(enlarger):
     network, file = enlarger
-    with pytest.raises(EngineError, match='engine onnx: runs HiFaceGAN alone, and this is ESRGAN'):
+    with pytest.raises(EngineError, match='engine onnx: runs HiFaceGAN only, and this is ESRGAN'):
         Restorer(file, engine='onnx')
     swinir = load_network(file)
     swinir.dtypes = [torch.float32]

@@ -156,11 +156,11 @@ def test_a_file_is_restored_by_its_path(generator, photo, tmp_path):
 
 
 @pytest.mark.parametrize(('image', 'error', 'message'), [
-    (np.zeros((8, 8, 3), np.float32), ValueError, r'not float32 \(8, 8, 3\); take a tensor for .* floating point'),
-    (np.zeros((8, 8, 5), np.uint8), ValueError, 'an image as an array is uint8 or uint16'),
-    (np.zeros((3, 8, 8), np.uint8), ValueError, r'not uint8 \(3, 8, 8\); take a tensor for \(C, H, W\)'),
-    (np.zeros((1, 8, 8, 3), np.uint8), ValueError, 'take a tensor for .* batches'),
-    (np.zeros((0, 8), np.uint8), ValueError, 'an image as an array is uint8 or uint16'),
+    (np.zeros((8, 8, 3), np.float32), ValueError, r'not float32 \(8, 8, 3\); use a tensor for .* floating point'),
+    (np.zeros((8, 8, 5), np.uint8), ValueError, 'an image array must be uint8 or uint16'),
+    (np.zeros((3, 8, 8), np.uint8), ValueError, r'not uint8 \(3, 8, 8\); use a tensor for \(C, H, W\)'),
+    (np.zeros((1, 8, 8, 3), np.uint8), ValueError, 'use a tensor for .* batches'),
+    (np.zeros((0, 8), np.uint8), ValueError, 'an image array must be uint8 or uint16'),
     (np.uint8(7), TypeError, 'not uint8'),
     (np.array(7, np.uint8), ValueError, r'not uint8 \(\)'),
     (torch.zeros(8, 8), ValueError, r'\(C, H, W\) or \(N, C, H, W\) .* not torch.float32 \(8, 8\)'),
@@ -494,7 +494,7 @@ def test_what_is_no_regular_file(folder, weights, tmp_path, capsys):
         assert restore('-i', pattern, '-o', tmp_path / 'out', '-w', weights) == 1
         captured = capsys.readouterr()
         assert '3 restored, 0 done before' in captured.out
-        for problem in ('pipe.png is no regular file', 'pipe.mp4 is no regular file',
+        for problem in ('pipe.png is not a regular file', 'pipe.mp4 is not a regular file',
                         'to_itself.png cannot be read (Too many levels of symbolic links)',
                         'to_nothing.png cannot be read (No such file or directory)'):  # fmt: skip
             assert f'failed: {folder}/{problem}' in captured.err
@@ -543,19 +543,19 @@ def test_an_error_without_words_is_named(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['-i', 'nowhere', '-o', 'out'], 'nowhere: there is no such file or folder'),
-        (['-i', 'no*', '-o', 'out'], 'no*: no image or video there'),
+        (['-i', 'nowhere', '-o', 'out'], 'nowhere: no such file or folder'),
+        (['-i', 'no*', '-o', 'out'], 'no*: no image or video found'),
         (['-i', 'a.png', '-o', 'a.png'], 'a.png would be overwritten by its own result'),
         (['-i', 'a.png', '-o', 'link.png'], 'link.png would be overwritten by its own result'),
         (['-i', 'a.png', '-o', 'a.png/b'], 'b cannot be the output folder (Not a directory)'),
         (['-i', 'a.png', '-o', 'text'], 'text cannot be the output folder (File exists)'),
-        (['-i', '.', '-o', 'b.png'], 'b.png is the name of a file, but . may be many'),
-        (['-i', '*.png', '-o', 'b.png'], 'b.png is the name of a file, but *.png may be many'),
-        (['-i', 'a.png', '-o', 'b.gif'], 'b.gif: the result of one image is written as .png, .jpg'),
-        (['-i', 'a.png', '-o', 'b.mp4'], 'b.mp4: the result of one image is written as .png'),
-        (['-i', 'a.mp4', '-o', 'b.png'], 'b.png: the result of one video is written as .mp4'),
+        (['-i', '.', '-o', 'b.png'], 'b.png names a file, but . may match several'),
+        (['-i', '*.png', '-o', 'b.png'], 'b.png names a file, but *.png may match several'),
+        (['-i', 'a.png', '-o', 'b.gif'], 'b.gif: the result of one image must end in one of .png, .jpg'),
+        (['-i', 'a.png', '-o', 'b.mp4'], 'b.mp4: the result of one image must end in one of .png'),
+        (['-i', 'a.mp4', '-o', 'b.png'], 'b.png: the result of one video must end in one of .mp4'),
         (['-i', 'a.png', '-o', 'b.png', '--format', 'jpg'], 'b.png and --format jpg contradict each other'),
-        (['-i', 'a.png', '-o', 'out', '--device', 'tpu'], "device 'tpu': take one of auto, cpu, cuda"),
+        (['-i', 'a.png', '-o', 'out', '--device', 'tpu'], "device 'tpu': choose auto, cpu, cuda"),
         (['-i', 'a.png', '-o', 'out', '--device', 'cuda:7'], 'device cuda:7: torch'),
     ],
 )

@@ -1,1 +1,1 @@
-"""What image files say beside the pixels: EXIF, IPTC, XMP, and the chunks of PNG files."""
+"""The metadata of image files: EXIF, IPTC, XMP, and the chunks of PNG files."""

@@ -1,4 +1,4 @@
-"""IPTC data: captions, names and places (IPTC-NAA Information Interchange Model 4.2), and where files hold them."""
+"""IPTC metadata: captions, names and places (IPTC-NAA Information Interchange Model 4.2), in JPEG and TIFF files."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import struct
 from PIL import ImageFile, IptcImagePlugin
 
 TIFF_TAG = 33723
-RESOURCE = 0x0404  # of Photoshop's image resources in a JPEG
+RESOURCE = 0x0404  # the IPTC entry of Photoshop's image resources in a JPEG
 APP13 = b'\xff\xed'
 PHOTOSHOP = b'Photoshop 3.0\0'
 
 MARKER = 0x1C
-DESCRIPTIVE_RECORDS = (1, 2)  # envelope and application; others describe pixels or hold a preview
+DESCRIPTIVE_RECORDS = (1, 2)  # envelope and application; other records describe pixels or hold a preview
 PREVIEW = {(2, 200), (2, 201), (2, 202)}
 
 
 def read_descriptive_iptc(header: ImageFile.ImageFile) -> bytes | None:
-    """Return the IPTC data of a JPEG or TIFF without previews and what describes pixels; None: nothing is left.
+    """Return the IPTC data of a JPEG or TIFF without previews and pixel descriptions; None if nothing is left.
 
     Raises:
-        Exception: of any kind, where they are damaged.
+        Exception: of any class, if the data is damaged.
     """
     data_sets = []
     for (record, number), values in (IptcImagePlugin.getiptcinfo(header) or {}).items():
@@ -36,7 +36,7 @@ def _data_set(record: int, number: int, content: bytes) -> bytes:
 
 
 def jpeg_segment(iptc: bytes) -> bytes:
-    """Return IPTC data as a segment of a JPEG, in the image resource that Photoshop keeps them in."""
+    """Return IPTC data as a JPEG segment, in the image resource that Photoshop uses."""
     padding = bytes(len(iptc) % 2)
     content = PHOTOSHOP + b'8BIM' + struct.pack('>HHI', RESOURCE, 0, len(iptc)) + iptc + padding
     return APP13 + struct.pack('>H', len(content) + 2) + content

@@ -1,7 +1,7 @@
-"""PNG files as the chunks that they consist of (PNG specification, section 5).
+"""Read and change the chunks of PNG files (PNG specification, section 5).
 
-OpenCV 5.0 crashes on an animated PNG with an empty ``fdAT`` chunk, so that a PNG reaches it as :func:`still_png` makes
-it: without any chunk that its decoder of animations looks at.
+OpenCV 5.0 crashes on an animated PNG with an empty ``fdAT`` chunk. So :func:`still_png` removes every chunk that its
+animation decoder reads before OpenCV gets the file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hifacegan_plugin.images.image_error import SEVERAL_IMAGES, ImageError
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 ANIMATION_CHUNKS = (b'acTL', b'fcTL', b'fdAT')
 
-# What a still image keeps besides its critical chunks, and how long it has to be (None: of any length).
+# The chunks that a still image keeps besides the critical ones, and their required length (None: any).
 _STILL_CHUNKS = {
     b'tRNS': None, b'cICP': 4, b'iCCP': None, b'sRGB': 1, b'gAMA': 4, b'cHRM': 32, b'mDCV': 24, b'cLLI': 8, b'pHYs': 9,
     b'eXIf': None,
@@ -24,14 +24,14 @@ _TEXTS_WITH_ORIENTATION = (b'Raw profile type exif\0', b'XML:com.adobe.xmp\0')
 
 
 class Chunk(NamedTuple):
-    """A chunk of a PNG; ``stored`` is all of it, from its length to its checksum."""
+    """A PNG chunk; ``stored`` holds all its bytes, from the length field to the checksum."""
 
     kind: bytes
     stored: memoryview
 
     @property
     def content(self) -> bytes:
-        """What the chunk holds."""
+        """The data field of the chunk."""
         return bytes(self.stored[8:-4])
 
     @property
@@ -41,7 +41,7 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(data: bytes) -> Iterator[Chunk]:
-    """Walk the chunks of a PNG up to its end.
+    """Yield the chunks of a PNG up to its end chunk.
 
     Raises:
         ImageError: it is truncated.
@@ -51,12 +51,12 @@ def read_chunks(data: bytes) -> Iterator[Chunk]:
         start, kind = end, data[end + 4 : end + 8]
         end = start + 12 + int.from_bytes(data[start : start + 4], 'big')
         if end > len(data):
-            raise ImageError('is damaged or truncated (a PNG without end)')
+            raise ImageError('is damaged or truncated (a PNG without an end chunk)')
         yield Chunk(kind, view[start:end])
 
 
 def still_png(data: bytes) -> bytes:
-    """Return a PNG as a still image, with all else before the pixels; as it is where there is nothing to change.
+    """Return a PNG as a still image, with all metadata before the pixels; unchanged if it already is one.
 
     Raises:
         ImageError: it is truncated, animated or has no pixels.
@@ -70,7 +70,7 @@ def still_png(data: bytes) -> bytes:
 
 
 def check_checksums(data: bytes) -> None:
-    """Check the checksums of all chunks of a PNG, which decoders may pass over.
+    """Check the checksums of all chunks of a PNG, which decoders may ignore.
 
     Raises:
         ImageError: one is wrong.
@@ -81,7 +81,7 @@ def check_checksums(data: bytes) -> None:
 
 
 def add_chunk(data: bytes, kind: bytes, content: bytes) -> bytes:
-    """Add a chunk to a PNG, after its header."""
+    """Insert a chunk into a PNG, directly after the header."""
     length, checksum = (number.to_bytes(4, 'big') for number in (len(content), zlib.crc32(kind + content)))
     after_header = len(SIGNATURE) + 25
     return data[:after_header] + length + kind + content + checksum + data[after_header:]
@@ -98,7 +98,7 @@ def _is_animated(chunks: list[Chunk]) -> bool:
         raise ImageError('is damaged or truncated (a PNG without pixels)')
     if b'acTL' not in kinds:
         return False
-    # A single frame that is the still image is no animation.
+    # A single frame that is the still image is not an animation.
     still_is_a_frame = b'fcTL' in kinds[: kinds.index(b'IDAT')]
     frames = int.from_bytes(chunks[kinds.index(b'acTL')].content[:4], 'big')
     return frames > 1 or not still_is_a_frame

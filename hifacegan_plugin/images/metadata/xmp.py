@@ -1,4 +1,4 @@
-"""XMP: what it says about a photograph, without what it says about the pixels of one file (ISO 16684-1).
+"""XMP metadata without the properties that describe the pixels of one file (ISO 16684-1).
 
 An XMP packet is RDF in XML: properties are attributes or child elements of ``rdf:Description``.
 """
@@ -11,10 +11,10 @@ from xml.parsers.expat import ExpatError
 RDF = 'http://www.w3.org/1999/02/22-rdf-syntax-ns#'
 TIFF = 'http://ns.adobe.com/tiff/1.0/'
 
-# In these namespaces, everything but the listed properties describes how a file stores its pixels.
+# In these namespaces, all properties except the listed ones describe how a file stores its pixels.
 DESCRIPTIVE = {TIFF: {'Make', 'Model', 'Artist', 'Copyright', 'ImageDescription', 'Software', 'DateTime'}}
-# In these namespaces, the listed properties describe or count pixels, show them or lead to them: sizes, places,
-# thumbnails, layers. EXIF data hold the same sizes and places, and are corrected.
+# In these namespaces, the listed properties refer to the pixels of the file: sizes, positions, thumbnails, layers. EXIF
+# holds the same sizes and positions, and is corrected.
 OF_PIXELS = {
     'http://ns.adobe.com/exif/1.0/': {
         'PixelXDimension', 'PixelYDimension', 'ComponentsConfiguration', 'CompressedBitsPerPixel', 'SubjectArea',
@@ -23,8 +23,8 @@ OF_PIXELS = {
     'http://ns.adobe.com/xap/1.0/': {'Thumbnails'},
     'http://ns.adobe.com/photoshop/1.0/': {'ColorMode', 'ICCProfile', 'TextLayers', 'DocumentAncestors'},
 }  # fmt: skip
-# Namespaces that are about other images in the file (gain maps, motion photos, depth), a second packet, and changes to
-# a raw image that a raw converter would make again.
+# Namespaces that describe other images in the file (gain maps, motion photos, depth), a second packet, or the settings
+# of a raw converter, which would apply them again.
 OF_OTHERS = (
     'http://ns.adobe.com/hdr-gain-map/',
     'http://ns.apple.com/HDRGainMap/',
@@ -33,7 +33,7 @@ OF_OTHERS = (
     'http://ns.adobe.com/xmp/note/',
     'http://ns.adobe.com/camera-raw-settings/',
 )
-# Rectangles, of an image as it was stored.
+# Rectangles in pixels of the image as stored.
 REGIONS = (
     'http://www.metadataworkinggroup.com/schemas/regions/',
     'http://ns.microsoft.com/photo/1.2/',
@@ -42,19 +42,19 @@ REGIONS = (
 
 
 def descriptive_xmp(packet: bytes, turned: bool) -> bytes | None:
-    """Return an XMP packet without what describes pixels.
+    """Return an XMP packet without the properties that describe pixels.
 
     Args:
-        packet: as it stands in the file.
-        turned: the image is no longer stored as it was, because its orientation was applied.
+        packet: the packet in the file.
+        turned: whether the pixels were rotated or mirrored, because the orientation was applied.
 
     Returns:
-        None: nothing is left.
+        The packet; None if nothing is left.
 
     Raises:
-        ValueError: it is no XML, or declares entities.
+        ValueError: the packet is not XML, or declares entities.
     """
-    if b'<!DOCTYPE' in packet or b'<!ENTITY' in packet:  # entities can grow without end
+    if b'<!DOCTYPE' in packet or b'<!ENTITY' in packet:  # entities can expand without limit
         raise ValueError('declares entities')
     try:
         document = minidom.parseString(packet.strip(b'\0 \r\n\t'))

@@ -1,1 +1,1 @@
-"""Engines: what runs a network on a device, within its memory. :class:`fitting.FittingEngine` is what others use."""
+"""Engines run a network on a device within its memory. Other packages use :class:`fitting.FittingEngine`."""

@@ -1,7 +1,7 @@
-"""Devices by name: ``cpu``, ``cuda:0``, ``xpu:0`` (Intel), ``mps`` (Apple); what is free on them, and when it is not.
+"""Devices by name: ``cpu``, ``cuda:0``, ``xpu:0`` (Intel), ``mps`` (Apple); their free memory, and running out of it.
 
-Measured on CPUs and NVIDIA's cards. The others are reached through the same functions of torch, and are untested; what
-runs there is compared with the CPU before it is used (:func:`hifacegan_plugin.restore.engines.starting.open_engine`).
+Tested on CPUs and NVIDIA GPUs. Other devices use the same torch functions and are untested; before use, their output is
+compared with the CPU's (:func:`hifacegan_plugin.restore.engines.starting.open_engine`).
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import re
 import torch
 
 CPU = 'cpu'
-ACCELERATORS = ('cuda', 'xpu', 'mps')  # that torch knows, in the order in which `auto` looks for one
+ACCELERATORS = ('cuda', 'xpu', 'mps')  # known to torch, in the order in which `auto` tries them
 
-# What torch on CUDA, XPU, MPS and CPUs, ONNX Runtime and the C++ library say, not all of them with a class of its own.
+# Messages of torch on CUDA, XPU, MPS and CPUs, of ONNX Runtime and of the C++ library; not all have an error class.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|(failed|unable|can't|cannot) (to )?allocate|bad_alloc|smaller than requested bytes", re.I
 )
 
 
 class EngineError(ValueError):
-    """An engine or device that is not there or cannot do what it is asked to; the message names the fix."""
+    """An engine or device is missing, or does not support what is asked of it; the message names the fix."""
 
 
 def kind_of(device: str) -> str:
-    """Return ``cuda`` of ``cuda:1``."""
+    """Return the kind of a device: ``cuda`` for ``cuda:1``."""
     return device.partition(':')[0]
 
 
 def choose_device(name: str) -> str:
-    """Return the device of torch that is meant.
+    """Return the torch device for a name.
 
     Args:
-        name: ``cpu``; ``cuda``, ``xpu`` or ``mps``, with ``:1`` for the second of several, without for the current one;
-            ``auto``: the first of ``cuda``, ``xpu``, ``mps`` that is there, else ``cpu``.
+        name: ``cpu``; ``cuda``, ``xpu`` or ``mps``, with ``:1`` for the second of its kind, without a number for the
+            current one; ``auto``: the first of ``cuda``, ``xpu``, ``mps`` that exists, else ``cpu``.
 
     Raises:
         EngineError: if there is no such device.
@@ -42,13 +42,13 @@ def choose_device(name: str) -> str:
         name = next((kind for kind in ACCELERATORS if count_devices(kind)), CPU)
     kind, _, index = name.partition(':')
     if kind not in (CPU, *ACCELERATORS) or not (index.isdecimal() or name == kind):
-        raise EngineError(f'device {name!r}: take one of auto, cpu, cuda, cuda:1 (the second), mps, xpu.')
+        raise EngineError(f'device {name!r}: choose auto, cpu, cuda, cuda:1 (the second), mps or xpu.')
     if kind == CPU:
         return CPU
     there = count_devices(kind)
     if int(index or 0) >= there:
         raise EngineError(
-            f'device {name}: torch {torch.__version__} finds {there} of kind {kind} here. Take auto or cpu.'
+            f'device {name}: torch {torch.__version__} finds {there} of kind {kind} here. Use auto or cpu.'
         )
     if kind == 'mps':
         return kind
@@ -66,7 +66,7 @@ def count_devices(kind: str) -> int:
 
 
 def unused_memory(device: str) -> int:
-    """Return the bytes of an accelerator that are free or that torch holds without using them."""
+    """Return the bytes of an accelerator that are free, or reserved by torch but unused."""
     devices = torch.get_device_module(kind_of(device))
     if kind_of(device) == 'mps':
         return devices.recommended_max_memory() - devices.current_allocated_memory()
@@ -75,11 +75,11 @@ def unused_memory(device: str) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error of any engine says that a device, or the machine, has no memory left."""
+    """Return whether an error of any engine means that the device or the machine ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def release_unused_memory(device: str) -> None:
-    """Give the memory that torch holds on an accelerator without using it back to the system."""
+    """Release the unused memory that torch has reserved on an accelerator."""
     if count_devices(kind_of(device)):
         torch.get_device_module(kind_of(device)).empty_cache()

@@ -1,4 +1,4 @@
-"""Networks as files for other engines, ONNX Runtime and OpenVINO: to keep, or on the way into the engine."""
+"""Export networks to files for ONNX Runtime and OpenVINO, to keep or to load at once."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from hifacegan_plugin.restore.engines.onnx_file import load_onnx, write_onnx
 from hifacegan_plugin.restore.engines.openvino_file import load_openvino, write_openvino
 from hifacegan_plugin.weights import Network
 
-# What a written network may differ from torch by on noise: at most in float32, on average in float16.
+# Tolerated difference from torch on noise: the maximum in float32, the average in float16.
 TOLERANCE: dict[str, tuple[Callable[[np.ndarray], Any], float]] = {
     'float32': (np.max, 1e-3),
     'float16': (np.mean, 5e-3),
 }
-# By engine: suffix of its files, how to write one, how to load it.
+# For each engine: file suffix, function to write, function to load.
 EXPORTED = {'onnx': ('.onnx', write_onnx, load_onnx), 'openvino': ('.xml', write_openvino, load_openvino)}
 
 
 def open_exported(name: str, generator: Network, dtype: str, device: str) -> Engine:
-    """Write the network to a temporary file, and load it.
+    """Write the network to a temporary file, and load that file.
 
     Raises:
-        EngineError: if there is no room for that file, or the engine cannot be started on the device.
+        EngineError: if the disk is full, or the engine cannot be started on the device.
     """
     suffix, write, load = EXPORTED[name]
     try:
@@ -39,24 +39,24 @@ def open_exported(name: str, generator: Network, dtype: str, device: str) -> Eng
             path = Path(folder, f'network{suffix}')
             write(generator, path, dtype)
             return load(path, dtype, device)
-    except (OSError, RuntimeError) as error:  # the exporters tell of a full disk in a RuntimeError
+    except (OSError, RuntimeError) as error:  # exporters report a full disk as a RuntimeError
         raise EngineError(
-            f'engine {name}: cannot be set up by way of a temporary file ({error}). Make room in the folder for '
-            'temporary files, name another one in TMPDIR, or take the engine torch.'
+            f'engine {name}: cannot write its temporary file ({error}). Free space in the folder for '
+            'temporary files, set TMPDIR to another folder, or use --engine torch.'
         ) from error
 
 
 def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> float:
-    """Write the network for another engine, once what was written agrees with torch.
+    """Write the network for another engine, if the exported network agrees with torch.
 
     Args:
         generator: the network.
         to: ``onnx`` or ``openvino``.
         path: the file, ``.onnx`` or ``.xml`` (with a ``.bin`` beside it).
-        dtype: ``float32``; for ``onnx``, too, ``float16``, with float32 in and out.
+        dtype: ``float32``, or for ``onnx`` also ``float16``, with float32 inputs and outputs.
 
     Returns:
-        The largest difference to torch, on images of noise of another size than the network was traced with.
+        The largest difference from torch on noise images of a size other than the traced one.
 
     Raises:
         EngineError: if the engine is not installed, the suffix or dtype is wrong, or the result differs by more than
@@ -74,7 +74,7 @@ def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> f
             write(generator, Path(folder, path.name), dtype)
         images = noise(generator, 2, 35, 69)
         with torch.inference_mode():
-            expected = deepcopy(generator).eval()(images).numpy()  # as what was written is
+            expected = deepcopy(generator).eval()(images).numpy()  # the exported network is in eval mode, too
         differences = np.abs(load(Path(folder, path.name), 'float32', CPU)(images.numpy()) - expected)
         measure, tolerance = TOLERANCE[dtype]
         if not measure(differences) <= tolerance:

@@ -1,4 +1,4 @@
-"""Running a network within the memory there is: in one go, else frugally, in tiles, or at last on the CPU."""
+"""Run a network within the available memory: in one pass, else frugally, else in tiles, else on the CPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-OVERLAP = 96  # pixels that tiles share, if the statistics of each are its own
+OVERLAP = 96  # pixels that neighbouring tiles share, if the network normalises each tile by itself
 
 
 class FittingEngine:
@@ -35,14 +35,14 @@ class FittingEngine:
 
     Args:
         generator: the network.
-        engine, dtype, memory, device: as of :class:`~hifacegan_plugin.restore.restorer.Restorer`.
+        engine, dtype, memory, device: as for :class:`~hifacegan_plugin.restore.restorer.Restorer`.
 
     Attributes:
-        engine: the name of the engine that is used where memory suffices.
-        device: where it works.
+        engine: the name of the engine that is used if memory suffices.
+        device: the device that it runs on.
 
     Raises:
-        EngineError: if the engine or device is not there, or cannot do what it is asked to.
+        EngineError: if the engine or device is missing, or does not support the options.
     """
 
     def __init__(self, generator: Network, engine: str, dtype: str, memory: int | None, device: str) -> None:
@@ -52,21 +52,21 @@ class FittingEngine:
         self._opening = threading.RLock()  # held while an engine is looked up and opened
         self._opened: dict[str, Callable[..., np.ndarray]] = {self.engine: restore}
         self._generator: Network = generator
-        # The weights, which take as much memory as the engine, are not asked for again.
+        # Do not keep the generator: its weights take as much memory as the engine.
         if self._is_last_resort and isinstance(generator, CSRNetwork):
             with torch.device('meta'):
                 self._generator = CSRGenerator(**generator.options)
 
     @property
     def _is_last_resort(self) -> bool:
-        """Whether nothing takes less memory than this engine on this device."""
+        """Whether no other choice takes less memory than this engine on this device."""
         return (self.engine, self.device) == ('torch', CPU)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Restore float32 images ``(N, C, H, W)`` in [0, 1], of any height and width; the result may leave [0, 1].
 
         Raises:
-            ValueError: if a network of another author does not take images of this size.
+            ValueError: if a third-party network does not take images of this size.
         """
         height, width = images.shape[-2:]
         if isinstance(self._generator, RecognisedNetwork):
@@ -79,7 +79,7 @@ class FittingEngine:
         return self._restore_padded(images)[..., : scale * height, : scale * width]
 
     def _restore_padded(self, images: np.ndarray) -> np.ndarray:
-        """Restore images of the smallest side or more by the fastest engine whose memory suffices, or in tiles."""
+        """Restore images of at least the smallest side: by the fastest engine that fits into memory, or in tiles."""
         names = engines_by_memory(self._generator, self.engine)
         for name in names:
             if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
@@ -89,9 +89,9 @@ class FittingEngine:
         return self._restore_in_tiles(names[-1], images)
 
     def _restore_in_tiles(self, name: str, images: np.ndarray) -> np.ndarray:
-        """Restore images in the largest tiles that fit, in smaller ones where memory runs out, or else on the CPU."""
+        """Restore images in the largest tiles that fit, in smaller ones if memory runs out, at last on the CPU."""
         multiple, reach = self._generator.multiple, self._generator.reach
-        # Further than it reaches from the end of a tile, a network returns the exact result.
+        # A network's result is exact beyond its reach from the border of a tile.
         shared, margin = (OVERLAP, 0) if reach is None else (2 * reach + 1, reach)
         overlap = -(-shared // multiple) * multiple
         least = 2 * overlap
@@ -122,23 +122,23 @@ class FittingEngine:
             size = max(size // 2 // multiple * multiple, least)
 
     def _largest_tile(self, name: str, images: np.ndarray) -> int:
-        """Return the side of the largest tile that fits; there may be no room for what should fit."""
+        """Return the side of the largest tile that should fit by the estimate."""
         left = self._memory_for(name)
-        if not on_card(name, self._device_of(name)):  # before and after, the whole images lie beside the tiles
+        if not on_card(name, self._device_of(name)):  # the whole input and output lie in the same memory as the tiles
             left = max(left - (1 + self._generator.scale**2) * images.nbytes, 0)
         pixels = left // self._bytes_per_pixel(name) // len(images)
         return min(int(pixels**0.5), max(images.shape[-2:]) - 1)
 
     def _unless_out_of_memory(self, restore: Engine, images: np.ndarray) -> np.ndarray | None:
-        """Return ``restore(images)``; None, with a warning, if the device has no memory left for it."""
+        """Return ``restore(images)``; None, with a warning, if the device runs out of memory."""
         try:
             return restore(images)
-        except Exception as error:  # each backend has its own kinds
+        except Exception as error:  # each backend raises its own classes
             if not is_out_of_memory(error):
                 raise
             height, width = images.shape[-2:]
             logger.warning(f'{width} x {height} pixels: {self.device} ran out of memory, trying with less.')
-        release_unused_memory(self.device)  # after the error is gone, whose traceback holds what was stored
+        release_unused_memory(self.device)  # after the error is deleted: its traceback holds tensors
         return None
 
     def _restore_on_cpu(self, images: np.ndarray) -> np.ndarray:
@@ -150,19 +150,19 @@ class FittingEngine:
         return self._opened['cpu'](images)
 
     def _memory_for(self, name: str) -> int:
-        """Return the bytes that an image may take in an engine, or ``frugal``."""
+        """Return the bytes that an image may take with an engine, or ``frugal``."""
         return free_memory(name, self._device_of(name)) if self.memory is None else self.memory
 
     def _bytes_per_pixel(self, name: str) -> int:
         return bytes_per_pixel(self._generator, name, self.dtype, self._device_of(name))
 
     def _device_of(self, name: str) -> str:
-        """Return where an engine, or ``frugal``, works: torch on the CPU where it cannot use the engine's device."""
+        """Return the device of an engine or ``frugal``; torch runs on the CPU if it cannot use the engine's device."""
         can = name == self.engine or self.device == CPU or count_devices(kind_of(self.device))
         return self.device if can else CPU
 
     def _open(self, name: str) -> Callable[..., np.ndarray]:
-        """Return an engine, or ``frugal``: the torch engine told to save memory; open it at the first call."""
+        """Return an engine, opened at the first call; ``frugal`` is the torch engine in its memory-saving mode."""
         with self._opening:
             if name not in self._opened:
                 if name == 'frugal':

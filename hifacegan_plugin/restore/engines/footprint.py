@@ -1,4 +1,4 @@
-"""How much memory restoring takes, and how much there is."""
+"""How much memory restoring takes, and how much is available."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hifacegan_plugin.restore.engines.inference import DTYPES
 from hifacegan_plugin.weights import Network, RecognisedNetwork
 
 GIB = 1 << 30
-MEMORY = 3 * GIB  # that an image may take on a CPU, unless another limit is given
-SHARE_OF_A_CARD = 0.85  # of what is free on a card, the rest being lost between blocks and in workspaces of cuDNN
+MEMORY = 3 * GIB  # default limit for an image on a CPU
+SHARE_OF_A_CARD = 0.85  # of the free memory of a GPU; fragmentation and cuDNN workspaces take the rest
 
 
 class Numbers(NamedTuple):
-    """How many numbers are held at a time for each pixel of an image."""
+    """The peak count of numbers in memory for each pixel of an image."""
 
-    features: float  # times num_feat
-    images: float  # float32, times the channels of the image
-    in_dtype: bool = False  # the features take the precision that is computed in, not float32
+    features: float  # multiplied by num_feat
+    images: float  # float32, multiplied by the channels of the image
+    in_dtype: bool = False  # features are stored in the dtype of the computation, not in float32
 
 
 # Measured for torch; an upper estimate for the others. The fast network takes the same in any engine.
@@ -37,29 +37,29 @@ ON_CPU: dict[type[CSRNetwork], dict[str, Numbers]] = {
     },
     FastCSR: dict.fromkeys(('torch', 'compiled', *EXPORTED), Numbers(29, 6)),
 }
-# A card works in no strips, unless frugally. Measured on an NVIDIA H200 in TF32 and float16 (docs/gpu.md), but for
-# `frugal`, which is the figure of a CPU.
+# A GPU uses strips only in `frugal` mode. Measured on an NVIDIA H200 in TF32 and float16 (docs/gpu.md), except
+# `frugal`, whose figure was measured on a CPU.
 ON_CARD: dict[type[CSRNetwork], dict[str, Numbers]] = {
     PaperCSR: {
         **dict.fromkeys(('torch', 'compiled'), Numbers(10.5, 3, in_dtype=True)),
         'frugal': Numbers(0.8, 6),
     },
-    FastCSR: dict.fromkeys(('torch', 'compiled'), Numbers(17, 6)),  # float16 takes more than half of float32
+    FastCSR: dict.fromkeys(('torch', 'compiled'), Numbers(17, 6)),  # float16 takes more than half the memory of float32
 }
 
 
-MEASURED_SIDE = 32  # pixels, of the image on which a network that the tables do not know is measured
+MEASURED_SIDE = 32  # pixels, of the test image for networks that the tables do not list
 _measured: WeakKeyDictionary[RecognisedNetwork, int] = WeakKeyDictionary()
 
 
 def engines_by_memory(generator: Network, engine: str) -> tuple[str, ...]:
-    """Return what images can be restored by: the engine, then others that take less memory, ``frugal`` the least."""
+    """Return the engine and those that take less memory, in falling order; ``frugal`` takes the least."""
     names = (engine, 'torch', 'frugal') if isinstance(generator, PaperCSR) else (engine,)
     return tuple(dict.fromkeys(names))
 
 
 def on_card(engine: str, device: str) -> bool:
-    """Return whether an engine, or ``frugal``, takes memory of an accelerator that torch can tell of."""
+    """Return whether an engine, or ``frugal``, uses an accelerator whose memory torch can query."""
     return engine not in EXPORTED and device != CPU
 
 
@@ -73,12 +73,12 @@ def bytes_per_pixel(generator: Network, engine: str, dtype: str, device: str) ->
 
 
 def free_memory(engine: str, device: str) -> int:
-    """Return the bytes that an image may take in an engine, or ``frugal``, unless another limit is given."""
+    """Return the default limit in bytes for an image in an engine, or ``frugal``."""
     return int(SHARE_OF_A_CARD * unused_memory(device)) if on_card(engine, device) else MEMORY
 
 
 def _bytes_of_recognised(network: RecognisedNetwork) -> int:
-    """Measure a network once; one that takes a single size has no choice, and takes what it takes."""
+    """Measure a network once; 0 for a network with a fixed input size, which cannot use less memory."""
     if network.only_side:
         return 0
     if network not in _measured:

@@ -1,4 +1,4 @@
-"""Measuring the memory of a network that is in no table: the tensors that it holds are counted while it runs."""
+"""Measure the memory of a network that no table lists: count the tensors that it holds while it runs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# What libraries of convolutions hold beside the tensors, such as copies in an order of their own: measured on a CPU, an
-# RRDBNet that enlarges four times takes 1.6 times what its tensors do, a SwinIR 1.1 times.
+# Allows for the buffers of convolution libraries, such as tensor copies in another layout. Measured on a CPU: a 4x
+# RRDBNet takes 1.6 times the memory of its tensors, a SwinIR 1.1 times.
 WORKSPACES = 1.7
 
 
 def measure_bytes_per_pixel(network: nn.Module, channels: int, side: int) -> int:
-    """Return the most bytes that a network takes at a time for each pixel of an image, besides its weights.
+    """Return the peak memory of a network in bytes for each pixel of an image, without its weights.
 
     Args:
         network: ``(1, channels, H, W)`` -> any tensor; on any device.
-        channels: of the image.
-        side: of the square image that it is run on; what is needed for each pixel hardly depends on it.
+        channels: number of channels of the image.
+        side: side of the square test image in pixels; the result hardly depends on it.
     """
     weight = next(network.parameters())
     image = torch.zeros(1, channels, side, side).to(weight)
@@ -32,7 +32,7 @@ def measure_bytes_per_pixel(network: nn.Module, channels: int, side: int) -> int
 
 
 class _HeldTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that operations have returned and that are still held."""
+    """Counts the bytes of all live tensors that operations have returned."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
-"""What an engine is, and the network that it runs, rewritten for inference.
+"""The interface of an engine, and networks rewritten for inference.
 
-An engine is a function from images ``(N, C, H, W)``, float32 in [0, 1], H and W from the smallest side of the network
-up, to images of the same shape, ``scale`` times as high and wide. Any number of threads may call it at the same time.
+An engine is a function from images ``(N, C, H, W)``, float32 in [0, 1], to images ``(N, C, scale * H, scale * W)``. H
+and W are at least the smallest side of the network. Any number of threads may call it at the same time.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from hifacegan_plugin.weights import Network, RecognisedNetwork
 Engine = Callable[[np.ndarray], np.ndarray]
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
-TRACING = threading.RLock()  # held while torch traces a network for an exporter or a compiler: both keep global state
+TRACING = threading.RLock()  # held while torch traces a network for an exporter or a compiler, which use global state
 
 
 class Unchanged(nn.Module):
-    """Runs a network as it is, because there is nothing to fold in it.
+    """Runs a network unchanged, because nothing in it can be folded.
 
     Args:
         network: its weights are copied.
@@ -45,12 +45,12 @@ class Unchanged(nn.Module):
         return self.to(dtype)
 
     def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
-        """Restore ``x (N, num_in_ch, H, W)``, float32 in [0, 1], in one go."""
+        """Restore ``x (N, num_in_ch, H, W)``, float32 in [0, 1], in one pass."""
         return self.network(x.to(self.dtype))
 
 
 class DynamicCSR(Unchanged):
-    """Runs a :class:`FastCSR` on sizes that the exporters of graphs see as dynamic."""
+    """Runs a :class:`FastCSR` in a form that graph exporters can trace with dynamic sizes."""
 
     network: FastCSR
 
@@ -71,11 +71,11 @@ class Inference(NamedTuple):
 
     rewrite: Callable[[Any], FoldedCSR | Unchanged]
     largest_kept: int  # bytes of freed memory that the process keeps on a CPU
-    start_in_float32: bool  # what comes before the first ReLU; see FoldedCSR.compute_in
+    start_in_float32: bool  # the layers before the first ReLU; see FoldedCSR.compute_in
 
 
 INFERENCE: dict[type[nn.Module], Inference] = {
-    # Beside strips it holds few maps, but whole ones: kept, they would leave holes in the memory.
+    # Besides strips it holds a few whole feature maps; keeping these would fragment the memory.
     PaperCSR: Inference(FoldedCSR, largest_kept=2**26, start_in_float32=True),
     FastCSR: Inference(DynamicCSR, largest_kept=2**30, start_in_float32=False),
     RecognisedNetwork: Inference(Unchanged, largest_kept=2**30, start_in_float32=False),
@@ -83,12 +83,12 @@ INFERENCE: dict[type[nn.Module], Inference] = {
 
 
 def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | Unchanged:
-    """Return what an engine runs: a copy of the network, rewritten for inference."""
+    """Return the network that an engine runs: a copy, rewritten for inference."""
     return INFERENCE[type(generator)].rewrite(generator).compute_in(DTYPES[dtype])
 
 
 def noise(generator: Network, count: int = 1, more_rows: int = 0, more_columns: int = 0) -> Tensor:
-    """Return images of noise, always the same, of the smallest size that the network takes or larger."""
+    """Return noise images, always the same, of the smallest size that the network takes or larger."""
     side = generator.smallest_side
     shape = (count, generator.num_in_ch, side + more_rows, side + more_columns)
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0))  # leaves the global one alone
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))  # does not advance the global generator

@@ -1,4 +1,4 @@
-"""Networks as ONNX files, and ONNX Runtime, which runs them."""
+"""Write networks as ONNX files, and run them with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hifacegan_plugin.restore.engines.devices import CPU, EngineError, kind_of
 from hifacegan_plugin.restore.engines.inference import Engine, network_for, noise
 from hifacegan_plugin.weights import Network
 
-# The execution providers of ONNX Runtime besides the CPU's, in the order in which `auto` looks for one, by device:
-# NVIDIA's, Apple's, any card under Windows. None of them has been tried.
+# ONNX Runtime's execution providers besides the CPU's, by device, in the order in which `auto` tries them: NVIDIA,
+# Apple, any GPU under Windows. All of them are untested.
 PROVIDERS = {'cuda': 'CUDAExecutionProvider', 'mps': 'CoreMLExecutionProvider', 'dml': 'DmlExecutionProvider'}
 
 ONNX_OPSET = 18
@@ -30,7 +30,7 @@ def write_onnx(generator: Network, path: Path, dtype: str = 'float32') -> None:
     """
     dynamic = {name: {0: 'batch', 2: 'height', 3: 'width'} for name in ('input', 'output')}
     with warnings.catch_warnings(), _addcmul_in_its_dtype():
-        # The exporter is called deprecated; its successor writes the same graph, forty times slower.
+        # This exporter is deprecated, but its successor writes the same graph forty times slower.
         warnings.simplefilter('ignore')
         torch.onnx.export(
             network_for(generator, dtype),
@@ -46,9 +46,9 @@ def write_onnx(generator: Network, path: Path, dtype: str = 'float32') -> None:
 
 @contextlib.contextmanager
 def _addcmul_in_its_dtype() -> Iterator[None]:
-    """Have torch write ``x + a * b`` for ``addcmul``.
+    """Make torch export ``addcmul`` as ``x + a * b``.
 
-    Its own translation multiplies by a constant of float32, which turns float16 and all that follows into float32.
+    Its own export multiplies by a float32 constant, which promotes float16 and everything after it to float32.
     """
     name = 'aten::addcmul'
     torch.onnx.register_custom_op_symbolic(  # type: ignore[attr-defined]
@@ -61,7 +61,7 @@ def _addcmul_in_its_dtype() -> Iterator[None]:
 
 
 def choose_onnx_device(name: str) -> str:
-    """Return the device that ONNX Runtime is to work on; ``auto``: the first that it has a provider for, else the CPU.
+    """Return the device for ONNX Runtime; ``auto``: the first that it has a provider for, else the CPU.
 
     Raises:
         EngineError: if the installed ONNX Runtime has no provider for it.
@@ -74,14 +74,14 @@ def choose_onnx_device(name: str) -> str:
     if kind_of(name) not in (CPU, *there):
         wanted = PROVIDERS.get(kind_of(name), 'a provider for it')
         raise EngineError(
-            f'engine onnx: the ONNX Runtime that is installed works on {", ".join((CPU, *there))}, not on {name}. '
-            f'Install one with {wanted} (onnxruntime-gpu, onnxruntime-directml), or take the engine torch.'
+            f'engine onnx: the installed ONNX Runtime supports {", ".join((CPU, *there))}, not {name}. '
+            f'Install one with {wanted} (onnxruntime-gpu, onnxruntime-directml), or use --engine torch.'
         )
     return name
 
 
 def load_onnx(path: Path, dtype: str, device: str = CPU) -> Engine:
-    """Run a written network with ONNX Runtime.
+    """Open an exported network with ONNX Runtime.
 
     Raises:
         EngineError: if the provider of the device cannot be started.
@@ -90,20 +90,20 @@ def load_onnx(path: Path, dtype: str, device: str = CPU) -> Engine:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    providers: list[Any] = ['CPUExecutionProvider']  # also for what the other one cannot do
+    providers: list[Any] = ['CPUExecutionProvider']  # the fallback for operations that the other one lacks
     kind, _, index = device.partition(':')
     if kind in PROVIDERS:
         providers.insert(0, (PROVIDERS[kind], {'device_id': index} if index else {}))
     one_at_a_time: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if kind == 'dml':  # as its documentation asks
+    if kind == 'dml':  # required by its documentation
         options.enable_mem_pattern = False
         one_at_a_time = threading.Lock()
     try:
         session = onnxruntime.InferenceSession(path, options, providers)
-    except Exception as error:  # of kinds of its own
-        raise EngineError(f'engine onnx: does not start on {device} ({error}). Take --device cpu.') from error
+    except Exception as error:  # ONNX Runtime raises its own classes
+        raise EngineError(f'engine onnx: does not start on {device} ({error}). Use --device cpu.') from error
     if kind in PROVIDERS and PROVIDERS[kind] not in session.get_providers():
-        raise EngineError(f'engine onnx: {PROVIDERS[kind]} does not start, as it says above. Take --device cpu.')
+        raise EngineError(f'engine onnx: {PROVIDERS[kind]} does not start; see its message above. Use --device cpu.')
 
     def restore(images: np.ndarray) -> np.ndarray:
         with one_at_a_time:

@@ -1,4 +1,4 @@
-"""Choosing and opening engines, which run a network by torch, ONNX Runtime or OpenVINO on a device."""
+"""Choose and open the engine that runs a network: torch, ONNX Runtime or OpenVINO, on a device."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from hifacegan_plugin.weights import Network, RecognisedNetwork
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 ENGINES = ('torch', 'compiled', *EXPORTED)
-STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: near what a cache holds, and few rows are computed twice
-# Of what runs on a device that has not been tried: the mean difference to the CPU on an image of noise.
+STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: about the size of a cache, and few rows are computed twice
+# Tolerated mean difference from the CPU on a noise image, for devices that are untested.
 TOLERANCE_OF_DEVICES = {'float32': 2e-3, 'float16': 5e-3, 'bfloat16': 2e-2}
 
 
@@ -36,10 +36,10 @@ class Running(NamedTuple):
 
 
 def start_engine(name: str, generator: Network, dtype: str, device: str = 'auto') -> Running:
-    """Choose and open an engine; with ``auto``, on the CPU where the device turns out not to work.
+    """Choose and open an engine; with ``auto``, fall back to the CPU if the device does not work.
 
     Raises:
-        EngineError: as :func:`choose_engine` and :func:`open_engine` do.
+        EngineError: as :func:`choose_engine` and :func:`open_engine`.
     """
     if isinstance(generator, RecognisedNetwork):
         name = _engine_of_recognised(name, dtype, generator)
@@ -54,9 +54,9 @@ def start_engine(name: str, generator: Network, dtype: str, device: str = 'auto'
 
 
 def _engine_of_recognised(name: str, dtype: str, network: RecognisedNetwork) -> str:
-    """Resolve ``auto`` for a network of another author, and check that it can be run so."""
+    """Resolve ``auto`` for a third-party network, and check that the engine and dtype support it."""
     if name in EXPORTED:
-        raise EngineError(f'engine {name}: runs HiFaceGAN alone, and this is {network.architecture}. Take torch.')
+        raise EngineError(f'engine {name}: runs HiFaceGAN only, and this is {network.architecture}. Use torch.')
     if DTYPES.get(dtype, torch.float32) not in network.dtypes:
         supported = [each for each, computed in DTYPES.items() if computed in network.dtypes]
         raise EngineError(f'dtype {dtype}: {network.architecture} computes in {" or ".join(supported)}.')
@@ -64,12 +64,12 @@ def _engine_of_recognised(name: str, dtype: str, network: RecognisedNetwork) -> 
 
 
 def choose_engine(name: str, dtype: str, device: str = 'auto') -> tuple[str, str]:
-    """Resolve ``auto`` and check that the engine can do what is asked.
+    """Resolve ``auto`` and check that the engine supports the dtype and the device.
 
     Args:
         name: ``torch``, ``compiled``, ``onnx``, ``openvino`` or ``auto``.
         dtype: ``float32``, ``bfloat16`` or (not on a CPU) ``float16``.
-        device: as :func:`~hifacegan_plugin.restore.engines.devices.choose_device` takes it.
+        device: as for :func:`~hifacegan_plugin.restore.engines.devices.choose_device`.
 
     Returns:
         The names of the engine and of the device.
@@ -79,20 +79,20 @@ def choose_engine(name: str, dtype: str, device: str = 'auto') -> tuple[str, str
             ``dtype`` or on ``device``.
     """
     if name not in ('auto', *ENGINES):
-        raise EngineError(f'engine {name!r}: take one of auto, {", ".join(ENGINES)}.')
+        raise EngineError(f'engine {name!r}: choose one of auto, {", ".join(ENGINES)}.')
     if dtype not in DTYPES:
-        raise EngineError(f'dtype {dtype!r}: take one of {", ".join(DTYPES)}.')
+        raise EngineError(f'dtype {dtype!r}: choose one of {", ".join(DTYPES)}.')
     if name in EXPORTED:
         check_installed(name)
     device = _choose_device_of(name, device)
     if name == 'auto':
-        # In float32 torch is about as fast as the others, starts at once and needs the least memory. OpenVINO gains
-        # most from the bfloat16 units of a processor.
+        # In float32, torch is about as fast as the others, starts at once and needs the least memory. OpenVINO is the
+        # fastest with a processor's bfloat16 units.
         name = 'openvino' if dtype == 'bfloat16' and device == CPU and find_spec('openvino') else 'torch'
     if dtype == 'float16' and device == CPU:
-        raise EngineError(f'engine {name}: float16 is not for CPUs, and there is no other device for it. Take float32.')
+        raise EngineError(f'engine {name}: CPUs do not support float16, and no other device was found. Use float32.')
     if dtype == 'bfloat16' and name == 'onnx':
-        raise EngineError('engine onnx: has no bfloat16 convolutions. Take openvino or torch, or float32.')
+        raise EngineError('engine onnx: has no bfloat16 convolutions. Use openvino or torch, or float32.')
     return name, device
 
 
@@ -101,19 +101,18 @@ def _choose_device_of(engine: str, device: str) -> str:
         return choose_onnx_device(device)
     if engine == 'openvino':
         if device not in ('auto', CPU):
-            raise EngineError(f'engine openvino: works on the CPU alone here. Take the engine torch for {device}.')
+            raise EngineError(f'engine openvino: runs on the CPU only. Use --engine torch for {device}.')
         return CPU
     return choose_device(device)
 
 
 def open_engine(name: str, generator: Network, dtype: str, device: str = CPU) -> Engine:
-    """Make an engine of a name, dtype and device that :func:`choose_engine` has returned.
+    """Open the engine and device that :func:`choose_engine` returned.
 
-    What is not known to work, everything but CPUs and torch on CUDA, is compared with the network on the CPU first.
+    CPUs, and torch on CUDA, are known to work. Any other combination is first compared with the network on the CPU.
 
     Raises:
-        EngineError: if there is no room for the temporary file that the engine is made from; or if it gives something
-            else than the CPU.
+        EngineError: if the disk has no room for the engine's temporary file, or its output differs from the CPU's.
     """
     if name == 'torch':
         engine: Engine = open_torch(generator, dtype, device)
@@ -127,28 +126,28 @@ def open_engine(name: str, generator: Network, dtype: str, device: str = CPU) ->
 
 
 def check_against_cpu(engine: Engine, generator: Network, dtype: str, called: str) -> None:
-    """Compare an engine with the network on the CPU, on an image of noise.
+    """Compare an engine with the network on the CPU, on a noise image.
 
     Raises:
-        EngineError: if it fails, or differs by more than rounding explains.
+        EngineError: if the engine fails, or differs by more than rounding explains.
     """
     images = noise(generator)
     with torch.inference_mode():
         expected = deepcopy(generator).eval()(images).numpy()
     try:
         difference = float(np.abs(engine(images.numpy()) - expected).mean())
-    except Exception as error:  # of the kinds of every backend, such as an operation that it lacks
-        raise EngineError(f'{called}: does not work here ({error}). Take --device cpu.') from error
+    except Exception as error:  # each backend raises its own classes, such as for an operation that it lacks
+        raise EngineError(f'{called}: does not work here ({error}). Use --device cpu.') from error
     if not difference <= TOLERANCE_OF_DEVICES[dtype]:
-        raise EngineError(f'{called}: differs from the CPU by {difference:.2g} on average. Take --device cpu.')
+        raise EngineError(f'{called}: differs from the CPU by {difference:.2g} on average. Use --device cpu.')
 
 
 def open_torch(generator: Network, dtype: str, device: str = CPU) -> Callable[..., np.ndarray]:
     """Run with torch.
 
     Returns:
-        An engine that takes ``frugal=True`` beside the images: a third of the memory for about half more work; of no
-        effect on the fast network.
+        An engine with an additional argument ``frugal``: if true, it takes a third of the memory and about 1.5 times
+        the work; it has no effect on the fast network.
     """
     network = network_for(generator, dtype).to(prepared(device, generator))
 
@@ -161,7 +160,7 @@ def open_torch(generator: Network, dtype: str, device: str = CPU) -> Callable[..
 
 
 def open_compiled(generator: Network, dtype: str, device: str = CPU) -> Engine:
-    """Run with torch, compiled anew for every size, which takes minutes, by a C++ compiler or (CUDA) Triton."""
+    """Run with torch, compiled by a C++ compiler or (CUDA) Triton; each new image size takes minutes to compile."""
     network = torch.compile(network_for(generator, dtype).to(prepared(device, generator)), dynamic=False)
 
     def restore(images: np.ndarray) -> np.ndarray:
@@ -172,7 +171,7 @@ def open_compiled(generator: Network, dtype: str, device: str = CPU) -> Engine:
 
 
 def prepared(device: str, generator: Network) -> torch.device:
-    """Return a device of torch; a CPU is told to keep the memory of feature maps."""
+    """Return a torch device; on a CPU, make the process keep the memory of freed feature maps."""
     if device == CPU:
         keep_freed_memory(INFERENCE[type(generator)].largest_kept)
     return torch.device(device)

@@ -1,4 +1,4 @@
-"""Images too large for the memory: tiles that overlap and fade into one another."""
+"""Restore images that are too large for the memory in overlapping tiles, blended linearly."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def restore_in_tiles(
     Args:
         restore: maps images to images ``scale`` times as high and wide.
         images: float32.
-        multiple: of the pixels at which tiles begin, size and overlap: of as many as the network pads an image to.
+        multiple: starts, sizes and overlaps of tiles are multiples of this; the network pads images to it.
         size: side of a tile, at least ``2 * overlap``.
-        overlap: pixels that neighbours share, over which their weights fall and rise linearly.
-        margin: pixels at both ends of an overlap in which a tile counts nothing, because it ends there.
-        scale: see ``restore``; all other sizes are those of the input.
+        overlap: pixels that neighbouring tiles share; the weights change linearly over them.
+        margin: pixels at the border of a tile, within the overlap, that get weight 0.
+        scale: upscaling factor of ``restore``; all other sizes are in pixels of the input.
     """
     count, channels, height, width = images.shape
     out = np.zeros((count, channels, scale * height, scale * width), images.dtype)
@@ -41,10 +41,9 @@ def restore_in_tiles(
 def spans(
     length: int, multiple: int, size: int, overlap: int, margin: int = 0
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Cover ``length`` pixels by spans of up to ``size``: start, stop and weights that add up to 1 everywhere.
+    """Cover ``length`` pixels by spans of up to ``size``: start, stop and weights, which add up to 1 everywhere.
 
-    They start at multiples of ``multiple``, where the scales of the network fall on the same pixels as in the whole
-    image.
+    Spans start at multiples of ``multiple``, so that the network downsamples the same pixel grid as in the whole image.
     """
     count = max(-(-(length - overlap) // (size - overlap)), 1)
     step = max(-(-(length - overlap) // (count * multiple)) * multiple, overlap)

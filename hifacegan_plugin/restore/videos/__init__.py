@@ -1,1 +1,1 @@
-"""Videos: read, restored frame by frame, and written."""
+"""Read videos, restore them frame by frame, and write them."""

@@ -1,22 +1,22 @@
-"""Which videos are read, how they are written, and their error: what can be imported without PyAV."""
+"""The video formats, the options for writing and the error class: everything that does not need PyAV."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# What is read, and the form of the result: that of the input where it takes H.264 and any times.
+# Suffixes that are read, and the suffix of the result: the same if the format holds H.264 with any frame times.
 RESULT_SUFFIXES = {'.mp4': '.mp4', '.mov': '.mov', '.mkv': '.mkv', '.avi': '.mp4', '.webm': '.mkv'}
 VIDEOS = tuple(RESULT_SUFFIXES)
-VIDEO_FORMATS = ('.mp4', '.mov', '.mkv')  # that are written
+VIDEO_FORMATS = ('.mp4', '.mov', '.mkv')  # formats that can be written
 
 
 class VideoError(ValueError):
-    """A video that cannot be read, restored in all frames, or written; the message says why, and names no file."""
+    """A video cannot be read, restored completely or written; the message says why, without the file name."""
 
 
 class Codec(NamedTuple):
-    """An encoder of FFmpeg, and its constant rate factor: the default, from 0 to the largest, which is the worst."""
+    """An FFmpeg encoder, its default constant rate factor, and the largest one (the lowest quality); 0 is the best."""
 
     encoder: str
     crf: int
@@ -37,11 +37,11 @@ class VideoOptions:
 
     Attributes:
         codec: one of :data:`CODECS`.
-        crf: constant rate factor, 0 (best) to 51 or, of ``av1``, 63; None: the default of the codec.
+        crf: constant rate factor, 0 (best) to 51, or to 63 for ``av1``; None: the codec's default.
         temporal: smooth the results along the motion of the input.
 
     Raises:
-        VideoError: if ``crf`` is none of the codec.
+        VideoError: if ``crf`` is out of the codec's range.
     """
 
     codec: str = 'h264'

@@ -1,4 +1,4 @@
-"""Reading videos with PyAV: every frame with its exact time, in the RGB that its own colour tags mean, upright."""
+"""Read videos with PyAV: every frame upright, with its exact time, in RGB as its colour tags define."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hifacegan_plugin.restore.videos.options import VideoError
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-FORMATS = 'mov,matroska,avi'  # FFmpeg's names; others, such as playlists, which lead to other files, are not opened
+FORMATS = 'mov,matroska,avi'  # FFmpeg's names; other formats are refused, such as playlists, which refer to other files
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
 # ITU-T H.273, table 4: values of MatrixCoefficients that FFmpeg converts.
@@ -32,12 +32,12 @@ LIMITED_RANGE = 1  # FFmpeg's AVCOL_RANGE_MPEG
 
 
 class Decoded(NamedTuple):
-    """A frame, or one that is not there.
+    """A decoded frame, or a placeholder for one that cannot be decoded.
 
     Attributes:
         frame: None if it cannot be decoded.
-        time: when it is shown, in units of the stream's time base; it increases from frame to frame.
-        problem: what is wrong with it, None if nothing is.
+        time: presentation time in units of the stream's time base; it increases from frame to frame.
+        problem: what is wrong with the frame; None if nothing is.
     """
 
     frame: av.VideoFrame | None
@@ -47,7 +47,7 @@ class Decoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """What the frames of a video have in common.
+    """The properties that all frames of a video share.
 
     Attributes:
         width: in pixels, upright.
@@ -55,10 +55,10 @@ class Look:
         deep: more than 8 bits a channel.
         time_base: unit of times, in seconds.
         rate: frames a second, on average.
-        aspect: width of a pixel, upright, by its height; None if unknown.
-        matrix: from RGB to YCbCr, as in ITU-T H.273; guessed from the size where the video says nothing.
-        primaries: likewise; 2 where the video says nothing.
-        transfer: likewise.
+        aspect: width of an upright pixel divided by its height; None if unknown.
+        matrix: from RGB to YCbCr, as in ITU-T H.273; guessed from the size if the video has no tag.
+        primaries: as in ITU-T H.273; 2 if the video has no tag.
+        transfer: as in ITU-T H.273; 2 if the video has no tag.
         colour_range: 1 limited, 2 full.
     """
 
@@ -79,15 +79,15 @@ def open_video(path: Path) -> Iterator[InputContainer]:
     """Open a video for reading.
 
     Raises:
-        VideoError: if it is none that is read here.
+        VideoError: if the file is not a readable video.
     """
     try:
-        file = path.open('rb')  # FFmpeg would take what stands before a colon in a name for a protocol
+        file = path.open('rb')  # given a path, FFmpeg would read text before a colon as a protocol
     except OSError as error:
         raise VideoError(f'cannot be read ({error.strerror})') from error
     with file:
         try:
-            # Tags in other encodings than UTF-8 pass through as they are.
+            # Tags that are not UTF-8 pass through unchanged.
             container = av.open(file, options={'format_whitelist': FORMATS}, metadata_errors='surrogateescape')
         except (av.FFmpegError, OSError) as error:  # an OSError where the file is empty
             raise VideoError(f'is not a video that can be read ({error.strerror})') from error
@@ -96,7 +96,7 @@ def open_video(path: Path) -> Iterator[InputContainer]:
 
 
 def main_stream(container: InputContainer) -> VideoStream:
-    """Return the video stream that is restored: the first that is not a cover image.
+    """Return the video stream to restore: the first that is not a cover image.
 
     Raises:
         VideoError: if there is none.
@@ -113,17 +113,17 @@ class FrameReader:
     """Iterates over the frames of a video in the order in which they are shown.
 
     Attributes:
-        frames_missing: None, or, at the end, how the video ends before it should.
+        frames_missing: after the last frame, how the video ends too early; otherwise None.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self.container, self.stream = container, stream
         self.frames_missing: str | None = None
-        self._last = None  # time of the frame before
+        self._last = None  # time of the previous frame
         self._packets, self._end = 0, Fraction(0)  # of the stream; of all that was read, in seconds
 
     def __iter__(self) -> Iterator[Decoded]:
-        """Yield every frame, and what stands for those that cannot be decoded."""
+        """Yield every frame, with a placeholder for each frame that cannot be decoded."""
         for packet in self._packets_of_all_streams():
             if packet.stream is not self.stream:
                 continue
@@ -142,7 +142,7 @@ class FrameReader:
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError:  # such a file ends early, which is noticed
+            except av.FFmpegError:  # the file ends early; _what_is_missing reports it
                 packet = None
             if packet is None:
                 yield from self._flush()
@@ -150,7 +150,7 @@ class FrameReader:
             self._packets += packet.stream is self.stream
             if packet.pts is not None:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-            if packet.size:  # empty ones carry nothing, or ask the decoder for the rest, as is done at the end
+            if packet.size:  # an empty packet holds nothing, or flushes the decoder, which is done at the end
                 yield packet
 
     def _flush(self) -> Iterator[av.Packet]:
@@ -163,18 +163,18 @@ class FrameReader:
         time = frame.pts
         if time is None:
             time = 0 if self._last is None else self._last + max(frame.duration, 1)
-        elif self._last is not None and time <= self._last:  # it would have no time to be seen
+        elif self._last is not None and time <= self._last:  # it would be shown for no time
             time = self._last + 1
         self._last = time
         return time
 
     def _what_is_missing(self) -> str | None:
-        """Compare what was read with what the file announces."""
+        """Compare what was read with what the file header announces."""
         stream = self.stream
         if self.container.format.name.startswith('mov'):
-            frames = len(stream.index_entries)  # without what an edit list leaves out
+            frames = len(stream.index_entries)  # without frames that an edit list removes
             return f'{self._packets} of {frames} frames could be read' if self._packets < frames else None
-        if self.container.format.name == 'avi':  # whose duration is estimated again where the end is missing
+        if self.container.format.name == 'avi':  # FFmpeg estimates the duration of a truncated AVI anew
             announced = stream.frames * stream.time_base
         else:
             announced = Fraction(self.container.duration or 0, av.time_base)
@@ -185,7 +185,7 @@ class FrameReader:
 
 
 def read_look(path: Path) -> Look:
-    """Return what the first frame of a video tells of all.
+    """Read the properties of all frames from the first frame of a video.
 
     Raises:
         VideoError: if there is no frame, or one that cannot be converted to upright RGB.
@@ -197,7 +197,7 @@ def read_look(path: Path) -> Look:
         if first is None:
             raise VideoError('is damaged: no frame could be read')
         if any(component.is_alpha for component in first.format.components):
-            logger.warning(f'{path}: alpha is not kept')
+            logger.warning(f'{path}: the alpha channel is dropped')
         return _look_of(first, stream)
 
 
@@ -205,7 +205,7 @@ def _look_of(frame: av.VideoFrame, stream: VideoStream) -> Look:
     height, width = upright(np.empty((frame.height, frame.width)), frame).shape
     aspect = stream.sample_aspect_ratio
     matrix = frame.colorspace
-    if frame.format.is_rgb or matrix in (RGB, UNSPECIFIED):  # as players guess
+    if frame.format.is_rgb or matrix in (RGB, UNSPECIFIED):  # the same guess as players make
         hd = width >= 1280 or height > 576
         matrix = BT709 if hd else BT470BG if height == 576 else SMPTE170M
     elif matrix not in MATRICES:
@@ -222,7 +222,7 @@ def _look_of(frame: av.VideoFrame, stream: VideoStream) -> Look:
 
 
 def to_rgb(frame: av.VideoFrame, look: Look) -> np.ndarray:
-    """Convert a frame to upright RGB ``(H, W, 3)``, uint8 or, of a deep video, uint16."""
+    """Convert a frame to upright RGB ``(H, W, 3)``: uint8, or uint16 for more than 8 bits a channel."""
     if not frame.format.is_rgb:
         frame.colorspace, frame.color_range = look.matrix, look.colour_range
     rgb = frame.to_ndarray(format='rgb48le' if look.deep else 'rgb24', interpolation=EXACT)
@@ -230,20 +230,20 @@ def to_rgb(frame: av.VideoFrame, look: Look) -> np.ndarray:
 
 
 def upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Turn and mirror ``pixels (H, W, ...)`` of a frame as its display matrix asks players to.
+    """Rotate and mirror ``pixels (H, W, ...)`` of a frame as its display matrix says.
 
     Raises:
-        VideoError: if it asks for other angles than right ones.
+        VideoError: if the angle is not a multiple of 90 degrees.
     """
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
         return pixels
-    # Shown are x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2); the rest moves the whole.
+    # x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2); the other entries translate.
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
     if a == d == 0 and b and c:
         pixels, right, down = pixels.swapaxes(0, 1), c, b
     elif b == c == 0 and a and d:
         right, down = a, d
     else:
-        raise VideoError('is shown at an angle, which the result cannot be: turn it first')
+        raise VideoError('is rotated by an angle that is not a multiple of 90 degrees: rotate it first')
     return pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]

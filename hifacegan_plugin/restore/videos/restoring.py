@@ -1,7 +1,7 @@
-"""Videos: every frame is restored, everything else is kept.
+"""Restore every frame of a video, and keep everything else.
 
-Restored frames are encoded in segments, into a hidden folder beside the result, and joined at the end with the sound,
-subtitles and chapters of the source. What stops the work leaves that folder, and ``resume`` goes on from there.
+Restored frames are encoded as segments in a hidden folder beside the result. At the end, the segments are joined with
+the sound, subtitles and chapters of the source. An interrupted run leaves the folder, and ``resume`` continues from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hifacegan_plugin.restore.videos.temporal import Smoother
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.system.locks import InUseError, hold
 
-if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
+if TYPE_CHECKING:  # PyAV, an optional dependency, is imported only for videos
     import av
 
     from hifacegan_plugin.restore.videos.reading import Decoded, Look
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # importing PyAV, an extra, is left until there is a video
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 FRAMES_A_SEGMENT = 100
-NAMED_PROBLEMS = 5  # the others are counted
+NAMED_PROBLEMS = 5  # further problems are only counted
 
 
 def restore_video(
@@ -46,14 +46,14 @@ def restore_video(
     resume: bool = False,
     network: str = '',
 ) -> int:
-    """Restore every frame of ``source`` into ``target``, with all else that ``source`` holds.
+    """Restore every frame of ``source`` into ``target``, and copy its other streams.
 
     Args:
         restore: maps RGB ``(H, W, 3)``, uint8, or uint16 where the video has more than 8 bits, to the same.
         source: a video that PyAV reads.
-        target: ``.mp4``, ``.mov`` or ``.mkv``; appears whole or not at all.
-        options: how it is written.
-        resume: go on from the segments that a stopped run with the same source, options and network left.
+        target: ``.mp4``, ``.mov`` or ``.mkv``; written completely or not at all.
+        options: codec, quality and smoothing.
+        resume: continue from the segments of a stopped run with the same source, options and network.
         network: text that identifies what ``restore`` computes, for ``resume``.
 
     Returns:
@@ -61,12 +61,12 @@ def restore_video(
 
     Raises:
         VideoError: if PyAV is not installed, another process restores into ``target``, or nothing can be read or
-            written. Also, once the result is written, if it lacks anything: frames that could not be restored are
-            those of the input; frames that could not be decoded are missing, and the one before stays; if the video
-            ends early, the result is called ``.incomplete``, lest it pass for the whole.
+            written. Also after the result is written, if it is incomplete: a frame that could not be restored is the
+            input frame; a frame that could not be decoded is missing, and the previous one is shown longer; if the
+            video ends early, the suffix ``.incomplete`` marks the result.
     """
     if find_spec('av') is None:
-        raise VideoError('is a video, which takes PyAV. Run: pip install "hifacegan-plugin[video]"')
+        raise VideoError('is a video, which needs PyAV. Run: pip install "hifacegan-plugin[video]"')
     from hifacegan_plugin.restore.videos.reading import read_look
     from hifacegan_plugin.restore.videos.writing import join
 
@@ -80,11 +80,11 @@ def restore_video(
             join(source, work.segments, look.aspect, joined)
             result = target.with_stem(f'{target.stem}.incomplete') if work.missing else target
             joined.replace(result)
-        except VideoError:  # going on would not help
+        except VideoError:  # resuming would not help
             rmtree(folder, ignore_errors=True)
             raise
         finally:
-            if not any(folder.glob('*.mp4')):  # nothing to go on from
+            if not any(folder.glob('*.mp4')):  # nothing to resume from
                 rmtree(folder, ignore_errors=True)
         rmtree(folder, ignore_errors=True)
     _report(work, result)
@@ -93,10 +93,10 @@ def restore_video(
 
 @contextmanager
 def _held(target: Path) -> Iterator[None]:
-    """Keep other processes from restoring into the same file, and name what goes wrong when it is written.
+    """Lock the result against other processes, and turn errors of writing into a ``VideoError``.
 
     Raises:
-        VideoError: another process restores into it, or it cannot be written.
+        VideoError: another process restores into ``target``, or it cannot be written.
     """
     from av import FFmpegError
 
@@ -112,12 +112,12 @@ def _held(target: Path) -> Iterator[None]:
 
 
 class _Work(NamedTuple):
-    """What was done.
+    """The finished work.
 
     Attributes:
-        segments: all of them, and their files.
-        problems: that came after the last segment.
-        missing: how the video ends too early; None if it does not.
+        segments: every segment and its file.
+        problems: those found after the last segment.
+        missing: how the video ends too early; None if it is complete.
     """
 
     segments: list[tuple[Path, Segment]]
@@ -126,7 +126,7 @@ class _Work(NamedTuple):
 
 
 def _identity(source: Path, options: VideoOptions, network: str) -> str:
-    """Return what a run shares with those whose segments it may go on with."""
+    """Return text that is equal for runs whose segments are interchangeable."""
     about = source.stat()
     return json.dumps(
         {'source': [str(source.resolve()), about.st_size, about.st_mtime_ns], 'av': version('av'), 'network': network}
@@ -135,7 +135,7 @@ def _identity(source: Path, options: VideoOptions, network: str) -> str:
 
 
 def _open_folder(folder: Path, identity: str, resume: bool) -> None:
-    """Make the folder of segments, empty unless it is gone on with."""
+    """Make the folder of segments; empty it unless its work is resumed."""
     note = folder / 'identity.json'
     if folder.exists():
         same = note.exists() and note.read_text(encoding='utf-8') == identity
@@ -144,7 +144,7 @@ def _open_folder(folder: Path, identity: str, resume: bool) -> None:
         if not (resume and same):
             rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob('.*.part*'):  # by a run that was killed
+    for left in folder.glob('.*.part*'):  # left by a killed run
         left.unlink()
     with whole_file(note) as part:
         part.write_text(identity, encoding='utf-8')
@@ -153,7 +153,7 @@ def _open_folder(folder: Path, identity: str, resume: bool) -> None:
 def _write_segments(
     restore: Callable[[np.ndarray], np.ndarray], source: Path, look: Look, folder: Path, options: VideoOptions
 ) -> _Work:
-    """Restore what ``folder`` does not hold yet."""
+    """Restore the segments that ``folder`` does not hold yet."""
     from hifacegan_plugin.restore.videos.reading import FrameReader, main_stream, open_video, to_rgb
     from hifacegan_plugin.restore.videos.writing import encode_segment
 
@@ -197,7 +197,7 @@ def _segments_in(folder: Path) -> list[tuple[Path, Segment]]:
 
 
 def _skip(decoded: Iterator[Decoded], frames: int) -> av.VideoFrame | None:
-    """Leave out as many frames; return the last of them."""
+    """Skip this number of frames; return the last skipped one."""
     last = None
     while frames:
         last = next(decoded).frame
@@ -213,7 +213,7 @@ def _restored(
     problems: list[str],
     restored: int,
 ) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Yield restored frames ``(H, W, 3)``, their times and durations; add what is wrong with any to ``problems``.
+    """Yield restored frames ``(H, W, 3)`` with times and durations; append their problems to ``problems``.
 
     Raises:
         VideoError: if no frame can be restored.
@@ -246,7 +246,7 @@ def _restored(
 
 
 def _report(work: _Work, result: Path) -> None:
-    """Raise what the result lacks."""
+    """Raise an error if the result is incomplete."""
     problems = [problem for _, segment in work.segments for problem in segment.problems] + work.problems
     shown = '; '.join(problems[:NAMED_PROBLEMS])
     if len(problems) > NAMED_PROBLEMS:

@@ -1,24 +1,25 @@
-"""Reducing flicker: where the input hardly changes but for motion, results are averaged along that motion."""
+"""Reduce flicker: average results along the motion of the input where the input changes by motion only."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-KEPT = 0.8  # share of the frame before where the input stays: single results weigh 0.2, 0.16, 0.128, ...
-TOLERANCE = 8.0  # levels of 255: at such a smoothed difference of the inputs that share has fallen by a factor of e
-NOISE_BLUR = 2.0  # pixels: standard deviation of the Gaussian that takes noise out of such differences
+KEPT = 0.8  # weight of the previous result where the input is unchanged: results weigh 0.2, 0.16, 0.128, ...
+TOLERANCE = 8.0  # levels of 255: a smoothed input difference of this size divides that weight by e
+NOISE_BLUR = 2.0  # pixels: standard deviation of the Gaussian that removes noise from these differences
 
 
 class Smoother:
     """Averages restored frames exponentially along the motion of their inputs.
 
     Motion is dense optical flow between the inputs (DIS: Kroeger et al., "Fast Optical Flow using Dense Inverse
-    Search", ECCV 2016). Where an input differs from the one before, moved, by more than noise, its own result counts.
+    Search", ECCV 2016). Where an input differs from the motion-compensated previous input by more than noise, its own
+    result is used.
 
     Attributes:
-        frame: the input before, float32 ``(H, W, 3)`` in levels of 255; None before the first.
-        result: what was made of it, likewise.
+        frame: the previous input, float32 ``(H, W, 3)``, 0 to 255; None before the first.
+        result: the smoothed result for that input, in the same form.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class Smoother:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def start_after(self, frame: np.ndarray, result: np.ndarray) -> None:
-        """Continue after an input, uint8 or uint16 ``(H, W, 3)``, and the :attr:`result` that was made of it."""
+        """Continue after an input, uint8 or uint16 ``(H, W, 3)``, and its :attr:`result`."""
         self.frame, self.result = frame * np.float32(255 / np.iinfo(frame.dtype).max), result
 
     def __call__(self, frame: np.ndarray, restored: np.ndarray) -> np.ndarray:
@@ -44,13 +45,13 @@ class Smoother:
 
 
 def _for_matching(levels: np.ndarray) -> np.ndarray:
-    """Return what optical flow is computed on: uint8 grey, with less noise."""
+    """Return the input of the optical flow: denoised uint8 grey."""
     grey = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)
     return np.rint(cv2.GaussianBlur(grey, (0, 0), NOISE_BLUR / 2)).astype(np.uint8)
 
 
 def _moved(pixels: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Take every pixel from where ``steps (H, W, 2)``, in x and y, lead to in ``pixels (H, W, 3)``."""
+    """Warp ``pixels (H, W, 3)``: sample each pixel at its position plus ``steps (H, W, 2)``, in x and y."""
     height, width = steps.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return cv2.remap(pixels, x + steps[..., 0], y + steps[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""Writing videos with PyAV: segments of restored frames, and their union with all else that the source holds."""
+"""Write videos with PyAV: encode segments of restored frames, and join them with the source's other streams."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-os.environ.setdefault('SVT_LOG', '1')  # the encoder of AV1 writes its settings to stderr otherwise; errors are raised
+os.environ.setdefault('SVT_LOG', '1')  # else the AV1 encoder prints its settings to stderr; errors are still raised
 
-MAX_RATE = 240  # frames a second that encoders are told, for their control of the bit rate; times stay what they are
+MAX_RATE = 240  # frames a second; upper limit of the rate given to encoders for bit-rate control; timestamps stay exact
 FORMATS = {'.mp4': 'mp4', '.mov': 'mov', '.mkv': 'matroska'}  # FFmpeg's names
-COVER_KINDS = {'mjpeg': 'jpeg'}  # codecs of images that are not called like their kind of file
-ABOUT_THE_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')  # tags that a result has of its own
-ABOUT_A_VIDEO = ('language', 'title', 'handler_name', 'creation_time')  # of a stream; others speak of how it was coded
+COVER_KINDS = {'mjpeg': 'jpeg'}  # image codecs whose name is not the file type
+ABOUT_THE_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')  # tags that every result gets anew
+ABOUT_A_VIDEO = ('language', 'title', 'handler_name', 'creation_time')  # stream tags to copy; the rest is about coding
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What belongs to a segment beside its frames.
+    """The data of a segment besides its frames.
 
     Attributes:
-        times: when its frames are shown, in units of the video's time base.
-        last_duration: how long the last of them is shown; the others are until the next.
-        depth: by how many places, at most, a frame is decoded later than it is shown.
-        problems: what is wrong with single frames, in words.
+        times: presentation times of its frames, in units of the video's time base.
+        last_duration: how long the last frame is shown; every other frame is shown until the next one.
+        depth: the largest number of positions between a frame's decoding order and its presentation order.
+        problems: a description of each problem with a frame.
     """
 
     times: list[int]
@@ -65,14 +65,14 @@ class Segment:
 def encode_segment(
     file: BinaryIO, look: Look, encoder: str, options: dict[str, str], frames: Iterable[tuple[np.ndarray, int, int]]
 ) -> Segment:
-    """Encode frames so that they can be decoded without those before, as MP4 whose times begin with 0.
+    """Encode frames as an MP4 that is decodable on its own and whose times start at 0.
 
     Args:
         file: open for writing.
         look: of the video.
         encoder: FFmpeg's name.
         options: of the encoder.
-        frames: RGB ``(H, W, 3)``, uint8 or uint16, when they are shown, and for how long.
+        frames: each an RGB array ``(H, W, 3)``, uint8 or uint16, its presentation time and its duration.
 
     Raises:
         VideoError: if PyAV was built without the encoder.
@@ -88,7 +88,7 @@ def encode_segment(
         packets += stream.encode(None)
         ranks = {time - times[0]: rank for rank, time in enumerate(times)}
         depth = max(place - ranks[packet.pts] for place, packet in enumerate(packets))
-        # The times of x265 are undefined where there are fewer frames than it looks ahead.
+        # x265 leaves times undefined for segments shorter than its look-ahead.
         for packet, time in zip(packets, _decoding_times([time - times[0] for time in times], depth)):
             packet.dts = time
             container.mux(packet)
@@ -96,9 +96,10 @@ def encode_segment(
 
 
 def _decoding_times(times: list[int], depth: int) -> Iterator[int]:
-    """Yield the decoding times of packets, in order, whose frames are shown at ``times``.
+    """Yield the decoding times, in order, of packets whose frames are shown at ``times``.
 
-    Each is the time at which the frame ``depth`` places before it is shown, which is never after its own.
+    A decoding time is the presentation time of the frame ``depth`` positions earlier, so it never exceeds the frame's
+    own presentation time.
     """
     depth = min(depth, len(times) - 1)
     lead = times[depth] - times[0]
@@ -112,7 +113,7 @@ def _encoding_stream(container: OutputContainer, look: Look, encoder: str, optio
         raise VideoError(f'cannot be written: PyAV has no encoder {encoder} here; choose another --codec') from error
     context = stream.codec_context
     context.width, context.height = look.width, look.height
-    # Halved colour takes even sizes in these encoders; at others it is kept whole.
+    # In these encoders, 4:2:0 needs even sizes; other sizes use 4:4:4.
     odd = encoder != 'libsvtav1' and (look.width % 2 or look.height % 2)
     context.pix_fmt = ('yuv444p' if odd else 'yuv420p') + ('10le' if look.deep else '')
     context.time_base = stream.time_base = look.time_base
@@ -133,16 +134,16 @@ def to_yuv(rgb: np.ndarray, look: Look, pixel_format: str) -> av.VideoFrame:
 
 
 def join(source: Path, segments: list[tuple[Path, Segment]], aspect: Fraction | None, target: Path) -> None:
-    """Write the frames of segments, with what ``source`` holds beside its video, packet by packet as it is.
+    """Join segments into one file, and copy the source's other streams without re-encoding.
 
     Args:
         source: the video that was restored.
-        segments: their files, and what belongs to them.
-        aspect: of the pixels, as in :class:`Look`.
+        segments: the file and the data of each segment.
+        aspect: of the pixels, as in :class:`~hifacegan_plugin.restore.videos.reading.Look`.
         target: ``.mp4``, ``.mov`` or ``.mkv``.
 
     Raises:
-        VideoError: if a file with the suffix of ``target`` cannot hold it.
+        VideoError: if the format of ``target`` cannot hold one of the streams.
     """
     with open_video(source) as original, open_video(segments[0][0]) as first, target.open('wb') as file:
         video = main_stream(original)
@@ -165,7 +166,7 @@ def join(source: Path, segments: list[tuple[Path, Segment]], aspect: Fraction | 
 
 
 def _timescale(original: InputContainer) -> int:
-    """Return units a second in which all streams can begin at exactly their times, as far as a file can say."""
+    """Return a time scale, in units a second, that expresses the start times of all streams exactly if possible."""
     units = [stream.time_base.denominator for stream in original.streams if stream.time_base]
     common = math.lcm(*units)
     return common if common < 2**31 else max(units)
@@ -174,14 +175,14 @@ def _timescale(original: InputContainer) -> int:
 def _add_streams(
     container: OutputContainer, original: InputContainer, encoded: VideoStream
 ) -> tuple[Stream, dict[int, Stream]]:
-    """Add streams like those of ``original``; return that of the restored video, and the others by their old index."""
+    """Add streams like those of ``original``; return the restored video's stream, and the others by old index."""
     suffix = f'.{container.format.name}'.replace('matroska', 'mkv')
     video, copies = main_stream(original), {}
     for stream in original.streams:
         if stream is video:
             restored = container.add_stream_from_template(encoded, opaque=True, time_base=stream.time_base)
             if encoded.codec_context.name == 'hevc' and suffix != '.mkv':
-                restored.codec_context.codec_tag = 'hvc1'  # the form that Apple's players take
+                restored.codec_context.codec_tag = 'hvc1'  # the tag that Apple's players need
             restored.metadata.update({tag: stream.metadata[tag] for tag in ABOUT_A_VIDEO if tag in stream.metadata})
             restored.disposition = stream.disposition
         elif stream.disposition & Disposition.attached_pic and suffix == '.mkv':
@@ -194,13 +195,13 @@ def _add_streams(
             _copy_metadata(copy.metadata, stream.metadata, ABOUT_THE_FILE)
             copy.disposition = stream.disposition
             copies[stream.index] = copy
-        elif stream.name != 'bin_data':  # as which chapters, which are copied, are seen
-            logger.warning(f'{original.name}: a stream of {stream.type} in a form that is not known is not kept')
+        elif stream.name != 'bin_data':  # the chapters, which are copied separately
+            logger.warning(f'{original.name}: a {stream.type} stream in an unknown format is dropped')
     return restored, copies
 
 
 def _attach(container: OutputContainer, original: InputContainer, cover: Stream) -> None:
-    """Attach a cover image, which .mkv holds as a file."""
+    """Attach a cover image as a file, as .mkv stores it."""
     with open_video(Path(original.name)) as source:
         data = bytes(next(source.demux(source.streams[cover.index])))
     kind = COVER_KINDS.get(cover.name, cover.name)
@@ -217,14 +218,14 @@ def _copy_metadata(target: dict[str, str], source: dict[str, str], leave_out: It
 
 
 def _set_aspect(restored: Stream, aspect: Fraction, suffix: str) -> None:
-    """Set the aspect ratio of the pixels; refuse AV1 in .mkv, as PyAV writes it to neither."""
+    """Set the pixel aspect ratio; refuse AV1 in .mkv, where PyAV cannot write it."""
     if suffix == '.mkv' and restored.codec_context.codec.canonical_name == 'av1' and aspect != 1:
-        raise VideoError('cannot be written: av1 in .mkv has square pixels; choose another --codec or --format')
+        raise VideoError('cannot be written: av1 in .mkv allows square pixels only; choose another --codec or --format')
     restored.codec_context.sample_aspect_ratio = aspect
 
 
 def _restored_packets(segments: list[tuple[Path, Segment]], time_base: Fraction, stream: Stream) -> Iterator[av.Packet]:
-    """Yield the packets of all segments, in the order of decoding, at their times."""
+    """Yield the packets of all segments, in decoding order, with their times in the whole video."""
     times = [time for _, segment in segments for time in segment.times]
     decoding_times = _decoding_times(times, max(segment.depth for _, segment in segments))
     for (path, segment), after in zip_longest(segments, segments[1:]):
@@ -244,7 +245,7 @@ def _restored_packets(segments: list[tuple[Path, Segment]], time_base: Fraction,
 
 
 def _copied_packets(original: InputContainer, copies: dict[int, Stream]) -> Iterator[av.Packet]:
-    """Yield the packets of other streams, as far as a damaged file goes: that it is damaged was noticed before."""
+    """Yield the packets of other streams; stop where the file is damaged, which was reported before."""
     packets = original.demux([original.streams[index] for index in copies]) if copies else iter(())
     while True:
         try:
@@ -253,13 +254,13 @@ def _copied_packets(original: InputContainer, copies: dict[int, Stream]) -> Iter
             return
         if packet is None:
             return
-        gap = packet.stream.name == 'mov_text' and packet.size == 2  # between texts, which is written anew
+        gap = packet.stream.name == 'mov_text' and packet.size == 2  # the gap between texts; the muxer writes it again
         if packet.size and not gap:
             packet.stream = copies[packet.stream.index]
             yield packet
 
 
 def _decoding_time(packet: av.Packet) -> float:
-    """Return it in seconds; where it is not said, that of showing."""
+    """Return the decoding time in seconds, or the presentation time if the packet has none."""
     time = packet.pts if packet.dts is None else packet.dts
     return float((time or 0) * packet.time_base)
