@@ -1,24 +1,25 @@
-"""Cut aligned faces out of a folder of photographs, as FFHQ is cut: by eyes and mouth, upright, 512x512.
+"""Crop aligned faces from a folder of photographs as in FFHQ: by eyes and mouth, upright, 512x512.
 
     hifacegan align -i photographs -o datasets/faces.lmdb
     hifacegan align -i photographs -o datasets/faces --faces all --min-face 256 --max-yaw 30
     hifacegan align -i photographs -o datasets/wide_faces --side 704 --margin 0.1875
 
-The first makes an LMDB in BasicSR's format, the others a folder with the crops as PNG files in datasets/faces/images;
-the last with surroundings, so that a training can crop at random: the middle 512x512 pixels are FFHQ's.
-All hold faces.jsonl: for each face a line with its key, its photograph, the matrix that takes pixels of the crop back
-into the photograph, its landmarks, its pose, its sharpness, and why it was not taken where it was not.
+The first command makes an LMDB in BasicSR's format. The others make a folder; the crops are PNG files in its subfolder
+images. The last one adds a margin for random crops in training: the centre 512x512 pixels are FFHQ's crop.
 
-A crop has the key of its photograph (a/b 1.jpg: a%2Fb%201), with --faces all and a number: a%2Fb%201_face1. Grey and
-16-bit photographs give grey and 16-bit crops. What a crop shows beyond the border of the photograph is a reflection;
-"inside" in faces.jsonl says how much is not.
+The result also holds faces.jsonl, with a line for each face: key, photograph, the matrix from crop to photograph
+pixels, landmarks, pose, sharpness, and the reason if the face was rejected.
 
-Detector and landmarks are dlib's: pip install "hifacegan-plugin[faces]". The model of 68 landmarks, the default, must
-not be used commercially (so says the licence of its training data, iBUG 300-W); that of 5, CC0, may: --landmarks 5. It
-does not see the mouth, which is then estimated from eyes and nose.
+A crop has the key of its photograph (a/b 1.jpg: a%2Fb%201); with --faces all, a number is added: a%2Fb%201_face1. Grey
+and 16-bit photographs give grey and 16-bit crops. Beyond the border of the photograph, a crop is filled by reflection;
+"inside" in faces.jsonl is the share of the crop inside the photograph.
 
-The result appears under its name when it is complete; --resume continues after a kill. Photographs without a face that
-was taken are listed with the reason in NAME.rejected.tsv.
+Detector and landmarks are dlib's: pip install "hifacegan-plugin[faces]". The licence of the training data (iBUG 300-W)
+of the default model with 68 landmarks forbids commercial use. The model with 5 landmarks is CC0: --landmarks 5. It does
+not locate the mouth, which is then estimated from eyes and nose.
+
+The result appears under its name when it is complete; --resume continues an interrupted run. NAME.rejected.tsv lists
+photographs that gave no face, with the reason.
 
 Exit status: 0 all photographs gave a face, 1 some were rejected, 2 nothing was built.
 """
@@ -46,34 +47,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the photographs')
     parser.add_argument(
         '-o', '--output', type=Path, required=True, metavar='NAME',
-        help='what to build: a database NAME.lmdb, or a folder',
+        help='the result: a database NAME.lmdb, or a folder',
     )  # fmt: skip
     parser.add_argument(
         '--side', type=positive_whole, default=default.side, metavar='N',
-        help='of the crops, in pixels (default: %(default)s)',
+        help='side of the crops in pixels (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--margin', type=share, default=default.margin, metavar='0..1',
-        help="surroundings to cut out, too, at each side, as a share of the side of FFHQ's square (default: none)",
+        help="margin to add at each side, as a share of the side of FFHQ's square (default: none)",
     )  # fmt: skip
     parser.add_argument(
         '--faces', choices=('largest', 'all'), default='largest',
-        help='which faces of a photograph (default: %(default)s)',
+        help='which faces of a photograph to use (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--min-face', type=positive_whole, default=default.min_face, metavar='N',
-        help='reject faces whose square has less than N pixels a side in the photograph, about four times the '
-        'distance of the eyes; smaller ones take longer to find (default: %(default)s)',
+        help='reject faces whose square is smaller than N pixels a side in the photograph (about four times the '
+        'distance between the eyes); smaller values take longer (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--max-yaw', type=positive, metavar='DEGREES',
-        help='reject faces that are turned further aside, as estimated from eyes and nose',
+        help='reject faces turned further to the side, as estimated from eyes and nose',
     )  # fmt: skip
-    parser.add_argument('--max-roll', type=positive, metavar='DEGREES', help='reject faces that are tilted further')
+    parser.add_argument('--max-roll', type=positive, metavar='DEGREES', help='reject faces tilted further')
     parser.add_argument(
         '--min-sharpness', type=positive, default=default.min_sharpness, metavar='X',
-        help='reject blurred faces: the standard deviation of the Laplacian over that of the luma; faces.jsonl has '
-        'that of each face to choose by (default: %(default)g, reject none)',
+        help='reject faces of lower sharpness: standard deviation of the Laplacian divided by that of the luma; '
+        'faces.jsonl gives the value of each face (default: %(default)g, reject none)',
     )  # fmt: skip
     parser.add_argument(
         '--landmarks', choices=MODELS, default=default.landmarks,
@@ -104,5 +105,5 @@ def run(arguments: argparse.Namespace) -> int:
     if options.every_face:
         faces = read_faces(arguments.output)
         taken = sum(face['rejected'] is None for face in faces)
-        print(f'{arguments.output}: {taken} faces taken, {len(faces) - taken} beside them rejected')
+        print(f'{arguments.output}: {taken} faces written, {len(faces) - taken} rejected')
     return status

@@ -2,8 +2,8 @@
 
     hifacegan compare -opt options/compare_demo.yml
 
-The options file names test sets, restorers and metrics; docs/comparison.md explains it. Tables (Markdown, CSV, JSON)
-and page (HTML) go to results/NAME. Without --resume, the folder of an earlier comparison of that name is renamed.
+The options file names test sets, restorers and metrics; docs/comparison.md explains it. The tables (Markdown, CSV,
+JSON) and the page (HTML) are written to results/NAME. Without --resume, an earlier folder of that name is renamed.
 
 Exit status: 0 all went well, 1 something failed and was left out, 2 there is no result.
 """
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--output', type=Path, metavar='FOLDER', help='default: results/NAME')
     parser.add_argument(
         '--resume', action='store_true',
-        help='keep what an earlier run finished with the same options, weights and data; otherwise its folder is '
+        help='continue an earlier run with the same options, weights and data; otherwise its folder is '
         'renamed',
     )  # fmt: skip
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare the restorers of an options file; 0: all went well, 1: something failed, 2: there is no result."""
     print('Loading PyTorch and BasicSR, which takes a while ...', file=sys.stderr, flush=True)
-    start_server()  # now, so that it loads them at the same time
+    start_server()  # now, so that it loads them in parallel
     hifacegan_plugin.register()
     from hifacegan_plugin.compare.comparison import read_comparison
     from hifacegan_plugin.compare.runner import compare

@@ -1,13 +1,13 @@
-"""Say what is wrong with this machine, or with an options file, and how to fix it.
+"""Find problems of this machine or an options file, and say how to fix them.
 
     hifacegan doctor
     hifacegan doctor -opt photographs.yml
     hifacegan doctor -opt photographs.yml --iterate
 
-The first describes the machine: packages, GPUs, memory. The second also checks the options of a training, test or
-comparison, reads the data and builds the model. The third also trains two iterations.
+The first command describes the machine: packages, GPUs, memory. The second also checks the options file of a training,
+test or comparison, reads the data and builds the model. The third also trains for two iterations.
 
-Exit status: 0 nothing is in the way, 1 something is.
+Exit status: 0 nothing is wrong, 1 something is.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     explain(parser, __doc__)
     parser.add_argument('-opt', type=Path, metavar='FILE', help='also check this options file, its data and its model')
-    parser.add_argument('--iterate', action='store_true', help='also train two iterations: time, memory, losses')
+    parser.add_argument('--iterate', action='store_true', help='also train two iterations and report on them')
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check; 0: nothing is in the way of a training, 1: something is."""
+    """Check; 0: nothing is wrong, 1: something is."""
     print('This machine')
     _print_lines(environment.describe())
     problems = [*environment.check_environment(), *_check_import_of_host()]
     _print_problems(problems)
     if arguments.opt and any(problem.stops for problem in problems):
-        print(f'\n{arguments.opt} is not looked at: fix this first.')
+        print(f'\n{arguments.opt} is not checked: fix this first.')
     elif arguments.opt:
         print(f'\n{arguments.opt}')
         problems += _examine(arguments.opt, arguments.iterate)
@@ -92,13 +92,13 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
 
 
 def _problems_of(check: Callable[[dict[str, Any]], Iterable[Problem]], opt: dict[str, Any]) -> Iterator[Problem]:
-    """Run a check; an option that it cannot work with is a problem, too."""
+    """Run a check; report it as a problem if the check itself fails because of an option."""
     try:
         yield from check(opt)
     except Exception as error:  # options may hold anything, in any place
         task = str(check.__doc__).partition('.')[0]
         yield Problem(
-            f'{describe_error(error)} (while this was looked at: {task})',
+            f'{describe_error(error)} (while checking: {task})',
             'an option has a value of the wrong type; the files in options/ show what goes there',
         )
 

@@ -1,4 +1,4 @@
-"""Write the network for ONNX Runtime or OpenVINO, if its output there agrees with PyTorch's.
+"""Export a network to ONNX Runtime or OpenVINO, and check that its output agrees with PyTorch's.
 
     hifacegan export -w net_g_latest.pth --to onnx -o net_g.onnx
     hifacegan export -w net_g_latest.pth --to openvino -o net_g.xml
@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain(parser, __doc__)
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('--to', required=True, choices=EXPORTED, help='the engine')
-    parser.add_argument('-o', '--output', required=True, type=Path, help='the file: .onnx, or .xml for openvino')
+    parser.add_argument('-o', '--output', required=True, type=Path, help='file to write: .onnx, or .xml for openvino')
     parser.add_argument(
-        '--dtype', default='float32', choices=TOLERANCE, help='what an ONNX file computes in (default: float32)'
+        '--dtype', default='float32', choices=TOLERANCE, help='precision of an ONNX file (default: float32)'
     )
     add_network_options(parser)
 

@@ -1,4 +1,4 @@
-"""The options of ``hifacegan restore --faces``, and the restorer of files that they describe."""
+"""The options of ``hifacegan restore --faces``, and the function that restores files as they say."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     faces = parser.add_argument_group('faces')
     faces.add_argument(
         '--faces', action='store_true',
-        help='restore each face apart, aligned, by --model or -w (default: --model faces), and the rest by '
+        help='restore each face as an aligned crop with --model or -w (default: --model faces), and the rest with '
         '--background; needs pip install "hifacegan-plugin[faces]"',
     )  # fmt: skip
     faces.add_argument(
@@ -33,20 +33,20 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     )
     faces.add_argument(
         '--min-face', type=positive_whole, metavar='N',
-        help='leave smaller faces to the background: side in pixels of the square around a face, about four times the '
-        f'distance of the eyes; smaller ones take longer to find (default: {default.min_face})',
+        help='treat smaller faces as background: side in pixels of the square around a face, about four times the '
+        f'distance between the eyes; smaller values take longer (default: {default.min_face})',
     )  # fmt: skip
     faces.add_argument(
         '--face-side', type=positive_whole, metavar='N',
-        help=f'side in pixels of the aligned faces that the network learned from (default: {default.side})',
+        help=f'side in pixels of the aligned faces that the network was trained on (default: {default.side})',
     )  # fmt: skip
     faces.add_argument(
         '--background', metavar='WHAT',
-        help='restore: by --model general; keep: as it is; or the weights of a network (default: restore)',
+        help='restore: use --model general; keep: do not change it; or a weights file (default: restore)',
     )  # fmt: skip
     faces.add_argument(
         '--keep-identity', action='store_true',
-        help='restore a face less where it would look like another person (identity distance above '
+        help='lower the strength for a face that would look like another person (identity distance above '
         f'{IDENTITY_LIMIT})',
     )  # fmt: skip
     faces.add_argument(
@@ -54,23 +54,23 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     )
     faces.add_argument(
         '--report', type=Path, metavar='FILE',
-        help='append a line of JSON for each face: box, size, identity distance and more',
+        help='append a JSON line for each face: box, size, identity distance and more',
     )  # fmt: skip
 
 
 def check_face_arguments(arguments: argparse.Namespace) -> None:
-    """Check that options which need ``--faces`` have it.
+    """Check that ``--faces`` is given if an option needs it.
 
     Raises:
-        InputError: if not.
+        InputError: it is not given.
     """
     given = [name for name in _NEED_FACES if getattr(arguments, name)]
     if given and not arguments.faces:
-        raise InputError(f'--{given[0].replace("_", "-")} is for --faces: give that, too.')
+        raise InputError(f'--{given[0].replace("_", "-")} needs --faces: give it, too.')
 
 
 def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, results: Path) -> Callable[..., None]:
-    """Return a function like :func:`~hifacegan_plugin.restore.files.restore_image_file`, for faces apart.
+    """Return a function like :func:`~hifacegan_plugin.restore.files.restore_image_file` that treats faces separately.
 
     Args:
         arguments: of the command.
@@ -79,7 +79,7 @@ def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, result
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
-        WeightsError: the weights of the background cannot be used.
+        WeightsError: the weights for the background cannot be used.
     """
     load_models()
     default = FaceOptions()
@@ -96,12 +96,12 @@ def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, result
 
 
 def refuse_video(source: Path, target: Path) -> None:
-    """Raise a VideoError: faces are restored in photographs alone."""
-    raise VideoError('is a video, and --faces is for photographs alone: leave --faces out')
+    """Raise a VideoError: faces are restored in photographs only."""
+    raise VideoError('is a video, and --faces is for photographs only: leave --faces out')
 
 
 def start_report(report: Path) -> None:
-    """Make the file of the report, before anything is restored.
+    """Make the report file before anything is restored.
 
     Raises:
         InputError: it cannot be written.
@@ -114,7 +114,7 @@ def start_report(report: Path) -> None:
 
 def _open_background(arguments: argparse.Namespace) -> Restorer:
     weights = PACKAGED['general'] if arguments.background in (None, 'restore') else Path(arguments.background)
-    # --norm and --global-residual are about the network of the faces.
+    # --norm and --global-residual apply to the network for faces.
     options = argparse.Namespace(**{**vars(arguments), 'norm': None, 'global_residual': None})
     background = open_restorer(options, weights)
     if background.scale > 1:
@@ -123,7 +123,7 @@ def _open_background(arguments: argparse.Namespace) -> Restorer:
 
 
 def _number_of_faces(text: str) -> int | None:
-    """Read which faces are restored: ``all``, ``largest`` or a number of them."""
+    """Read which faces to restore: ``all``, ``largest`` or a number."""
     if text in ('all', 'largest'):
         return 1 if text == 'largest' else None
     try:

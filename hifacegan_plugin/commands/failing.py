@@ -1,4 +1,4 @@
-"""How a command says what went wrong: behind its name, on standard error."""
+"""Report errors of a command: its name and the message, on standard error."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ FAILED = 2  # exit status: nothing was done
 
 
 def fails_on(*errors: type[Exception]) -> Callable[[RunCommand], RunCommand]:
-    """Let a command's ``run`` end with status 2 and the message of such an error, which its user can put right."""
+    """Decorate a command's ``run``: these errors, which the user can fix, print their message and return status 2."""
 
     def decorate(run: RunCommand) -> RunCommand:
         @functools.wraps(run)
         def run_or_complain(arguments: argparse.Namespace) -> int:
             try:
                 return run(arguments)
-            except BrokenPipeError:  # an OSError, but of a reader that has seen enough
+            except BrokenPipeError:  # an OSError, but it only means that the reader has stopped
                 raise
             except errors as error:
                 complain(arguments, error)
@@ -32,5 +32,5 @@ def fails_on(*errors: type[Exception]) -> Callable[[RunCommand], RunCommand]:
 
 
 def complain(arguments: argparse.Namespace, what: object) -> None:
-    """Print what is wrong behind the name of the command that the arguments are of."""
+    """Print an error message after the name of the command that the arguments belong to."""
     print(f'hifacegan {arguments.command}: {what}', file=sys.stderr)

@@ -1,18 +1,18 @@
-"""Write an options file for a training on your own images, and let the doctor check it.
+"""Write an options file to train on your own images, and check it with the doctor.
 
     hifacegan lmdb -i photographs -o datasets/photographs.lmdb --size 512
     hifacegan init photographs -i datasets/photographs.lmdb
     python -m basicsr.train -opt photographs.yml
 
-What is not given is asked for; where the input is no terminal, the defaults are taken.
+Asks for what you do not give; if the input is not a terminal, uses the defaults.
 
-Without --val, one image in twenty, and at most 100, is held out for validation; NAME_split/train.txt and val.txt list
-which. The same images are held out whenever the folder is the same.
+Without --val, one image in twenty, at most 100, is held out for validation; NAME_split/train.txt and val.txt list the
+split. The same folder always gives the same split.
 
-Network and crops are the largest that fit the memory: from 16 GiB up those of the paper, from 12, 8 and 4 GiB smaller
-ones, and below, or on a CPU (0), the form for small budgets, without perceptual loss.
+Network and crops are the largest that fit the memory: the paper's from 16 GiB, smaller ones from 12, 8 and 4 GiB. Below
+that, and on a CPU (0), a small network without perceptual loss.
 
-Exit status: 0 the training can start, 1 the file is written, but something is in the way, 2 nothing was written.
+Exit status: 0 the training can start, 1 the file is written, but there are problems, 2 nothing was written.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan init``."""
     explain(parser, __doc__)
     parser.add_argument(
-        'name', type=_name, metavar='NAME', help='of the experiment: its results go to experiments/NAME'
+        'name', type=_name, metavar='NAME', help='name of the experiment; results go to experiments/NAME'
     )
     parser.add_argument('-i', '--input', type=_images, metavar='IMAGES', help='clean images: a folder or an LMDB')
     parser.add_argument(
-        '--val', type=_images, metavar='IMAGES', help='validate on these, and train on all of the others'
+        '--val', type=_images, metavar='IMAGES', help='validate on these images, and train on all of --input'
     )
     parser.add_argument(
         '--degradation',
@@ -58,18 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--memory', type=from_zero, metavar='GIB',
-        help='of the GPU; 0: train on the CPU (default: that of this machine)',
+        help='memory of the GPU; 0: train on the CPU (default: this machine)',
     )  # fmt: skip
     parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='default: NAME.yml in this folder')
-    parser.add_argument('--overwrite', action='store_true', help='replace the file and the lists that are there')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
 
 
 @fails_on(BuildError, ValueError, OSError)  # UnicodeEncodeError is a ValueError
 def run(arguments: argparse.Namespace) -> int:
-    """Write the file and check it; 0 the training can start, 1 something is in the way, 2 nothing was written."""
+    """Write the file and check it; 0 the training can start, 1 there are problems, 2 nothing was written."""
     file = arguments.output or Path(f'{arguments.name}.yml')
     if file.exists() and not arguments.overwrite:
-        raise BuildError(f'{file} is there already, --overwrite replaces it')
+        raise BuildError(f'{file} exists already; --overwrite replaces it')
     if not file.parent.is_dir():
         raise BuildError(f'-o {file}: no such folder')
     _ask_for_what_is_missing(arguments)
@@ -85,17 +85,17 @@ def run(arguments: argparse.Namespace) -> int:
     from hifacegan_plugin.commands import doctor  # imports the host, which takes seconds
 
     if doctor.run(argparse.Namespace(opt=file, iterate=False)):
-        print(f'{file} is written; correct what is WRONG, then let hifacegan doctor -opt {file} look again')
+        print(f'{file} is written; correct what is WRONG, then run hifacegan doctor -opt {file} again')
         return 1
     print(f'{file} is ready. To train:\n  {command}')
     return 0
 
 
 def _ask_for_what_is_missing(arguments: argparse.Namespace) -> None:
-    """Complete the arguments by the answers of the user, or by defaults where there is no terminal.
+    """Complete the arguments: ask the user, or use the defaults if there is no terminal.
 
     Raises:
-        BuildError: no images are given, and the input is no terminal to ask for them.
+        BuildError: no images are given, and the input is not a terminal.
     """
     asks = sys.stdin.isatty()
     if arguments.input is None:
@@ -111,12 +111,12 @@ def _ask_for_what_is_missing(arguments: argparse.Namespace) -> None:
 
 
 def _ask(question: str, default: str | None, read: Callable[[str], Answer]) -> Answer:
-    """Ask until the answer can be read."""
+    """Ask until the answer is valid."""
     while True:
         try:
             answer = input(f'{question}{f" [{default}]" if default else ""}: ').strip()
         except EOFError:
-            raise BuildError('the input ended before all was answered') from None
+            raise BuildError('the input ended before all questions were answered') from None
         try:
             return read(answer or default or '')
         except argparse.ArgumentTypeError as error:
@@ -124,12 +124,12 @@ def _ask(question: str, default: str | None, read: Callable[[str], Answer]) -> A
 
 
 def _choose_images(arguments: argparse.Namespace, lists: Path) -> tuple[OwnImages, dict[str, list[str]]]:
-    """Look at the images; return them, and the names for the lists of a split unless others are validated on."""
+    """Examine the images; return them, and the names of each part of a split, unless --val gives other images."""
     sizes = read_sizes(arguments.input)
     if arguments.val is not None:
         return _own_images(arguments, list(sizes.values()), list(read_sizes(arguments.val).values())), {}
     if len(sizes) < 2:
-        raise BuildError(f'{arguments.input} has one image: give others to validate on by --val')
+        raise BuildError(f'{arguments.input} has only one image: give images for validation with --val')
     training, held_out = hold_out(list(sizes), min(AT_MOST, -(-len(sizes) // ONE_IN)))
     images = _own_images(arguments, [sizes[name] for name in training], [sizes[name] for name in held_out], lists)
     return images, {'train': training, 'val': held_out}

@@ -1,10 +1,10 @@
-"""Draw what the recipes do: a sheet with one image, degraded by each of them.
+"""Draw a sheet that shows one image degraded by each recipe.
 
     hifacegan inspect-degradations -i face.png -o degradations.png
     hifacegan inspect-degradations -i face.png -o noise.png --recipes noise full --draws 4
 
-Each row is a recipe, each column another draw; above each image stand the recipe and the PSNR against the clean
-image, which comes first. The draws are those of --seed, --seed + 1, ...
+Each row is a recipe, each column a random draw with the seeds --seed, --seed + 1, ... The label above each image gives
+the recipe and the PSNR to the clean image, which comes first.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain(parser, __doc__)
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='IMAGE', help='the clean image')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='SHEET.png', help='the sheet to make')
-    parser.add_argument('--recipes', nargs='+', metavar='NAME', help='default: all there are')
+    parser.add_argument('--recipes', nargs='+', metavar='NAME', help='default: all')
     parser.add_argument('--draws', type=positive_whole, default=2, help='columns (default: %(default)s)')
     parser.add_argument(
-        '--size', type=positive_whole, default=256, help='resize to this shorter side first (default: %(default)s)'
+        '--size', type=positive_whole, default=256, help='resize the shorter side to this first (default: %(default)s)'
     )
-    parser.add_argument('--seed', type=whole, default=0, help='of the first column (default: %(default)s)')
+    parser.add_argument('--seed', type=whole, default=0, help='seed of the first column (default: %(default)s)')
 
 
 @fails_on(ValueError, OSError)

@@ -2,12 +2,12 @@
 
     hifacegan lmdb -i datasets/ffhq/images1024x1024 -o datasets/ffhq_512.lmdb --size 512
 
-PNG, JPEG and WebP files that need no change are copied byte for byte; everything else (another size or format, an
-Exif rotation, CMYK) is decoded and stored as PNG, with all cores. The database appears under its name when it is
-complete; until then it lies beside it as .NAME.lmdb.partial, and --resume continues after a kill, a power cut or a full
-disk. Images that cannot be used are listed with the reason in NAME.lmdb.rejected.tsv.
+PNG, JPEG and WebP files that need no change are copied byte for byte. All other images (another size or format, an EXIF
+rotation, CMYK) are decoded and stored as PNG, on all cores. The database appears under its name when it is complete.
+Until then it is .NAME.lmdb.partial, and --resume continues after a kill, a power cut or a full disk.
+NAME.lmdb.rejected.tsv lists images that cannot be used, with the reason.
 
-Sub-folders are read too. Keys: 00001.png has the key 00001, a/b 1.png the key a%2Fb%201.
+Subfolders are included. Keys: 00001.png has the key 00001, a/b 1.png the key a%2Fb%201.
 
 Exit status: 0 all images are in, 1 some were rejected, 2 nothing was built.
 """
@@ -32,19 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the images')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='NAME.lmdb', help='the database to make')
     parser.add_argument('--crop-size', type=positive_whole, metavar='SIZE', help='cut into squares of this side')
-    parser.add_argument('--step', type=positive_whole, help='distance of the squares (default: the crop size)')
+    parser.add_argument('--step', type=positive_whole, help='distance between the squares (default: the crop size)')
     parser.add_argument(
         '--reencode', action='store_true',
-        help='decode and encode also what could be copied: all values are PNG then, without metadata',
+        help='decode and encode all images, also those that could be copied: PNG without metadata',
     )  # fmt: skip
     parser.add_argument(
         '--shard', type=_shard, default=(1, 1), metavar='I/N',
-        help='make the I-th of N databases of equal shares, NAME.I-of-N.lmdb: each machine one, the dataset takes '
-        'the list of them',
+        help='make the I-th of N equal parts, NAME.I-of-N.lmdb, one on each machine; the dataset option takes the list '
+        'of all parts',
     )  # fmt: skip
     parser.add_argument(
         '--verify', action='store_true',
-        help='decode every image before it is stored and every value of the finished database',
+        help='decode every image before it is stored, and again from the finished database',
     )  # fmt: skip
     add_size_argument(parser)
     add_build_arguments(parser)
@@ -55,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the database; 0 all images are in, 1 some were rejected, 2 nothing was built."""
     silence_codecs()
     if arguments.output.suffix != '.lmdb':
-        raise BuildError(f'-o {arguments.output}: BasicSR wants a name that ends in .lmdb')
+        raise BuildError(f'-o {arguments.output}: the name must end in .lmdb for BasicSR')
     if arguments.step and not arguments.crop_size:
-        raise BuildError('--step goes with --crop-size')
+        raise BuildError('--step needs --crop-size')
     target = arguments.output
     number, total = arguments.shard
     if total > 1:

@@ -1,9 +1,9 @@
-"""Make a table and an image sheet of what basicsr.test restored.
+"""Make a table and a contact sheet of the images that basicsr.test restored.
 
     python -m basicsr.test -opt options/test_hifacegan.yml
     hifacegan report -opt options/test_hifacegan.yml
 
-Prints the metrics of each test set, and writes a sheet of images degraded, restored and as they should be:
+Prints the metrics of each test set, and writes a sheet of degraded, restored and ground-truth images:
 results/NAME/SET_degraded_restored_truth.png.
 
 Exit status: 0 done, 2 something went wrong.
@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     explain(parser, __doc__)
     parser.add_argument(
-        '-opt', required=True, type=Path, metavar='FILE', help='options file that `basicsr.test` was run with'
+        '-opt', required=True, type=Path, metavar='FILE', help='the options file of the `basicsr.test` run'
     )
 
 
 @fails_on(ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
-    """Print a table and write a contact sheet for each test set; return 0, or 2 where something went wrong."""
+    """Print a table and write a contact sheet for each test set; return 0, or 2 after an error."""
     hifacegan_plugin.register()
     from hifacegan_plugin.compare.report import report
 
@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _valid_options(file: Path) -> dict[str, Any]:
-    """Read the options, and refuse those that the host could not have run with.
+    """Read the options, and refuse options that the host cannot run.
 
     Raises:
-        ValueError: they cannot be read, or the host could not have run with them.
+        ValueError: the options cannot be read, or the host cannot run them.
     """
     opt, _, problems = read_options(file)
     if not opt:

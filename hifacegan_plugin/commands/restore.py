@@ -1,11 +1,10 @@
-"""Restore images, folders or videos with a network that comes with the package, or with weights of your own.
+"""Restore images, folders or videos with a packaged network or your own weights.
 
-    hifacegan restore -i photographs -o restored
-    hifacegan restore -i photographs -o restored --faces              faces and the rest by a network each
-    hifacegan restore -i photographs -o restored -w net_g_latest.pth
-    torchrun --nproc_per_node=4 -m hifacegan_plugin restore ...       files are shared out among processes
+    hifacegan restore -i photographs -o restored hifacegan restore -i photographs -o restored --faces              one
+    network for faces, one for the rest hifacegan restore -i photographs -o restored -w net_g_latest.pth torchrun
+    --nproc_per_node=4 -m hifacegan_plugin restore ...       shares the files among the processes
 
-Exit status: 0 nothing failed (under torchrun: in any case), 1 a file failed, 2 nothing could start.
+Exit status: 0 all files succeeded (always 0 under torchrun), 1 a file failed, 2 nothing could start.
 """
 
 from __future__ import annotations
@@ -44,48 +43,48 @@ from hifacegan_plugin.weights import PACKAGED, WeightsError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
     explain(parser, __doc__)
-    parser.add_argument('-i', '--input', required=True, help='image, video, folder (searched through) or glob')
+    parser.add_argument('-i', '--input', required=True, help='image, video, folder (searched recursively) or glob')
     parser.add_argument(
-        '-o', '--output', required=True, type=Path, help='folder for the results, or the file for the result of one'
+        '-o', '--output', required=True, type=Path, help='folder for the results, or a file name for a single result'
     )
     parser.add_argument(
         '--format', metavar='SUFFIX', choices=[suffix[1:] for suffix in (*WRITABLE, *VIDEO_FORMATS)],
-        help=f'of image results {", ".join(suffix[1:] for suffix in WRITABLE)}; of videos '
-        f'{", ".join(suffix[1:] for suffix in VIDEO_FORMATS)} (default: that of the input)',
+        help=f'format of the results: {", ".join(suffix[1:] for suffix in WRITABLE)} for images; '
+        f'{", ".join(suffix[1:] for suffix in VIDEO_FORMATS)} for videos (default: as the input)',
     )  # fmt: skip
     parser.add_argument(
         '--strength', type=share, default=1.0, metavar='0..1',
-        help='blend with the input: 0 is the input, 1 what is restored (default: %(default)g)',
+        help='blend with the input: 0 is the input, 1 the restored image (default: %(default)g)',
     )  # fmt: skip
-    parser.add_argument('--resume', action='store_true', help='leave out what the output folder already holds')
-    parser.add_argument('--sheet', action='store_true', help='also write images and their results side by side')
+    parser.add_argument('--resume', action='store_true', help='skip files whose results exist')
+    parser.add_argument('--sheet', action='store_true', help='also write sheets of each image beside its result')
     network = parser.add_argument_group('network')
     weights = network.add_mutually_exclusive_group()
     weights.add_argument(
         '--model', choices=PACKAGED,
-        help='a network that comes with the package; hifacegan models describes each (default: general; with --faces, '
+        help='a packaged network; hifacegan models describes them (default: general; with --faces, '
         'faces)',
     )  # fmt: skip
     weights.add_argument(
         '-w', '--weights', type=Path, metavar='FILE',
-        help='.pth or .safetensors: your own, or of a network that spandrel recognises, such as GFPGANv1.4.pth',
+        help='weights file, .pth or .safetensors: your own, or of a network that spandrel supports (GFPGANv1.4.pth)',
     )  # fmt: skip
     add_network_options(network)
     add_restorer_options(parser)
     add_face_arguments(parser)
     videos = parser.add_argument_group('videos')
-    videos.add_argument('--codec', default='h264', choices=CODECS, help='of the results (default: h264)')
+    videos.add_argument('--codec', default='h264', choices=CODECS, help='codec of the results (default: h264)')
     videos.add_argument(
         '--crf', type=whole, metavar='N',
-        help='constant rate factor, from 0: the smaller, the better and the larger the file (default: '
+        help='constant rate factor, from 0; lower values give better quality and larger files (default: '
         + ', '.join(f'{codec.crf} for {name}' for name, codec in CODECS.items()) + ')',
     )  # fmt: skip
-    videos.add_argument('--temporal', action='store_true', help='less flicker: smooth along the motion of the input')
+    videos.add_argument('--temporal', action='store_true', help='reduce flicker: smooth along the motion of the input')
 
 
 @fails_on(WeightsError, EngineError, VideoError, InputError, FaceModelsMissingError, OSError)
 def run(arguments: argparse.Namespace) -> int:
-    """Restore everything; 0 if nothing failed, 1 if something did (0 under torchrun), 2 if nothing could start."""
+    """Restore all files; 0 if all succeeded, 1 if one failed (0 under torchrun), 2 if nothing could start."""
     silence_codecs()
     arguments.weights = arguments.weights or PACKAGED[arguments.model or ('faces' if arguments.faces else 'general')]
     video_options = VideoOptions(arguments.codec, arguments.crf, arguments.temporal)
@@ -93,18 +92,18 @@ def run(arguments: argparse.Namespace) -> int:
     planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
     to_image, to_video = _file_restorers(arguments, planned.folder, video_options)
     make_folder(planned.folder)
-    if arguments.report:  # it may lie in that folder
+    if arguments.report:  # it may be inside that folder
         start_report(arguments.report)
     tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
     failed = _report(planned, tally, arguments.output)
-    # torchrun would call a status of 1 a crash, with a traceback of its own below the list of failures.
+    # torchrun would report status 1 as a crash, and print a traceback below the list of failures.
     return 1 if failed and not dist.is_torchelastic_launched() else 0
 
 
 def _file_restorers(
     arguments: argparse.Namespace, results: Path, video_options: VideoOptions
 ) -> tuple[RestoreFile, RestoreFile]:
-    """Return the functions that restore the file of an image and that of a video, into a folder or below it."""
+    """Return the functions that restore an image file and a video file."""
     restorer = open_restorer(arguments, arguments.weights)
     image_options = {'max_pixels': max_pixels(arguments), 'sheet': arguments.sheet}
     if arguments.faces:
@@ -119,24 +118,24 @@ def _file_restorers(
 
 
 def _refuse_to_enlarge(source: Path, target: Path) -> None:
-    raise VideoError('is a video, which cannot be enlarged: take weights of a network that keeps the size')
+    raise VideoError('is a video, which cannot be upscaled: use a network that keeps the size')
 
 
 def _identify_network(arguments: argparse.Namespace) -> str:
-    """Return text that differs whenever the frames of a video would be restored otherwise."""
+    """Return text that identifies all settings that affect restored video frames."""
     others = ('input', 'output', 'format', 'resume', 'sheet', 'threads', 'max_megapixels')
     options = {name: str(value) for name, value in vars(arguments).items() if name not in others}
     return f'{sorted(options.items())} {arguments.weights.stat().st_mtime_ns}'
 
 
 def _report(planned: Plan, tally: Tally, output: Path) -> bool:
-    """Print, in one process, what became of the files; return whether any failed."""
+    """Print, from one process, the results for the files; return whether any failed."""
     failures = planned.failures + tally.failures
     if int(os.environ.get('RANK', 0)) == 0:
         if planned.others:
             kinds = ', '.join(sorted({other.suffix.lower() or 'no suffix' for other in planned.others}))
             print(f'left out, neither images nor videos by their names: {len(planned.others)} ({kinds})')
-        print(f'{tally.restored} restored, {tally.done_before} done before, {len(failures)} failed; results: {output}')
+        print(f'{tally.restored} restored, {tally.done_before} already done, {len(failures)} failed; results: {output}')
         for failure in failures:
             source = str(failure.source)
             print(f'failed: {source if source.isprintable() else ascii(source)} {failure.reason}', file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Options of the commands that restore: what runs the network, how precisely, and with how much memory."""
+"""Options of the commands that restore: engine, device, precision and memory."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     restoring.add_argument('--dtype', default='float32', choices=DTYPES, help='precision (default: float32)')
     restoring.add_argument(
-        '--keep-colour', action='store_true', help='brightness and colours of large areas stay those of the input'
+        '--keep-colour', action='store_true', help='keep brightness and colours of large areas as in the input'
     )
     restoring.add_argument(
-        '--threads', type=positive_whole, metavar='N', help='processor cores to use (default: as many as torch takes)'
+        '--threads', type=positive_whole, metavar='N', help="processor cores to use (default: torch's choice)"
     )
     restoring.add_argument(
         '--memory', type=positive, metavar='GIB',
-        help='what one image may take; larger ones are restored more slowly from less (default: 3; on a graphics card, '
-        'most of what is free there)',
+        help='memory limit for one image; larger images are restored in slower, memory-saving modes (default: 3; GPU: '
+        'most of its free memory)',
     )  # fmt: skip
     restoring.add_argument(
         '--max-megapixels',
@@ -51,14 +51,14 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
-    """Open the restorer of a weights file as the options say; ``--threads`` is set for the whole process.
+    """Open the restorer for a weights file, as the options say; ``--threads`` applies to the whole process.
 
-    ``--norm`` and ``--global-residual`` do not apply to packaged networks, whose files tell both. Under torchrun each
-    process takes its own of several CUDA devices, unless one is named.
+    ``--norm`` and ``--global-residual`` do not apply to packaged networks, whose files state both. Under torchrun, each
+    process uses its own CUDA device, unless a device is named.
 
     Raises:
         WeightsError: if the weights cannot be used.
-        EngineError: if the engine or device is not there, or cannot do what it is asked to.
+        EngineError: if the engine or device is missing, or does not support the options.
     """
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -71,11 +71,11 @@ def open_restorer(arguments: argparse.Namespace, weights: Path) -> Restorer:
 
 
 def announce_scale(restorer: Restorer, weights: Path) -> None:
-    """Print, in one process, that the results are larger than the images."""
+    """Print, from one process, that the results are larger than the images."""
     if int(os.environ.get('RANK', 0)) == 0:
-        print(f'{weights.name} enlarges: the results are {restorer.scale} times as wide and as high')
+        print(f'{weights.name} upscales: the results are {restorer.scale} times as wide and as high')
 
 
 def max_pixels(arguments: argparse.Namespace) -> int:
-    """Return the pixels that an image may have."""
+    """Return the limit of pixels for an image."""
     return int(arguments.max_megapixels * 1e6)

@@ -1,13 +1,13 @@
-"""Split a folder of images into parts: text files with one name on each line, for hifacegan lmdb --list.
+"""Split a folder of images into parts: text files with one name a line, for hifacegan lmdb --list.
 
     hifacegan split -i datasets/ffhq/images1024x1024 -o datasets/ffhq_split --ffhq
     hifacegan split -i datasets/faces -o datasets/faces_split --parts train=0.9 val=0.05 test=0.05
 
 --ffhq is the split of the HiFaceGAN paper: the images 00000 to 09999 for training, 65000 to 69999 for testing.
 
---parts draws each image's part from a hash of its name without the suffix: the same name falls into the same part on
-every machine, in every copy of the folder, whatever else lies in it, and a degraded copy of an image goes where the
-image goes. The parts have the wanted shares on average, not to the image.
+--parts derives the part of an image from a hash of its name without the suffix. So a name is in the same part on every
+machine and in every copy of the folder, and a degraded copy is in the same part as its image. The shares are met on
+average, not exactly.
 
 Exit status: 0 done, 1 done, but the folder lacks images of the FFHQ split, 2 nothing was written.
 """
@@ -30,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan split``."""
     explain(parser, __doc__)
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the images')
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='where the lists go')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder for the lists')
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument('--ffhq', action='store_true', help='the split of the paper')
     how.add_argument('--parts', type=_share, nargs='+', metavar='NAME=SHARE', help='shares that add up to 1')
-    parser.add_argument('--seed', type=int, default=0, help='another seed, another split by shares (default: 0)')
-    parser.add_argument('--overwrite', action='store_true', help='replace lists that are there')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the split by shares (default: 0)')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing lists')
 
 
 @fails_on(BuildError)
@@ -72,7 +72,7 @@ def _check_shares(parts: list[tuple[str, float]]) -> dict[str, float]:
     """Return the share of each part.
 
     Raises:
-        BuildError: a part is there twice, or the shares do not add up to 1.
+        BuildError: a part occurs twice, or the shares do not add up to 1.
     """
     shares = dict(parts)
     if len(shares) < len(parts):

@@ -3,7 +3,7 @@
     hifacegan stages -i image.png --model faces
     hifacegan stages -i image.png -w net_g_latest.pth -o stages
 
-Writes three panels: the results with the guidance of the first n units alone, those with one unit left out, and what
+Writes three panels: the results with the guidance of the first n units only, the results without one unit, and what
 each level of the network suppresses.
 
 Exit status: 0 done, 2 nothing was written.
@@ -32,23 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-i', '--input', required=True, type=Path, metavar='IMAGE', help='degraded image')
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
-        '--model', choices=PACKAGED, default='general', help='a network of the package (default: %(default)s)'
+        '--model', choices=PACKAGED, default='general', help='a packaged network (default: %(default)s)'
     )
     weights.add_argument('-w', '--weights', type=Path, metavar='FILE', help='weights of the generator')
     parser.add_argument(
         '-o', '--output', type=Path, default=Path('results/stages'), metavar='FOLDER', help='default: results/stages'
     )
-    parser.add_argument('--param-key', metavar='KEY', help='params_ema or params; default: the first that there is')
+    parser.add_argument('--param-key', metavar='KEY', help='params_ema or params; default: the first that the file has')
     add_network_options(parser)
     parser.add_argument(
         '--mix', type=Path, metavar='IMAGE',
-        help='take the other guidance from this image, resized, instead of neutral guidance',
+        help='mix with the guidance of this image, resized, instead of neutral guidance',
     )  # fmt: skip
 
 
 @fails_on(ValueError, OSError)
 def run(arguments: argparse.Namespace) -> int:
-    """Write the panels; 0: all went well, 2: nothing was written."""
+    """Write the panels; 0: done, 2: nothing was written."""
     silence_codecs()
     weights = arguments.weights or PACKAGED[arguments.model]
     generator = load_generator(weights, arguments.param_key, **given_options(arguments))

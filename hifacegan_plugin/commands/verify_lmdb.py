@@ -1,10 +1,10 @@
-"""Decode every image of databases in BasicSR's format and compare it with what the database records of it.
+"""Decode every image of databases in BasicSR's format, and compare it with the records of the database.
 
     hifacegan verify-lmdb datasets/ffhq_512.lmdb
 
-Reported are: keys of meta_info.txt that the database lacks, keys it has beyond them, images that are truncated, that
-cannot be decoded or have another shape than recorded, and values of another checksum (checksums.txt, which hifacegan
-lmdb and pairs write; databases made by others are checked without).
+Reports keys of meta_info.txt that the database lacks, keys that meta_info.txt lacks, images that are truncated, cannot
+be decoded or have another shape than recorded, and values with a wrong checksum. The checksums are in checksums.txt,
+which hifacegan lmdb and pairs write; a database without it is checked without checksums.
 
 Exit status: 0 all is well, 1 something is damaged, 2 a database cannot be read at all.
 """
@@ -25,7 +25,7 @@ from hifacegan_plugin.prepare.verify_lmdb import verify
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan verify-lmdb``."""
     explain(parser, __doc__)
-    parser.add_argument('databases', nargs='+', type=Path, metavar='NAME.lmdb', help='what to check')
+    parser.add_argument('databases', nargs='+', type=Path, metavar='NAME.lmdb', help='databases to check')
     parser.add_argument(
         '--jobs', type=positive_whole, default=os.cpu_count(), metavar='N', help='processes (default: %(default)s)'
     )

@@ -450,7 +450,7 @@ def test_a_host_that_cannot_be_imported_is_told_and_ends_it(monkeypatch, tmp_pat
     assert command.run(argparse.Namespace(opt=tmp_path / 'any.yml', iterate=False)) == 1
     output = capsys.readouterr().out
     assert 'WRONG: The host BasicSR cannot be imported: pip install basicsr-fixed.' in output
-    assert 'is not looked at' in output
+    assert 'is not checked' in output
 
 
 def test_a_network_that_takes_a_guide_needs_one():

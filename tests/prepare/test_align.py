@@ -125,13 +125,13 @@ def test_every_face_and_the_limits(tmp_path, capfd):
     arguments = ('-i', tmp_path / 'in', '-o', target, *OPTIONS, '--faces', 'all', '--overwrite')
     printed = align(capfd, *arguments)
     assert images(target).keys() == {'two_face1', 'two_face2'}
-    assert '2 faces taken, 0 beside them rejected' in printed.out
+    assert '2 faces written, 0 rejected' in printed.out
     soft, sharp = sorted(face['sharpness'] for face in faces(target).values())
     assert soft < 0.7 * sharp
 
     limit = (soft + sharp) / 2
     printed = align(capfd, *arguments, '--min-sharpness', limit)
-    assert '1 faces taken, 1 beside them rejected' in printed.out
+    assert '1 faces written, 1 rejected' in printed.out
     (blurred,) = (face for face in faces(target).values() if face['rejected'])
     assert blurred['rejected'] == f'sharpness {soft:.2f}, less than --min-sharpness {limit:g}'
     assert images(target).keys() == faces(target).keys() - {blurred['key']}

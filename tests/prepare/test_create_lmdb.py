@@ -487,7 +487,7 @@ class TestBadInput:
             (['-i', 'in', '-o', 'x'], 'a name that ends in .lmdb'),
             (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': expected I/N"),
             (['-i', 'in', '-o', 'x.lmdb', '--size', '0'], "'0': expected a whole number of at least 1"),
-            (['-i', 'in', '-o', 'x.lmdb', '--step', '9'], '--step goes with --crop-size'),
+            (['-i', 'in', '-o', 'x.lmdb', '--step', '9'], '--step needs --crop-size'),
             (['-i', 'in', '-o', 'x.lmdb', '--list', 'missing.txt'], 'missing.txt: No such file'),
             (['-i', 'in', '-o', 'x.lmdb', '--list', 'twice.txt'], 'twice.txt names a.png more than once'),
             (['-i', 'in', '-o', 'in/a.png/x.lmdb'], 'cannot write in/a.png'),

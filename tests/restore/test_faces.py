@@ -313,7 +313,7 @@ class TestCommand:
 
     def test_videos_are_refused(self, run):
         Path('a.mp4').write_text('a video')
-        assert 'a.mp4 is a video, and --faces is for photographs alone' in run('-i', 'a.mp4', status=1).err
+        assert 'a.mp4 is a video, and --faces is for photographs only' in run('-i', 'a.mp4', status=1).err
 
     @pytest.mark.parametrize(
         ('options', 'message'),
@@ -335,7 +335,7 @@ class TestCommand:
     @pytest.mark.parametrize('options', [['--only', '2'], ['--keep-identity'], ['--save-faces', 'f']])
     def test_options_of_faces_need_faces(self, run, options):
         printed = run('-i', 'a.png', '-o', 'out', *options, status=2, common=[])
-        assert f'{options[0]} is for --faces: give that, too.' in printed.err
+        assert f'{options[0]} needs --faces: give it, too.' in printed.err
         assert not Path('out').exists()
 
     def test_without_dlib(self, run, monkeypatch):

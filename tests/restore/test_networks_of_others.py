@@ -117,8 +117,8 @@ def test_the_command_enlarges_and_says_so(enlarger, tmp_path, capsys):
     command = ['restore', '-i', str(source), '-o', str(out), '-w', str(file)]
     assert main([*command, '--sheet']) == 1
     printed = capsys.readouterr()
-    assert 'x2.pth enlarges: the results are 2 times as wide and as high' in printed.out
-    assert 'video.mp4 is a video, which cannot be enlarged' in printed.err
+    assert 'x2.pth upscales: the results are 2 times as wide and as high' in printed.out
+    assert 'video.mp4 is a video, which cannot be upscaled' in printed.err
     written = read_photograph(out / 'a.png', 10**6)
     assert np.abs(written.pixels - enlarged(network, image)).max() <= 0.51
     assert written.dpi == pytest.approx((300, 300), abs=0.1)

@@ -361,7 +361,7 @@ def test_folder(folder, weights, generator, photo, tmp_path, capsys):
     assert np.array_equal(restored, Restorer(generator)(photo))
     assert capsys.readouterr().out.splitlines() == [
         'left out, neither images nor videos by their names: 1 (.txt)',
-        f'3 restored, 0 done before, 0 failed; results: {tmp_path / "out"}',
+        f'3 restored, 0 already done, 0 failed; results: {tmp_path / "out"}',
     ]
 
 
@@ -389,7 +389,7 @@ def test_a_linked_folder_is_searched_and_one_that_cannot_be_is_named(
     monkeypatch.setattr('os.scandir', scan)
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
     captured = capsys.readouterr()
-    assert '3 restored, 0 done before, 1 failed' in captured.out
+    assert '3 restored, 0 already done, 1 failed' in captured.out
     assert f'failed: {folder}/deep cannot be searched (Permission denied)' in captured.err
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'link/d.png']
 
@@ -414,7 +414,7 @@ def test_goes_on_after_bad_files_and_lists_them(folder, weights, tmp_path, capsy
     (folder / 'zz.jpg').write_bytes((folder / 'b.jpg').read_bytes()[:1500])
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
     captured = capsys.readouterr()
-    assert '3 restored, 0 done before, 2 failed' in captured.out
+    assert '3 restored, 0 already done, 2 failed' in captured.out
     assert f'failed: {folder}/aa.png is empty (0 bytes)' in captured.err
     assert f'failed: {folder}/zz.jpg is damaged or truncated' in captured.err
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
@@ -425,7 +425,7 @@ def test_resume(folder, weights, tmp_path, capsys):
     out.mkdir()
     (out / 'a.png').write_text('done')
     assert restore('-i', folder, '-o', out, '-w', weights, '--resume') == 0
-    assert '2 restored, 1 done before, 0 failed' in capsys.readouterr().out
+    assert '2 restored, 1 already done, 0 failed' in capsys.readouterr().out
     assert (out / 'a.png').read_text() == 'done'
 
 
@@ -458,7 +458,7 @@ def test_output_inside_the_input_by_another_path(folder, weights, monkeypatch):
 def test_two_images_with_one_result_keep_their_suffixes(folder, weights, tmp_path, capsys, photo):
     write_photograph(folder / 'a.webp', Photograph(photo[:64, :64]))
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--format', 'png') == 0
-    assert '4 restored, 0 done before, 0 failed' in capsys.readouterr().out
+    assert '4 restored, 0 already done, 0 failed' in capsys.readouterr().out
     assert results(tmp_path / 'out') == ['a.png', 'a.webp.png', 'b.png', 'deep/c.png']
     assert read_photograph(tmp_path / 'out/a.webp.png', 10**6).pixels.shape == (64, 64, 3)
 
@@ -467,7 +467,7 @@ def test_a_sheet_does_not_take_the_place_of_a_result(folder, weights, tmp_path, 
     write_photograph(folder / 'a_sheet.png', Photograph(photo))
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--sheet') == 1
     captured = capsys.readouterr()
-    assert '3 restored, 0 done before, 1 failed' in captured.out
+    assert '3 restored, 0 already done, 1 failed' in captured.out
     assert f'failed: {folder}/a_sheet.png has the same result file as {folder}/a.png' in captured.err
 
 
@@ -493,7 +493,7 @@ def test_what_is_no_regular_file(folder, weights, tmp_path, capsys):
     for pattern in (folder, folder / '**/*'):
         assert restore('-i', pattern, '-o', tmp_path / 'out', '-w', weights) == 1
         captured = capsys.readouterr()
-        assert '3 restored, 0 done before' in captured.out
+        assert '3 restored, 0 already done' in captured.out
         for problem in ('pipe.png is not a regular file', 'pipe.mp4 is not a regular file',
                         'to_itself.png cannot be read (Too many levels of symbolic links)',
                         'to_nothing.png cannot be read (No such file or directory)'):  # fmt: skip
@@ -507,7 +507,7 @@ def test_full_disk(folder, weights, tmp_path, capsys, full_disk, photo):
     full_disk()
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
     captured = capsys.readouterr()
-    assert '1 restored, 0 done before, 4 failed' in captured.out
+    assert '1 restored, 0 already done, 4 failed' in captured.out
     assert captured.err.count('cannot be written (File too large)') == 4
     assert results(tmp_path / 'out') == ['small.png']
 
@@ -630,7 +630,7 @@ def test_processes_share_the_files(folder, weights, tmp_path):
         [sys.executable, '-m', *command, '-i', folder, '-o', tmp_path / 'out', '-w', weights],
         capture_output=True, text=True, cwd=REPOSITORY,
     )  # fmt: skip
-    assert '3 restored, 0 done before, 1 failed' in finished.stdout, finished.stderr
+    assert '3 restored, 0 already done, 1 failed' in finished.stdout, finished.stderr
     assert f'failed: {folder}/aa.png is empty (0 bytes)' in finished.stderr
     assert finished.returncode == 0  # of another status torchrun would make a traceback
     assert 'Traceback' not in finished.stderr
