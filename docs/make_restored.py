@@ -2,8 +2,8 @@
 
     python docs/make_restored.py [datasets/faces/test.lmdb]
 
-The portraits are test portraits of `make faces`, the other images those of scikit-image; on none of them was anything
-trained.
+The portraits are test portraits of `make faces`, the other images are from scikit-image. No network was trained on
+any of them.
 """
 
 from __future__ import annotations

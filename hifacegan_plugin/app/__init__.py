@@ -1,1 +1,1 @@
-"""The local web page of ``hifacegan app``: what it shows, what it does with uploads, and its server."""
+"""The local web page of ``hifacegan app``: its layout, the jobs for uploads, and its server."""

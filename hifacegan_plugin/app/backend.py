@@ -1,4 +1,4 @@
-"""What is behind the page: the networks to choose from, the limit of size, and the folder for files."""
+"""The backend of the page: networks, size limit and folder for files."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Settings(NamedTuple):
 
 @dataclass(frozen=True)
 class Backend:
-    """What is behind the page.
+    """The backend of the page.
 
     Attributes:
-        networks: for each name to choose from, a function that opens the restorer; the first is the default.
-        max_pixels: larger images are refused.
-        folder: for files; it is removed when the server ends.
+    networks: for each name to choose from, a function that opens the restorer; the first is the default.
+    max_pixels: larger images are refused.
+    folder: for files; it is removed when the server ends.
     """
 
     networks: Mapping[str, Callable[[], Restorer]]

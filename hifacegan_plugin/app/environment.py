@@ -1,4 +1,4 @@
-"""Set-up and end of the process that serves the page: its socket, Gradio's switches, a temporary folder, signals.
+"""Set up and end the process that serves the page: socket, Gradio's environment, temporary folder, signals.
 
 Nothing here imports Gradio, which takes seconds.
 """
@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Return the address of the page, as a browser takes it."""
+    """Return the URL of the page."""
     host, port = listener.getsockname()[:2]
     return f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
 
@@ -43,8 +43,8 @@ def url_of(listener: socket.socket) -> str:
 def private_environment() -> Iterator[Path]:
     """Yield a temporary folder for the files of the page, which is removed at the end.
 
-    Import Gradio only inside: it reads its switches when it is imported. A signal ends the block and the process, with
-    the exit status that shells show for it.
+    Import Gradio only inside the block: it reads its environment variables on import. A signal ends the block and the
+    process, with the exit status that shells show for the signal.
     """
     _exit_on_signals()
     folder = Path(tempfile.mkdtemp(prefix='hifacegan-app-'))
@@ -71,7 +71,7 @@ def _exit_on_signals() -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder into which a thread may be writing, as far as that can be."""
+    """Remove a folder as far as possible, although a thread may still write to it."""
     for _ in range(REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

@@ -1,4 +1,4 @@
-"""Jobs: uploads that are restored together, as ``hifacegan restore`` restores a folder, and their results."""
+"""Jobs: uploads that are restored together, like a folder by ``hifacegan restore``, and their results."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class AbandonedError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an upload.
+    """The outcome for an upload.
 
     Attributes:
-        source: the upload, under the name that it has for the user.
-        target: the restored file; None if there is none.
-        problem: why there is none; empty if there is one.
+        source: the upload, under the user's file name.
+        target: the restored file; None after a failure.
+        problem: the reason of the failure; empty after a success.
         faces: what :func:`~hifacegan_plugin.restore.face_files.describe` tells of each face that was restored apart.
     """
 
@@ -39,10 +39,10 @@ class Outcome:
 
 
 def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
-    """Empty the folder of a job and plan it: what is to be restored into which file.
+    """Empty the folder of a job, and plan which file is restored into which.
 
     Args:
-        uploads: files under the names that the user gave them; several may have the same name.
+        uploads: files under the user's names; several may have the same name.
         folder: for this job alone; uploads go into ``input``, results into ``output``.
 
     Raises:
@@ -57,7 +57,7 @@ def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
 
 
 def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[RestoredFace]]) -> Iterator[Outcome]:
-    """Restore one file after the other, whatever happens to single ones; failures of the plan come first.
+    """Restore the files one by one, and continue after failures; failures of the plan come first.
 
     Args:
         planned: by :func:`plan_job`.
@@ -76,7 +76,7 @@ def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[Restored
 
 
 def zip_results(folder: Path) -> str | None:
-    """Put the results that a job has so far into a zip file in its folder, without compressing them again.
+    """Store the results of a job so far, without further compression, in a zip file in its folder.
 
     Returns:
         The path of the zip file; None if there are no results.

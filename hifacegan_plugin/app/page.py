@@ -1,4 +1,4 @@
-"""What the page shows, and what its buttons do."""
+"""The layout of the page, and the functions behind its buttons."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ HOUR, DAY = 3600, 86400  # seconds
 ONE_AT_A_TIME: dict[str, Any] = {'concurrency_limit': 1, 'concurrency_id': 'restoring'}
 
 INTRODUCTION = """# HiFaceGAN
-Restores images with unknown, mixed degradations. They stay on the machine that serves this page."""
+Restores images with unknown, mixed degradations. Your images stay on the machine that serves this page."""
 
 
 def build_page(backend: Backend) -> gr.Blocks:
-    """Build the page: settings, a tab for a few images, each beside its result, and one for many."""
+    """Build the page: settings, a tab that shows a few images beside their results, and a tab for many images."""
     with gr.Blocks(title='HiFaceGAN', analytics_enabled=False, delete_cache=(HOUR, DAY)) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
@@ -53,7 +53,9 @@ def _add_settings(backend: Backend) -> list[Component]:
     face_network = gr.Dropdown(names, value='faces', label='Network for faces', interactive=False)
     strength = gr.Slider(0, 1, value=1, label='Strength')
     keep_identity = gr.Checkbox(
-        label='Keep identity', info='changes a face less where it would look like another person', interactive=False
+        label='Keep identity',
+        info='lowers the strength where a face would look like another person',
+        interactive=False,
     )
 
     def offer(chosen: str) -> tuple[gr.Dropdown, gr.Dropdown, gr.Checkbox]:
@@ -143,13 +145,13 @@ def _restoring(
     present: Callable[[list[Outcome], Path], tuple[Any, ...]],
     present_those_so_far: Callable[[list[Outcome]], tuple[Any, ...]] | None = None,
 ) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """Return what a button does: it restores the uploads as the controls say.
+    """Return the function of a button: it restores the uploads with the settings of the controls.
 
     Args:
         backend: does it.
-        tab: name of the folder for files, below that of the session.
-        present: gives what is shown of all outcomes, whose files are in a folder.
-        present_those_so_far: gives what is shown after each.
+        tab: name of the tab's folder, inside the folder of the session.
+        present: returns what to show of all outcomes at the end, given their folder.
+        present_those_so_far: returns what to show after each outcome.
     """
 
     def restore(
@@ -181,7 +183,7 @@ def _restoring(
 
 @contextmanager
 def _errors_on_the_page() -> Iterator[None]:
-    """Say on the page why images cannot be restored, shown or stored."""
+    """Show on the page why images cannot be restored, shown or stored."""
     try:
         yield
     except (FaceModelsMissingError, EngineError) as error:

@@ -1,4 +1,4 @@
-"""Images as the page shows them: in a format that browsers read, no larger than is useful."""
+"""Previews for the page, in a format that browsers read and of limited size."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LONGEST_SIDE = 4096  # pixels; 12 megapixels are shown as they are
 
 
 def write_previews(outcome: Outcome, max_pixels: int) -> tuple[str, str]:
-    """Write an image that was restored and its result for display, into ``previews`` beside the folder of the result.
+    """Write previews of an image and its result into ``previews``, beside the folder of the result.
 
-    Both have the size of the result, or less.
+    Both have the size of the result, or a smaller one.
 
     Returns:
         The paths of both.
@@ -35,7 +35,7 @@ def write_previews(outcome: Outcome, max_pixels: int) -> tuple[str, str]:
 
 
 def _write_preview(photograph: Photograph, size: tuple[int, int], stem: str) -> str:
-    """Write PNG where there are alpha or colour tags, which JPEG cannot hold, and JPEG otherwise."""
+    """Write a PNG if the image has alpha or colour tags, which JPEG cannot hold, otherwise a JPEG."""
     pixels = fit(photograph.pixels, *size)
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     preview = stem + ('.png' if has_alpha or photograph.colour_chunks else '.jpg')

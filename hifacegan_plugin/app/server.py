@@ -1,4 +1,4 @@
-"""The server of the page, and what it lets browsers load and send."""
+"""The server of the page, and its content security policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hifacegan_plugin.app.environment import url_of
 
-# What the page may load and call: its own server, and what it makes itself. Gradio's page needs the two "unsafe" ones.
+# The page may load from its own server, and use data and blobs that it makes. Gradio needs both "unsafe" sources.
 CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 POLL_INTERVAL = 1  # seconds; Windows reports no signal while a thread is waited for
 
@@ -27,7 +27,7 @@ def serve(page: gr.Blocks, listener: socket.socket, max_file_size: int) -> None:
         max_file_size: bytes that an uploaded file may have.
     """
     server = uvicorn.Server(uvicorn.Config(_make_app(page, max_file_size), log_level='critical'))
-    # In the main thread it would take the signals, and wait for the image that is being restored before it ends.
+    # In the main thread, the server would handle the signals, and wait for the current image before it ends.
     thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]}, daemon=True)
     thread.start()
     print(f'Open {url_of(listener)} in a browser. Ctrl-C here ends the page.', flush=True)
@@ -36,7 +36,7 @@ def serve(page: gr.Blocks, listener: socket.socket, max_file_size: int) -> None:
 
 
 def _make_app(page: gr.Blocks, max_file_size: int) -> ASGIApp:
-    """Make a web application of the page, without what else Gradio has to offer."""
+    """Make a web application of the page, without Gradio's further endpoints."""
     app = gr.mount_gradio_app(
         FastAPI(), page, '/', max_file_size=max_file_size, footer_links=[], run_history=False,
         enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
@@ -47,7 +47,7 @@ def _make_app(page: gr.Blocks, max_file_size: int) -> ASGIApp:
 
 
 def _confine(app: ASGIApp) -> ASGIApp:
-    """Forbid browsers to load anything into the page from elsewhere, and to send anything from it elsewhere."""
+    """Forbid browsers to load anything from other servers, or to send anything to them."""
 
     async def confined(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_policy(message: Message) -> None:

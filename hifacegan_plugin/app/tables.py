@@ -1,4 +1,4 @@
-"""The tables of the page: what became of files, and of the faces of one of them."""
+"""The tables of the page: the outcome for each file, and the faces of one image."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from hifacegan_plugin.app.jobs import Outcome
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT
 
-FILE_TABLE = 'What became of the files'
+FILE_TABLE = 'Files'
 FILE_HEADERS = ['File', 'Result']
 FACE_TABLE = f'Faces; an identity distance above {IDENTITY_LIMIT} warns that one may look like another person now'
 FACE_HEADERS = ['Face', 'Left', 'Top', 'Size in pixels', 'Identity distance']
 
 
 def file_rows(outcomes: Sequence[Outcome]) -> list[list[Any]]:
-    """Return a row for each file, of its name and what became of it."""
+    """Return a row for each file: its name and its outcome."""
     return [[outcome.source.name, outcome.problem or _summarise(outcome)] for outcome in outcomes]
 
 
 def face_rows(outcome: Outcome) -> list[list[Any]]:
-    """Return a row for each face of an image that was restored apart, the largest first."""
+    """Return a row for each separately restored face of an image, the largest first."""
     return [
         [
             face['face'],

@@ -1,10 +1,10 @@
-"""Restore images in the browser, on a page that this machine serves to itself alone.
+"""Restore images in the browser, on a page that only this machine can open by default.
 
-    hifacegan app                       open http://127.0.0.1:7860
-    hifacegan app -w net_g_latest.pth   with a network of your own to choose, too
+    hifacegan app                       open http://127.0.0.1:7860 hifacegan app -w net_g_latest.pth   offers your own
+    network, too
 
-Needs Gradio, and for faces dlib: pip install "hifacegan-plugin[app,faces]". Ctrl-C ends the page, and removes what was
-uploaded and restored.
+Needs Gradio, and for faces dlib: pip install "hifacegan-plugin[app,faces]". Ctrl-C stops the server, and removes all
+uploads and results.
 
 Exit status: 128 + the number of the signal that ended it, 1 the server failed, 2 it could not start.
 """
@@ -34,17 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain(parser, __doc__)
     parser.add_argument(
         '--host', default='127.0.0.1',
-        help='name or address to listen on; 0.0.0.0: everybody in the network may use the page (default: %(default)s, '
-        'this machine alone)',
+        help='name or address to listen on; 0.0.0.0: everybody in the network can use the page (default: %(default)s, '
+        'this machine only)',
     )  # fmt: skip
-    parser.add_argument('--port', type=whole, default=7860, help='to listen on; 0: any (default: %(default)s)')
+    parser.add_argument('--port', type=whole, default=7860, help='port to listen on; 0: any (default: %(default)s)')
     parser.add_argument(
         '--max-megabytes', type=positive, default=200, metavar='MB', help='refuse larger files (default: %(default)s)'
     )
     network = parser.add_argument_group('network')
     network.add_argument(
         '-w', '--weights', type=Path, metavar='FILE',
-        help='a network of your own to choose besides those that come with the package, .pth or .safetensors',
+        help='weights of your own network, .pth or .safetensors, offered besides the packaged ones',
     )  # fmt: skip
     add_network_options(network)
     add_restorer_options(parser)
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve the page until a signal ends the process; 1 if the server ends by itself, 2 if it cannot begin."""
     if find_spec('gradio') is None:
-        complain(arguments, 'the page takes gradio. Run: pip install "hifacegan-plugin[app]"')
+        complain(arguments, 'the page needs gradio. Run: pip install "hifacegan-plugin[app]"')
         return FAILED
     networks = _networks(arguments)
     silence_codecs()
@@ -69,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _networks(arguments: argparse.Namespace) -> Mapping[str, Callable[[], Restorer]]:
-    """Return what opens each network when it is first used, that of the user first.
+    """Return a function to open each network at its first use, the user's network first.
 
-    The first one is opened now, so that what is wrong with it or the options shows.
+    The first network is opened now, so that errors in it or in the options are reported at the start.
     """
     files = {arguments.weights.name: arguments.weights} if arguments.weights else {}
     networks = {name: cache(partial(open_restorer, arguments, path)) for name, path in (files | PACKAGED).items()}

@@ -1,4 +1,4 @@
-"""What ``hifacegan lmdb``, ``pairs`` and ``align`` share: the options of a build, and what is said of its result."""
+"""The options and the report that ``hifacegan lmdb``, ``pairs`` and ``align`` share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_size_argument(parser: argparse.ArgumentParser) -> None:
     """Declare ``--size``, of the builds that resize whole images."""
     parser.add_argument(
         '--size', type=positive_whole, metavar='N',
-        help='resize to a shorter side of N pixels: by area means where an image shrinks, bicubically where it grows',
+        help='resize the shorter side to N pixels: area interpolation to shrink, bicubic to enlarge',
     )  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of all builds."""
     parser.add_argument(
         '--list', type=Path, metavar='FILE',
-        help='take only the images that this file names, one on each line, relative to the input folder (hifacegan '
+        help='use only the images that this file names, one a line, relative to the input folder (hifacegan '
         'split writes such lists)',
     )  # fmt: skip
     parser.add_argument(
@@ -34,20 +34,20 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         '--compression-level', type=int, choices=range(1, 10), default=1, metavar='1-9',
-        help='of the PNG encoder (default: %(default)s)',
+        help='compression level of PNG (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--jobs', type=positive_whole, default=os.cpu_count(), metavar='N',
-        help='images worked on at a time (default: all cores, here %(default)s)',
+        help='number of processes (default: all cores, here %(default)s)',
     )  # fmt: skip
     either = parser.add_mutually_exclusive_group()
     either.add_argument(
         '--resume', action='store_true',
-        help='continue an interrupted build; start where there is none; do nothing where it is complete',
+        help='continue an interrupted build; start if there is none; do nothing if it is complete',
     )  # fmt: skip
     either.add_argument(
         '--overwrite', action='store_true',
-        help='start afresh; what was built before is replaced when the new build is complete',
+        help='start again; the old result is replaced when the new one is complete',
     )  # fmt: skip
 
 

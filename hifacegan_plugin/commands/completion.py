@@ -1,4 +1,4 @@
-"""Print what lets bash or zsh complete this command line: commands, options and their choices, and files.
+"""Print a completion script for bash or zsh: commands, options, choices and files.
 
 For bash, in every new shell:
 
@@ -10,7 +10,7 @@ For zsh:
     hifacegan completion > ~/.hifacegan-completion
     echo 'source ~/.hifacegan-completion' >> ~/.zshrc
 
-It holds the options of this version: print it anew after an upgrade.
+The script holds the options of this version: print it again after an upgrade.
 """
 
 from __future__ import annotations

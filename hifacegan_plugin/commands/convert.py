@@ -1,4 +1,4 @@
-"""Write weights of any kind as safetensors, with the options of the network in the file.
+"""Convert weights to safetensors, and store the options of the network in the file.
 
     hifacegan convert -w net_g_latest.pth -o net_g.safetensors
 

@@ -1,4 +1,4 @@
-"""List the networks that come with the package: what each is for, what it learned from, and how good it is.
+"""List the packaged networks: the purpose, training data and quality of each.
 
     hifacegan models
     hifacegan restore -i photographs -o restored --model faces

@@ -1,4 +1,4 @@
-"""Options of several commands for what the weights of a network may not tell about it."""
+"""Options for properties of a network that its weights file may not state."""
 
 from __future__ import annotations
 

@@ -4,15 +4,15 @@
     hifacegan pairs -i datasets/val.lmdb -o datasets/val_sr4x --recipe sr4x --scale 4
 
 makes datasets/faces_full/lq.lmdb and gt.lmdb with the same keys (--folders: plain folders lq and gt of PNG files), so
-that every restorer is trained and tested on the same bytes. The degradation of an image depends on --seed and its name
-alone: the same seed yields the same bytes, with any number of processes, and the very images that DegradationDataset
-yields in validation with that seed.
+that every restorer is trained and tested on the same bytes. The degradation of an image depends only on --seed and its
+name. The same seed gives the same bytes with any number of processes, and the same images as DegradationDataset in
+validation.
 
 --recipe is the name of a recipe, a step or list of steps as in an options file, or a YAML file with one:
     --recipe '[{type: GaussianBlur, sigma: 2}, {type: JPEG, quality: 40}]'
 
-The folder appears under its name when it is complete; --resume continues after a kill. Images that cannot be used are
-listed with the reason in NAME.rejected.tsv.
+The folder appears under its name when it is complete; --resume continues after a kill. NAME.rejected.tsv lists images
+that cannot be used, with the reason.
 
 Exit status: 0 all images are in, 1 some were rejected, 2 nothing was built.
 """
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='where the pairs go')
     parser.add_argument('--recipe', type=_recipe, required=True, help='name, steps or YAML file')
-    parser.add_argument('--seed', type=whole, default=0, help='another seed, other draws (default: 0)')
+    parser.add_argument('--seed', type=whole, default=0, help='seed of the random draws (default: 0)')
     parser.add_argument(
         '--scale', type=positive_whole, default=1,
         help='make the degraded images this much smaller (default: 1, the same size)',

@@ -1,1 +1,1 @@
-"""Faces in photographs: where they are, the aligned square around each, and the way back into the photograph."""
+"""Faces in photographs: detect them, cut out aligned crops, and paste them back."""

@@ -1,8 +1,8 @@
-"""The aligned square around a face, as FFHQ and CelebA-HQ cut it, and the way back into the photograph.
+"""The aligned square around a face as in FFHQ and CelebA-HQ, and the transform between crop and photograph.
 
 Karras et al., "Progressive growing of GANs", ICLR 2018, appendix C; FFHQ (Karras et al., "A style-based generator
-architecture", CVPR 2019) keeps to it. Coordinates are x to the right and y down, in pixels, whole numbers at the
-centres of pixels: an image of width W spans x from -0.5 to W - 0.5.
+architecture", CVPR 2019) uses the same square. Coordinates are in pixels, x to the right and y down. Whole numbers are
+the centres of pixels: an image of width W spans x from -0.5 to W - 0.5.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Square(NamedTuple):
 
     @property
     def roll(self) -> float:
-        """By how many degrees the square is turned clockwise."""
+        """The clockwise rotation of the square in degrees."""
         return math.degrees(math.atan2(self.half[1], self.half[0]))
 
     @property
@@ -42,11 +42,11 @@ class Square(NamedTuple):
         return self.centre + np.array([-self.half - down, self.half - down, self.half + down, down - self.half])
 
     def enlarged(self, times: float) -> Square:
-        """Return the square at the same place of the image when that is resized to ``times`` its size."""
+        """Return the same square in the image resized by the factor ``times``."""
         return Square((self.centre + 0.5) * times - 0.5, self.half * times)
 
     def with_margin(self, margin: float) -> Square:
-        """Return the square with its surroundings: ``margin`` times its side more at each side."""
+        """Return the square enlarged by ``margin`` times its side at each side."""
         return self._replace(half=self.half * (1 + 2 * margin))
 
 
@@ -66,7 +66,7 @@ def ffhq_square(eyes: np.ndarray, mouth: np.ndarray) -> Square:
 
 
 def to_image(square: Square, side: int) -> np.ndarray:
-    """Return the ``(2, 3)`` matrix that takes pixels of the crop, ``side`` by ``side``, to pixels of the image."""
+    """Return the ``(2, 3)`` matrix from pixels of the crop, ``side`` by ``side``, to pixels of the image."""
     across = square.half * 2 / side
     down = _rotate_90(across)
     top_left = square.centre + (across + down) * (1 - side) / 2
@@ -81,8 +81,8 @@ def apply(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
 def cut(image: np.ndarray, square: Square, side: int) -> np.ndarray:
     """Cut a square out of an image, turned upright and resized.
 
-    It is sampled bicubically at its own resolution or up to twice that, and shrunk by area means, so that fine detail
-    does not alias. What lies beyond the image is its reflection.
+    The square is sampled bicubically at one to two times its resolution, then shrunk by area interpolation, so that
+    fine detail does not alias. Beyond the image, its reflection is used.
 
     Args:
         image: ``(H, W)`` or ``(H, W, C)``, uint8 or uint16.
@@ -113,9 +113,9 @@ def _rotate_90(vector: np.ndarray) -> np.ndarray:
 
 
 def _neighbourhood(image: np.ndarray, square: Square) -> tuple[np.ndarray, np.ndarray]:
-    """Return the part of an image that a square takes its pixels from, reflections included, and where it begins.
+    """Return the part of an image that a square needs, with reflections, and the part's top left corner.
 
-    OpenCV warps no image of more than 32766 pixels a side.
+    OpenCV cannot warp images of more than 32766 pixels a side.
     """
     size = np.array([image.shape[1], image.shape[0]])
     first = np.floor(square.corners.min(0)).astype(int) - 4  # bicubic interpolation reaches two pixels further

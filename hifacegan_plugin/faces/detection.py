@@ -1,7 +1,7 @@
-"""Where faces are, by dlib's detector: histograms of oriented gradients, as the paper's FED and LLE use it.
+"""Detect faces with dlib's detector on histograms of oriented gradients, which the paper uses for FED and LLE.
 
-King, "Max-margin object detection", 2015. It finds faces that look at the camera or somewhat aside, upright or tilted
-by up to about 30 degrees, and that lie wholly within the image; profiles it does not find.
+King, "Max-margin object detection", 2015. It finds faces that look at the camera or slightly to the side, are tilted by
+up to about 30 degrees, and are completely inside the image. It does not find profiles.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import dlib
 
 SMALLEST_BOX = 80  # pixels, the side of the window that the detector slides over the image
-LARGEST_ENLARGEMENT = 4  # beyond it there is nothing left of a face to detect
-# The detector shrinks the image in steps of 5/6; a face between two of them is easily missed, and may be found when the
-# image is looked at again at this share of its size.
+LARGEST_ENLARGEMENT = 4  # smaller faces have too few pixels to detect
+# The detector shrinks the image in steps of 5/6, and often misses a face between two steps. So a second pass runs at
+# this share of the size.
 BETWEEN_STEPS = 0.8
 
 
@@ -29,7 +29,7 @@ class Detection(NamedTuple):
 
     Attributes:
         box: left, top, right and bottom in pixels; may reach beyond the image.
-        score: how sure the detector is, from 0; a clear face has 1 to 3.
+        score: confidence of the detector, from 0; a clear face has 1 to 3.
     """
 
     box: tuple[float, float, float, float]
@@ -37,11 +37,11 @@ class Detection(NamedTuple):
 
 
 def detect(rgb: np.ndarray, smallest: float = SMALLEST_BOX) -> list[Detection]:
-    """Find the faces of an image, the surest first.
+    """Find the faces of an image, in order of falling confidence.
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
-        smallest: side in pixels of the smallest box that is looked for; the time goes with its inverse square.
+        smallest: side in pixels of the smallest box to find; the time grows with its inverse square.
 
     Raises:
         FaceModelsMissingError: dlib is missing.

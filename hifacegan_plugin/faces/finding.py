@@ -1,4 +1,4 @@
-"""The faces of an image: where each is, how it is posed, and the aligned square around it."""
+"""Find the faces of an image: the position, landmarks and aligned square of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hifacegan_plugin.faces.alignment import Square, ffhq_square
 from hifacegan_plugin.faces.detection import detect
 from hifacegan_plugin.faces.landmarks import Landmarks, Model, locate
 
-# The side of FFHQ's square is 1.3 to 2 times that of the detector's box; nothing that is large enough may be missed.
+# The side of FFHQ's square is 1.3 to 2 times that of the detector's box; no face that is large enough may be missed.
 _SQUARE_TO_BOX = 2.0
 
 
@@ -19,7 +19,7 @@ class Face:
     """One face of an image.
 
     Attributes:
-        score: how sure the detector is, from 0; a clear face has 1 to 3.
+        score: confidence of the detector, from 0; a clear face has 1 to 3.
         landmarks: eyes, nose and mouth.
         square: as FFHQ cuts it out.
     """
@@ -34,8 +34,8 @@ def find_faces(rgb: np.ndarray, smallest: float, model: Model = '68') -> list[Fa
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
-        smallest: side in pixels of the smallest square that must be found; smaller ones may be.
-        model: of the landmarks, see :func:`~hifacegan_plugin.faces.landmarks.locate`.
+        smallest: side in pixels of the smallest square to find; smaller ones may be returned, too.
+        model: landmark model, see :func:`~hifacegan_plugin.faces.landmarks.locate`.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.

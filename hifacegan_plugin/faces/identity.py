@@ -1,7 +1,7 @@
-"""Embeddings of faces by dlib, whose distance tells whether two faces are of one person; the paper's metric FED.
+"""Face embeddings by dlib, whose distance shows whether two faces are of one person; the paper's metric FED.
 
-128 numbers by dlib's residual network, trained so that two images of one person are less than 0.6 apart (King, "High
-quality face recognition with deep metric learning", dlib's blog, 2017).
+dlib's residual network returns 128 numbers. It was trained so that two images of one person are less than 0.6 apart
+(King, "High quality face recognition with deep metric learning", dlib's blog, 2017).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def embed(rgb: np.ndarray, box: dlib.rectangle) -> np.ndarray:
 def embed_crop(crop: np.ndarray) -> np.ndarray:
     """Return the embedding ``(128,)`` of the face of an aligned crop, uint8 RGB ``(side, side, 3)``.
 
-    Nothing is detected, so that a face has an embedding however degraded it is.
+    This needs no detection, so even a strongly degraded face has an embedding.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.

@@ -1,9 +1,9 @@
-"""Eyes, nose and mouth of a face, by dlib's ensembles of regression trees.
+"""Locate eyes, nose and mouth of a face with dlib's ensembles of regression trees.
 
-Kazemi and Sullivan, "One millisecond face alignment with an ensemble of regression trees", CVPR 2014. The trees start
-from the detector's box and return whole pixels, and the result scatters with both. So the face is cut out upright at a
-fixed size by its first landmarks, the trees start again from fixed boxes, and the mean of what they find is taken back
-into the image: the landmarks follow where the image is turned, moved or resized.
+Kazemi and Sullivan, "One millisecond face alignment with an ensemble of regression trees", CVPR 2014. The result of the
+trees depends on the detector's box, from which they start, and is rounded to whole pixels. To reduce this scatter, the
+face is cut out upright at a fixed size by its first landmarks, the trees run again from several fixed boxes, and the
+mean of their results is mapped back to the image. So the landmarks follow if the image is rotated, moved or resized.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ if TYPE_CHECKING:
 Model = Literal['68', '5']
 MODELS: tuple[Model, ...] = ('68', '5')
 
-_ROUNDS = 2  # of cutting out and looking again
-_SIDE = 512  # of the upright crop that is looked at
-# Where the detector sees the face in the crop of FFHQ's square, in the median of 60 portraits; and that box moved to
-# all sides, because the mean over several starts scatters half as much.
+_ROUNDS = 2  # of cutting out the face and locating again
+_SIDE = 512  # of the upright crop
+# The detector's box in a crop of FFHQ's square (median of 60 portraits), and shifted copies of it: the mean over
+# several starts scatters half as much.
 _BOX = (108, 159, 404, 461)
 _BOXES = [
     (_BOX[0] + x, _BOX[1] + y, _BOX[2] + x, _BOX[3] + y) for x, y in ((0, 0), (10, 0), (-10, 0), (0, 10), (0, -10))
 ]
-# Where the mouth is, seen from the five points of the smaller model: measured on the same portraits.
+# Position of the mouth relative to the five points of the smaller model, measured on the same portraits.
 _EYES_TO_MOUTH, _MOUTH_WIDTH = 1.34, 0.94  # in distances from eyes to nose, and from eye to eye
-# How far the base of the nose stands out from the plane of the eyes' centres, in distances from eye to eye: of an
-# average head.
+# Depth of the base of the nose before the plane of the eyes' centres, in eye distances, for an average head.
 _NOSE_DEPTH = 0.37
 
 
 class Landmarks(NamedTuple):
-    """Points of one face in pixels of the image; of two, the one on the left of an upright image first.
+    """Points of one face in pixels of the image; of a pair, the point on the left of an upright image comes first.
 
     Attributes:
         eyes: ``(2, 2)``, the centres of the eyes.
@@ -60,7 +59,7 @@ class Landmarks(NamedTuple):
     def yaw(self) -> float:
         """An estimate of how many degrees the face is turned to the right of the image; 0 looks at the camera.
 
-        It says how far the nose stands beside the middle of the eyes, for a head of average depth.
+        It is computed from the offset of the nose from the middle of the eyes, for a head of average depth.
         """
         axis = (self.eyes[1] - self.eyes[0]) / self.eye_distance
         beside = (self.nose - self.eyes.mean(0)) @ axis / self.eye_distance

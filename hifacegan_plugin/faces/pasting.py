@@ -1,4 +1,4 @@
-"""Paste an aligned crop that was changed back into the photograph, over the square that it was cut from."""
+"""Paste a restored aligned crop back into the photograph."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 from hifacegan_plugin.faces.alignment import Square, cut, to_image
 
-FEATHER = 1 / 8  # of the side of a square: over it the crop fades into the image
+FEATHER = 1 / 8  # width of the blended border, as a share of the side of a square
 
 
 def paste(image: np.ndarray, crop: np.ndarray, square: Square) -> None:
     """Paste a crop over a square of an image, in place.
 
     Only the difference between the crop and the square, as :func:`~hifacegan_plugin.faces.alignment.cut` returns it, is
-    resampled and added. So an unchanged crop leaves every byte of the image as it is, and detail of the image that is
-    finer than the pixels of the crop stays. The difference fades towards the border of the square, by
-    :func:`feathered_mask`; nothing changes beyond it.
+    resampled and added. So an unchanged crop does not change any byte of the image, and image detail finer than the
+    pixels of the crop is kept. The difference is weighted by :func:`feathered_mask`, which falls to 0 at the border of
+    the square; nothing outside the square changes.
 
     Args:
         image: ``(H, W)`` or ``(H, W, C)``, uint8 or uint16.
         crop: ``(side, side)`` or ``(side, side, C)``, of the same type.
-        square: where its pixels belong.
+        square: the square that the crop was cut from.
     """
     side = len(crop)
     mask = feathered_mask(side).reshape(side, side, *[1] * (crop.ndim - 2))
@@ -40,8 +40,8 @@ def paste(image: np.ndarray, crop: np.ndarray, square: Square) -> None:
 def feathered_mask(side: int) -> np.ndarray:
     """Return the weight of a crop over its pixels, ``(side, side)``, float32.
 
-    It is 1 in the middle and falls to 0 at the border along half a period of a cosine, over :data:`FEATHER` of the
-    side, so that neither it nor its slope has a step.
+    The weight is 1 in the middle and falls to 0 at the border along half a period of a cosine, over :data:`FEATHER` of
+    the side, so the weight and its slope are continuous.
     """
     position = (np.arange(side) + 0.5) / side
     from_border = np.minimum(position, 1 - position)
@@ -50,7 +50,7 @@ def feathered_mask(side: int) -> np.ndarray:
 
 
 def _region_of(square: Square, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Return the upright part of an image that holds a square, and its left top corner."""
+    """Return the bounding rectangle of a square in an image, and its top left corner."""
     size = np.array([shape[1], shape[0]])
     start = np.clip(np.floor(square.corners.min(0)).astype(int), 0, size - 1)
     stop = np.clip(np.ceil(square.corners.max(0)).astype(int) + 1, start + 1, size)
