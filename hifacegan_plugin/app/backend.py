@@ -45,9 +45,9 @@ class Backend:
     """The backend of the page.
 
     Attributes:
-    networks: for each name to choose from, a function that opens the restorer; the first is the default.
-    max_pixels: larger images are refused.
-    folder: for files; it is removed when the server ends.
+        networks: for each name to choose from, a function that opens the restorer; the first is the default.
+        max_pixels: larger images are refused.
+        folder: for files; it is removed when the server ends.
     """
 
     networks: Mapping[str, Callable[[], Restorer]]
