@@ -225,7 +225,7 @@ def test_of_several_images_in_a_heif_file_the_primary_one_is_taken(tmp_path, pho
     first.save(tmp_path / 'a.heic', 'HEIF', quality=-1, chroma=444, **others)
     taken = read_photograph(tmp_path / 'a.heic', MAX_PIXELS).pixels
     assert np.abs(taken.astype(int) - np.asarray(primary)).mean() < 1.5
-    assert f'{tmp_path / "a.heic"} holds 3 images: the primary one' in caplog.text
+    assert f'{tmp_path / "a.heic"} holds 3 images: using the primary one' in caplog.text
 
 
 @pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
