@@ -10,7 +10,7 @@ import lmdb
 from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
-from hifacegan_plugin.images.databases import open_database
+from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, open_database
 from hifacegan_plugin.images.sources import find_images
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
@@ -46,17 +46,12 @@ def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
 
 def check_database(where: str, database: Path) -> Iterator[Problem]:
     """Check that a database is whole and holds every image that its ``meta_info.txt`` lists."""
-    data = database / 'data.mdb'
     try:
         listed = {image.name for image in find_images(str(database), 'lmdb')}
-        env = open_database(database).environment
-        needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
-        if data.stat().st_size < needed:  # to read beyond its end would kill this process, and the training
-            yield Problem(f'{where}: {data} is cut short: {data.stat().st_size:,} of {needed:,} bytes.', MAKE_ANEW)
-            return
-        with env.begin() as transaction:
+        check_size(database)
+        with open_database(database).begin() as transaction:
             found = {key.decode(errors='replace') for key in transaction.cursor().iternext(values=False)}
-    except (ValueError, OSError, lmdb.Error) as error:
+    except (ValueError, OSError, lmdb.Error, DamagedDatabaseError) as error:
         yield Problem(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
         return
     if missing := sorted(listed - found):

@@ -106,9 +106,11 @@ def check_size(folder: Path) -> None:
     """Check that ``data.mdb`` is as long as its header says: reading a page beyond its end kills the process.
 
     Raises:
-        DamagedDatabaseError: the file is missing, not a database, or truncated.
+        DamagedDatabaseError: the file is missing, empty, not a database, or truncated.
     """
     path = folder / 'data.mdb'
+    if path.is_file() and not path.stat().st_size:  # which LMDB calls a bad file descriptor
+        raise DamagedDatabaseError(f'{path} is empty (0 bytes)')
     try:
         environment = open_database(folder).environment
         needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
@@ -156,4 +158,5 @@ def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding='ascii').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DamagedDatabaseError(f'{path} cannot be read: {error}') from error
+        reason = getattr(error, 'strerror', None) or error
+        raise DamagedDatabaseError(f'{path} cannot be read: {reason}') from error

@@ -93,7 +93,7 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise ImageError('is not a regular file')
+            raise ImageError('is a folder' if stat.S_ISDIR(status.st_mode) else 'is not a regular file')
         if status.st_size > BYTES_A_PIXEL * max_pixels + BYTES_BESIDE_PIXELS:
             raise ImageError(f'has {status.st_size:,} bytes, more than {max_pixels:,} pixels can take')
         return path.read_bytes()

@@ -138,10 +138,12 @@ def test_the_command_takes_a_network_of_the_package(face, tmp_path):
     [
         ('missing', 'face.png cannot be read (No such file or directory)'),
         ('pipe', 'face.png is not a regular file'),
+        ('folder', 'face.png is a folder'),
         ('empty', 'face.png is empty'),
         ('garbage', 'face.png is not an image'),
         ('small', '40x30'),
         ('weights', 'w.safe'),
+        ('output', 'out: a folder is wanted, not a file'),
     ],
 )
 def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys):
@@ -149,14 +151,18 @@ def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys)
     weights, face = tmp_path / 'w.safetensors', tmp_path / 'face.png'
     write_weights(weights, generator.state_dict(), generator_options(generator))
     cv2.imwrite(str(face), np.zeros((30, 40, 3), np.uint8))
-    if broken in ('missing', 'pipe'):
+    if broken in ('missing', 'pipe', 'folder'):
         face.unlink()
     if broken == 'pipe':  # without a writer
         os.mkfifo(face)
+    elif broken == 'folder':
+        face.mkdir()
     elif broken in ('empty', 'garbage'):
         face.write_bytes(b'' if broken == 'empty' else b'garbage')
     elif broken == 'weights':
         weights.write_bytes(b'garbage')
+    elif broken == 'output':
+        (tmp_path / 'out').write_bytes(b'')
     assert main(['stages', '-i', str(face), '-w', str(weights), '-o', str(tmp_path / 'out')]) == 2
     assert message in capsys.readouterr().err
-    assert not (tmp_path / 'out').exists()
+    assert not (tmp_path / 'out').is_dir()

@@ -269,7 +269,7 @@ def overwrite(database: Path) -> None:
     [
         (lose_a_key, r'(train|heldout)\.lmdb lacks 1 of 6 images .* such as 00003'),
         (spoil_an_image, "key '00003' of .* is not an image"),
-        (cut_short, r'data\.mdb is cut short: 65,536 of [\d,]+ bytes'),
+        (cut_short, r'data\.mdb is truncated: 65,536 of [\d,]+ bytes'),
         (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),
         (overwrite, r'(train|heldout)\.lmdb cannot be read'),
     ],

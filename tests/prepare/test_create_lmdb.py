@@ -483,6 +483,7 @@ class TestBadInput:
         ('arguments', 'message'),
         [
             (['-i', 'nowhere', '-o', 'x.lmdb'], '-i nowhere: no such folder'),
+            (['-i', 'in/a.png', '-o', 'x.lmdb'], '-i in/a.png: a folder is wanted, not a file'),
             (['-i', 'empty', '-o', 'x.lmdb'], 'empty contains no images'),
             (['-i', 'in', '-o', 'x'], 'a name that ends in .lmdb'),
             (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': expected I/N"),

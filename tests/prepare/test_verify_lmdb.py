@@ -132,16 +132,17 @@ def test_every_database_named_is_checked(sound, database):
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
-        (lambda x: (x / 'meta_info.txt').unlink(), 'meta_info.txt cannot be read'),
+        (lambda x: (x / 'meta_info.txt').unlink(), 'meta_info.txt cannot be read: No such file or directory\n'),
         (lambda x: (x / 'meta_info.txt').write_text('00.png 64 64\n'), 'line 1: no "key.png (h,w,c) level"'),
         (lambda x: (x / 'meta_info.txt').write_text('00.png (64,64,3) 1\n' * 2), 'line 2: 00 occurs twice'),
         (lambda x: (x / 'data.mdb').unlink(), 'is not a database'),
+        (lambda x: (x / 'data.mdb').write_bytes(b''), 'data.mdb is empty (0 bytes)'),
         (lambda x: (x / 'data.mdb').write_bytes(bytes(100_000)), 'is not a database'),
         (lambda x: (x / 'data.mdb').write_bytes((x / 'data.mdb').read_bytes()[:-90_000]), 'is truncated'),
         (lambda x: (x / 'checksums.txt').write_text('00 zz\n'), 'checksums.txt, line 1'),
         (lambda x: (x / 'checksums.txt').write_bytes(b'\xff'), 'checksums.txt cannot be read'),
     ],
-    ids=['no list', 'bad line', 'repeated line', 'no data', 'zeros', 'truncated', 'bad checksum', 'no text'],
+    ids=['no list', 'bad line', 'repeated line', 'no data', 'empty', 'zeros', 'truncated', 'bad checksum', 'no text'],
 )
 def test_an_unreadable_database_is_named(database, damage, message):
     damage(database)
