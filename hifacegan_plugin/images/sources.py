@@ -13,7 +13,7 @@ import cv2
 import lmdb
 import numpy as np
 
-from hifacegan_plugin.images.databases import Database, open_database
+from hifacegan_plugin.images.databases import DamagedDatabaseError, Database, check_size, open_database
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files, read_file
 from hifacegan_plugin.images.image_error import ImageError
@@ -69,7 +69,8 @@ def find_images(
             keys. The lines of a ``meta_info.txt``, with shape and level after the name, are accepted, too.
 
     Raises:
-        ValueError: the backend is unknown or does not fit the root, there are no images, or no root has a listed name.
+        ValueError: the backend is unknown or does not fit the root, there are no images, no root has a listed name, or
+            an LMDB is truncated.
         FileNotFoundError: a root, a part of an LMDB, or the list does not exist.
     """
     find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
@@ -148,6 +149,10 @@ def _keys_of_lmdb(database: Path, option: str) -> list[str]:
     keys = [_without_suffix(_SHAPE_AND_LEVEL.sub('', line)) for line in lines if line.strip()]
     if not keys:
         raise ValueError(f'{option}: {database}/meta_info.txt lists no images')
+    try:
+        check_size(database)
+    except DamagedDatabaseError as error:
+        raise ValueError(f'{option}: {error}; make it again with hifacegan lmdb') from error
     return sorted(keys)
 
 

@@ -569,6 +569,10 @@ def test_bad_roots_are_named(folder, database, tmp_path):
         (incomplete / part).unlink()
         with pytest.raises(FileNotFoundError, match=rf'{incomplete} has no {part}'):
             build(incomplete)
+    cut = shutil.copytree(database, tmp_path / 'cut.lmdb') / 'data.mdb'
+    cut.write_bytes(cut.read_bytes()[:-8192])
+    with pytest.raises(ValueError, match=r'dataroot_gt: .*cut\.lmdb/data\.mdb is truncated: '):
+        build(cut.parent)
     names = tmp_path / 'list.txt'
     names.write_text('coffee\ntea\n')
     with pytest.raises(ValueError, match=r"list\.txt names 'tea', which no dataroot_gt has"):

@@ -271,7 +271,7 @@ def overwrite(database: Path) -> None:
         (spoil_an_image, "key '00003' of .* is not an image"),
         (cut_short, r'data\.mdb is truncated: 65,536 of [\d,]+ bytes'),
         (lose_the_list, r'(train|heldout)\.lmdb has no meta_info\.txt'),
-        (overwrite, r'(train|heldout)\.lmdb cannot be read'),
+        (overwrite, r'(train|heldout)\.lmdb/data\.mdb is not a database'),
     ],
     ids=lambda value: getattr(value, '__name__', ''),
 )
