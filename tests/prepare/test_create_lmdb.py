@@ -485,7 +485,7 @@ class TestBadInput:
             (['-i', 'nowhere', '-o', 'x.lmdb'], '-i nowhere: no such folder'),
             (['-i', 'in/a.png', '-o', 'x.lmdb'], '-i in/a.png: a folder is wanted, not a file'),
             (['-i', 'empty', '-o', 'x.lmdb'], 'empty contains no images'),
-            (['-i', 'in', '-o', 'x'], 'a name that ends in .lmdb'),
+            (['-i', 'in', '-o', 'x'], 'the name must end in .lmdb'),
             (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': expected I/N"),
             (['-i', 'in', '-o', 'x.lmdb', '--size', '0'], "'0': expected a whole number of at least 1"),
             (['-i', 'in', '-o', 'x.lmdb', '--step', '9'], '--step needs --crop-size'),
