@@ -161,7 +161,7 @@ def test_at_a_terminal_it_asks_again_until_an_answer_will_do(here, monkeypatch, 
     output = capsys.readouterr().out
     assert "'nowhere': no such folder or LMDB" in output
     assert "'noises': expected one of sr4x" in output
-    assert "'much': a number from 0 up" in output
+    assert "'much': expected a number of at least 0" in output
     options, train, _ = written(here)
     assert (train['dataroot_gt'], train['degradation'], options['network_g']['num_feat']) == (
         'photographs',
