@@ -1,8 +1,8 @@
-"""Write the options files that are derived from the paper's training, which is one of them. `make options` runs it.
+"""Write the options files that are derived from the paper's training. `make options` runs this script.
 
-``hifacegan_plugin/options_files/paper.yml`` holds that training: complete, commented and edited by hand. ``FILES`` says
-what every file changes in it. Files that share nothing with it (``compare_*.yml``, ``hifacegan_mild.yml``) are written
-by hand.
+``hifacegan_plugin/options_files/paper.yml`` holds the paper's training: complete, commented and edited by hand.
+``FILES`` lists what each options file changes in it. Other files (``compare_*.yml``, ``hifacegan_mild.yml``) are
+written by hand.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from hifacegan_plugin.options_files.editing import Changes, edit, render
 from hifacegan_plugin.options_files.own_training import FAST_FORM
 
 FOLDER = Path(__file__).resolve().parent
-# By this line, editors with a YAML language server complete and check a file.
+# With this line, editors that have a YAML language server complete and check the file.
 SCHEMA = '# yaml-language-server: $schema={up}hifacegan_plugin/schema/{kind}.schema.json'
 
 FINE_TUNING: Changes = {
     'name': 'HiFaceGAN_rain_haze',
     'datasets:train:name': 'outdoor',
-    'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean images, their shorter sides 384 pixels',
+    'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean images whose shorter side has 384 pixels',
     'datasets:train:degradation': '&degradation rain_haze  # or rain, haze',
-    'datasets:train:gt_size': '160  # side of the crop; 256 and more on a GPU, for haze is seen from afar',
+    'datasets:train:gt_size': '160  # side of the crop; set 256 or more on a GPU, because haze needs a wide view',
     'datasets:train:use_rot': 'false  # rain falls downwards',
     'datasets:train:num_worker_per_gpu': '1',
-    'datasets:train:batch_size_per_gpu': '2  # 8 and more on a GPU',
+    'datasets:train:batch_size_per_gpu': '2  # set 8 or more on a GPU',
     'datasets:train:dataset_enlarge_ratio': '40  # passes over the images per epoch, each degraded anew',
     'datasets:val:name': 'outdoor_val',
     'datasets:val:dataroot_gt': 'datasets/outdoor_val.lmdb',
-    'network_g': """# of the weights to start from
+    'network_g': """# has to fit the weights in pretrain_network_g
         type: CSRGenerator
         preset: fast
         num_feat: 32
@@ -46,10 +46,10 @@ FINE_TUNING: Changes = {
     'train:optim_g:lr': '!!float 5e-4',
     'train:optim_g:betas': '[0.9, 0.99]',
     'train:optim_d': None,
-    'train:scheduler': '# full rate up to start_iter, then down to zero',
+    'train:scheduler': '# full rate up to start_iter, then a linear decay to zero at end_iter',
     'train:scheduler:start_iter': '200',
     'train:scheduler:end_iter': '500',
-    'train:total_iter': '500  # for a better network, raise it, and start_iter and end_iter with it',
+    'train:total_iter': '500  # for a better network, raise total_iter, start_iter and end_iter together',
     'train:perceptual_opt': None,
     'train:gan_opt': None,
     'train:feature_matching_opt': None,
@@ -120,12 +120,12 @@ FACES: Changes = {
     'datasets:train:dataroot_gt': 'datasets/faces/train.lmdb  # 160 portraits',
     'datasets:train:dataset_enlarge_ratio': '60  # passes over the images per epoch, each degraded anew',
     'datasets:val:name': 'faces_test',
-    'datasets:val:dataroot_gt': 'datasets/faces/test.lmdb  # 20 others',
-    'val:metrics:lpips': '# this, fed and the regions are left out, with a message, if package or weights are missing',
+    'datasets:val:dataroot_gt': 'datasets/faces/test.lmdb  # 20 other portraits',
+    'val:metrics:lpips': '# lpips, fed and regions are skipped, with a message, if packages or weights are missing',
     **FACE_AND_BACKGROUND,
 }
 
-FAST_ON_FACES = """# that of the packaged network `faces`
+FAST_ON_FACES = """# the same network as the packaged one, `faces`
     type: CSRGenerator
     preset: fast
     num_feat: 24
@@ -154,7 +154,7 @@ FACES_FAST: Changes = FACES | {
 
 
 def peer(name: str, network: str) -> Changes:
-    """Return the options of a peer, which differ from those of the others in name and network alone."""
+    """Return the options of a peer. Peers differ only in name and network."""
     return ON_THE_DEMO_IMAGES | {
         'name': f'peer_{name}',
         'manual_seed': '0',
@@ -182,7 +182,7 @@ def peer(name: str, network: str) -> Changes:
 
 
 def testing(changes: Changes) -> Changes:
-    """Return the options of a test, which has neither training nor discriminator."""
+    """Return the options of a test: the changes, and no training and no discriminator."""
     return {
         'manual_seed': '0',
         'network_d': None,
@@ -195,7 +195,7 @@ def testing(changes: Changes) -> Changes:
         """,
         'val:val_freq': None,
         'val:save_img': 'true',
-        'val:suffix': '~  # of the names of the images; default: the name of the experiment',
+        'val:suffix': '~  # suffix of image names; default: the name of the experiment',
         'val:pbar': 'true',
         'val:metrics:lpips': None,
         'val:metrics:fed': None,
@@ -229,7 +229,7 @@ TEST: Changes = testing(
         #   io_backend:
         #     type: disk
     """,
-        'network_g': """# as the weights were trained
+        'network_g': """# has to fit the weights
         type: CSRGenerator
         num_feat: 64
         variant: csr  # lip_spade for the published checkpoints and BasicSR's HiFaceGAN
@@ -239,7 +239,7 @@ TEST: Changes = testing(
     }
 )
 
-NETWORK_OF_DEMO = """# as in {file}
+NETWORK_OF_DEMO = """# the same as in {file}
         type: CSRGenerator
         preset: fast
         num_feat: 16
@@ -259,7 +259,7 @@ DEMO_TEST: Changes = testing(
     """,
         'network_g': NETWORK_OF_DEMO.format(file='hifacegan_demo.yml'),
         'path:pretrain_network_g': 'experiments/HiFaceGAN_demo/models/net_g_latest.pth',
-        'val:metrics:lpips': """# left out, with a message, if its weights are not on this machine
+        'val:metrics:lpips': """# skipped, with a message, if its weights are not on this machine
         type: calculate_lpips
     """,
     }
@@ -283,14 +283,14 @@ FACES_TEST: Changes = (
                 for task in TASKS
             ),
             'network_g': FAST_ON_FACES,
-            'path:pretrain_network_g': 'hifacegan_plugin/pretrained/faces.safetensors  # or that of faces_fast.yml',
+            'path:pretrain_network_g': 'hifacegan_plugin/pretrained/faces.safetensors  # or those of faces_fast.yml',
             'val:metrics:msssim': """
             type: calculate_msssim
         """,
             'val:metrics:fed': """# face embedding distance
             type: calculate_fed
         """,
-            'val:metrics:lle': """# error of the landmarks, in pixels
+            'val:metrics:lle': """# landmark localisation error, in pixels
             type: calculate_lle
         """,
             'val:metrics:niqe': """
@@ -306,7 +306,7 @@ FACES_DEMO: Changes = DEMO | {
     'name': 'HiFaceGAN_faces_demo',
     'datasets:train:name': 'faces',
     'datasets:train:dataroot_gt': FACES['datasets:train:dataroot_gt'],
-    'datasets:train:resize': '256  # sides of the portraits, which have 512',
+    'datasets:train:resize': '256  # resizes the portraits, which have 512x512 pixels',
     'datasets:train:use_rot': 'false  # faces are upright',
     'datasets:val:name': 'faces_test',
     'datasets:val:dataroot_gt': FACES['datasets:val:dataroot_gt'],
@@ -336,24 +336,24 @@ FACES_DEMO_TEST: Changes = (
 )
 
 OF_PEERS = """
-Every file in this folder differs from the others only in name, network_g and what only its network can have: same
-images, degradation, crops, batch, pixel loss and rate. The networks are sized for about the same number of operations,
-1.7 to 2.3 GFLOP per crop, except csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them for the same
-time and compares them."""
+The files in this folder differ only in name, network_g and options that only one network has. Images, degradation,
+crops, batch size, pixel loss and learning rate are the same. The networks are sized for about the same number of
+operations, 1.7 to 2.3 GFLOP per crop, except csr_fast, which takes 0.91. benchmarks/train_peers.py trains all of them
+for the same time and compares them."""
 
 OF_FACES_PEERS = """
-Every file in this folder differs from the others only in name, network_g and what only its network can have: same
-portraits, degradation, batch, pixel loss and rate. The networks are sized for about the same number of operations,
+The files in this folder differ only in name, network_g and options that only one network has. Portraits, degradation,
+batch size, pixel loss and learning rate are the same. The networks are sized for about the same number of operations,
 26.6 to 34.5 GFLOP per portrait. `benchmarks/train_peers.py --folder faces_peers` trains all of them for the same time
 and compares them."""
 
 OF_ABLATIONS = """
-Every file in this folder is options/hifacegan.yml except for its name and what it leaves out;
+The files in this folder differ from options/hifacegan.yml only in name and in what they leave out.
 options/compare_ablations.yml compares the trained networks."""
 
 
 def face_peer(name: str) -> Changes:
-    """Return the options of a peer on whole portraits, which StyleGANRestorer and GuidedRestorer are made for."""
+    """Return the options of a peer that trains on whole portraits, as StyleGANRestorer and GuidedRestorer need."""
     side = str(SIDE_OF_PORTRAITS)
     larger = {'network_g:crop_size': side} if name == 'basicsr_hifacegan' else {}
     return peer(name, PEERS_ON_FACES[name][1]) | OF_ITS_OWN.get(name, {}) | larger | {
@@ -361,7 +361,7 @@ def face_peer(name: str) -> Changes:
         'datasets:train:name': 'faces',
         'datasets:train:dataroot_gt': FACES['datasets:train:dataroot_gt'],
         'datasets:train:degradation': '&degradation full  # or sr4x',
-        'datasets:train:resize': f'{side}  # sides of the portraits, which have 512',
+        'datasets:train:resize': f'{side}  # resizes the portraits, which have 512x512 pixels',
         'datasets:train:gt_size': side,
         'datasets:train:use_rot': 'false  # faces are upright',
         'datasets:train:batch_size_per_gpu': '1',
@@ -377,14 +377,14 @@ def task(degradation: str) -> Changes:
 
 
 def ablation(name: str, changes: Changes) -> Changes:
-    """Return the options of a training that lacks something of the paper's."""
+    """Return the options of the paper's training with a part left out."""
     return {'name': f'ablation_{name}', **changes}
 
 
 # What each training of the ablation is for, and what it changes.
 ABLATIONS: dict[str, tuple[str, Changes]] = {
     'csr': (
-        "The paper's network and objective, whole: suppression modules whose levels steer the replenishment.",
+        "The paper's full network and objective: the levels of the suppression pyramid steer the replenishment.",
         {},
     ),
     'csr_no_perceptual': ('Without the perceptual loss.', {'train:perceptual_opt': None}),
@@ -394,11 +394,11 @@ ABLATIONS: dict[str, tuple[str, Changes]] = {
         {'train:gan_opt:loss_weight': '0'},
     ),
     'lip_spade': (
-        'Without the nested guidance: replenishment starts from the last suppression level, the image steers it.',
+        'Without nested guidance: replenishment starts from the last suppression level, and the image steers it.',
         {'network_g:variant': 'lip_spade'},
     ),
     'spade': (
-        'Without suppression: replenishment alone, steered by the image.',
+        'Without suppression: only replenishment, steered by the image.',
         {'network_g:variant': 'spade'},
     ),
 }
@@ -414,31 +414,31 @@ FILES: dict[str, tuple[str, Changes]] = {
     'hifacegan_blur.yml': ('Motion or Gaussian blur, FFHQ at 512x512, trained as in the paper.', task('blur')),
     'hifacegan_jpeg.yml': ('JPEG artefacts, FFHQ at 512x512, trained as in the paper.', task('jpeg')),
     'finetune_rain_haze.yml': (
-        """Rain and haze: fine-tunes the packaged network `general` on photographs (docs/rain_haze.md: what it gains).
-The sizes are for half an hour of a CPU.""",
+        """Rain and haze: fine-tunes the packaged network `general` on photographs (results: docs/rain_haze.md).
+The sizes are chosen for half an hour on a CPU.""",
         FINE_TUNING,
     ),
     'hifacegan_demo.yml': (
         """A CSR network on a CPU in minutes: noise removal on the images that `make demo` prepares.
-Minutes are enough for the fast form of the network (preset: fast) and small crops. There is no perceptual loss, so no
+It takes minutes, because it uses the fast network (preset: fast) and small crops. There is no perceptual loss, so no
 weights have to be downloaded.""",
         DEMO,
     ),
     'faces.yml': (
-        """Face renovation as in the paper, on the portraits of `make faces` in place of FFHQ.
-They are 160; the paper trains on 10,000.""",
+        """Face renovation as in the paper, on the 160 portraits of `make faces` instead of FFHQ.
+The paper trains on 10,000 images.""",
         FACES,
     ),
     'faces_fast.yml': (
-        """The fast form of the network (preset: fast) on the portraits of `make faces`, at 256x256.
+        """The fast network (preset: fast) on the portraits of `make faces`, at 256x256.
 There is no perceptual loss, so no weights have to be downloaded.""",
         FACES_FAST,
     ),
     'test_faces.yml': (
-        "The paper's tasks on the test portraits of `make faces`, face and background measured apart.", FACES_TEST,
+        "The paper's tasks on the test portraits of `make faces`; measures face and background apart.", FACES_TEST,
     ),
     'faces_demo.yml': (
-        """As hifacegan_demo.yml, on the portraits of `make faces`: `make demo` takes it where they are.""", FACES_DEMO,
+        'Like hifacegan_demo.yml, on the portraits of `make faces`. `make demo` uses it if they exist.', FACES_DEMO,
     ),
     'test_faces_demo.yml': (
         'Restores test portraits, which the network of faces_demo.yml has never seen, and measures the result.',

@@ -1,4 +1,4 @@
-"""The networks that are trained alike, in options/peers and options/faces_peers."""
+"""The networks that options/peers and options/faces_peers compare: all are trained in the same way."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ CSR_PEER = """
 
 PEERS: dict[str, tuple[str, str]] = {
     'csr': (
-        "The paper's network, predicting a correction of its input.",
+        "The paper's network, but it predicts a correction of its input.",
         CSR_PEER.format(variant='csr', global_residual='true'),
     ),
     'csr_plain': (
-        "The paper's network as it is, predicting the image itself.",
+        "The paper's network unchanged: it predicts the image itself.",
         CSR_PEER.format(variant='csr', global_residual='false'),
     ),
-    'csr_fast': ('The CSR network in its form for small budgets.', """
+    'csr_fast': ('The fast CSR network (preset: fast).', """
         type: CSRGenerator
         preset: fast
         num_feat: 16
     """),
     'lip_spade': (
-        "The paper's baseline that is steered by the image and starts from the last suppression level.",
+        "The paper's LIP-SPADE baseline: starts from the last suppression level, and the image steers it.",
         CSR_PEER.format(variant='lip_spade', global_residual='true'),
     ),
     'spade': (
@@ -43,7 +43,7 @@ PEERS: dict[str, tuple[str, str]] = {
         type: HiFaceGAN
         num_feat: 16
         crop_size: 64
-        norm_g: spectralspadeinstance3x3  # with its batch norm, output is ruined when testing one image at a time
+        norm_g: spectralspadeinstance3x3  # its batch norm ruins the output when testing one image at a time
     """),
     'edsr': ('EDSR (Lim et al., CVPRW 2017), without its upsampling.', """
         type: EDSR
@@ -90,13 +90,13 @@ PEERS: dict[str, tuple[str, str]] = {
 
 
 def learning_sooner(purpose: str, network: str) -> tuple[str, str]:
-    """Return a peer that is one of the paper's networks, with initial weights for small budgets."""
-    return purpose, f'{network.rstrip()}\n    init: pytorch  # xavier has hardly begun to learn in this time\n'
+    """Return a peer with one of the paper's networks, with initial weights that suit small budgets."""
+    return purpose, f'{network.rstrip()}\n    init: pytorch  # with xavier, the network hardly learns in this time\n'
 
 
-SIDE_OF_PORTRAITS = 256  # in pixels, that the peers on faces are trained on and measured at
+SIDE_OF_PORTRAITS = 256  # in pixels; the peers on faces are trained and measured at this size
 
-# Those of the paper's comparison, CSR in its form for small budgets, and the host's best known.
+# The peers of the paper's comparison, the fast CSR network, and the host's best-known networks.
 PEERS_ON_FACES: dict[str, tuple[str, str]] = {
     **{name: learning_sooner(*PEERS[name]) for name in ('csr', 'lip_spade', 'spade', 'vae')},
     'csr_fast': (PEERS['csr_fast'][0], """
@@ -105,7 +105,7 @@ PEERS_ON_FACES: dict[str, tuple[str, str]] = {
         num_feat: 22
         num_scales: 5
     """),
-    'stylegan': ('A StyleGAN2 as prior, told which face to make (pSp, GFP-GAN; both CVPR 2021), from scratch.', f"""
+    'stylegan': ('An encoder that steers a StyleGAN2 (pSp, GFP-GAN; both CVPR 2021), from scratch.', f"""
         type: StyleGANRestorer
         num_feat: 28
         out_size: {SIDE_OF_PORTRAITS}
@@ -116,22 +116,22 @@ PEERS_ON_FACES: dict[str, tuple[str, str]] = {
     **{name: PEERS[name] for name in ('guided', 'edsr', 'rrdbnet', 'swinir', 'basicsr_hifacegan')},
 }  # fmt: skip
 
-# What only the network of a peer can have: losses of what it gives beside the images, and what it takes.
+# Options that only one peer has: losses on its additional outputs, and additional inputs.
 OF_ITS_OWN: dict[str, dict[str, str | None]] = {
     'vae': {
-        'train:kl_opt': """# of the latent code
+        'train:kl_opt': """# on the latent code
             type: KLDivergenceLoss
             loss_weight: 0.05
         """,
     },
     'guided': {
-        'datasets:train:guide': '{}  # a second view of each image; see docs/degradations.md for images of one person',
+        'datasets:train:guide': '{}  # a second view of each image; other images of the person: docs/degradations.md',
         'datasets:val:guide': '{}',
-        'train:warping_opt': """# of the guide, with the ground truth
+        'train:warping_opt': """# compares the warped guide with the ground truth
             type: L1Loss
             loss_weight: 0.5
         """,
-        'train:flow_opt': """# by which the guide is warped
+        'train:flow_opt': """# keeps the flow that warps the guide smooth
             type: WeightedTVLoss
             loss_weight: 0.1
         """,

@@ -42,7 +42,7 @@ def accept_local_rank() -> None:
     answer='expands `~` in each root; refuses a number and says what to write',
 )
 def read_lists_of_roots_and_refuse_numbers() -> None:
-    """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; exit with a message where ``name`` or a path is no text to YAML."""
+    """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; exit with a message if YAML does not read a name or path as text."""
     from basicsr.utils import options
 
     def of_join(join: Callable[..., str]) -> Callable[..., Any]:
@@ -69,7 +69,9 @@ def read_lists_of_roots_and_refuse_numbers() -> None:
 
 def _exit_unless_text(value: object, option: str) -> None:
     if not isinstance(value, (str, os.PathLike)):
-        raise SystemExit(f"{option}: {value!r} is no text to YAML: put it in quotes, as '{value}', or correct it.")
+        raise SystemExit(
+            f"{option}: YAML does not read {value!r} as text: put it in quotes, as '{value}', or correct it."
+        )
 
 
 @accommodation(

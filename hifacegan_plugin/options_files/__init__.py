@@ -1,7 +1,7 @@
-"""Options files as text: the paper's training, and what others change in it, with the comments kept."""
+"""Options files as text: the paper's training, and changes to it that keep the comments."""
 
 from pathlib import Path
 
-# The training of the paper, from which all other options files are derived: complete, commented, edited by hand.
-# Changes reach the files in options/ by `make options`, and those that `hifacegan init` writes.
+# The paper's training: complete, commented and edited by hand. The files in options/ (through `make options`) and the
+# files that `hifacegan init` writes are derived from it.
 PAPER = Path(__file__).with_name('paper.yml').read_text(encoding='utf-8')

@@ -1,4 +1,4 @@
-"""Change single options in the text of an options file; all else stays as it is written, with its comments."""
+"""Change single options in the text of an options file; everything else, comments included, stays as written."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass, field
 from textwrap import dedent
 
-# The path of an option, as the host's --force_yml takes it, and what replaces the text behind its colon: a value, with
-# or without a comment; a comment alone, which keeps the value; the lines of a section; or None, which removes it.
+# Path of an option, as in the host's --force_yml -> the text to put after its colon: a value with or without
+# a comment, a comment alone (which keeps the value), or the lines of a section. None removes the option.
 Changes = dict[str, str | None]
 
 
 def edit(text: str, changes: Changes) -> Option:
-    """Return the options of a text, with the changes made.
+    """Parse a text and return its options with the changes applied.
 
     Raises:
-        KeyError: a change is of an option that is not there.
+        KeyError: a change names an option that does not exist.
     """
     options = parse(text)
     for path, value in changes.items():
@@ -25,14 +25,14 @@ def edit(text: str, changes: Changes) -> Option:
 
 @dataclass
 class Option:
-    """An option as it is written, with the options in it where it is a section.
+    """An option as written in the text; a section also holds its options.
 
     Attributes:
-        above: blank lines and lines of comment before it, without their indentation.
-        value: what stands behind the colon; empty for a section.
-        comment: from its ``#``; empty where there is none.
-        inside: the options in it, in order.
-        below: lines of comment behind the last option in it.
+        above: blank lines and comment lines before the option, without indentation.
+        value: text after the colon; empty for a section.
+        comment: comment on the same line, with its ``#``; empty if there is none.
+        inside: the options of the section, in order.
+        below: comment lines after the last option of the section.
     """
 
     above: list[str] = field(default_factory=list)
@@ -43,10 +43,10 @@ class Option:
 
 
 def parse(text: str) -> Option:
-    """Parse block mappings that are indented by 2: all that these options files consist of.
+    """Parse block mappings with an indentation of 2; these options files contain nothing else.
 
     Raises:
-        ValueError: for a line that is something else.
+        ValueError: a line is something else.
     """
     sections, above = [Option()], []
     for line in text.splitlines():
@@ -66,10 +66,10 @@ def parse(text: str) -> Option:
 
 
 def change(options: Option, path: str, text: str | None) -> None:
-    """Put ``text`` behind the colon of the option at ``path``, or remove the option if it is None.
+    """Put ``text`` after the colon of the option at ``path``; None removes the option.
 
     Raises:
-        KeyError: there is no such section, or no such option to remove or to comment.
+        KeyError: the section does not exist, or the option to remove or to comment does not exist.
     """
     *sections, key = path.split(':')
     section = options

@@ -1,4 +1,4 @@
-"""The options file of a training on a user's own images: the paper's, changed to fit the images and the memory."""
+"""The options file for training on a user's own images: the paper's file, adapted to the images and the memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hifacegan_plugin.options_files.editing import Changes, edit, render
 
 SCHEMA = Path(schema.__file__).with_name('training.schema.json')
 
-# The form of the network for small budgets, which needs no weights of others.
+# The fast network, for small budgets. It needs no downloaded weights.
 FAST_FORM: Changes = {
     'network_g': """
         type: CSRGenerator
@@ -30,34 +30,34 @@ FAST_FORM: Changes = {
     'train:perceptual_opt': None,
     'train:feature_matching_opt:criterion': None,
     'train:feature_matching_opt:loss_weight': '0.1',
-    'train:pixel_opt': """# keeps to the ground truth at this small budget; the paper's training has no pixel loss
+    'train:pixel_opt': """# keeps the output close to the ground truth; the paper's training has no pixel loss
         type: L1Loss
         loss_weight: 10.0
     """,
 }
 
-# Enough iterations to see on a CPU what the network learns.
+# On a CPU, enough iterations to see that the network learns.
 SHORT: Changes = {
-    'train:scheduler': '# full rate up to start_iter, then down to zero',
+    'train:scheduler': '# full rate up to start_iter, then a linear decay to zero at end_iter',
     'train:scheduler:start_iter': '2000',
     'train:scheduler:end_iter': '4000',
-    'train:total_iter': '4000  # for a better network, raise it, and start_iter and end_iter with it',
+    'train:total_iter': '4000  # for a better network, raise total_iter, start_iter and end_iter together',
     'val:val_freq': '1000',
     'logger:save_checkpoint_freq': '1000',
 }
 
 
 class Form(NamedTuple):
-    """A size of the training: the memory that it takes, its network and its crops."""
+    """A size of training: the memory it needs, its network and its crops."""
 
-    memory: float  # of the device, in GiB, from which on it fits; 0 is a CPU
+    memory: float  # least memory of the device, in GiB; 0 means a CPU
     crop: int  # pixels
     batch: int
     changes: Changes
 
 
 def _paper(memory: float, width: int, crop: int) -> Form:
-    """Return the paper's form at a width."""
+    """Return the training of the paper's network at a width."""
     changes: Changes = {
         'network_g:num_feat': f'{width}  # the paper has 64; memory grows with it',
         'network_d:num_feat': f'{width}',
@@ -65,9 +65,9 @@ def _paper(memory: float, width: int, crop: int) -> Form:
     return Form(memory, crop, 2, changes)
 
 
-# From large to small. Two crops of 512 take 12.3, 9.2 and 6.4 GiB at these widths, two of 256 at width 32 take 2.3, as
-# counted, not measured: what autograd keeps for the backward pass of both networks and of VGG19, weights, gradients,
-# moments and average. The rest is for what the libraries take.
+# From large to small. Two crops of 512 take 12.3, 9.2 and 6.4 GiB at these widths; two crops of 256 at width 32 take
+# 2.3 GiB. These figures are computed, not measured. They count what autograd keeps for the backward pass of both
+# networks and of VGG19, the weights, gradients, moments and the average. The remaining memory is for the libraries.
 FORMS = (
     _paper(16, 64, 512),
     _paper(12, 48, 512),
@@ -75,10 +75,10 @@ FORMS = (
     _paper(4, 32, 256),
     Form(0, 64, 8, FAST_FORM | SHORT),
 )
-SMALLEST_CROP = 64  # that the paper's network takes
-MULTIPLE = 32  # of the sides that it works on
+SMALLEST_CROP = 64  # pixels; the paper's network takes no smaller images
+MULTIPLE = 32  # the paper's network pads sides to multiples of this
 DRAWS_AN_EPOCH = 1000  # at least; the host logs and shuffles by epochs
-LARGE = 2**20  # pixels: images that are validated are brought to a smaller size from here on
+LARGE = 2**20  # pixels; larger validation images are made smaller
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class OwnImages:
 
     Attributes:
         root: folder or LMDB.
-        count: of the images that are trained on.
-        shorter_side: the smallest one of all images that are trained on, in pixels.
-        training_list: a file that names the images of ``root`` that are trained on; None for all.
+        count: number of training images.
+        shorter_side: the smallest side of all training images, in pixels.
+        training_list: file that names the training images in ``root``; None: all of them.
         validation_root: folder or LMDB.
-        validation_list: as ``training_list``, of those that are validated on.
-        largest_validated: pixels of the largest image that is validated on.
+        validation_list: file that names the validation images in ``validation_root``; None: all of them.
+        largest_validated: number of pixels of the largest validation image.
     """
 
     root: Path
@@ -105,19 +105,19 @@ class OwnImages:
 
 
 def form_for(memory: float) -> Form:
-    """Return the largest form of the training that fits a device of so many GiB; 0 is a CPU."""
+    """Return the largest training that fits a device with ``memory`` GiB; 0 means a CPU."""
     return next(form for form in FORMS if form.memory <= memory)
 
 
 def own_training_text(name: str, images: OwnImages, degradation: str, memory: float, command: str) -> str:
-    """Return the text of an options file for a training on one's own images.
+    """Return the text of an options file for training on a user's own images.
 
     Args:
-        name: of the experiment.
-        images: what is trained and validated on.
+        name: name of the experiment.
+        images: the training and validation images.
         degradation: the name of a recipe.
-        memory: of the device, in GiB; 0 is a CPU.
-        command: that starts the training, for the head of the file.
+        memory: memory of the device in GiB; 0 means a CPU.
+        command: the command that starts the training; the head of the file shows it.
 
     Raises:
         ValueError: an image is smaller than the smallest crop.
@@ -126,10 +126,10 @@ def own_training_text(name: str, images: OwnImages, degradation: str, memory: fl
     crop = min(form.crop, images.shorter_side // MULTIPLE * MULTIPLE)
     if crop < SMALLEST_CROP:
         raise ValueError(
-            f'{images.root}: the shortest side of an image is {images.shorter_side} pixels, and the network takes '
-            f'{SMALLEST_CROP} and more: hifacegan lmdb --size {SMALLEST_CROP} makes such images larger'
+            f'{images.root}: the shortest side of an image is {images.shorter_side} pixels, but the network needs at '
+            f'least {SMALLEST_CROP}: enlarge the images with hifacegan lmdb --size {SMALLEST_CROP}'
         )
-    whole_images = f'{crop}  # some images are large; validation takes whole ones'
+    whole_images = f'{crop}  # validation restores whole images, and some are large'
     options = edit(
         PAPER,
         form.changes
@@ -138,7 +138,7 @@ def own_training_text(name: str, images: OwnImages, degradation: str, memory: fl
             **({} if memory else {'num_gpu': '0  # trains on the CPU; auto takes all GPUs of this machine'}),
             'datasets:train:degradation': f'&degradation {degradation}  # or a list of steps: docs/degradations.md',
             'datasets:train:gt_size': f'{crop}  # side of the crop, a multiple of {MULTIPLE}',
-            'datasets:train:use_rot': 'false  # true for images that have no top, such as those from above',
+            'datasets:train:use_rot': 'false  # set true for images without a top, such as aerial images',
             'datasets:train:batch_size_per_gpu': f'{form.batch}',
             'datasets:train:dataset_enlarge_ratio': f'{_passes(images.count)}'
             '  # passes over the images per epoch, each with new crops and degradations',
@@ -146,16 +146,16 @@ def own_training_text(name: str, images: OwnImages, degradation: str, memory: fl
             **_data_set('val', 'own_val', images.validation_root, images.validation_list),
             **({'datasets:val:resize': whole_images} if images.largest_validated > LARGE else {}),
             'train:total_iter': form.changes.get(
-                'train:total_iter', '# the paper trains so long; end_iter goes with it'
+                'train:total_iter', '# as long as in the paper; change end_iter with it'
             ),
-            'val:metrics:lpips': '# left out, with a message, if package or weights are missing',
+            'val:metrics:lpips': '# skipped, with a message, if its package or weights are missing',
             'val:metrics:fed': None,
         },
     )
     head = (
-        f'# A training on images of your own, degraded by the recipe {degradation}.',
+        f'# Trains on your own images, degraded by the recipe {degradation}.',
         f'#   {command}',
-        '# You may want to change: degradation, gt_size, batch_size_per_gpu, num_feat, total_iter.',
+        '# Options that you may want to change: degradation, gt_size, batch_size_per_gpu, num_feat, total_iter.',
     )
     options.inside['name'].above = [f'# yaml-language-server: $schema={SCHEMA}', '', *head]
     return '\n'.join([*render(options), ''])
@@ -179,7 +179,7 @@ def _passes(count: int) -> int:
 
 
 def _scalar(text: str) -> str:
-    """Write text as YAML, on one line, without the `` #`` that would begin a comment."""
+    """Return text as one line of YAML, quoted where a `` #`` in it would begin a comment."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -1,6 +1,6 @@
-"""The options, typed once: what each takes, its default, its unit and one line of help.
+"""The options: type, range, default, unit and one line of help for each, declared once.
 
-The model, the data set, the comparison and the doctor parse with these classes; the JSON Schema for editors and the
-tables in docs/ are written from them. Nothing here imports torch or the host; what depends on their registries is
-handed in.
+The model, the data set, the comparison and the doctor parse options with these classes. The JSON Schemas for editors
+and the tables in docs/ are generated from them. Nothing here imports torch or the host; callers pass in what depends
+on their registries.
 """

@@ -20,13 +20,15 @@ FOLDER_NAME = re.compile(r'\w[\w .,+=()-]*')
 
 
 class Page(Section):
-    """The options under ``page``, which bound the size of the HTML page."""
+    """The options under ``page``, which limit the size of the HTML page."""
 
-    images: Annotated[int, Field(ge=0, le=10000)] = option('images of each test set, spread over it', 8)
-    max_side: Annotated[int, Field(ge=16, le=16383)] = option(
-        'longer side, above which an image is shrunk for the page', 512, unit='pixels'
+    images: Annotated[int, Field(ge=0, le=10000)] = option(
+        'number of images shown from each test set, evenly spaced', 8
     )
-    quality: Annotated[int, Field(ge=1, le=101)] = option('of the WebP images; 101 is lossless', 92)
+    max_side: Annotated[int, Field(ge=16, le=16383)] = option(
+        'images with a longer side above this are shrunk for the page', 512, unit='pixels'
+    )
+    quality: Annotated[int, Field(ge=1, le=101)] = option('quality of the WebP images; 101 is lossless', 92)
 
 
 def _template(text: str) -> str:
@@ -35,28 +37,30 @@ def _template(text: str) -> str:
     except (LookupError, AttributeError, ValueError):
         named = ''
     if 'name' not in named:
-        raise ValueError('it is no template of one name')
+        raise ValueError('it needs exactly one {}')
     return text
 
 
 NameTemplate = Annotated[str, AfterValidator(_template)]
-A_TEMPLATE = 'text with one {}, where that name goes'
+A_TEMPLATE = 'text with one {}, which stands for that name'
 
 
 class PairedDatasetOptions(Section):
-    """A ``PairedImageDataset``, of which a comparison measures whole RGB images."""
+    """A ``PairedImageDataset``; a comparison measures its images whole and in RGB."""
 
     type: Literal['PairedImageDataset'] = option('the class of the data set')
-    name: str | None = option('without effect; the name of the section holds', None)
-    phase: str | None = option('without effect; it is `test`', None)
+    name: str | None = option('ignored; the name of the section is used', None)
+    phase: str | None = option('ignored; always `test`', None)
     dataroot_gt: str | list[str] = option('ground truth: a folder or an LMDB, or a list of these', takes=A_ROOT)
-    dataroot_lq: str | list[str] = option('degraded images, likewise', takes=A_ROOT)
+    dataroot_lq: str | list[str] = option('degraded images: a folder or an LMDB, or a list of these', takes=A_ROOT)
     io_backend: IoBackend | None = option('`{type: lmdb}` for databases; without it, `{type: disk}`', None)
     filename_tmpl: NameTemplate = option(
-        'how the name of a degraded image is made from that of its ground truth', '{}', takes=A_TEMPLATE
+        'name of a degraded image, made from the name of its ground truth', '{}', takes=A_TEMPLATE
     )
     scale: Count = option('how many times larger the ground truth is than the degraded image', 1)
-    meta_info_file: str | None = option('a text file that names the images to take, one a line', None, takes='a path')
+    meta_info_file: str | None = option(
+        'a text file with the names of the images to use, one per line', None, takes='a path'
+    )
 
 
 class OtherDatasetOptions(HostDataset):
@@ -73,12 +77,12 @@ class NetworkRestorerOptions(Section):
     model_config = ConfigDict(
         json_schema_extra={'anyOf': [{'required': ['network_g']}, {'required': ['pretrain_network_g']}]}
     )
-    network_g: TypeAndArguments | None = option('the network; without it, what the checkpoint says about itself', None)
+    network_g: TypeAndArguments | None = option('the network; by default, the options stored in the checkpoint', None)
     pretrain_network_g: str | None = option('weights', None, takes='a path')
-    param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', None)
-    strict_load_g: Switch = option('false takes what fits', True)
-    scale: Count = option('how many times larger its output is than its input', 1)
-    multiple: Count = option('sides of its input are padded to a multiple of this, and cut back', 1)
+    param_key_g: str | None = option('which weights to load from a file with several: `params` or `params_ema`', None)
+    strict_load_g: Switch = option('`false` loads the weights that fit and ignores the rest', True)
+    scale: Count = option('how many times larger the output is than the input', 1)
+    multiple: Count = option('the sides of the input are padded to a multiple of this, and the output is cropped', 1)
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
@@ -87,24 +91,25 @@ class NetworkRestorerOptions(Section):
 
 
 class RecognisedRestorerOptions(Section):
-    """A restorer that is a network of another author, which spandrel recognises by its weights."""
+    """A restorer that is a network from another author, which spandrel recognises by its weights."""
 
     type: Literal['spandrel'] = option('a network that spandrel recognises')
-    pretrain_network_g: str = option('weights, as their authors publish them', takes='a path')
-    param_key_g: str | None = option('which weights of a file of several, such as `params`', None)
+    pretrain_network_g: str = option('weights as published by their authors', takes='a path')
+    param_key_g: str | None = option('which weights to load from a file with several, such as `params`', None)
     shrink_input: Switch = option(
-        'bring the degraded image to 1/scale of the size of the ground truth first, as where it was enlarged (`sr4x`)',
+        'first resize the degraded image to 1/scale of the size of the ground truth (for recipes that enlarge it back, '
+        'such as `sr4x`)',
         False,
     )
 
 
 class FolderOptions(Section):
-    """Results that were made elsewhere, in place of a restorer."""
+    """Images that another program restored, in place of a restorer."""
 
-    type: Literal['folder'] = option('images that were restored elsewhere')
-    dataroot: str = option('the folder, or one with a folder for each test set, by its name', takes='a path')
+    type: Literal['folder'] = option('images that another program restored')
+    dataroot: str = option('a folder of images, or of one folder for each test set, with its name', takes='a path')
     filename_tmpl: NameTemplate = option(
-        'how the name of a result is made from that of the degraded image', '{}', takes=A_TEMPLATE
+        'name of a restored image, made from the name of the degraded image', '{}', takes=A_TEMPLATE
     )
 
 
@@ -112,7 +117,7 @@ class ClassicalOptions(Section):
     """A restorer without options."""
 
     type: Annotated[Kind, WithJsonSchema({'enum': ['input', 'bicubic']})] = option(
-        '`input` is the degraded image, `bicubic` enlarges it'
+        '`input` returns the degraded image, `bicubic` enlarges it'
     )
 
 
@@ -122,8 +127,8 @@ class FastNlMeansOptions(Section):
     type: Literal['fast_nl_means'] = option('the denoiser')
     h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option('strength for luminance', 10)
     h_color: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option('strength for colour', 10)
-    template: Count = option('side of the patches that are compared', 7, unit='pixels')
-    search: Count = option('side of the window that is searched', 21, unit='pixels')
+    template: Count = option('side of the compared patches', 7, unit='pixels')
+    search: Count = option('side of the search window', 21, unit='pixels')
 
 
 def _kind_of_data_set(options: Any) -> str:
@@ -159,7 +164,7 @@ def no_folder_name(name: str) -> str:
 
 
 class Entries(Section):
-    """Sections by names of the user's own, each of which can name a folder."""
+    """Sections by name. The user chooses the names; each must be usable as the name of a folder."""
 
     model_config = ConfigDict(extra='allow')
 
@@ -180,7 +185,7 @@ class TestSets(Entries):
 
 
 class Restorers(Entries):
-    """The restorers, by the label that they have in the table."""
+    """The restorers, by their labels in the table."""
 
     __pydantic_extra__: dict[str, RestorerOptions]
 
@@ -188,7 +193,7 @@ class Restorers(Entries):
         """See :class:`Section`."""
         yield from super().conflicts()
         for name in {DEGRADED, TRUTH, GUIDE} & self.__pydantic_extra__.keys():
-            yield f'{name!r} cannot be the name of a restorer: its folder holds other images'
+            yield f'{name!r} cannot be the name of a restorer: a folder of this name holds other images'
 
 
 class Metrics(Entries):
@@ -204,15 +209,13 @@ def _number_as_text(name: Any) -> Any:
 class ComparisonFile(Section):
     """The options file of a comparison."""
 
-    name: str = option('of the comparison, and of its folder in `results`', takes='a name')
+    name: str = option('name of the comparison and of its folder in `results`', takes='a name')
     plugin: Any = option('the line that imports the plugin', None)
-    datasets: TestSets = option('test sets, a table each')
-    restorers: Restorers = option('a row each, in this order')
-    metrics: Metrics = option('as `val: metrics` of a training')
-    against: str | None = option(
-        'the restorer from which the differences of the others are shown, image by image', None
-    )
-    page: Page | None = option('what bounds the size of the page', None)
+    datasets: TestSets = option('test sets; each gets a table')
+    restorers: Restorers = option('restorers; each gets a row, in this order')
+    metrics: Metrics = option('metrics, as under `val: metrics` in a training')
+    against: str | None = option('a restorer; the differences of the others from it are reported, image by image', None)
+    page: Page | None = option('limits for the size of the page', None)
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
@@ -220,7 +223,7 @@ class ComparisonFile(Section):
         if not FOLDER_NAME.fullmatch(self.name):
             yield f'name: {no_folder_name(self.name)}'
         if self.against is not None and self.against not in labels:
-            yield f'against: {self.against} is none of the restorers: {", ".join(labels)}'
+            yield f'against: {self.against} is not one of the restorers: {", ".join(labels)}'
 
     @field_validator('name', 'against', mode='before')
     @classmethod

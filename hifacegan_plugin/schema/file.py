@@ -25,9 +25,11 @@ class MetricOptions(TypeAndArguments):
 
     type: str = option('the name of the function', takes='the name of a metric')
     region: Literal['face', 'background'] | None = option(
-        'measures the faces of the ground truth alone, or all but them; PSNR, SSIM and MS-SSIM take it', None
+        'measures only the faces of the ground truth, or only the background; for PSNR, SSIM and MS-SSIM', None
     )
-    better: Literal['higher', 'lower'] | None = option('which way it is better, where the plugin does not know', None)
+    better: Literal['higher', 'lower'] | None = option(
+        'which values are better, for metrics that the plugin does not know', None
+    )
 
 
 class ValOfTest(Section):
@@ -35,10 +37,10 @@ class ValOfTest(Section):
 
     unknown_stops: ClassVar[bool] = False
     save_img: Switch = option('writes every restored image', takes='true or false')
-    suffix: str | None = option('of the names of the images; the name of the experiment if not set', None)
-    pbar: Switch = option('shows how far a validation of more than five seconds is, in a log file once a minute', True)
+    suffix: str | None = option('suffix of image names; by default, the name of the experiment', None)
+    pbar: Switch = option('shows the progress of validations longer than five seconds; once a minute in files', True)
     metrics: dict[str, MetricOptions] | None = option(
-        'by a name of your own, each a function and its arguments; see [metrics](comparison.md)',
+        'metrics by names of your choice, each a function and its arguments; see [metrics](comparison.md)',
         None,
         takes='metrics by name',
     )
@@ -47,79 +49,83 @@ class ValOfTest(Section):
 class ValOfTraining(ValOfTest):
     """The options under ``val`` of a training."""
 
-    val_freq: Count = option('validates every so many iterations', unit='iterations')
+    val_freq: Count = option('interval between validations', unit='iterations')
 
 
 class Wandb(Section):
     """The options under ``logger: wandb``."""
 
     unknown_stops: ClassVar[bool] = False
-    project: str | None = option('the project in Weights & Biases that shows what TensorBoard is given', None)
-    resume_id: str | None = option('the run to go on with', None)
+    project: str | None = option('project in Weights & Biases that receives what TensorBoard logs', None)
+    resume_id: str | None = option('run to resume', None)
 
 
 class Logger(Section):
     """The options under ``logger``."""
 
     unknown_stops: ClassVar[bool] = False
-    print_freq: Count = option('logs the losses every so many iterations', unit='iterations')
-    save_checkpoint_freq: Count = option('writes a checkpoint every so many iterations', unit='iterations')
+    print_freq: Count = option('interval between log lines with the losses', unit='iterations')
+    save_checkpoint_freq: Count = option('interval between checkpoints', unit='iterations')
     use_tb_logger: bool = option(
-        'writes losses, figures and the first images of each validation set for TensorBoard', False
+        'logs losses, metrics and the first images of each validation set to TensorBoard', False
     )
-    wandb: Wandb | None = option('also sends them to Weights & Biases', None)
+    wandb: Wandb | None = option('also logs to Weights & Biases', None)
 
 
 class Paths(Section):
-    """The options under ``path``; other networks than ``g`` and ``d`` have the same keys with their label."""
+    """The options under ``path``; networks other than ``g`` and ``d`` have the same keys with their own label."""
 
     model_config = ConfigDict(extra='allow')
     __pydantic_extra__: dict[str, str | bool | list[str] | None]  # the host's ignore_resume_networks is a list
-    experiments_root: str | None = option('where the folders of trainings are', None, takes=A_PATH)
-    results_root: str | None = option('where the folders of tests are', None, takes=A_PATH)
+    experiments_root: str | None = option('folder that holds the folders of trainings', None, takes=A_PATH)
+    results_root: str | None = option('folder that holds the folders of tests', None, takes=A_PATH)
     pretrain_network_g: str | None = option(
         "weights to start from: this plugin's, the reference's or BasicSR's", None, takes=A_PATH
     )
-    param_key_g: str | None = option('which weights of a file of several: `params` or `params_ema`', 'params')
-    strict_load_g: Switch = option('false takes what fits and reports the rest', True)
+    param_key_g: str | None = option(
+        'which weights to load from a file with several: `params` or `params_ema`', 'params'
+    )
+    strict_load_g: Switch = option('`false` loads the weights that fit and logs the rest', True)
     pretrain_network_d: str | None = option('weights of the discriminator to start from', None, takes=A_PATH)
-    strict_load_d: Switch = option('false takes what fits and reports the rest', True)
-    resume_state: str | None = option('a state to go on from; `--auto_resume` finds the newest', None, takes=A_PATH)
+    strict_load_d: Switch = option('`false` loads the weights that fit and logs the rest', True)
+    resume_state: str | None = option('training state to resume; `--auto_resume` finds the newest', None, takes=A_PATH)
 
 
 class Distribution(Section):
     """The options under ``dist_params``."""
 
     model_config = ConfigDict(extra='allow')
-    backend: str = option('`nccl`; `gloo` is taken where there is no GPU', 'nccl')
-    port: Annotated[int, Field(ge=1, le=65535)] | None = option('of the first process, under slurm', None)
+    backend: str = option('`nccl`; without a GPU, `gloo` is used', 'nccl')
+    port: Annotated[int, Field(ge=1, le=65535)] | None = option('port of the first process, under slurm', None)
 
 
 def _folder_name(name: str) -> str:
     if Path(name).name != name or name in ('', '..'):
-        raise ValueError('it cannot name a folder and files in it')
+        raise ValueError('it cannot be the name of a folder')
     return name
 
 
 class OptionsFile(Section):
-    """What every options file of the host has."""
+    """Options of every options file of the host."""
 
-    model_config = ConfigDict(extra='allow')  # lines that import modules, and networks of other models
+    model_config = ConfigDict(extra='allow')  # for lines that import modules, and for networks of other models
     name: Annotated[str, AfterValidator(_folder_name)] = option(
-        'of the experiment and of its folder', takes='the name of a folder, without "/"'
+        'name of the experiment and of its folder', takes='the name of a folder, without "/"'
     )
     model_type: str = option('the class of the model', takes='the name of a class')
     scale: Count = option('how many times larger the restored image is than the degraded one', 1)
-    num_gpu: FromZero | Literal['auto'] = option('of a process; `auto` takes all there are')
+    num_gpu: FromZero | Literal['auto'] = option('GPUs of a process; `auto` uses all GPUs')
     manual_seed: FromZero | None = option(
-        'of initial weights and of what networks and losses draw; drawn if not set', None
+        'random seed of initial weights and of networks and losses that draw; random by default', None
     )
-    find_unused_parameters: Switch = option('for networks with weights that take no part in an iteration', False)
+    find_unused_parameters: Switch = option(
+        'for networks that leave some weights without a gradient in an iteration', False
+    )
     datasets: DatasetsToTest = option('data sets, by name')
     network_g: TypeAndArguments = option('the generator')
     network_d: TypeAndArguments | None = option('the discriminator', None)
-    path: Paths = option('where files are')
-    dist_params: Distribution | None = option('of trainings in several processes', None)
+    path: Paths = option('folders and weights files')
+    dist_params: Distribution | None = option('options for training in several processes', None)
 
     @field_validator('datasets', mode='before')
     @classmethod
@@ -137,7 +143,7 @@ class OptionsFile(Section):
 class TestFile(OptionsFile):
     """Options of a test."""
 
-    val: ValOfTest = option('what is measured and written')
+    val: ValOfTest = option('what to measure and write')
 
     def conflicts(self) -> Iterator[str]:
         """See :class:`Section`."""
@@ -146,18 +152,18 @@ class TestFile(OptionsFile):
 
 
 class HostTrainingFile(OptionsFile):
-    """Options of a training of a model of the host or of somebody else."""
+    """Options for training a model of the host or of another package."""
 
     datasets: DatasetsOfTraining = option('data sets, by name')
     train: HostTrain = option('the training')
     val: Annotated[ValOfTraining | None, BeforeValidator(lambda value: value or None)] = option(
-        'what is measured and written, and when', None
+        'what to measure and write, and when', None
     )
-    logger: Logger = option('what is logged and saved, and when')
+    logger: Logger = option('what to log and save, and when')
 
 
 class TrainingFile(HostTrainingFile):
-    """Options of a training of ``HiFaceGANCSRModel``."""
+    """Options for training with ``HiFaceGANCSRModel``."""
 
     train: Train = option('the training')
 
@@ -170,10 +176,10 @@ def parse_training(opt: dict[str, Any]) -> Train:
     """Parse the options under ``train`` of ``HiFaceGANCSRModel``.
 
     Args:
-        opt: the whole options, as the host hands them to the model.
+        opt: all options, as the host passes them to the model.
 
     Raises:
-        OptionError: an option is missing or out of range, or does not fit others; names the first one.
+        OptionError: an option is missing, out of range or in conflict with another; names the first one.
     """
     train = parse(Train, opt['train'], 'train')
     for text in _conflicts_of_training(train, opt):
@@ -182,7 +188,7 @@ def parse_training(opt: dict[str, Any]) -> Train:
 
 
 def _conflicts_of_training(train: Train, opt: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what in other sections does not fit the options under ``train``."""
+    """Yield conflicts between the options under ``train`` and other sections."""
     if train.gan_opt and not opt.get('network_d'):
         yield 'train: gan_opt needs a discriminator: add network_d to the options file.'
     elif train.gan_opt:
@@ -205,12 +211,12 @@ def _conflicts_of_best(metric: str, val: Mapping[str, Any], logger: Mapping[str,
     metrics = val.get('metrics') or {}
     if metric not in metrics:
         yield (
-            f'train: keep_best: {metric} is not measured: take one of val: metrics '
+            f'train: keep_best: {metric} is not measured: name one of the metrics under val: metrics '
             f'({", ".join(metrics) or "there are none"}).'
         )
     elif val['val_freq'] % logger['save_checkpoint_freq']:
         yield (
-            'train: keep_best: a checkpoint is kept for its figures if it is saved where they are measured: make '
+            'train: keep_best needs a checkpoint at every validation: make '
             f'val: val_freq ({val["val_freq"]:g}) a multiple of logger: save_checkpoint_freq '
             f'({logger["save_checkpoint_freq"]:g}).'
         )
@@ -218,26 +224,26 @@ def _conflicts_of_best(metric: str, val: Mapping[str, Any], logger: Mapping[str,
 
 def kind_of_file(opt: dict[str, Any]) -> type[OptionsFile]:
     """Return the class that declares the options of a file."""
-    if not opt.get('is_train', 'train' in opt):  # the host says so, once it has worked on them
+    if not opt.get('is_train', 'train' in opt):  # the host sets is_train when it parses the options
         return TestFile
     return TrainingFile if opt.get('model_type') == OUR_MODEL else HostTrainingFile
 
 
 def problems_of_file(opt: dict[str, Any]) -> list[Problem]:
-    """List all that is wrong with the options of a training or test, as they are written."""
+    """List all problems of the options of a training or test, as written in the file."""
     kind = kind_of_file(opt)
     problems = find_problems(kind, opt)
     if opt.get('model_type') != OUR_MODEL:  # others may read other options
         problems = [problem for problem in problems if problem.stops]
-    # The arguments of networks, losses and optimisers are no options of a section; elsewhere such text may be a name.
+    # Only arguments of networks, losses and optimisers are checked here; elsewhere such text may be a name.
     numeric = {key: value for key, value in opt.items() if key == 'train' or str(key).startswith('network_')}
     return [*dict.fromkeys([*problems, *numbers_as_text(numeric)]), *_slips(opt, kind)]
 
 
 def _slips(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:
-    """Find sections whose name looks like a slip of the pen."""
+    """Find sections whose name looks misspelt."""
     known = kind.model_fields
     for key in opt:
         likely = did_you_mean(key, known)
         if key not in known and likely != '.' and not str(key).startswith('network_'):
-            yield Problem(f'{key} is no section that anybody reads{likely}', 'correct it, or take it out', stops=False)
+            yield Problem(f'nothing reads the section {key}{likely}', 'correct its name, or remove it', stops=False)

@@ -1,4 +1,4 @@
-"""What is wrong with an option, in words."""
+"""Problems with options, described in words."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """Something that is wrong, or likely not meant."""
+    """Something that is wrong, or that the user probably did not mean."""
 
-    what: str  # where it is (package, option, file), and what is wrong with it
+    what: str  # where the problem is (package, option, file), and what is wrong
     fix: str  # what to do about it
-    stops: bool = True  # training would not start, or could come to nothing
+    stops: bool = True  # whether training would fail to start, or be in vain
 
 
 class OptionError(ValueError):
-    """An option that cannot be used; the message names it and says what it takes."""
+    """An option that cannot be used; the message names it and the values that it takes."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Reading an options file: what YAML makes of it, and what YAML makes of it without a word."""
+"""Read an options file, and find mistakes that YAML accepts silently."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 
 def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Problem]]:
-    """Read an options file as the host does, whose lines may import modules.
+    """Read an options file as the host does. Lines of the file may import modules.
 
     Returns:
-        The options and their YAML nodes, and what is wrong; without options where they cannot be read.
+        The options, their YAML nodes and the problems found. Without options if the file cannot be read.
     """
     try:
         text = file.read_text(encoding='utf-8')
@@ -28,8 +28,8 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
     except OSError as error:
         fix = 'check the path; training is started in the same folder'
         return {}, None, [Problem(f'{file} cannot be read: {error.strerror}.', fix)]
-    except Exception as error:  # of YAML, a date that is none, a section in itself, a module that a line imports
-        fix = 'mind indentation, colons and the modules that python/name lines name'
+    except Exception as error:  # from YAML, an invalid date, a section that contains itself, or an imported module
+        fix = 'check the indentation, the colons and the modules in python/name lines'
         return {}, None, [Problem(f'{file} cannot be read as YAML: {error}', fix)]
     if not isinstance(options, dict) or tree is None:
         return {}, None, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
@@ -37,7 +37,7 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
 
 
 def repeated_keys(node: yaml.Node | None, where: str = '') -> Iterator[Problem]:
-    """Find keys that stand twice in a section, of which YAML keeps the last."""
+    """Find keys that a section contains twice; YAML keeps only the last one."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from repeated_keys(item, where)
@@ -48,15 +48,15 @@ def repeated_keys(node: yaml.Node | None, where: str = '') -> Iterator[Problem]:
         line = key.start_mark.line + 1
         if key.value in seen:
             yield Problem(
-                f'{where}{key.value} stands twice, in lines {seen[key.value]} and {line}: the first one is lost.',
-                'take one of them out',
+                f'{where}{key.value} occurs twice, in lines {seen[key.value]} and {line}: the first one is ignored.',
+                'remove one of them',
             )
         seen[key.value] = line
         yield from repeated_keys(value, f'{where}{key.value}: ')
 
 
 def numbers_as_text(options: Any, where: str = '') -> Iterator[Problem]:
-    """Find numbers such as 1e-4, which YAML takes for text."""
+    """Find numbers such as 1e-4, which YAML reads as text."""
     entries = options.items() if isinstance(options, dict) else enumerate(options) if isinstance(options, list) else ()
     for key, value in entries:
         path = f'{where}: {key}' if where else f'{key}'

@@ -1,4 +1,4 @@
-"""Options that name a class or a function of a registry and give its arguments: they go by its signature."""
+"""Options that name a class or a function in a registry and give its arguments, checked against its signature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = {int: (Whole, 'a whole number'), float: (float, 'a number'), bool: (bool
 
 
 def registered_names(registry: Iterable[tuple[str, Callable[..., Any]]]) -> dict[str, Callable[..., Any]]:
-    """Return what may be named in a registry of the host, which also finds ``NAME_basicsr`` by ``NAME``."""
+    """Return the valid names of a registry of the host, which also finds ``NAME_basicsr`` by ``NAME``."""
     entries = dict(iter(registry))
     return {name.removesuffix('_basicsr'): entry for name, entry in entries.items()} | entries
 
@@ -28,14 +28,14 @@ def problems_of_call(
     supplied: tuple[str, ...] | None = (),
     makes_use_of_any: bool = True,
 ) -> Iterator[Problem]:
-    """Find a name that is not known, and arguments that are missing, unknown or, of a plugin's own class, mistyped.
+    """Find an unknown name and missing or unknown arguments; for the plugin's own classes, also wrong types.
 
     Args:
         where: the section, such as ``network_g``.
         options: ``type``, and the arguments.
-        known: what ``type`` may be.
-        supplied: arguments that come from elsewhere; None where the options are handed over as a whole.
-        makes_use_of_any: whether what takes any other argument (``**kwargs``) makes something of it.
+        known: the valid values of ``type``.
+        supplied: arguments that do not come from the options; None if the options are passed as a whole.
+        makes_use_of_any: whether a class or function with ``**kwargs`` uses the arguments in it.
     """
     if not isinstance(options, Mapping) or 'type' not in options:
         yield Problem(f'{where}: type is missing.', f'it is one of {", ".join(sorted(known))}')
@@ -56,7 +56,7 @@ def problems_of_call(
             yield Problem(
                 f'{where}: {kind} has no option {key!r}{did_you_mean(key, parameters)} '
                 f'It takes: {", ".join(parameters)}.',
-                'correct its name, or take it out',
+                'correct its name, or remove it',
             )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
@@ -64,9 +64,9 @@ def problems_of_call(
 
 
 def arguments_of(called: Callable[..., Any], supplied: tuple[str, ...]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the parameters that options may set, and whether any other may be set, too.
+    """Return the parameters that options may set, and whether options may set any others.
 
-    Their annotations are resolved for the plugin's own classes, and left as they are for those of others.
+    Annotations are resolved for the plugin's own classes and left unresolved for other classes.
     """
     signature = inspect.signature(called, eval_str=called.__module__.startswith('hifacegan_plugin.'))
     every = [parameter for parameter in signature.parameters.values() if parameter.name not in supplied]
@@ -75,7 +75,7 @@ def arguments_of(called: Callable[..., Any], supplied: tuple[str, ...]) -> tuple
 
 
 def plain_type(hint: Any) -> type | None:
-    """Return which of the types in ``PLAIN`` an argument has, perhaps besides None; None if it has no such type."""
+    """Return the type in ``PLAIN`` that an argument has, perhaps in a union with None; None if it has no such type."""
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] if isinstance(hint, UnionType) else [hint]
     return kinds[0] if len(kinds) == 1 and kinds[0] in PLAIN else None
 

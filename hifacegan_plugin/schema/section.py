@@ -1,4 +1,4 @@
-"""A section of an options file: a class whose fields are the options, and the words for what is wrong with them."""
+"""A section of an options file: a class whose fields are the options, and the messages for wrong options."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hifacegan_plugin.schema.problem import Problem, did_you_mean, raise_first
 
-SHOWN = 'the files in options/ show what goes where'
-EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # without a point or a sign, YAML takes it for text
-VARIANT = 'variant of '  # begins the tags of unions, which are no part of an option's path
+SHOWN = 'see the files in options/ for an example'
+EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # YAML reads it as text if the point or the sign is missing
+VARIANT = 'variant of '  # prefix of the tags of unions, which are not part of an option's path
 
 Value = TypeVar('Value')
 
@@ -48,22 +48,22 @@ def option(help: str, default: Any = ..., *, takes: str = '', unit: str = '') ->
 
     Args:
         help: one line, for the docs and for editors.
-        default: what holds where it is not set; an option without a default is required.
-        takes: what it may be set to, in words; made from its type and limits where those say it all.
-        unit: of a number.
+        default: value of an option that is not set; an option without a default is required.
+        takes: the valid values, in words; by default, made from the type and the limits.
+        unit: unit of a number.
     """
     return Field(default, description=help, json_schema_extra={'takes': takes, 'unit': unit})
 
 
 class Section(BaseModel):
-    """Options that stand together. A subclass declares each with :func:`option`.
+    """Options that belong together. A subclass declares each with :func:`option`.
 
-    Values are not converted: YAML's text is no number, its ``true`` is none, either. Every ValidationError carries
-    errors whose context is the fields of a :class:`Problem`.
+    Values are not converted: text or ``true`` is not accepted as a number. Every ValidationError carries errors whose
+    context holds the fields of a :class:`Problem`.
     """
 
     model_config = ConfigDict(extra='forbid', strict=True, frozen=True)
-    unknown_stops: ClassVar[bool] = True  # whether an option that is not declared is refused, or without effect
+    unknown_stops: ClassVar[bool] = True  # whether an undeclared option is refused; if not, it is ignored
 
     def conflicts(self) -> Iterator[str]:
         """Yield a message for each contradiction between options."""
@@ -72,7 +72,7 @@ class Section(BaseModel):
     @model_validator(mode='wrap')
     @classmethod
     def _explain(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        if isinstance(value, Mapping):  # nothing (~) where something is needed counts as not set
+        if isinstance(value, Mapping):  # a required option that is empty (~) counts as missing
             value = {k: v for k, v in value.items() if v is not None or not _is_required(cls.model_fields.get(k))}
         try:
             section = handler(value)
@@ -86,17 +86,17 @@ class Section(BaseModel):
 
     @classmethod
     def _in_words(cls, error: ValidationError, section: Any) -> Iterator[InitErrorDetails]:
-        """Explain each wrong option once, whatever pydantic finds wrong with the parts of its value."""
+        """Explain each wrong option once, even if pydantic reports several errors for parts of its value."""
         explained = set()
         for detail in error.errors():
             location = detail['loc']
-            if detail['type'] == 'option':  # of a section inside this one
+            if detail['type'] == 'option':  # from a section inside this one
                 yield _detail(location, detail['input'], *detail['ctx'].values())
             elif not location:
                 yield _detail((), section, *_no_section(section))
             elif detail['type'] == 'invalid_key':
                 yield _detail((), section, *_no_text(detail['input'], 'it names no option'))
-            elif location[-1] == '[key]':  # of options by names of the user's own
+            elif location[-1] == '[key]':  # in a section whose names the user chooses
                 yield _detail(location[:1], section, *_no_text(location[1], 'it is no name'))
             elif location[0] not in explained:
                 explained.add(location[0])
@@ -107,7 +107,7 @@ class Section(BaseModel):
         field, known = cls.model_fields.get(name), list(cls.model_fields)
         if kind == 'extra_forbidden':
             what = f': unknown option {name!r}{did_you_mean(name, known)} It takes: {", ".join(known)}.'
-            return _detail((), section, what, 'correct its name, or take it out', cls.unknown_stops, unknown=name)
+            return _detail((), section, what, 'correct its name, or remove it', cls.unknown_stops, unknown=name)
         if kind == 'missing' and field:
             fix = SHOWN if _is_section(field.annotation) else f'add it: {in_words(field)}'
             return _detail((name,), section, ' is missing.', fix)
@@ -119,7 +119,7 @@ class Section(BaseModel):
         takes = in_words(field) if field else 'a name, true, false or nothing'
         fix = 'correct it'
         if field and not field.is_required():
-            fix += f', or take it out: the default is {default_of(field)}'
+            fix += f', or remove it: the default is {default_of(field)}'
         return _detail((name,), value, f': give {takes}, not {value!r}.', fix)
 
 
@@ -131,17 +131,17 @@ def _detail(
 
 
 def _no_section(value: Any) -> tuple[str, str]:
-    return (f' is no section with options of its own, but {value!r}.', 'indent its options below it, or take it out')
+    return (f' has to be a section with options, not {value!r}.', 'indent its options below it, or remove it')
 
 
 def _no_text(key: Any, so: str) -> tuple[str, str]:
-    what = f': {key!r} is no text to YAML, so {so}.'
-    return what, 'put it in quotes (on, off, yes and no, too), or take it out'
+    what = f': YAML does not read {key!r} as text, so {so}.'
+    return what, 'put it in quotes (as well as on, off, yes and no), or remove it'
 
 
 def not_a_number(value: str) -> tuple[str, str]:
     """Return what is wrong with a number such as 1e-4 and the fix."""
-    return f': {value} is text to YAML, not a number.', f'write !!float {value}'
+    return f': YAML reads {value} as text, not as a number.', f'write !!float {value}'
 
 
 def _is_required(field: FieldInfo | None) -> bool:
@@ -157,12 +157,12 @@ def _is_section(annotation: Any) -> bool:
 
 
 def find_problems(section: type[Section], options: Any, where: str = '') -> list[Problem]:
-    """List all that is wrong with the options of a section.
+    """List all problems of the options of a section.
 
     Args:
-        section: the class that declares them.
-        options: what YAML makes of them.
-        where: names of the sections that they stand in, such as ``train``.
+        section: the class that declares the options.
+        options: the options as YAML reads them.
+        where: path of the section, such as ``train``.
     """
     return _examine(section, options, where)[1]
 
@@ -171,7 +171,7 @@ SectionType = TypeVar('SectionType', bound=Section)
 
 
 def parse(section: type[SectionType], options: Any, where: str = '') -> SectionType:
-    """Parse the options of a section; those that are without effect are left out.
+    """Parse the options of a section. Options without effect are dropped.
 
     Raises:
         OptionError: an option is unknown, missing or out of range; names the first one.
@@ -183,7 +183,7 @@ def parse(section: type[SectionType], options: Any, where: str = '') -> SectionT
 
 
 def _examine(section: type[SectionType], options: Any, where: str) -> tuple[SectionType | None, list[Problem]]:
-    """Parse the options of a section; return it, unless one of the problems stops a training, and all problems."""
+    """Parse the options of a section; return it (None if a problem stops a training) and all problems."""
     try:
         return section.model_validate(options), []
     except ValidationError as error:
@@ -198,7 +198,7 @@ def _examine(section: type[SectionType], options: Any, where: str) -> tuple[Sect
 
 
 def _without(options: Mapping[str, Any], names: list[str], unknown: str) -> dict[str, Any]:
-    """Return options without one of the section that is reached by names."""
+    """Return options without the option ``unknown`` of the section at the path ``names``."""
     if not names:
         return {name: value for name, value in options.items() if name != unknown}
     return {**options, names[0]: _without(options[names[0]], names[1:], unknown)}
@@ -224,7 +224,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def in_words(field: FieldInfo) -> str:
-    """Return in words what an option may be set to."""
+    """Return the valid values of an option in words."""
     declared: Any = field.json_schema_extra or {}
     if declared.get('takes'):
         return str(declared['takes'])

@@ -122,7 +122,7 @@ def test_what_the_doctor_finds_wrong_is_not_called_ready(here, monkeypatch, caps
         (['-i', 'one'], 'one has only one image: give images for validation with --val'),
         (['-i', 'empty'], 'no images in empty'),
         (['-i', 'broken'], 'broken/a.png is not an image'),
-        (['-i', 'tiny'], 'the shortest side of an image is 40 pixels, and the network takes 64 and more'),
+        (['-i', 'tiny'], 'the shortest side of an image is 40 pixels, but the network needs at least 64'),
         (['-i', 'photographs', '-o', 'there.yml'], 'there.yml exists already; --overwrite replaces it'),
         (['-i', 'photographs', '-o', 'nowhere/x.yml'], '-o nowhere/x.yml: no such folder'),
     ],

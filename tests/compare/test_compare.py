@@ -311,11 +311,11 @@ def test_an_ended_process_is_described():
             for section, options in (('restorers', {'type': 'folder', 'dataroot': 'x'}), ('datasets', PAIRED))
             for template in ('y', '{}_{}', '{name}', '{')
         ),
-        ({'restorers': {False: {'type': 'input'}}}, 'restorers: False is no text to YAML'),
+        ({'restorers': {False: {'type': 'input'}}}, 'restorers: YAML does not read False as text'),
         ({'name': True}, 'name: give a name, not True'),
         ({'name': 'a/b'}, "name: 'a/b' cannot be the name of a folder"),
         ({'name': ''}, "name: '' cannot be the name of a folder"),
-        ({'against': 'another'}, 'against: another is none of the restorers: input'),
+        ({'against': 'another'}, 'against: another is not one of the restorers: input'),
         ({'restorers': {'a/b': {'type': 'input'}}}, 'folder'),
         ({'restorers': {'truth': {'type': 'input'}}}, "restorers: 'truth' cannot be"),
         ({'restorers': {}}, 'restorers'),
@@ -329,7 +329,7 @@ def test_an_ended_process_is_described():
         ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
         ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
         ({'page': {'images': 'all'}}, 'images'),
-        ({'page': 8}, 'page is no section'),
+        ({'page': 8}, 'page has to be a section'),
         ({'restorers': {'a': {'pretrain_network_g': ['a', 'b']}}}, 'restorers: a: pretrain_network_g: give a path'),
         ({'restorers': {'a': {'type': ['input']}}}, 'restorers: a: type: give input'),
         ({'restorers': {'a': {'type': 'fast_nl_means', 'h': 'strong'}}}, 'restorers: a: h: give a number'),
@@ -340,7 +340,7 @@ def test_an_ended_process_is_described():
                     2024: {'type': 'PairedImageDataset', 'dataroot_gt': '.', 'dataroot_lq': '.', 'io_backend': 'disk'}
                 }
             },
-            'datasets: 2024: io_backend is no section',
+            'datasets: 2024: io_backend has to be a section',
         ),
         ({'datasets': {'a': {'type': 'PairedImageDataset', 'dataroot_gt': 3}}}, 'dataroot_gt: give a path'),
         ({'datasets': {'a': {**PAIRED, 'dataroot_lq': [3]}}}, 'datasets: a: dataroot_lq: give a path'),
@@ -509,7 +509,7 @@ def test_files_that_lose_options_or_hold_none_are_refused(tmp_path):
     file = write_options(tmp_path, {'set': {'type': 'DegradationDataset'}}, {'64': {'type': 'input'}})
     text = file.read_text()
     file.write_text(text.replace("  '64':\n    type: input\n", "  '64': {type: input}\n  64: {type: bicubic}\n"))
-    with pytest.raises(ValueError, match=r'compare.yml: restorers: 64 stands twice, in lines 7 and 8'):
+    with pytest.raises(ValueError, match=r'compare.yml: restorers: 64 occurs twice, in lines 7 and 8'):
         read_comparison(file)
     file.write_bytes(text.encode('utf-16'))
     with pytest.raises(ValueError, match=r'compare.yml cannot be read as YAML'):

@@ -130,10 +130,10 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
         (
             '  ema_decay: 0.99',
             '  ema_decay: 0.99\n  ema_decay: 0.9',
-            'train: ema_decay stands twice, in lines 53 and 54',
+            'train: ema_decay occurs twice, in lines 53 and 54',
         ),
-        ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: 1e-3 is text to YAML'),
-        ('\nval:\n', '\nval: none\nvalidation:\n', "val is no section with options of its own, but 'none'"),
+        ('lr: !!float 1e-3', 'lr: 1e-3', 'train: optim_g: lr: YAML reads 1e-3 as text'),
+        ('\nval:\n', '\nval: none\nvalidation:\n', "val has to be a section with options, not 'none'"),
         ('num_gpu: auto', 'num_gpu: 99', r'num_gpu: 99, but torch sees \d'),
         ('save_checkpoint_freq: 100', 'save_checkpoint_freq: 0', 'logger: save_checkpoint_freq: .*from 1 up .*, not 0'),
         ('enlarge_ratio: 40', 'enlarge_ratio: 1', '6 images per epoch do not fill a batch of 8'),
@@ -169,11 +169,15 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
             'pretrain_network_g: [a]',
             'path: pretrain_network_g: give a path, or ~ for none, not',
         ),
-        ('io_backend:\n      type: lmdb', 'io_backend: lmdb', "datasets: val: io_backend is no section .*, but 'lmdb'"),
+        (
+            'io_backend:\n      type: lmdb',
+            'io_backend: lmdb',
+            "datasets: val: io_backend has to be a section .*, not 'lmdb'",
+        ),
         (
             'calculate_ssim\n      crop_border: 0',
             'calculate_ssim\n      crop_border: 0\n    mine:',
-            'val: metrics: mine is no section with options of its own, but None',
+            'val: metrics: mine has to be a section with options, not None',
         ),
         (
             'calculate_ssim\n',
@@ -185,9 +189,9 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
             'calculate_ssim\n      region: nose\n',
             "val: metrics: ssim: region: give face or background, not 'nose'",
         ),
-        ('  metrics:\n', '  metrics: [psnr]\n  others:\n', r"val: metrics is no section .*, but \['psnr'\]"),
+        ('  metrics:\n', '  metrics: [psnr]\n  others:\n', r"val: metrics has to be a section .*, not \['psnr'\]"),
         ('root: experiments', 'root: 5', 'path: experiments_root: give a path, or ~ for none, not 5'),
-        ('wandb:\n', 'wandb: mine\n  others:\n', "logger: wandb is no section .*, but 'mine'"),
+        ('wandb:\n', 'wandb: mine\n  others:\n', "logger: wandb has to be a section .*, not 'mine'"),
     ],
     ids=lambda value: value.strip()[:40],
 )

@@ -496,7 +496,7 @@ def test_a_network_that_cannot_be_built_is_named(options, section, message):
      'train: lr_factors freezes the whole generator'),
     ({'lr_factors': {'blocks': -1}}, 'train: lr_factors: give numbers from 0 up by name'),
     ({'gan_opt': None, 'feature_matching_opt': None, 'net_d_init_iters': 5},
-     'train: net_d_init_iters lets the generator wait for a discriminator: take it out'),
+     'train: net_d_init_iters makes the generator wait for a discriminator: remove it'),
 ])  # fmt: skip
 def test_a_loss_or_optimiser_that_cannot_be_built_is_named(options, change, message):
     with pytest.raises(ValueError) as error:

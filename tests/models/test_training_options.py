@@ -254,7 +254,7 @@ def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
 @pytest.mark.parametrize(
     ('best', 'val_freq', 'message'),
     [
-        ('psrn', 4, r'psrn is not measured: take one of val: metrics \(psnr\)'),
+        ('psrn', 4, r'psrn is not measured: name one of the metrics under val: metrics \(psnr\)'),
         ('psnr', 5, r'make val: val_freq \(5\) a multiple of logger: save_checkpoint_freq \(2\)'),
     ],
 )

@@ -48,7 +48,7 @@ def test_options_that_are_not_set_have_their_defaults():
     ('change', 'message'),
     [
         ({'total_iter': None}, 'train: total_iter is missing.'),
-        ({'total_iter': '1e5'}, 'train: total_iter: 1e5 is text to YAML, not a number.'),
+        ({'total_iter': '1e5'}, 'train: total_iter: YAML reads 1e5 as text, not as a number.'),
         ({'total_iter': 0.5}, 'train: total_iter: give a whole number from 1 up (iterations), not 0.5.'),
         ({'total_iter': True}, 'train: total_iter: give a whole number from 1 up (iterations), not True.'),
         ({'ema_decay': 1.5}, 'train: ema_decay: give a number from 0 to 1, not 1.5.'),
@@ -58,28 +58,31 @@ def test_options_that_are_not_set_have_their_defaults():
         ({'on_not_finite': 'ignore'}, "train: on_not_finite: give stop or skip, not 'ignore'."),
         ({'grad_clip': float('inf')}, 'train: grad_clip: give a number from 0 up, not inf.'),
         ({'amp': 'half'}, "train: amp: give none, bf16 or fp16, not 'half'."),
-        ({'optim_g': 'Adam'}, "train: optim_g is no section with options of its own, but 'Adam'."),
+        ({'optim_g': 'Adam'}, "train: optim_g has to be a section with options, not 'Adam'."),
         ({'optim_g': {'lr': 1}}, 'train: optim_g: type is missing.'),
-        ({'lr_factors': [0.1]}, 'train: lr_factors: give numbers from 0 up by name, as {blocks.6: 0.1}, not [0.1].'),
+        (
+            {'lr_factors': [0.1]},
+            'train: lr_factors: give numbers from 0 up by name, such as {blocks.6: 0.1}, not [0.1].',
+        ),
         (
             {'lr_factors': {'blocks': '1e-1'}},
-            "train: lr_factors: give numbers from 0 up by name, as {blocks.6: 0.1}, not {'blocks': '1e-1'}.",
+            "train: lr_factors: give numbers from 0 up by name, such as {blocks.6: 0.1}, not {'blocks': '1e-1'}.",
         ),
-        ({1: 0}, 'train: 1 is no text to YAML, so it names no option.'),
-        ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: True is no text to YAML, so it names no option.'),
-        ({'lr_factors': {6: 0.1}}, 'train: lr_factors: 6 is no text to YAML, so it is no name.'),
+        ({1: 0}, 'train: YAML does not read 1 as text, so it names no option.'),
+        ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: YAML does not read True as text, so it names no option.'),
+        ({'lr_factors': {6: 0.1}}, 'train: lr_factors: YAML does not read 6 as text, so it is no name.'),
         ({'pixel_opt': None}, 'train: set at least one of pixel_opt, perceptual_opt and gan_opt.'),
         ({'gan_opt': NAMED}, 'train: gan_opt trains a discriminator: add optim_d.'),
         (
             {'loss_weight_schedule': {'pixel': [[1, 0]]}},
-            'train: loss_weight_schedule: pixel is no loss of this training. '
-            "Did you mean 'pixel_opt'? There are: pixel_opt.",
+            'train: loss_weight_schedule: pixel is not a loss of this training. '
+            "Did you mean 'pixel_opt'? The losses are: pixel_opt.",
         ),
         *(
             (
                 {'loss_weight_schedule': {'pixel_opt': points}},
-                'train: loss_weight_schedule: give points [iteration, factor] with rising iterations by the name of a '
-                f"loss, such as {{gan_opt: [[10000, 0], [20000, 1]]}}, not {{'pixel_opt': {points}}}.",
+                'train: loss_weight_schedule: give points [iteration, factor] with increasing iterations by the name '
+                f"of a loss, such as {{gan_opt: [[10000, 0], [20000, 1]]}}, not {{'pixel_opt': {points}}}.",
             )
             for points in ([], [[5, 0], [5, 1]], [0, 1])
         ),
@@ -145,7 +148,7 @@ DATASETS = read('hifacegan_demo.yml')['datasets']
         ({'datasets': {**DATASETS, 'val': {**DATASETS['val'], 'name': None}}}, 'datasets: val: name is missing'),
         (
             {'datasets': {**DATASETS, 'val_2': DATASETS['val']}},
-            'datasets: val_2: name: demo_heldout is that of val, too',
+            'datasets: val_2: val has the same name, demo_heldout',
         ),
         ({'network_g': {'type': 'CSRGenerator', 'num_in_ch': 1}}, 'set network_d: num_in_ch: 1 and num_out_ch: 1'),
     ],
@@ -160,7 +163,8 @@ def test_numbers_that_are_text_are_told_of_whatever_class_takes_them_but_names_m
     opt['datasets']['train']['dataroot_gt'] = '1e3'
     opt['train']['optim_g']['lr'] = opt['network_g']['num_feat'] = '1e-4'
     assert [problem.what for problem in problems_of_file(opt)] == [
-        f'{option}: 1e-4 is text to YAML, not a number.' for option in ('network_g: num_feat', 'train: optim_g: lr')
+        f'{option}: YAML reads 1e-4 as text, not as a number.'
+        for option in ('network_g: num_feat', 'train: optim_g: lr')
     ]
 
 
@@ -180,6 +184,6 @@ def test_a_data_set_is_parsed_with_its_phase():
     options = {'dataroot_gt': 'images', 'degradation': 'full', 'gt_size': 64}
     with pytest.raises(OptionError, match='phase is missing'):
         parse(BuiltDegradations, options)
-    with pytest.raises(OptionError, match='gt_size is for training; phase val takes whole images'):
+    with pytest.raises(OptionError, match=r'gt_size is only for training\. Phase val returns whole images'):
         parse(BuiltDegradations, {**options, 'phase': 'val'})
     assert parse(BuiltDegradations, {**options, 'phase': 'train'}).gt_size == 64
