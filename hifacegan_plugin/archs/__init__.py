@@ -1,4 +1,4 @@
-"""Networks. The modules themselves import torch alone."""
+"""Networks. These modules import only torch."""
 
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.archs.discriminator_arch import MultiscalePatchDiscriminator

@@ -1,4 +1,4 @@
-"""Checking the arguments of a network."""
+"""Check the arguments of a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def check_choice(owner: str, option: str, value: object, choices: Collection[obj
     """Refuse a value that is not one of the choices.
 
     Raises:
-        ValueError: names the class, the option, the value and what there is to choose from.
+        ValueError: names the class, the option, the value and the choices.
     """
     if value not in choices:
         raise ValueError(f'{owner}: {option}: {value!r} is not one of {", ".join(map(str, choices))}.')

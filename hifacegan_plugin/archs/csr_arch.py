@@ -1,4 +1,4 @@
-"""The generator under the name that it is registered by: the paper's network or the fast one."""
+"""The generator under its registered name: the paper's network or the fast one."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from hifacegan_plugin.archs.csr.shapes import SCALES
 
 
 class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
-    """Restore images without being told what is wrong with them.
+    """Restore images with an unknown degradation.
 
     Calling the class builds a :class:`~hifacegan_plugin.archs.csr.paper.PaperCSR` or a
-    :class:`~hifacegan_plugin.archs.csr.fast.FastCSR`; both count as instances of it. Derive from one of these two to
-    change a network: a class derived from this one is refused.
+    :class:`~hifacegan_plugin.archs.csr.fast.FastCSR`; both count as instances of it. To change a network, derive from
+    one of these two classes; deriving from this class is an error.
 
     Args:
         num_in_ch: channels of the image, in and out.
         num_feat: base width (paper: 64; 48 fits cards with 12 GB; 16 suits ``preset: fast`` on a CPU).
-        variant: ``csr`` is the paper's network. ``lip_spade`` steers every block by the image and starts from the
-            last suppression level (the published checkpoints, BasicSR's ``HiFaceGAN``). ``spade`` has no pyramid at
-            all (Park et al., CVPR 2019). ``vae`` is ``spade`` that starts from a latent code of the image (Park et al.,
-            section 3 and appendix A): drawn in training, the most likely one otherwise; train it with ``kl_opt``.
+        variant: ``csr`` is the paper's network. ``lip_spade`` starts from the last suppression level, and the image
+            steers every block (the published checkpoints, BasicSR's ``HiFaceGAN``). ``spade`` has no pyramid (Park et
+            al., CVPR 2019). ``vae`` is ``spade``, but starts from a latent code of the image (Park et al., section 3
+            and appendix A). The code is drawn in training and is the mean otherwise; train it with ``kl_opt``.
         norm: ``batch``, ``syncbatch`` (statistics of all processes), ``instance`` or ``rms`` (x / sqrt(mean of x^2 over
-            the image + number of channels): what the reference computes under the name "instance").
-        global_residual: predict a correction that is added to the input, instead of the image itself. Beyond the
-            paper; decides at small budgets. Off by default, except in the fast network, which always does so.
+            the image + number of channels), which the reference calls "instance").
+        global_residual: predict a correction that is added to the input, instead of the image itself. Not in the
+            paper; makes the difference at small budgets. Off by default; the fast network always does it.
         preset: ``paper``, or ``fast``: the network for small budgets (see :mod:`hifacegan_plugin.archs.csr.fast`),
             which has neither variants nor normalisation.
-        init: initial weights. ``xavier``: normal with gain 0.02, and no biases (the paper's). ``reference``: the same,
-            but PyTorch's default in the convolutions with spectral normalisation, 25 to 29 times larger, which the
-            reference implementation leaves in them on a GPU. ``pytorch``: its default everywhere, as BasicSR's
-            ``HiFaceGAN`` has it, which learns faster at small budgets (docs/peers.md).
-        num_scales: of ``preset: fast``, 3 to 6: how many sizes of the image it looks at, each half of the one before.
-            More scales see further, for blur and blocks that are wide; they add few operations but many parameters.
+        init: initial weights. ``xavier`` (the paper): normal with gain 0.02, biases zero. ``reference``: the same,
+            except for convolutions with spectral normalisation, which keep PyTorch's default, 25 to 29 times larger, as
+            in the reference implementation on a GPU. ``pytorch``: PyTorch's default everywhere, as in BasicSR's
+            ``HiFaceGAN``; learns faster at small budgets (docs/peers.md).
+        num_scales: for ``preset: fast``, 3 to 6: number of scales, each half the size of the previous one. More scales
+            have a larger receptive field, for wide blur and large blocks; they add few operations but many parameters.
 
     Raises:
         ValueError: for an unknown ``variant``, ``norm``, ``preset``, ``init`` or ``num_scales``, numbers below 1, and
@@ -45,7 +45,7 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
     """
 
     def __init_subclass__(cls) -> None:
-        """Refuse to be derived from, since a call would build a network of another class.
+        """Refuse subclasses, because a call would build a network of another class.
 
         Raises:
             TypeError: always.

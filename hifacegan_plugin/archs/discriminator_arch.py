@@ -20,7 +20,9 @@ MAX_WIDTH = 512
 
 
 class MultiscalePatchDiscriminator(nn.Module):
-    """Judge (degraded, restored or true) pairs patch by patch, each scale at half the resolution of the one before.
+    """Judge pairs of a degraded and a restored or true image, patch by patch, at several scales.
+
+    Each scale has half the resolution of the previous one.
 
     Args:
         num_in_ch: channels of the degraded image.
@@ -75,7 +77,7 @@ class MultiscalePatchDiscriminator(nn.Module):
         """Load weights in this plugin's layout or the published one (the reference's, which is BasicSR's).
 
         Raises:
-            RuntimeError: with ``strict``, if keys are missing, left over or misshapen; names them.
+            RuntimeError: with ``strict``, if keys are missing, unexpected or of the wrong shape; names them.
         """
         state_dict = to_plugin_layout(state_dict, self.state_dict())
         if strict and (problem := describe_mismatch(type(self).__name__, state_dict, self.state_dict())):
@@ -84,7 +86,7 @@ class MultiscalePatchDiscriminator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """One scale: a stack of 4x4 convolutions, of which every output is kept for feature matching."""
+    """One scale: a stack of 4x4 convolutions. All their outputs are kept for feature matching."""
 
     def __init__(self, num_in_ch: int, num_feat: int, n_layers: int, init: str) -> None:
         super().__init__()

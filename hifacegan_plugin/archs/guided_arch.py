@@ -20,10 +20,10 @@ LEVEL_WIDTHS = (1, 2, 4, 8, 8, 8)  # of both networks, fine to coarse, in units 
 class GuidedRestorer(nn.Module):
     """Restore images with the help of another image of the same person.
 
-    A warping network looks at both and predicts where in the guide each pixel of the restored image is found; a
-    reconstruction network makes the image of the degraded one and the warped guide. As in GFRNet both are U-Nets;
-    unlike there they have no normalisation, so that images never depend on their neighbours in the batch, any size
-    will do, and the second one predicts a correction of the degraded image.
+    A warping network takes both images and predicts where in the guide to find each pixel of the restored image. A
+    reconstruction network takes the degraded image and the warped guide and restores the image. As in GFRNet, both are
+    U-Nets. Unlike in GFRNet, they have no normalisation, so results do not depend on the other images in the batch, any
+    size works, and the second network predicts a correction of the degraded image.
 
     Train it with ``warping_opt`` and ``flow_opt``, on a ``DegradationDataset`` with ``guide``.
 
@@ -45,7 +45,7 @@ class GuidedRestorer(nn.Module):
         self.num_in_ch = num_in_ch
         self.warping = UNet(2 * num_in_ch, 2, widths)
         self.reconstruction = UNet(2 * num_in_ch, num_in_ch, widths)
-        for tail in (self.warping.tail, self.reconstruction.tail):  # begin with the guide and the image as they are
+        for tail in (self.warping.tail, self.reconstruction.tail):  # at first, the guide and the image pass unchanged
             for parameter in tail.parameters():
                 nn.init.zeros_(parameter)
 
@@ -63,20 +63,20 @@ class GuidedRestorer(nn.Module):
         Args:
             x: degraded images ``(N, num_in_ch, H, W)``, RGB in [0, 1], of any size.
             guide: an image of the same person for each, of the same size.
-            with_byproducts: also return what losses judge beside the images: ``warped_guide``, of the same shape, and
-                ``flow``, ``(N, 2, H, W)``: how far to the right and below each pixel is found in the guide, in halves
-                of the width and the height.
+            with_byproducts: also return the additional outputs for losses: ``warped_guide``, of the same shape, and
+                ``flow``, ``(N, 2, H, W)``: the offset of each pixel in the guide to the right and downwards, in units
+                of half the width and half the height.
 
         Returns:
             Restored images of the same shape.
 
         Raises:
-            ValueError: the guides are of another shape.
+            ValueError: the guides have another shape.
         """
         if guide.shape != x.shape:
             raise ValueError(
-                f'GuidedRestorer takes a guide of the shape of each image, {tuple(x.shape)}, not {tuple(guide.shape)}: '
-                'resize it.'
+                f'GuidedRestorer needs guides of the shape of the images, {tuple(x.shape)}, not {tuple(guide.shape)}: '
+                'resize them.'
             )
         flow = self.warping(torch.cat([x, guide], 1))
         warped = warp(guide, flow)
@@ -85,11 +85,11 @@ class GuidedRestorer(nn.Module):
 
 
 def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """Fetch each pixel from where the flow says, bilinearly; beyond the border, from the border.
+    """Sample each pixel at its position plus the flow, bilinearly; positions outside use the nearest border pixel.
 
     Args:
         images: ``(N, C, H, W)``.
-        flow: ``(N, 2, H, W)``: distances to the right and below, in halves of width and height.
+        flow: ``(N, 2, H, W)``: offsets to the right and downwards, in units of half the width and half the height.
     """
     height, width = images.shape[-2:]
     across, down = (

@@ -1,4 +1,4 @@
-"""The weights that a network begins its training with."""
+"""Initial weights of a network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def init_weights(network: nn.Module, init: str, spectral: Collection[nn.Module] 
 
     Args:
         network: the network whose convolutions are initialised.
-        init: one of :data:`INITS`; ``pytorch`` leaves all of them as PyTorch draws them.
-        spectral: convolutions that get spectral normalisation, whose weights ``reference`` leaves as well.
+        init: one of :data:`INITS`; ``pytorch`` keeps PyTorch's initial weights everywhere.
+        spectral: convolutions that get spectral normalisation; ``reference`` keeps PyTorch's initial weights there.
     """
     if init == 'pytorch':
         return

@@ -1,4 +1,4 @@
-"""Bringing images to a size that a network can halve."""
+"""Pad images to a size that a network can halve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Pad images ``(N, C, H, W)`` below and on the right to multiples of a number.
 
-    By reflection, or by the border where a side is too short to be reflected.
+    Padding reflects the image, or repeats the border if a side is too short to reflect.
     """
     height, width = x.shape[-2:]
     below, right = -height % multiple, -width % multiple

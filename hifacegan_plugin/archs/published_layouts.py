@@ -1,7 +1,7 @@
-"""Weights as others lay them out: the reference implementation's and BasicSR's names for the same parameters.
+"""Other layouts of weights: the names that the reference implementation and BasicSR give to the same parameters.
 
-Published state dicts load unconverted; the networks translate their keys here. Shapes are never changed. What leaves no
-trace in the weights of this plugin's generator is marked by tensors beside them.
+Published state dicts load unconverted; the networks translate their keys here. Shapes are never changed. Options that
+do not show in the weights of this plugin's generator are stored as additional tensors, called markers.
 """
 
 from __future__ import annotations
@@ -40,37 +40,37 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r'\.weight_([uv])$', r'.parametrizations.weight.0._\1'),
 )
 
-# What files carry and a network may have no use for: batch statistics (eval() takes each image's own), the coarse
-# outputs of progressive training, and the start of a network that begins with the last suppression level.
+# Tensors in files that a network may not need: batch statistics (eval() uses each image's own), the coarse outputs of
+# progressive training, and the first layer of a network that starts from the last suppression level.
 _DISPENSABLE = re.compile(r'\.param_free_norm\.|^coarse_outputs\.|^start\.')
 
-# Tensors in the state dict of a generator whose options leave no trace in its weights, so that a program that passes
-# on nothing but tensors passes these on, too: name -> option and value. Files without them are read as before.
+# Markers: tensors in the state dict of a generator for options that do not show in its weights, name -> option and
+# value. As tensors, they survive in programs that pass on tensors only. Files without markers are read as before.
 MARKERS: dict[str, tuple[str, Any]] = {
     'option.norm.rms': ('norm', 'rms'),
     'option.global_residual': ('global_residual', True),
     **{f'option.halvings.{halvings}': ('halvings', halvings) for halvings in (1, 2, 3)},
 }
 
-# How a file names its blocks -> what its network normalised with, if no statistics are kept beside the weights: the
-# reference's "instance" norm, and BasicSR's, which is torch's.
+# Name of the blocks in a file -> norm of its network, for files without batch statistics: the reference's "instance"
+# norm is our rms, and BasicSR's is torch's instance norm.
 _NORMS_WITHOUT_STATISTICS = {'G_middle_0.': 'rms', 'g_middle_0.': 'instance'}
 
 
 def without_markers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what the network computes with."""
+    """Return a state dict without its markers."""
     return {key: value for key, value in state_dict.items() if key not in MARKERS}
 
 
 def to_plugin_layout(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of any known layout; drop what a network with the keys ``expected`` has no use for.
+    """Rename the keys of any known layout; drop tensors that a network with the keys ``expected`` does not need.
 
-    Keys of no known layout stay, so that a strict load can name them. Dropped keys are logged in one line.
+    Unknown keys stay, so that a strict load can name them. Dropped keys are logged in one line.
     """
     renamed = {rename(key): value for key, value in state_dict.items()}
     dropped = [key for key in renamed if key not in expected and _DISPENSABLE.search(key)]
     if dropped:
-        logger.info(f'Weights: dropped {len(dropped)} tensors that the network has no use for, such as {dropped[0]}.')
+        logger.info(f'Weights: dropped {len(dropped)} tensors that the network does not need, such as {dropped[0]}.')
     return {key: value for key, value in renamed.items() if key not in dropped}
 
 
@@ -97,11 +97,11 @@ def read_untraced_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def describe_mismatch(name: str, state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Return what keeps a state dict (in this plugin's layout) from loading into a network; empty if nothing does.
+    """Describe why a state dict (in this plugin's layout) does not load into a network; empty if it loads.
 
     Args:
-        name: of the network, for the message.
-        state_dict: what is to be loaded.
+        name: name of the network, for the message.
+        state_dict: the state dict to load.
         expected: the network's own state dict.
     """
     expected, state_dict = without_markers(expected), without_markers(state_dict)

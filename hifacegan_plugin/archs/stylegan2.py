@@ -1,8 +1,8 @@
-"""The synthesis network of StyleGAN2, in plain PyTorch, with the names that BasicSR's ``StyleGAN2Generator`` gives.
+"""The synthesis network of StyleGAN2 in plain PyTorch, with the parameter names of BasicSR's ``StyleGAN2Generator``.
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020: weight demodulation (section
 2.2, equations 1 to 3), output skips (section 4.1), and the equalised learning rates of Karras et al., "Progressive
-Growing of GANs", ICLR 2018, section 4.1. BasicSR's runs on CUDA alone, by kernels of its own.
+Growing of GANs", ICLR 2018, section 4.1. BasicSR's network needs CUDA kernels of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-START = 4  # side of the constant that all images grow from
+START = 4  # side of the learned constant input
 DEEPEST = 512  # channels of the small sizes, before they are narrowed
 BLUR = (1, 3, 3, 1)  # the filter of every enlargement
 
@@ -86,7 +86,7 @@ class StyleGAN2Synthesis(nn.Module):
 
 
 class Constant(nn.Module):
-    """What all images grow from, learned."""
+    """The learned constant input of the network."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Constant(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """A convolution in a style, noise, bias and leaky ReLU; may double the size."""
+    """A style-modulated convolution, noise, bias and leaky ReLU; may double the size."""
 
     def __init__(self, fin: int, fout: int, num_style_feat: int, enlarges: bool = False) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """From features to what they add to the image."""
+    """Turn features into their contribution to the image."""
 
     def __init__(self, fin: int, num_style_feat: int) -> None:
         super().__init__()
@@ -127,8 +127,8 @@ class ToRGB(nn.Module):
 class ModulatedConv(nn.Module):
     """A convolution whose input channels are scaled by a style, and whose output is scaled back to unit variance.
 
-    The paper scales the weights of each image; to scale the features before and after is the same, and all images of a
-    batch share one convolution.
+    The paper scales the weights for each image. Scaling the features before and after is equivalent, and lets all
+    images of a batch share one convolution.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class BiasedActivation(nn.Module):
 
 
 def blur(x: Tensor) -> Tensor:
-    """Smooth what a transposed convolution of stride 2 left, ``(N, C, 2 H + 1, 2 W + 1)`` to ``(N, C, 2 H, 2 W)``."""
+    """Smooth the output of a stride-2 transposed convolution, ``(N, C, 2H + 1, 2W + 1)`` to ``(N, C, 2H, 2W)``."""
     return F.conv2d(x, _blur_kernel(x), padding=1, groups=x.shape[1])
 
 
@@ -204,11 +204,11 @@ def _blur_kernel(x: Tensor) -> Tensor:
 
 
 def average_of_codes(state_dict: dict[str, Tensor], count: int) -> Tensor:
-    """Return the mean ``(num_style_feat,)`` of the codes that a mapping network makes of random numbers.
+    """Return the mean ``(num_style_feat,)`` of codes that a mapping network computes from random numbers.
 
     Args:
         state_dict: the weights of a whole StyleGAN2, in BasicSR's layout: ``style_mlp.1`` and so on.
-        count: how many codes are averaged; always of the same random numbers.
+        count: how many codes to average; they always come from the same random numbers.
     """
     layers = sorted({int(key.split('.')[1]) for key in state_dict if key.startswith('style_mlp.')})
     features = state_dict[f'style_mlp.{layers[0]}.weight'].shape[1]

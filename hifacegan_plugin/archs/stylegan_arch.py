@@ -1,7 +1,7 @@
-"""Restoring by a generative prior: an encoder that tells a StyleGAN2 which face to make.
+"""Restoration with a generative prior: an encoder steers a StyleGAN2.
 
 Sources: Richardson et al., "Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation" (pSp), CVPR 2021,
-section 3: a code for each layer, as a difference from the average one; Wang et al., "Towards Real-World Blind Face
+section 3: a code for each layer, as a difference from the average code; Wang et al., "Towards Real-World Blind Face
 Restoration with Generative Facial Prior" (GFP-GAN), CVPR 2021, section 3: features of a U-Net that modulate the
 generator at each size.
 """
@@ -27,13 +27,14 @@ OF_THE_MAPPING = 'style_mlp.'
 
 
 class StyleGANRestorer(nn.Module):
-    """Restore aligned faces with a StyleGAN2 as the prior of what faces look like.
+    """Restore aligned faces with a StyleGAN2 as a prior of faces.
 
-    Images are brought to ``out_size`` x ``out_size``, and the restored ones back to their size.
+    Images are resized to ``out_size`` x ``out_size``, and the restored images back to the original size.
 
-    Weights of BasicSR's ``StyleGAN2Generator`` load as those of :attr:`generator` (``path: pretrain_network_g``, with
+    Weights of BasicSR's ``StyleGAN2Generator`` load into :attr:`generator` (``path: pretrain_network_g``, with
     ``param_key_g: params_ema``); the encoder then learns from scratch. ``train: lr_factors: {generator: 0}`` freezes
-    the generator, 0.1 lowers its rate. Without such weights all of it learns from scratch.
+    the generator; a factor of 0.1 lowers its learning rate. Without such weights, the whole network learns from
+    scratch.
 
     Args:
         num_in_ch: channels of the images; 3, which is what StyleGAN2 makes.
@@ -42,11 +43,11 @@ class StyleGANRestorer(nn.Module):
         num_style_feat: numbers of a style code (FFHQ: 512).
         channel_multiplier: of the generator's channels from 64 x 64 up, 1 or 2.
         narrow: factor of all channels of the generator (FFHQ: 1).
-        spatial: also let features of the encoder modulate the generator at each size (GFP-GAN), which keeps what codes
-            cannot tell, such as where things are; without, codes are all that the image is made of (pSp).
+        spatial: also modulate the generator by features of the encoder at each size (GFP-GAN). The features hold what
+            codes do not, such as positions. Without them, the image is made from codes alone (pSp).
 
     Raises:
-        ValueError: for an ``out_size`` or a ``num_in_ch`` that does not exist, numbers below 1, or too few channels.
+        ValueError: an invalid ``out_size`` or ``num_in_ch``, numbers below 1, or too few channels.
     """
 
     average_code: Tensor
@@ -87,7 +88,7 @@ class StyleGANRestorer(nn.Module):
                 nn.Conv2d(level, 2 * (width // 2), 3, padding=1)
                 for level, width in reversed(list(zip(levels, fine_to_coarse)))
             )
-            for conv in self.modulations:  # begin with the generator as it is
+            for conv in self.modulations:  # at first, do not change the generator's features
                 for parameter in conv.parameters():
                     nn.init.zeros_(parameter)
 
@@ -107,7 +108,7 @@ class StyleGANRestorer(nn.Module):
         """Load weights of this network, or those of a StyleGAN2 in BasicSR's layout for its generator.
 
         Raises:
-            RuntimeError: with ``strict``, if the weights do not fit; of a StyleGAN2, names its size.
+            RuntimeError: with ``strict``, if the weights do not fit; for a StyleGAN2, names its size.
         """
         if not any(key.startswith(OF_THE_MAPPING) for key in state_dict):
             return super().load_state_dict(state_dict, strict, assign)
@@ -116,7 +117,7 @@ class StyleGANRestorer(nn.Module):
             raise RuntimeError(problem + _describe_size(synthesis))
         self.generator.load_state_dict(synthesis, assign=assign)
         self.average_code.copy_(average_of_codes(dict(state_dict), CODES_AVERAGED))
-        return super().load_state_dict(self.state_dict())  # which says that all is well
+        return super().load_state_dict(self.state_dict())  # returns that no keys are missing or unexpected
 
 
 def _describe_size(synthesis: Mapping[str, Tensor]) -> str:

@@ -18,7 +18,7 @@ from hifacegan_plugin.archs.padding import pad_to_multiple
 
 
 class Encoder(nn.Module):
-    """From images to levels of features, each half the size of the one before.
+    """Turn images into levels of features, each half the size of the previous one.
 
     Args:
         fin: channels of the images.
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the levels of an encoder back up, with the level of the encoder joined at each size.
+    """Go from the coarsest level of an encoder up to the finest, joining the encoder's level at each size.
 
     Args:
         widths: channels of each level, fine to coarse, as of the encoder.
@@ -70,7 +70,7 @@ class UNet(nn.Module):
 
     def __init__(self, fin: int, fout: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.multiple = 2 ** (len(widths) - 1)  # of which the encoder needs heights and widths
+        self.multiple = 2 ** (len(widths) - 1)  # the encoder needs heights and widths that are multiples of this
         self.encoder = Encoder(fin, widths)
         self.decoder = Decoder(widths)
         self.tail = nn.Conv2d(widths[0], fout, 3, padding=1)

@@ -235,5 +235,5 @@ def test_unknown_choices_are_named(options, message):
 
 
 def test_an_image_that_is_too_small_is_refused():
-    with pytest.raises(ValueError, match='from 64 x 64 pixels up, got 63 x 80'):
+    with pytest.raises(ValueError, match='of at least 64 x 64 pixels, got 63 x 80'):
         CSRGenerator(num_feat=4)(torch.rand(1, 3, 63, 80))

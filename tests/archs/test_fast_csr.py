@@ -46,7 +46,7 @@ def test_any_size_is_padded_with_the_mirrored_image_or_else_its_border(lively_ge
 
 
 def test_an_image_that_is_too_small_is_refused():
-    with pytest.raises(ValueError, match='from 16 x 16 pixels up, got 40 x 15'):
+    with pytest.raises(ValueError, match='of at least 16 x 16 pixels, got 40 x 15'):
         CSRGenerator(num_feat=4, preset='fast')(torch.rand(1, 3, 40, 15))
 
 

@@ -115,7 +115,7 @@ def test_what_is_dropped_is_logged_in_one_line(caplog):
         network = CSRGenerator(num_feat=4, variant='lip_spade', norm='instance')
         network.load_state_dict(HiFaceGAN(num_feat=4).state_dict())
     assert [record.message for record in caplog.records] == [
-        'Weights: dropped 8 tensors that the network has no use for, such as start.weight.'
+        'Weights: dropped 8 tensors that the network does not need, such as start.weight.'
     ]
 
 

@@ -337,7 +337,7 @@ def test_loading_into_a_network_with_other_options_warns(lively_generator, caplo
     with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
         ours.load_state_dict(theirs.state_dict())
     assert [record.getMessage().partition(', not')[0] for record in caplog.records] == [
-        'These weights are of a network with global_residual: True'
+        'These weights belong to a network with global_residual: True'
     ]
     for key, value in without_markers(theirs.state_dict()).items():
         assert torch.equal(ours.state_dict()[key], value)

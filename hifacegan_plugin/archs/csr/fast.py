@@ -1,8 +1,9 @@
 """The CSR network for small budgets (``preset: fast``).
 
-What makes it CSR stays: a pyramid of content-adaptive suppression, whose levels steer the replenishment of their own
-scale. What the paper's network needs for GPU-days of adversarial training is gone; docs/fast.md tells what each change
-gained. Nothing in it looks at the whole image, so that large images are restored in tiles without any difference.
+It keeps the principle of CSR: a pyramid of content-adaptive suppression, in which each level steers the replenishment
+at its own scale. It drops the parts that the paper's network needs for GPU-days of adversarial training; docs/fast.md
+gives the gain of each change. No layer computes statistics over the whole image, so tiles of a large image are restored
+exactly like the whole image.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ class FastCSR(CSRNetwork):
 
     @property
     def reach(self) -> int:
-        """Return beyond how many pixels no part of an image matters to another.
+        """Return the radius of the receptive field in pixels: pixels farther away do not influence a result.
 
-        The sum, over the layers from input to output, of how far each looks (in pixels of the full size): 3 for the
-        head, 4 * 2^i for the pooling and the convolution after level i, 2^i for the upsampling to it, 4 * 2^i for its
+        It is the sum of the radii of all layers from input to output, in pixels of the full size: 3 for the head,
+        4 * 2^i for the pooling and the convolution after level i, 2^i for the upsampling to level i, 4 * 2^i for its
         two residual pairs, and 1 for the output.
         """
         deepest = self.multiple
@@ -70,7 +71,7 @@ class FastCSR(CSRNetwork):
 
     def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the start, at the size of the coarsest unit, and the guidance of each unit, coarse to fine."""
-        # On a CPU, this layout takes a fifth less time than the one that images come in.
+        # On a CPU, channels-last takes a fifth less time than the default layout.
         x = x.contiguous(memory_format=torch.channels_last)
         levels = self.suppression(x)
         return self.start(x[..., :: self.multiple, :: self.multiple]), levels[::-1]
@@ -81,7 +82,7 @@ class FastPyramid(nn.Module):
 
     def __init__(self, num_in_ch: int, widths: list[int]) -> None:
         super().__init__()
-        # The full size gets a residual pair before it guides anything: there is where most of the detail is.
+        # The full size holds most of the detail, so it gets a residual pair before it guides a unit.
         self.head = nn.Sequential(BorderConv2d(num_in_ch, widths[0]), ResidualConvs(widths[0]))
         self.levels = nn.ModuleList(FastSuppressionModule(fin, fout) for fin, fout in pairwise(widths))
 
@@ -94,11 +95,11 @@ class FastPyramid(nn.Module):
 
 
 class FastSuppressionModule(nn.Module):
-    """Halve a feature map by what matters in it, then widen it; see :class:`SuppressionModule` for the paper's."""
+    """Halve a feature map by local importance pooling, then widen it, like :class:`SuppressionModule`."""
 
     def __init__(self, fin: int, fout: int) -> None:
         super().__init__()
-        # Logits of zero make it an average at first.
+        # With logits of zero, the pooling is an average at first.
         self.pool = LocalImportancePool(logit_conv=starting_at_zero(BorderConv2d(fin, fin)), logit_norm=nn.Identity())
         self.conv = BorderConv2d(fin, fout)
 
@@ -108,9 +109,9 @@ class FastSuppressionModule(nn.Module):
 
 
 class FastReplenishmentBlock(Unit):
-    """Steer features once by the guidance, then refine them by residual convolutions.
+    """Modulate features once by the guidance, then refine them by residual convolutions.
 
-    The guidance is a shift as it is, and a scale 1 + gamma through a 1x1 convolution that starts at zero.
+    The shift is the guidance itself. The scale is 1 + gamma; a 1x1 convolution that starts at zero computes gamma.
     """
 
     def __init__(self, fin: int, fout: int, guidance: int) -> None:
@@ -142,10 +143,10 @@ class ResidualConvs(nn.Module):
 
 
 class BorderConv2d(nn.Conv2d):
-    """A 3x3 convolution that continues an image by its border.
+    """A 3x3 convolution that pads by repeating the border.
 
-    Zeros there are a sign of the border that crops of 64 pixels show everywhere and images hardly anywhere: trained
-    with them, a network is off in brightness and colour inside an image.
+    Zero padding marks the border, which is near every pixel of a 64-pixel crop but far from most pixels of an image. A
+    network trained with zero padding gets brightness and colour wrong inside an image.
     """
 
     def __init__(self, fin: int, fout: int) -> None:
@@ -159,16 +160,17 @@ class BorderConv2d(nn.Conv2d):
 def continue_border(x: Tensor) -> Tensor:
     """Repeat the border of ``(N, C, H, W)`` once on every side: ``(N, C, H + 2, W + 2)``, in the same memory layout."""
     if torch.compiler.is_compiling() and torch.is_grad_enabled():
-        # torch's compiler takes the gradient of the padding below to be contiguous where it is channels-last, and
-        # fails. It fuses these into their neighbours; run as they are, their gradient takes eight times as long.
-        # Without a gradient, torch 2.11 fails on these for a card ("... is not comparable"), not on the padding.
+        # torch's compiler fails on the padding below, because it expects a contiguous gradient where the gradient is
+        # channels-last. It fuses these concatenations; without the compiler, their gradient takes eight times as long.
+        # Without a gradient, torch 2.11 on a GPU fails on the concatenations ("... is not comparable"), but not on the
+        # padding.
         x = torch.cat([x[..., :1], x, x[..., -1:]], 3)
         return torch.cat([x[..., :1, :], x, x[..., -1:, :]], 2)
     return F.pad(x, (1, 1, 1, 1), mode='replicate')
 
 
 def starting_at_zero(conv: Conv) -> Conv:
-    """Set a convolution to zero, so that before it is trained what it is added to passes unchanged."""
+    """Set the weights of a convolution to zero, so that at first it adds nothing."""
     for parameter in conv.parameters():
         nn.init.zeros_(parameter)
     return conv

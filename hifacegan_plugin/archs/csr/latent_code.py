@@ -16,21 +16,24 @@ from torch import Tensor, nn
 
 from hifacegan_plugin.archs.csr.replenishment import activation
 
-LATENT = 256  # numbers of a code
-ENCODED_SIDE = 256  # pixels; images are brought to this size before they are encoded
+LATENT = 256  # length of a code
+ENCODED_SIDE = 256  # pixels; images are resized to this before they are encoded
 ENCODER_WIDTHS = (1, 2, 4, 8, 8, 8)  # in units of num_feat
 ENCODED_AREA = (ENCODED_SIDE >> len(ENCODER_WIDTHS)) ** 2
-START_SIDE = 8  # of the map that a code is turned into: the coarsest level of an image of ENCODED_SIDE
+START_SIDE = 8  # side of the map made from a code: the coarsest level of an image of ENCODED_SIDE
 
 
 class LatentCode(NamedTuple):
-    """A normal distribution of codes for each image, both ``(N, LATENT)``."""
+    """A normal distribution of codes for each image: mean and log-variance, both ``(N, LATENT)``."""
 
     mean: Tensor
     log_variance: Tensor
 
     def draw(self, training: bool) -> Tensor:
-        """Return a code drawn so that gradients reach both parameters; outside training, the mean."""
+        """Draw a code by the reparametrisation trick, so that gradients reach both parameters.
+
+        Outside training, return the mean.
+        """
         if not training:
             return self.mean
         return self.mean + torch.exp(0.5 * self.log_variance) * torch.randn_like(self.mean)

@@ -1,4 +1,4 @@
-"""What the two networks of collaborative suppression and replenishment (CSR) have in common.
+"""The base class of the two networks of collaborative suppression and replenishment (CSR).
 
 An image runs down a *suppression pyramid*, which strips the degradation scale by scale and leaves semantic guidance;
 then *replenishment blocks*, the units, add detail back from coarse to fine, each steered by guidance.
@@ -31,20 +31,20 @@ from hifacegan_plugin.archs.published_layouts import (
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-NAME = 'CSRGenerator'  # under which all of them are registered
+NAME = 'CSRGenerator'  # the registered name of all these networks
 
 
 class CSRNetwork(nn.Module):
-    """Restore images without being told what is wrong with them.
+    """Restore images with an unknown degradation.
 
-    A subclass builds ``blocks``, which are the units, and ``to_picture``, sets the attributes below, and implements
-    whatever raises ``NotImplementedError`` here.
+    A subclass builds the units in ``blocks`` and the output layer ``to_picture``, sets the attributes below, and
+    implements the methods that raise ``NotImplementedError`` here.
     """
 
     preset: ClassVar[str]
-    smallest_side: ClassVar[int]  # in pixels, of what it restores
-    scale: ClassVar[int] = 1  # how many times larger its output is than its input
-    block_levels: tuple[int, ...]  # of each unit, coarse to fine: how often the size of the image is halved there
+    smallest_side: ClassVar[int]  # in pixels; smaller images are refused
+    scale: ClassVar[int] = 1  # how many times larger the output is than the input
+    block_levels: tuple[int, ...]  # for each unit, coarse to fine: how often the size of the image is halved
     global_residual: bool  # the network predicts a correction of its input
 
     num_in_ch: int
@@ -54,16 +54,16 @@ class CSRNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gradient_checkpointing = False  # in training, compute the insides of the blocks twice to save memory
+        self.gradient_checkpointing = False  # in training, recompute the activations of the blocks to save memory
 
     @property
     def multiple(self) -> int:
-        """Return what heights and widths are padded to a multiple of: the image is halved as often."""
+        """Return the number of which padded heights and widths are multiples: 2^(number of halvings)."""
         return 2 ** self.block_levels[0]
 
     @property
     def reach(self) -> int | None:
-        """Return beyond how many pixels no part of an image matters to another; None: all of it matters to all."""
+        """Return the radius of the receptive field in pixels; None if each result depends on the whole image."""
         raise NotImplementedError
 
     @property
@@ -72,7 +72,7 @@ class CSRNetwork(nn.Module):
         raise NotImplementedError
 
     def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Strip the degradation: from an image to what the replenishment starts from and is steered by.
+        """Strip the degradation: return the start of the replenishment and the guidance of its units.
 
         Args:
             x: images ``(N, num_in_ch, H, W)``, H and W multiples of :attr:`multiple`.
@@ -87,8 +87,8 @@ class CSRNetwork(nn.Module):
 
         Args:
             start: as :meth:`suppress` returns it.
-            guidance: a tensor for each unit, as :meth:`suppress` returns them; mixing those of two images shows what
-                each unit contributes (paper, figure 7).
+            guidance: a tensor for each unit, as :meth:`suppress` returns them. Mixing the guidance of two images shows
+                what each unit contributes (paper, figure 7).
 
         Returns:
             Images ``(N, num_in_ch, H, W)`` in (-1, 1).
@@ -117,8 +117,8 @@ class CSRNetwork(nn.Module):
             x: degraded images ``(N, num_in_ch, H, W)``, RGB in [0, 1]; any H and W from :attr:`smallest_side` up.
 
         Returns:
-            Restored images of the same shape. They pass through tanh, so that values lie in (-1, 1), around [0, 1]
-            once trained; with :attr:`global_residual` the input is added.
+            Restored images of the same shape. They pass through tanh, so values lie in (-1, 1), and about in [0, 1]
+            after training. With :attr:`global_residual`, the input is added.
 
         Raises:
             ValueError: if a side is shorter than :attr:`smallest_side`.
@@ -139,7 +139,7 @@ class CSRNetwork(nn.Module):
         height, width = x.shape[-2:]
         if min(height, width) < self.smallest_side:
             raise ValueError(
-                f'{NAME} takes images from {self.smallest_side} x {self.smallest_side} pixels up, got {height} x '
+                f'{NAME} takes images of at least {self.smallest_side} x {self.smallest_side} pixels, got {height} x '
                 f'{width}: enlarge or pad them (in a data set: raise gt_size or set resize).'
             )
         return pad_to_multiple(x, self.multiple)
@@ -147,11 +147,11 @@ class CSRNetwork(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Load weights in this plugin's layout, the reference implementation's or BasicSR's, unconverted.
 
-        Weights that tell of a network with another ``norm`` or ``global_residual`` load, with a warning.
+        Weights of a network with another ``norm`` or ``global_residual`` load with a warning, if the file tells.
 
         Raises:
-            RuntimeError: with ``strict``, if keys are missing, left over or misshapen; names them and the options
-                that the weights were likely made with.
+            RuntimeError: with ``strict``, if keys are missing, unexpected or of the wrong shape; names them and the
+                options that the weights were probably made with.
         """
         theirs = read_untraced_options(state_dict)
         state_dict = to_plugin_layout(state_dict, self.state_dict())
@@ -161,8 +161,8 @@ class CSRNetwork(nn.Module):
             ours = self.options.get(option)
             if option in theirs and ours not in (None, theirs[option]):
                 logger.warning(
-                    f'These weights are of a network with {option}: {theirs[option]}, not {ours}: set it under '
-                    'network_g of the options file, unless you mean to train them anew.'
+                    f'These weights belong to a network with {option}: {theirs[option]}, not {ours}: set it under '
+                    'network_g of the options file, unless you want to retrain them.'
                 )
         return super().load_state_dict(without_markers(state_dict), strict, assign)
 
@@ -172,12 +172,12 @@ class CSRNetwork(nn.Module):
             theirs = read_generator_options(state_dict)
         except ValueError:
             return ''
-        theirs.pop('halvings', None)  # no option, but a phase of the training
+        theirs.pop('halvings', None)  # not an option, but a phase of the training
         differing = ', '.join(f'{key}: {value}' for key, value in theirs.items() if getattr(self, key, None) != value)
         return f'\n  They look like {differing}: set this under network_g of the options file.' if differing else ''
 
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
-        """Mark, in every state dict, what leaves no trace in the weights."""
+        """Add markers to every state dict for options that do not show in the weights."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for key, (option, value) in MARKERS.items():
             if getattr(self, option, None) == value:

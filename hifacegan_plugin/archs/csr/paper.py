@@ -1,4 +1,4 @@
-"""The network of the paper: nested collaborative suppression and replenishment, with the baselines of its ablation.
+"""The paper's network, nested collaborative suppression and replenishment, and the baselines of its ablation.
 
 Source: Yang et al., "HiFaceGAN: Face Renovation via Collaborative Suppression and Replenishment", ACM MM 2020
 (arXiv 2005.05005), section 3; the variant ``vae``: see :mod:`hifacegan_plugin.archs.csr.latent_code`.
@@ -28,9 +28,9 @@ WITHOUT_PYRAMID = ('spade', 'vae')
 class PaperCSR(CSRNetwork):
     """The paper's network; the arguments are those of :class:`~hifacegan_plugin.archs.CSRGenerator`.
 
-    In ``train()`` mode the normalisation inside the replenishment blocks follows ``norm``; in ``eval()`` mode each
-    image is normalised by its own statistics and spectral norm is frozen, so that the result is deterministic and
-    never depends on the neighbours in the batch.
+    In ``train()`` mode, the normalisation inside the replenishment blocks follows ``norm``. In ``eval()`` mode, each
+    image is normalised by its own statistics and spectral norm is frozen. The result is deterministic and does not
+    depend on the other images in the batch.
 
     Raises:
         ValueError: for an unknown ``variant``, ``norm`` or ``init``.
@@ -66,7 +66,7 @@ class PaperCSR(CSRNetwork):
         self.norm = norm
         self.global_residual = global_residual
         self.init = init
-        self.halvings = 0  # of the size of the output; more than 0 in the coarse phases of progressive training
+        self.halvings = 0  # of the output size; above 0 in the coarse phases of progressive training
 
         level_widths, block_widths = ([width * num_feat for width in widths] for widths in (LEVEL_WIDTHS, BLOCK_WIDTHS))
         if variant not in WITHOUT_PYRAMID:
@@ -96,7 +96,7 @@ class PaperCSR(CSRNetwork):
 
     @property
     def byproducts(self) -> tuple[str, ...]:
-        """Return the names of what :meth:`forward` can give beside the images."""
+        """Return the names of the additional outputs of :meth:`forward`."""
         return LatentCode._fields if self.variant == 'vae' else ()
 
     @overload
@@ -108,13 +108,13 @@ class PaperCSR(CSRNetwork):
     def forward(self, x: Tensor, with_byproducts: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Restore ``x``; see :meth:`CSRNetwork.forward`.
 
-        In the coarse phases of progressive training, the images returned are ``2^halvings`` times smaller in
-        ``train()`` mode, and enlarged from that size in ``eval()`` mode.
+        In the coarse phases of progressive training, the returned images are ``2^halvings`` times smaller in
+        ``train()`` mode, and enlarged back to the full size in ``eval()`` mode.
 
         Args:
             x: degraded images.
-            with_byproducts: also return what losses judge beside the images: of ``vae``, ``mean`` and
-                ``log_variance`` of the latent code, ``(N, 256)`` each; of the other variants, nothing.
+            with_byproducts: also return the additional outputs for losses: for ``vae``, ``mean`` and
+                ``log_variance`` of the latent code, each ``(N, 256)``; for the other variants, an empty dictionary.
         """
         height, width = x.shape[-2:]
         x = self.pad(x)
@@ -135,7 +135,7 @@ class PaperCSR(CSRNetwork):
 
         Args:
             x: images, H and W multiples of 32.
-            code: of ``vae``, the latent code of ``x``, which is encoded where it is not given.
+            code: for ``vae``, the latent code of ``x``; by default, ``x`` is encoded.
         """
         levels = [] if self.variant in WITHOUT_PYRAMID else self.suppression(x)
         if self.variant == 'vae':
@@ -159,7 +159,7 @@ class PaperCSR(CSRNetwork):
         return self.coarse_outputs[-halvings] if halvings else self.to_picture
 
     def add_coarse_outputs(self) -> None:
-        """Add the outputs at an eighth, a quarter and half the size, which progressive training starts with."""
+        """Add the outputs at an eighth, a quarter and half of the size, for the phases of progressive training."""
         widths = [width * self.num_feat for width, level in zip(BLOCK_WIDTHS, self.block_levels) if 0 < level < 4]
         self.coarse_outputs = nn.ModuleList(nn.Conv2d(width, self.num_in_ch, 3, padding=1) for width in widths)
         init_weights(self.coarse_outputs, self.init)

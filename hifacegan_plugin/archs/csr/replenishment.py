@@ -22,10 +22,10 @@ GUIDANCE_HIDDEN = 128  # width of the hidden layer between guidance and gamma, b
 
 
 class Unit(nn.Module):
-    """What adds detail back at one scale, called with features and their guidance."""
+    """A module that adds detail back at one scale, called with features and their guidance."""
 
     def recomputing(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Return the contexts of the two passes of gradient checkpointing, of which the second must change nothing."""
+        """Return the contexts of the two passes of gradient checkpointing; the second must not change any state."""
         return nullcontext(), nullcontext()
 
 
@@ -56,7 +56,7 @@ class ReplenishmentBlock(Unit):
             spectral_norm(conv)
 
     def recomputing(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Return the contexts of the two passes of gradient checkpointing; only the first one moves spectral norm."""
+        """Return the contexts of the two passes of gradient checkpointing; only the first updates spectral norm."""
         return nullcontext(), self._frozen_spectral_norm()
 
     @contextmanager
@@ -67,7 +67,7 @@ class ReplenishmentBlock(Unit):
             parametrization.eval()
         try:
             yield
-        finally:  # torch leaves the second pass by an exception once it has all that it needs
+        finally:  # torch stops the second pass early, by an exception
             for parametrization in parametrizations:
                 parametrization.train()
 
@@ -83,9 +83,9 @@ class ReplenishmentBlock(Unit):
 
 
 class Spade(nn.Module):
-    """Scale and shift normalised features pixel by pixel, as the guidance says (Park et al., equation 1).
+    """Scale and shift normalised features at each pixel by the guidance (Park et al., equation 1).
 
-    Unlike in the SPADE paper the scale is gamma, not 1 + gamma, and gamma and beta have no bias.
+    Unlike in the SPADE paper, the scale is gamma, not 1 + gamma, and gamma and beta have no bias.
     """
 
     def __init__(self, channels: int, guidance: int) -> None:
@@ -102,18 +102,18 @@ class Spade(nn.Module):
 
 
 def activation(x: Tensor, inplace: bool = False) -> Tensor:
-    """Apply the leaky ReLU with the slope that the whole network uses."""
+    """Apply the leaky ReLU of the whole network."""
     return F.leaky_relu(x, 0.2, inplace)
 
 
 def normalise(x: Tensor, norm: str, training: bool) -> Tensor:
     """Normalise ``x (N, C, H, W)`` channel by channel, without parameters.
 
-    Outside training every image is normalised by its own statistics, whatever ``norm`` gathered them from in training:
-    that is what the reference's test script does, one image at a time.
+    Outside training, each image is normalised by its own statistics, whatever ``norm`` is. The reference's test script
+    does the same, one image at a time.
     """
     if norm == 'rms':
-        # The reference passes its own "instance" norm the number of channels as epsilon. Its weights expect that.
+        # The reference passes the number of channels as epsilon to its "instance" norm, and its weights expect that.
         return x * torch.rsqrt(x.square().mean((2, 3), keepdim=True) + x.shape[1])
     if norm == 'instance' or not training:
         return F.instance_norm(x)
@@ -124,12 +124,12 @@ def normalise(x: Tensor, norm: str, training: bool) -> Tensor:
 
 
 def _statistics_of_all_processes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance ``(1, C, 1, 1)``, float32, over the batches of all processes, of equally many images.
+    """Return mean and variance ``(1, C, 1, 1)``, float32, over the batches of all processes; all have the same size.
 
-    torch's SyncBatchNorm runs on GPUs only; this runs on every backend. Each process fills its own row of a table
-    that is summed, so that one exchange is enough and no variance is taken as a difference of large numbers.
+    torch's SyncBatchNorm runs on GPUs only; this runs on every backend. Each process fills its own row of a table, and
+    the table is summed over all processes. So one exchange is enough, and no variance is a difference of large numbers.
     """
-    x = x.float()  # whose digits a mean that is large beside the spread needs, with train: amp as without
+    x = x.float()  # a mean that is large compared with the spread needs float32, also with train: amp
     local = torch.stack([x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)])
     table = x.new_zeros(dist.get_world_size(), *local.shape)
     table[dist.get_rank()] = local
@@ -140,7 +140,7 @@ def _statistics_of_all_processes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sum a tensor over all processes; so is its gradient, because every process's loss depends on the sum."""
+    """Sum a tensor over all processes, and its gradient too, because every process's loss depends on the sum."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

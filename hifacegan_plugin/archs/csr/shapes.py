@@ -1,4 +1,4 @@
-"""The widths of both networks, and the options of ``CSRGenerator`` read back off the shapes of its weights."""
+"""The widths of both networks, and how to read the options of ``CSRGenerator`` from the shapes of its weights."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ LEVEL_WIDTHS = (1, 2, 4, 8, 16, 16)  # of the pyramid, fine to coarse (paper, fi
 BLOCK_WIDTHS = (16, 16, 16, 8, 4, 2, 1)  # of the replenishment blocks, coarse to fine
 
 # preset: fast
-SCALES = (3, 4, 5, 6)  # what ``num_scales`` may be; at 6 the deepest level is as small as the paper's
-FINEST_WIDTH = 2  # of the finest level and the last block; one more at each halving
+SCALES = (3, 4, 5, 6)  # valid values of ``num_scales``; with 6, the deepest level is as small as the paper's
+FINEST_WIDTH = 2  # of the finest level and the last block; increases by one at each halving
 
-TELLING_WEIGHTS = {'paper': 'blocks.0.spade_0.shared.weight', 'fast': 'blocks.0.gamma.weight'}  # no other network's
+TELLING_WEIGHTS = {
+    'paper': 'blocks.0.spade_0.shared.weight',
+    'fast': 'blocks.0.gamma.weight',
+}  # only in weights of this network
 
 Shapes = Mapping[str, tuple[int, ...]]  # by the keys in this plugin's layout
 
 
 def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read the options of ``CSRGenerator`` off its weights, in any known layout.
+    """Read the options of ``CSRGenerator`` from its weights, in any known layout.
 
     Returns:
-        ``num_in_ch``, ``num_feat``, ``preset``, the other options that show in the shapes, and what
+        ``num_in_ch``, ``num_feat``, ``preset``, the other options that show in the shapes, and the options that
         :func:`~hifacegan_plugin.archs.published_layouts.read_untraced_options` returns.
 
     Raises:
-        ValueError: if these are no weights of such a network.
+        ValueError: the weights do not belong to such a network.
     """
     shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
     for preset, read in (('paper', _options_of_paper), ('fast', _options_of_fast)):

@@ -1,4 +1,4 @@
-"""Suppression: from a degraded image down to the semantic guidance that is left once degradation is stripped.
+"""Suppression: strip the degradation from an image and keep the semantic guidance.
 
 Sources: Yang et al., arXiv 2005.05005, section 3.2; Gao et al., "LIP: Local Importance-Based Pooling", ICCV 2019.
 """
@@ -17,7 +17,7 @@ LOGIT_RANGE = 12.0
 
 
 class SuppressionPyramid(nn.Module):
-    """From an image to levels of guidance, each half the size of the one before (paper, section 3.2)."""
+    """Turn an image into levels of guidance, each half the size of the previous one (paper, section 3.2)."""
 
     def __init__(self, num_in_ch: int, widths: list[int]) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class SuppressionPyramid(nn.Module):
 
 
 class SuppressionModule(nn.Module):
-    """Halve a feature map by what matters in it, then widen it."""
+    """Halve a feature map by local importance pooling, then widen it."""
 
     def __init__(self, fin: int, fout: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class LocalImportancePool(nn.Module):
 
     def importance(self, x: Tensor) -> Tensor:
         """Return the weight of each value of ``x`` in its average, from e^-6 to e^6, of the same shape."""
-        # The range is centred on 0, which leaves the weighted mean as it is and half precision without an overflow.
+        # Logits are centred on 0: this does not change the weighted mean and avoids an overflow in half precision.
         return torch.exp(LOGIT_RANGE * (torch.sigmoid(self.logit_norm(self.logit_conv(x))) - 0.5))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The paper's network rewritten for inference: normalisations folded into convolutions, worked on in strips of rows."""
+"""The paper's network rewritten for inference: normalisations folded into convolutions, computed in strips of rows."""

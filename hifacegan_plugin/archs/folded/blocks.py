@@ -1,4 +1,4 @@
-"""The parts of :class:`~hifacegan_plugin.archs.folded.network.FoldedCSR`, on the strips of rows that it works on."""
+"""The parts of :class:`~hifacegan_plugin.archs.folded.network.FoldedCSR`, which work on strips of rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FoldedSuppression(nn.Module):
         norm = cast('nn.InstanceNorm2d', module.pool.logit_norm)
         self.logit_scale = nn.Parameter(norm.weight.detach().view(-1, 1, 1), requires_grad=False)
         self.logit_shift = nn.Parameter(norm.bias.detach().view(-1, 1, 1), requires_grad=False)
-        self.conv = RowConv2d(module.conv.weight)  # the instance norm that follows takes any bias away
+        self.conv = RowConv2d(module.conv.weight)  # the following instance norm removes any bias
 
     def logit(self, x: Rows) -> Rows:
         """Return the importance of every value of ``x``, not yet normalised."""
@@ -45,11 +45,11 @@ class FoldedSuppression(nn.Module):
 
 
 class FoldedBlock(nn.Module):
-    """One replenishment block, in the two halves that its statistics divide it into."""
+    """One replenishment block, in two halves: the second needs statistics of the output of the first."""
 
     def __init__(self, block: ReplenishmentBlock) -> None:
         super().__init__()
-        keep_bias = block.norm == 'rms'  # the other norms take it away again
+        keep_bias = block.norm == 'rms'  # the other norms remove it
         self.spade_0 = FoldedSpade(block.spade_0)
         self.conv_0 = RowConv2d(block.conv_0.weight, block.conv_0.bias if keep_bias else None)
         self.spade_1 = FoldedSpade(block.spade_1)
@@ -61,11 +61,11 @@ class FoldedBlock(nn.Module):
 
     @property
     def widest(self) -> int:
-        """Channels of the widest tensor on the way."""
+        """Number of channels of the widest intermediate tensor."""
         return 2 * self.conv_0.in_channels
 
     def middle(self, normalised: Rows, guidance: Rows) -> Rows:
-        """Return what lies between the two halves, ``(N, middle, H, W)``, not yet normalised."""
+        """Return the output of the first half, ``(N, middle, H, W)``, not yet normalised."""
 
         def compute(strip: Strip | None) -> Tensor:
             wide = grow(strip, 1)
@@ -75,7 +75,7 @@ class FoldedBlock(nn.Module):
         return compute
 
     def outcome(self, x: Rows, normalised: Rows, middle: Rows, guidance: Rows) -> Rows:
-        """Return the output of the block, ``(N, fout, H, W)``, from its normalised middle."""
+        """Return the output of the block, ``(N, fout, H, W)``, from the normalised output of the first half."""
 
         def compute(strip: Strip | None) -> Tensor:
             wide = grow(strip, 1)
@@ -90,13 +90,13 @@ class FoldedBlock(nn.Module):
 
 
 class FoldedSpade(nn.Module):
-    """From guidance to gamma and beta.
+    """Compute gamma and beta from guidance.
 
-    Gamma and beta as one convolution would read their input once less, but taking them apart again costs more: 2 % of
-    OpenVINO's time, 5 % of torch's.
+    One convolution for both would read its input only once, but splitting its output costs more: 2 % of OpenVINO's
+    time, 5 % of torch's.
 
     Args:
-        spade: what to fold.
+        spade: the module to fold.
         projection: weights ``(fout, channels, 1, 1)`` of a convolution to compose into beta.
     """
 
@@ -117,5 +117,5 @@ class FoldedSpade(nn.Module):
 
 
 def modulate(normalised: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """Apply gamma and beta, in the memory of beta, and the leaky ReLU."""
+    """Apply gamma, beta and the leaky ReLU; the result overwrites beta."""
     return activation(beta.addcmul_(normalised, gamma), inplace=True)

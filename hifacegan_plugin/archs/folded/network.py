@@ -1,15 +1,15 @@
-"""The paper's network, rewritten for inference: the same images from less work and in less memory.
+"""The paper's network, rewritten for inference: the same images with fewer operations and less memory.
 
-What algebra allows, for fixed weights and statistics taken from each image itself:
+With fixed weights and per-image statistics, these changes are exact:
 
 * spectral norm is folded into the weights;
 * the shortcut's 1x1 convolution is composed into its beta: ``conv_s(n * gamma + beta(h)) = conv_s(n * gamma) +
   (conv_s o beta)(h)``, which is as wide as the output of the block, not as its input;
-* nearest upsampling changes neither mean nor variance, so that features are normalised before they are upsampled;
-* biases that an instance norm takes away again are dropped.
+* nearest upsampling changes neither mean nor variance, so features are normalised before they are upsampled;
+* biases that a following instance norm removes are dropped.
 
-Statistics over the whole image are all that ties distant rows together. What lies between two of them is computed in
-strips of rows; see :mod:`hifacegan_plugin.archs.folded.strips`.
+Distant rows depend on each other only through statistics over the whole image. Layers between two such statistics are
+computed in strips of rows; see :mod:`hifacegan_plugin.archs.folded.strips`.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from hifacegan_plugin.archs.folded.strips import (
 )
 
 BLOCK_LEVELS = PaperCSR.block_levels
-COARSEST = 2 ** BLOCK_LEVELS[0]  # pixels of the image that fall on one of the coarsest level
-FRUGAL_LEVELS = (0, 1)  # the finest scales, whose maps a frugal walk computes whenever they are read
+COARSEST = 2 ** BLOCK_LEVELS[0]  # pixels of the image for one pixel of the coarsest level
+FRUGAL_LEVELS = (0, 1)  # the finest scales; a frugal walk recomputes their feature maps instead of storing them
 
 
 class FoldedCSR(nn.Module):
     """Return the images that a :class:`PaperCSR` in eval() mode returns.
 
     Args:
-        generator: what to fold; its weights are copied.
+        generator: the network to fold; its weights are copied.
     """
 
     def __init__(self, generator: PaperCSR) -> None:
         super().__init__()
-        generator = deepcopy(generator).eval()  # spectral norm as it stands
+        generator = deepcopy(generator).eval()  # freezes spectral norm
         self.variant = generator.variant
         self.norm = generator.norm
         self.global_residual = generator.global_residual
@@ -72,10 +72,10 @@ class FoldedCSR(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def compute_in(self, dtype: torch.dtype) -> FoldedCSR:
-        """Compute in ``dtype`` from now on, but for the very first convolution, and the latent code of ``vae``.
+        """Compute in ``dtype`` from now on, except for the first convolution and the latent code of ``vae``.
 
-        These stay in float32, because the instance norm behind a first convolution blows up what rounding does to an
-        image of little contrast: with it in bfloat16 too, the error of the whole network is four times as large.
+        These stay in float32, because the instance norm after the first convolution amplifies rounding errors in images
+        with little contrast. With all of it in bfloat16, the error of the whole network is four times as large.
         """
         self.to(dtype)
         if self.variant not in WITHOUT_PYRAMID:
@@ -87,7 +87,7 @@ class FoldedCSR(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What all but the first convolution compute in."""
+        """The type in which all layers but the first convolution compute."""
         return self.to_picture.weight.dtype
 
     def forward(self, x: Tensor, walk: Walk | None = None) -> Tensor:
@@ -136,7 +136,7 @@ class FoldedCSR(nn.Module):
         return levels
 
     def finish(self, rows: Rows, statistics: Statistics, rectify: bool) -> Rows:
-        """Return a level of the pyramid as it steers the blocks."""
+        """Return a normalised level of the pyramid, the guidance of the blocks."""
         normalised = normalise(rows, statistics)
 
         def compute(strip: Strip | None) -> Tensor:
@@ -146,7 +146,7 @@ class FoldedCSR(nn.Module):
         return compute
 
     def replenish(self, start: Tensor, guidance: list[Rows], walk: Walk) -> Tensor:
-        """Paint detail back, coarse to fine: images ``(N, num_in_ch, H, W)`` in (-1, 1). Empties ``guidance``."""
+        """Add detail back, coarse to fine: images ``(N, num_in_ch, H, W)`` in (-1, 1). Empties ``guidance``."""
         level = BLOCK_LEVELS[0]
         height, width = start.shape[2] << level, start.shape[3] << level
         x, statistics = walk.collect(stored(start), [None], self.norm)
@@ -167,12 +167,12 @@ class FoldedCSR(nn.Module):
 
 
 def pad(x: Tensor, axis: int, multiple: int) -> Tensor:
-    """Lengthen an axis to a multiple, as :meth:`CSRNetwork.pad` does, for sizes that are dynamic in an exported graph.
+    """Pad an axis to a multiple like :meth:`CSRNetwork.pad`, for sizes that are dynamic in an exported graph.
 
-    Gathered by index, which OpenVINO does in float32 where it is told to; padding it does not.
+    It gathers by index, because OpenVINO can gather in float32 but cannot pad in float32.
     """
     length = x.shape[axis]
     index = torch.arange(length + -length % multiple, device=x.device)
     mirrored = 2 * (length - 1) - index
-    beyond = torch.where(mirrored[-1:] < 0, length - 1, mirrored)  # the border, where the reflection is too short
+    beyond = torch.where(mirrored[-1:] < 0, length - 1, mirrored)  # repeat the border if the reflection is too short
     return x.index_select(axis, torch.minimum(index, beyond))

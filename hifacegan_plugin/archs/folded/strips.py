@@ -1,8 +1,8 @@
-"""Feature maps that are computed strip by strip, so that what a strip takes fits the cache of a processor.
+"""Compute feature maps strip by strip, so that the data of a strip fits into the cache of a processor.
 
-A feature map is a function from a strip of rows to its values (:data:`Rows`); it may exist as a whole, or be computed
-whenever it is read. No seam can arise, because a strip is computed from as many neighbouring rows as it depends on.
-What is known only after all rows, mean and variance, is gathered on the way (:class:`Walk`).
+A feature map is a function from a strip of rows to its values (:data:`Rows`). It may be stored, or be computed each
+time it is read. There are no seams, because a strip is computed from all neighbouring rows that it depends on.
+:class:`Walk` accumulates mean and variance, which are known only after all rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPSILON = 1e-5  # of torch's instance norm
-ALIGNMENT = 8  # strips begin at a multiple of so many rows
+ALIGNMENT = 8  # strips begin at a multiple of this many rows
 
 
 class Strip(NamedTuple):
@@ -26,19 +26,19 @@ class Strip(NamedTuple):
     height: int
 
 
-# Returns a strip of a feature map ``(N, C, H, W)`` that need not exist as a whole; None stands for all of it.
+# Returns a strip of a feature map ``(N, C, H, W)``; None stands for the whole map.
 Rows = Callable[[Strip | None], Tensor]
 
 
 def grow(strip: Strip | None, rows: int) -> Strip | None:
-    """Add the neighbours that a convolution looks at, as far as there are any."""
+    """Extend a strip by the neighbouring rows that a convolution reads, up to the border."""
     if strip is None:
         return None
     return Strip(max(strip.start - rows, 0), min(strip.stop + rows, strip.height), strip.height)
 
 
 def stored(x: Tensor) -> Rows:
-    """Return the rows of a feature map that exists."""
+    """Return the rows of a stored feature map."""
     return lambda strip: x if strip is None else x[:, :, strip.start : strip.stop]
 
 
@@ -61,7 +61,7 @@ def trim(x: Tensor, held: Strip | None, wanted: Strip | None) -> Tensor:
 
 
 class Statistics(NamedTuple):
-    """What normalises a feature map, ``x * scale + shift``, each ``(N, C, 1, 1)``."""
+    """Scale and shift that normalise a feature map, ``x * scale + shift``, each ``(N, C, 1, 1)``."""
 
     scale: Tensor
     shift: Tensor
@@ -101,7 +101,7 @@ def moments(x: Tensor, strip: Strip | None) -> tuple[Tensor, Tensor]:
     weights = pixels.new_full((1, pixels.shape[1]), 1 / pixels.shape[1])
     mean = weights @ pixels
     centred = pixels - mean
-    rest = weights @ centred  # what rounding left of the mean
+    rest = weights @ centred  # the rounding error of the mean
     variance = weights @ centred.square_() - rest.square()
     return (mean + rest).mT.unsqueeze(-1), variance.mT.unsqueeze(-1)
 
@@ -110,23 +110,23 @@ class Walk(NamedTuple):
     """How to go over an image.
 
     Args:
-        strip_elements: size of the largest tensor of a strip; None: everything at once, which graph exporters need.
-        frugal: compute maps of the finest scales anew whenever they are read instead of storing them: about half more
-            work in a third of the memory.
+        strip_elements: size of the largest tensor of a strip; None: no strips, which graph exporters need.
+        frugal: recompute the feature maps of the finest scales instead of storing them: about 1.5 times the work in a
+            third of the memory.
     """
 
     strip_elements: int | None = None
     frugal: bool = False
 
     def strips(self, height: int, row_elements: int) -> list[Strip | None]:
-        """Divide ``height`` rows, of which each takes up to ``row_elements`` numbers on the way."""
+        """Divide ``height`` rows into strips; ``row_elements`` is the size of the largest intermediate row."""
         if self.strip_elements is None:
             return [None]
         rows = max(self.strip_elements // row_elements // ALIGNMENT, 1) * ALIGNMENT
         return [Strip(start, min(start + rows, height), height) for start in range(0, height, rows)]
 
     def collect(self, rows: Rows, strips: list[Strip | None], norm: str, store: bool = True) -> tuple[Rows, Statistics]:
-        """Compute a feature map for its statistics, and keep it unless ``store`` is off."""
+        """Compute a feature map and its statistics; store the map unless ``store`` is False."""
         parts = []
 
         def watched(strip: Strip | None) -> Tensor:
