@@ -1,4 +1,4 @@
-"""Fetch 180 portraits that anybody may use, to train on (160) and to test with (20).
+"""Download 180 portraits that anybody may use: 160 for training and 20 for testing.
 
     python data_prep/fetch_portraits.py -o datasets/faces
     python data_prep/fetch_portraits.py -o datasets/faces --from /media/portraits

@@ -2,10 +2,9 @@
 
     python data_prep/make_demo_images.py -o datasets/demo
 
-Nothing is downloaded: the photographs are those of scikit-image, scikit-learn and matplotlib. They are few and half of
-them grey: dead leaves beside them teach a network colours. Sources and licences stand in the documentation of
-skimage.data and sklearn.datasets; matplotlib's portrait of Grace Hopper is the United States Navy's and in the public
-domain.
+Nothing is downloaded: the photographs come with scikit-image, scikit-learn and matplotlib. They are few, and half of
+them are grey; the dead leaves teach a network colours. The documentation of skimage.data and sklearn.datasets gives
+sources and licences. Matplotlib's portrait of Grace Hopper is by the United States Navy and in the public domain.
 """
 
 from __future__ import annotations

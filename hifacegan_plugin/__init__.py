@@ -1,8 +1,8 @@
 """HiFaceGAN for BasicSR: the paper's network, its training and its data.
 
-Where BasicSR is imported already, importing the package registers everything with it: ``import basicsr,
-hifacegan_plugin`` does, and so does the first line of an options file. Where the package is imported before BasicSR,
-call :func:`register`. Restoring needs no BasicSR.
+If BasicSR is already imported, importing this package registers everything with it, as in ``import basicsr,
+hifacegan_plugin`` or through the first line of an options file. If this package is imported before BasicSR, call
+:func:`register`. Restoring does not need BasicSR.
 """
 
 import sys

@@ -41,19 +41,19 @@ COMMANDS = {
     },
     'Train': {
         'init': 'write an options file for a training on your own images',
-        'doctor': 'say what is wrong with this machine or an options file',
-        'report': 'table and image sheet of what basicsr.test restored',
-        'stages': 'panels of what each unit of the network restores',
+        'doctor': 'find problems of this machine or an options file',
+        'report': 'make a table and an image sheet of the results of basicsr.test',
+        'stages': 'show what each unit of the network restores',
     },
     'Compare': {
-        'compare': 'table and page of several restorers on the same images',
+        'compare': 'make tables and a page of several restorers on the same images',
     },
     'Convert weights': {
         'convert': 'write weights of any kind as safetensors, with their options',
         'export': 'write the network for ONNX Runtime or OpenVINO',
     },
     'This command line': {
-        'completion': 'print what lets bash or zsh complete it',
+        'completion': 'print a script for completion in bash or zsh',
     },
 }
 

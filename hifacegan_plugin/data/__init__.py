@@ -1,7 +1,7 @@
 """Degradations and the data set that applies them.
 
-Both are imported when they are asked for: the degradations can do without torch and the host, and registering the data
-set without the degradations, whose registry is mmengine's and takes 0.2 s to import.
+Both are imported on first use. The degradations need neither torch nor the host. Registering the data set does not
+import the degradations, whose registry (mmengine) takes 0.2 s to import.
 """
 
 from importlib import import_module

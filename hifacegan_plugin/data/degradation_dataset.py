@@ -1,4 +1,4 @@
-"""Pairs of a degraded and a clean image, the degradation being drawn as the image is read."""
+"""Pairs of a degraded and a clean image; the degradation is drawn when an image is read."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from hifacegan_plugin.schema.section import parse
 class DegradationDataset(Dataset[dict[str, Any]]):
     """Read clean images from folders or LMDBs and degrade them by a recipe.
 
-    Every training draw is a function of (seed, epoch, index) alone: fresh in each epoch, the same from run to run and
-    with any number of workers. In any other phase the whole image is degraded with ``make_generator(seed, name)``,
-    name being the path below the root without suffix (in an LMDB, the key unquoted): the same always, in any order.
+    In training, every draw depends only on (seed, epoch, index): it is new in each epoch, and the same in every run and
+    with any number of workers. In other phases, the whole image is degraded with ``make_generator(seed, name)``, where
+    ``name`` is the path below the root without suffix (in an LMDB, the unquoted key). The result is always the same.
 
     Args:
         opt: the options of the data set, see :class:`BuiltDegradations` and docs/degradations.md.
 
-    Items are dictionaries: ``lq`` RGB (3, h / scale, w / scale) and ``gt`` (3, h, w), or grey (1, ...), float32 in [0,
-    1] (or uint8); ``lq_path`` and ``gt_path`` the file or LMDB key; in any phase but training ``name``, which no other
-    image has, to save what is made of it; where asked for, ``guide``, of the size of ``lq``, another image of the same
-    person, and ``degradation``, the drawn steps as JSON.
+    Items are dictionaries. ``lq`` is (3, h / scale, w / scale) and ``gt`` is (3, h, w), RGB, or (1, ...) grey, float32
+    in [0, 1] (or uint8). ``lq_path`` and ``gt_path`` are the file or LMDB key. In phases other than training, ``name``
+    is a unique name for saving results. If requested, ``guide`` is another image of the same person, of the size of
+    ``lq``, and ``degradation`` holds the drawn steps as JSON.
 
     Raises:
         ValueError: options that are unknown, missing or out of range; an image that cannot be used.
@@ -61,7 +61,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers have to see it change
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the draws of training those of ``epoch``, in workers that already run too."""
+        """Set the epoch of the training draws, also in running workers."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one pair; in training ``index`` may exceed the length, for further draws of the same images."""
+        """Return one pair. In training, ``index`` may exceed the length, for further draws of the same images."""
         if index < 0 or (index >= len(self) and not self.training):
             raise IndexError(f'index {index} of {len(self)} images')
         if get_worker_info() is not None:
@@ -115,7 +115,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         resized = height, width = _resized(size, self.resize)
         if self.gt_size is None:
             if min(height, width) < self.scale:
-                raise ValueError(f'{source} is {width}x{height}, smaller than scale {self.scale}: leave it out.')
+                raise ValueError(f'{source} is {width}x{height}, smaller than scale {self.scale}: remove it.')
             rows, columns = slice(height - height % self.scale), slice(width - width % self.scale)
         else:
             if min(height, width) < self.gt_size:

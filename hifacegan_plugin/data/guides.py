@@ -39,12 +39,12 @@ SECOND_VIEW: list[Any] = [
 class Guides:
     """Draws a guide for each image of a data set: another image, or a second view of the same one if there is none.
 
-    A list pairs images with guides; lines that name no image of the data set, or two people, are counted and named in
-    the log, and their images get second views.
+    A list file pairs images with guides. Lines that name unknown images or pair two people are counted and named in the
+    log, and their images get second views.
 
     Args:
-        images: of the data set, among which the guides are, too.
-        options: how an image's person shows in its name, a list, and how second views are made.
+        images: the images of the data set; guides are drawn from them, too.
+        options: the pattern of a person in image names, the list file, and the recipe of second views.
 
     Raises:
         FileNotFoundError: the list does not exist.
@@ -66,9 +66,10 @@ class Guides:
         """Return a guide of the same size as the ground truth, uint8 (h, w, 3) RGB or (h, w, 1) grey.
 
         Args:
-            index: of the image.
-            truth: its ground truth, as it is delivered.
-            prepare: crops, flips and colours an image, uint8 BGR (H, W, 3) of any size, as the ground truth was.
+            index: index of the image.
+            truth: its ground truth, as the data set returns it.
+            prepare: function that crops, flips and colours an image, uint8 BGR (H, W, 3) of any size, in the same way
+                as the ground truth.
             rng: the only source of randomness.
         """
         others = self.others[index]
@@ -78,7 +79,7 @@ class Guides:
 
 
 def _person(image: ImageSource, pattern: str | None) -> str | None:
-    """Return the part of an image's name that tells its person; None where it does not."""
+    """Return the part of an image's name that identifies the person; None if the pattern does not match."""
     found = re.search(pattern, image.stem) if pattern else None
     return found and (found[1] if found.re.groups else found[0])
 
@@ -120,6 +121,6 @@ def _listed(file: Path, images: Sequence[ImageSource], people: list[str | None])
             more = ', ...' if len(lines) > NAMED_AT_MOST else ''
             logger.warning(
                 f'guide: list_file: {file}: {len(lines)} lines {what}: {", ".join(lines[:NAMED_AT_MOST])}{more}. They '
-                'are left out; an image with no guide gets a second view of itself.'
+                'are ignored; an image without a guide gets a second view of itself.'
             )
     return others

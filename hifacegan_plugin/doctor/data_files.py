@@ -68,8 +68,8 @@ def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
     for where, validated in images.items():
         if shared := validated & trained:
             yield Problem(
-                f'{where}: {len(shared):,} of {len(validated):,} images are trained on, too: the figures will not tell '
-                'how the network does on images that it has not seen.',
+                f'{where}: {len(shared):,} of {len(validated):,} images are also used for training: the figures will '
+                'not show how the network performs on unseen images.',
                 'validate on other images; hifacegan split writes lists for meta_info_file',
                 stops=False,
             )

@@ -58,9 +58,9 @@ def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], op
     is_ours = options['type'] == DegradationDataset.__name__
     if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
         yield Problem(
-            f'{where}: degrades colours, of which network_g (num_in_ch: 1) is given the luma: noise is '
-            'weaker there than the recipe says.',
-            'color: grey degrades the luma itself',
+            f'{where}: degrades colour images, but network_g (num_in_ch: 1) gets only their luma: its noise is '
+            'weaker than in the recipe.',
+            'set color: grey to degrade the luma itself',
             stops=False,
         )
 

@@ -70,8 +70,8 @@ def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     elif size % (multiple := generator.multiple):
         padded = size + -size % multiple
         yield Problem(
-            f'datasets: train: gt_size: {size} is no multiple of {multiple}: the network pads every crop to '
-            f'{padded} and wastes the work.',
+            f'datasets: train: gt_size: {size} is not a multiple of {multiple}: the network pads every crop to '
+            f'{padded}, which wastes work.',
             f'gt_size: {padded} or {padded - multiple}',
             stops=False,
         )

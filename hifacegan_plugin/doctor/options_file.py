@@ -34,7 +34,7 @@ def check_plugin_line(tree: yaml.Node | None) -> Iterator[Problem]:
         re.search(r'python/(name|module):hifacegan_plugin\b', value.tag) for _, value in tree.value
     ):
         yield Problem(
-            'Nothing in the file imports the plugin into the host, which then does not know its names.',
+            'Nothing in the file imports the plugin, so the host does not know its names.',
             f'put this line first: {PLUGIN_LINE}',
         )
 
@@ -52,7 +52,7 @@ def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_region(where: str, options: Any, model_type: str) -> Iterator[Problem]:
-    """Find a region that the model hands to the metric's function, which makes nothing of it."""
+    """Find a region in the options of a model that ignores it."""
     model = registered_names(MODEL_REGISTRY).get(model_type)
     knows = not isinstance(model, type) or issubclass(model, HiFaceGANCSRModel)
     if not knows and isinstance(options, Mapping) and options.get('region'):

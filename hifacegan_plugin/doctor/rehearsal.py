@@ -1,4 +1,4 @@
-"""The model, built as training builds it, and two iterations of it: what a training will take."""
+"""Build the model as training does and run two iterations, to estimate time and memory."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[
         return {}, [
             Problem(
                 f'The host cannot work with the options: {describe_error(error)}',
-                'the files in options/ show what goes where',
+                'see the files in options/ for an example',
             )
         ]
     return opt, []

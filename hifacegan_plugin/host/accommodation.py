@@ -22,8 +22,8 @@ class Accommodation:
         name: of the function that makes the change.
         defect: what the host does, as the table in docs/host.md says it.
         answer: what the plugin does instead, as the table in docs/host.md says it.
-        apply: makes the change in every place that is there by now; applied again, it leaves those alone that have it.
-        applies: tells whether the defect bites on this machine.
+        apply: makes the change in all modules imported so far; a second call changes only what is not changed yet.
+        applies: returns whether the defect matters on this machine.
     """
 
     name: str

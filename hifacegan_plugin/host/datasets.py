@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     answer='lets them share one handle',
 )
 def share_databases() -> None:
-    """Let datasets share an LMDB; each of the host's opens it for itself, which LMDB refuses the second time.
+    """Let datasets share an LMDB; each dataset of the host opens it, and LMDB refuses to open it twice.
 
-    Of two validation sets with the same images only the first could be read.
+    With two validation sets on the same images, the second could not be read.
     """
     from basicsr.utils.file_client import LmdbBackend
 

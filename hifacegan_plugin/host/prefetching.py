@@ -81,9 +81,9 @@ def _register_and_begin(begin: Callable[[int], None] | None, worker_id: int) -> 
 def prefetch_in_one_thread() -> None:
     """Make ``prefetch_mode: cpu`` work with ``persistent_workers``, and end with the error where reading fails.
 
-    The host begins to iterate twice at the start, and may begin again before the last iteration is finished. Each has
-    a thread of its own: on the same persistent workers two of them wait for each other for ever, and of workers that
-    are not persistent the first set stays to the end. An error ends the thread, and the training waits for ever.
+    The host begins to iterate twice at the start, and may begin again before the last iteration is finished. Each
+    iterator has its own thread. With persistent workers, two threads wait for each other for ever; without, the first
+    set of workers stays alive to the end. An error ends the thread, and the training waits for ever.
     """
     from basicsr.data.prefetch_dataloader import PrefetchDataLoader, PrefetchGenerator
 

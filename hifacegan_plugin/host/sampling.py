@@ -45,11 +45,11 @@ resumed = ResumePoint()  # this process's own
     answer='tells datasets that have `set_epoch`; each draw is then a function of seed, epoch and index',
 )
 def tell_datasets_the_draw() -> None:
-    """Let datasets that draw at random know the epoch and which repetition of an image is asked for.
+    """Pass the epoch and the repetition of an image to datasets that draw at random.
 
-    The host's sampler keeps the epoch to itself, and with ``dataset_enlarge_ratio`` returns the same index several
-    times an epoch, so that a dataset could only draw anew from global state, which the host seeds alike every epoch.
-    A dataset with a ``set_epoch`` method is told the epoch, and gets indices up to length x ratio.
+    The host's sampler does not pass on the epoch. With ``dataset_enlarge_ratio``, it returns the same index several
+    times per epoch, so a dataset could only draw from global random state, which the host seeds alike in every epoch.
+    With this change, a dataset with a ``set_epoch`` method gets the epoch, and indices up to length x ratio.
     """
     from basicsr.data.data_sampler import EnlargedSampler
 

@@ -45,7 +45,7 @@ class FeatureMatchingLoss(nn.Module):
         if isinstance(fake, Tensor) or any(isinstance(scale, Tensor) or len(scale) < 2 for scale in fake):
             raise ValueError(
                 'feature_matching_opt: network_d does not return the outputs of all its layers for each scale, '
-                'which are what is matched: use MultiscalePatchDiscriminator, or remove feature_matching_opt.'
+                'which this loss compares: use MultiscalePatchDiscriminator, or remove feature_matching_opt.'
             )
         losses = [
             self.criterion(fake_layer, real_layer.detach())

@@ -1,4 +1,4 @@
-"""What keeps latent codes close to a normal distribution."""
+"""A loss that keeps latent codes close to a normal distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics built from the section of an options file, and what is wrong with such a section."""
+"""Build metrics from a section of an options file, and find problems in it."""
 
 from __future__ import annotations
 

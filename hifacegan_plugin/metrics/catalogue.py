@@ -1,7 +1,7 @@
-"""What is known about each metric: its direction, range, unit, source, and what it needs on the machine.
+"""Facts about each metric: direction, range, unit, source and requirements.
 
-With it, an options file need not say ``better: lower``. Of any other metric, higher is taken to be better, as the host
-does, unless its options say otherwise.
+With these facts, an options file need not set ``better: lower``. For any other metric, higher is better, as in the
+host, unless its options set ``better``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A metric of an options file as an object, which validation, compare, report and doctor share.
 
-As in torchmetrics, ``update`` measures one pair of images after the other, ``compute`` returns the value for all of
-them, and ``reset`` starts again. What cannot be measured (an image without a face, an image that a metric fails on, a
-metric without its weights) is left out and reported; it never counts as a number, and never stops the other metrics.
+As in torchmetrics, ``update`` measures one pair of images, ``compute`` returns the value for all pairs, and ``reset``
+starts again. Images that cannot be measured (without a face, or because the metric fails) and metrics that lack their
+weights are skipped and reported. They never count as a number and never stop the other metrics.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Metric(ABC):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all images. That the metric is unavailable is not forgotten."""
+        """Forget all images; :attr:`unavailable` stays."""
         self.state = State()
 
     def update(self, image: str, restored: np.ndarray, truth: np.ndarray | None) -> np.ndarray | None:

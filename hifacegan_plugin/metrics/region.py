@@ -1,7 +1,7 @@
 """Metrics of a part of the image: the faces of the ground truth, or everything else.
 
-The paper's network knows nothing about faces and restores the background as well; measured apart, a table shows how
-well. A face is the hull of dlib's 68 landmarks, which reaches from the chin to the eyebrows, widened by :data:`MARGIN`.
+The paper's network uses no knowledge of faces and also restores the background; separate figures show how well. A face
+is the hull of dlib's 68 landmarks, which reaches from the chin to the eyebrows, widened by :data:`MARGIN`.
 In an image with several faces, the region ``face`` is all of them.
 """
 

@@ -1,4 +1,4 @@
-"""Model classes: what the host's training loop calls."""
+"""Model classes, which the host's training loop calls."""
 
 from hifacegan_plugin.models.hifacegan_csr_model import HiFaceGANCSRModel
 

@@ -1,4 +1,4 @@
-"""The images of a batch, as a network on a device takes them."""
+"""Prepare the images of a batch for a network on a device."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hifacegan_plugin.images.channels import with_channels
 def prepare_batch(
     data: Mapping[str, Any], names: Iterable[str], device: torch.device, channels: int | None
 ) -> dict[str, Tensor]:
-    """Move the images of a batch to a device, scale bytes, and turn grey into RGB or RGB into its luma.
+    """Move the images of a batch to a device, scale bytes to [0, 1], and convert between grey and RGB.
 
     Args:
-        data: the images, ``(N, C, H, W)``, float in [0, 1] or uint8, and others.
-        names: of the images to prepare, as far as the batch holds them.
-        device: without waiting for it where the images' memory is pinned.
-        channels: that the network takes, 1 or 3; None: as many as the images have.
+        data: the batch; its images are ``(N, C, H, W)``, float in [0, 1] or uint8.
+        names: names of the images to prepare; names that the batch lacks are ignored.
+        device: target device; the copy from pinned memory does not wait for it.
+        channels: number of channels that the network takes, 1 or 3; None: keep the channels.
 
     Returns:
         The images by the same names, float ``(N, channels, H, W)`` in [0, 1].
@@ -39,5 +39,5 @@ def _in_unit_range(images: Tensor) -> Tensor:
     """Scale uint8 images, which are a quarter of the traffic to the device, to float values in [0, 1]."""
     if images.dtype != torch.uint8:
         return images
-    # By a tensor: dividing by a number, GPUs multiply by its reciprocal, which rounds otherwise than the data set does.
+    # Divide by a tensor: for a number, GPUs multiply by its reciprocal, which rounds differently from the data set.
     return images.float().div_(torch.full((), 255.0, device=images.device))

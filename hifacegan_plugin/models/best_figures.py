@@ -19,7 +19,7 @@ Records = dict[str, dict[str, dict[str, Any]]]
 class BestFigures:
     """The best figure of each metric on each validation set.
 
-    They are in a file beside the checkpoints as well as in them, because the host validates after it has saved.
+    They are stored in a file next to the checkpoints as well as in them, because the host validates after saving.
 
     Args:
         file: file to keep them in.
@@ -58,7 +58,7 @@ class BestFigures:
         return {records[metric]['iter'] for records in self.records.values() if metric in records}
 
     def resume(self, iteration: int, of_checkpoint: Records) -> None:
-        """Go on from the file, or from the figures in a checkpoint where the file is of another course of training.
+        """Resume from the file, or from the figures in the checkpoint if the file belongs to another training run.
 
         Args:
             iteration: iteration of the checkpoint.

@@ -40,7 +40,7 @@ def delete_checkpoint(models: Path, states: Path, iteration: int) -> None:
 def prune_checkpoints(models: Path, states: Path, keep_last: int, keep: set[int]) -> None:
     """Delete all checkpoints but the newest ``keep_last`` and those of the iterations ``keep``.
 
-    What is left of a checkpoint whose writing or deletion was cut short goes, too.
+    Incomplete checkpoints, whose writing or deletion was interrupted, are deleted, too.
 
     Args:
         models: folder of the networks, ``net_*_<iteration>.pth``.

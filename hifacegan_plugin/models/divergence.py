@@ -25,9 +25,9 @@ def has_finite_weights(networks: Iterable[nn.Module]) -> bool:
 
 
 class DivergenceGuard:
-    """Writes batches whose loss is not finite for study; skips them or stops the training.
+    """Writes batches with a loss that is not finite to files; skips them or stops the training.
 
-    The losses it is told are those of all processes, so that all processes do the same.
+    It gets the losses of all processes, so all processes act alike.
 
     Args:
         stop: whether to stop at the first such batch; else it is skipped, up to ``DIVERGED_AFTER`` in a row.
@@ -44,7 +44,7 @@ class DivergenceGuard:
     def check(
         self, iteration: int, losses: dict[str, float], batch: dict[str, Any], networks: Iterable[nn.Module]
     ) -> bool:
-        """Return whether all losses of an iteration are finite; if not, its batch has no part in the training.
+        """Return whether all losses of an iteration are finite; if not, the caller has to skip the batch.
 
         Args:
             iteration: number of the iteration.
@@ -53,7 +53,7 @@ class DivergenceGuard:
             networks: the trained networks.
 
         Raises:
-            FloatingPointError: they are not, and the training cannot or shall not go on.
+            FloatingPointError: a loss is not finite, and the training cannot or should not go on.
         """
         if all(map(math.isfinite, losses.values())):
             self.in_a_row = 0

@@ -1,7 +1,7 @@
 """The epoch that the training loop is in.
 
-The host's loop tells it to its sampler alone, but a checkpoint that is written at a signal or at the end of a training
-holds it, too. The accommodation of the sampler records it here.
+The host's loop passes the epoch only to its sampler. Checkpoints that are written at a signal or at the end of a
+training need it, too, so the accommodation of the sampler records it here.
 """
 
 from __future__ import annotations

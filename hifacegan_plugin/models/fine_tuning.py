@@ -48,5 +48,5 @@ def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict
     for name, parameter in network.named_parameters():
         groups.setdefault(factor_of(name, factors), []).append(parameter)
     if not any(groups):
-        raise OptionError('train: lr_factors freezes the whole generator: leave a part of it to learn.')
+        raise OptionError('train: lr_factors freezes the whole generator: leave a part of it trainable.')
     return [{'params': parameters, 'factor': factor} for factor, parameters in groups.items() if factor]

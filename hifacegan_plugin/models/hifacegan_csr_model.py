@@ -182,7 +182,9 @@ class HiFaceGANCSRModel(RestoringModel):
         elif is_last:
             self._step(updates_g)
             if updates_g and options.ema_decay > 0:
-                decay = min(options.ema_decay, (1 + update) / (10 + update))  # the initial weights do not hold it back
+                decay = min(
+                    options.ema_decay, (1 + update) / (10 + update)
+                )  # so that the average soon forgets the initial weights
                 update_ema(self.net_g_ema, self.get_bare_model(self.net_g), decay)
         self._log_throughput(current_iter)
         if stop and is_last:  # accumulated gradients are not saved
@@ -203,12 +205,12 @@ class HiFaceGANCSRModel(RestoringModel):
     def _backward(self, updates_g: bool, current_iter: int) -> dict[str, Tensor]:
         """Run both networks and accumulate the gradients; return the losses.
 
-        What the generator gives is cut out of its graph: the losses' gradients are gathered there and sent through
-        the generator once. The same pass of the discriminator serves both updates, because its weights do not
-        change in between; the generator's part of it computes no gradients of the discriminator's weights.
+        The outputs of the generator are detached from its graph. The gradients of all losses accumulate in the detached
+        outputs and then go through the generator once. One pass of the discriminator serves both updates, because its
+        weights do not change in between; the generator's losses compute no gradients of the discriminator's weights.
         """
         if self.gt is None:
-            raise ValueError('datasets: train: the images have no ground truth (gt) to learn from: take another type.')
+            raise ValueError('datasets: train: the images have no ground truth (gt): use another type of data set.')
         accumulate_iters = self.train_options.accumulate_iters
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
             with torch.set_grad_enabled(updates_g):
@@ -357,10 +359,10 @@ class HiFaceGANCSRModel(RestoringModel):
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on where the checkpoint was written; the networks were loaded when they were built.
 
-        Learning rates, betas and all else that is set in the options is that of the options now.
+        Learning rates, betas and all other options come from the current options file.
 
         Raises:
-            ValueError: the options ask for optimisers that the state is not of.
+            ValueError: the state belongs to other optimisers than those in the options.
         """
         check_lr_factors(self.get_bare_model(self.net_g), resume_state, self.lr_factors)
         resume_optimizers(self.optimizers, resume_state['optimizers'])

@@ -47,7 +47,7 @@ def _fitting_weights(state_dict: dict[str, Tensor], network: nn.Module) -> dict[
     fitting = {k: v for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape}
     if not fitting:
         raise RuntimeError(
-            f'none of these weights fits {type(network).__name__}: take other weights, or ~ to start anew.'
+            f'none of these weights fits {type(network).__name__}: use other weights, or ~ to start from scratch.'
         )
     for what, keys in (('new', set(expected) - set(fitting)), ('left out', set(state_dict) - set(fitting))):
         if keys:

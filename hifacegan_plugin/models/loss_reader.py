@@ -23,8 +23,8 @@ def can_read_late(
 class LossReader:
     """Averages the losses of an iteration over all processes, and reads them at once or an iteration late.
 
-    Read late, an iteration with a loss that is not finite is known too late to leave out its update: the optimisers
-    leave it out by themselves, see :meth:`let_skip`.
+    If losses are read late, it is too late to skip the update of an iteration with a loss that is not finite. The
+    optimisers then skip it themselves, see :meth:`let_skip`.
 
     Args:
         guard: told the losses, and what to do where they are not finite.

@@ -68,8 +68,8 @@ class Objective:
             missing = [part for part in BYPRODUCT_LOSSES[name][1] if part not in (*given, 'gt')]
             if missing:
                 raise ValueError(
-                    f'train: {name}: network_g ({type(network).__name__}) does not give {", ".join(missing)}: take '
-                    f'{name} out, or a generator that it is for (docs/training.md).'
+                    f'train: {name}: network_g ({type(network).__name__}) does not return {", ".join(missing)}: remove '
+                    f'{name}, or use a generator that returns it (docs/training.md).'
                 )
 
     def compute(
@@ -146,8 +146,8 @@ def _check_sizes(restored: Tensor, lq: Tensor, gt: Tensor, in_pairs: bool) -> No
         )
     if in_pairs and size != size_of_lq:
         raise ValueError(
-            f'train: gan_opt: network_d judges restored images ({size} pixels) beside degraded ones ({size_of_lq}), '
-            'which have to be of one size: take gan_opt out, or a network_g that keeps the size, with scale: 1.'
+            f'train: gan_opt: network_d needs restored images ({size} pixels) and degraded images ({size_of_lq}) of '
+            'the same size: remove gan_opt, or use a network_g that keeps the size, with scale: 1.'
         )
 
 

@@ -1,4 +1,4 @@
-"""What testing a generator needs: build it, load weights, restore images and measure them."""
+"""Test a generator: build it, load weights, restore images and measure them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
         """
         if self.takes_guide and 'guide' not in data:
             raise ValueError(
-                f'network_g: {self.opt["network_g"]["type"]} takes a guide beside each image, and the data set gives '
+                f'network_g: {self.opt["network_g"]["type"]} needs a guide for each image, but the data set returns '
                 'none: set guide: in its options (docs/degradations.md).'
             )
         names = ['lq', 'guide', 'gt'] if self.takes_guide else ['lq', 'gt']

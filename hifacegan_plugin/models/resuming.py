@@ -38,7 +38,7 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
         groups = optimizer.state_dict()['param_groups']
         if [len(group['params']) for group in groups] != [len(group['params']) for group in state['param_groups']]:
             raise ValueError(
-                f'train: {section}: the state that is resumed is of other parameters. Take its network '
+                f'train: {section}: the resumed state belongs to other parameters. Use its network '
                 f'and its lr_factors, {START_AFRESH}'
             )
         missing = {
@@ -50,14 +50,14 @@ def resume_optimizers(optimizers: list[Optimizer], states: list[dict[str, Any]])
         if missing:
             raise ValueError(
                 f'train: {section}: {type(optimizer).__name__} with these options needs {", ".join(sorted(missing))} '
-                f'of each parameter, which the state that is resumed does not have. Take its optimiser, {START_AFRESH}'
+                f'of each parameter, which the resumed state does not have. Use its optimiser, {START_AFRESH}'
             )
         optimizer.load_state_dict({'state': state['state'], 'param_groups': groups})
         _log_what_differs(section, groups, state['param_groups'])
 
 
 def check_lr_factors(network: nn.Module, state: Mapping[str, Any], now: dict[str, float]) -> None:
-    """Refuse ``train: lr_factors`` that group the parameters otherwise than in the training that is resumed.
+    """Refuse ``train: lr_factors`` that group the parameters differently from the resumed training.
 
     Args:
         network: the generator.

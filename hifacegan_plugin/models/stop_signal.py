@@ -29,8 +29,8 @@ def signals_left_alone() -> Iterator[None]:
 class StopSignal:
     """Records the first signal, so that the training can end where a checkpoint makes sense.
 
-    A later SIGINT or SIGHUP ends the process at once; a later SIGTERM does not, because those who send it kill what
-    does not end in time. Signals that this process was started to ignore, as ``nohup`` does, stay ignored.
+    A later SIGINT or SIGHUP ends the process at once. A later SIGTERM does not, because its sender will kill a process
+    that does not end in time. Signals that were ignored when this process started, as with ``nohup``, stay ignored.
     """
 
     def __init__(self) -> None:

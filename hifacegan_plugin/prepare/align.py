@@ -111,7 +111,7 @@ def prepare(folder: Path, options: Options, crops_go_to: str, photograph: tuple[
     if not found:
         return Outcome(
             {},
-            rejected='has no face that the detector sees (profiles it does not see; smaller faces: a lower --min-face)',
+            rejected='has no face that the detector finds (it finds no profiles; for smaller faces, lower --min-face)',
         )
     crops, records, reasons = [], [], []
     for number, face in enumerate(found if options.every_face else found[:1], start=1):
@@ -180,8 +180,8 @@ def describe(face: Face, square: Square, crop: np.ndarray, shape: tuple[int, ...
 def sharpness(crop: np.ndarray) -> float:
     """Return how sharp the middle half of a crop is: the standard deviation of its Laplacian over that of its luma.
 
-    So the contrast does not matter. A crop that is enlarged or out of focus has a small one; it falls with the side of
-    the crop, too, so that it is to be compared at one side.
+    This ratio does not depend on the contrast. It is small for crops that are enlarged or out of focus. It also
+    decreases with the side of the crop, so compare only crops of the same side.
 
     Args:
         crop: ``(side, side)`` or ``(side, side, 3)`` BGR, uint8 or uint16.

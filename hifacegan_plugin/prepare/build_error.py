@@ -1,5 +1,5 @@
-"""The one error of what prepares data."""
+"""The error of commands that prepare data."""
 
 
 class BuildError(Exception):
-    """What was asked for cannot be made, or not be continued; the message says what to do."""
+    """The requested output cannot be made or continued; the message says what to do."""

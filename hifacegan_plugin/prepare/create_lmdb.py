@@ -71,7 +71,7 @@ def create_lmdb(
     number, total = shard
     share = names[number - 1 :: total]
     if not share:
-        raise BuildError(f'--shard {number}/{total}: {len(names)} images are too few for so many shards')
+        raise BuildError(f'--shard {number}/{total}: {len(names)} images are too few for {total} shards')
     prepare_one = partial(prepare, folder, keys, options, verify)
     return build(
         target,

@@ -1,7 +1,7 @@
 """Dead leaves: images drawn at random that have the edges, scales and occlusions of photographs.
 
-Beside a few photographs they teach a network colours and edges that these lack; alone they teach it to paint leaves.
-They cost nothing and carry no licence.
+Added to a few photographs, they teach a network colours and edges that the photographs lack. A network trained only on
+them draws leaves into its results. They are free to make and to use.
 
 Sources: Lee, Mumford, Huang, "Occlusion models for natural images", IJCV 2001 (the model; sizes fall with the third
 power); Achddou, Gousseau, Ladjal, "Synthetic images as a regularity prior for image restoration neural networks",

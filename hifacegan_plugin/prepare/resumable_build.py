@@ -1,10 +1,10 @@
-"""Builds of folders of encoded images, which appear under their name only when complete, and which survive a kill.
+"""Build folders of encoded images. A folder gets its name only when it is complete; a killed build can be resumed.
 
-The images go, in order and in batches, into one or more *stores* (an LMDB, a plain folder) below
-`.NAME.partial` beside the target. After each batch a journal, `build.jsonl`, gets one line per source: what was stored
-of it, or why it was rejected. The journal alone says how far the build came: what a store holds beyond it is removed
-on resuming and made again. The folder that results does not tell whether it was interrupted. The journal stays in it,
-as the record of which key came from which file.
+The images go, in order and in batches, into one or more *stores* (an LMDB, a plain folder) below `.NAME.partial`
+next to the target. After each batch, a journal, `build.jsonl`, gets one line per source: what was stored, or why the
+source was rejected. The journal defines the progress: on resuming, anything that a store holds beyond it is removed and
+made again. An interrupted and an uninterrupted build give the same folder. The journal stays in it and records which
+key came from which file.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def build(
             the interrupted build; no image could be stored; the disk is full or fails.
     """
     if not target.name:
-        raise BuildError(f'-o {target}: a folder below it is wanted, which the build makes')
+        raise BuildError(f'-o {target}: name a new folder, which the build makes')
     partial = target.with_name(f'.{target.name}.partial')
     header: Record = {'settings': Record(settings), 'sources': _digest(sources), 'overwrite': run.overwrite}
     with _disk_errors_explained(partial):

@@ -1,7 +1,7 @@
-"""Weights files: what is read is data, never code.
+"""Read and write weights files, without ever executing code in them.
 
-Read are this plugin's and the host's checkpoints (``params``, ``params_ema``), those of other programs, and the state
-dicts that the reference implementation and BasicSR published, as ``.pth`` or ``.safetensors``. This plugin's files also
+It reads ``.pth`` and ``.safetensors`` files: checkpoints of this plugin and the host (``params``, ``params_ema``) and
+of other programs, and the state dicts that the reference implementation and BasicSR published. This plugin's files also
 hold the options of the network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safetensors file.
 """
 
@@ -45,17 +45,17 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
 
     Args:
         path: the file.
-        param_key: which of the dictionaries of a checkpoint; None: ``params_ema``, else ``params``, else what other
-            programs call it, such as ``state_dict``, else the file is a state dict itself. Where ``params`` or
-            ``params_ema`` is not there, the file is taken as if None was given, with a log line.
+        param_key: key of the weights in a checkpoint. None: the first of ``params_ema``, ``params`` and the keys of
+            other programs, such as ``state_dict``; without these, the file itself is the state dict. If ``params`` or
+            ``params_ema`` is given but missing, None is used instead, with a log line.
 
     Returns:
         The state dict, on the CPU, in the layout that the file has (networks translate it when they load it), and the
         network's options, empty if the file holds none.
 
     Raises:
-        WeightsError: if the file is missing, cannot be read, is damaged, no weights file, holds values that are not
-            finite or tensors that are no plain arrays, would have to run code to be read, or has no ``param_key``.
+        WeightsError: the file is missing, unreadable, damaged or not a weights file; holds values that are not finite,
+            tensors that are not plain arrays, or code; or lacks ``param_key``.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""From weights to the network that they belong to."""
+"""Build the network that weights belong to."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def is_generator(state_dict: Mapping[str, Tensor]) -> bool:
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRNetwork:
     """Build the network that a state dict belongs to, with these weights, in eval() mode.
 
-    What shows in the shapes of the weights is read off them. ``norm`` and ``global_residual`` are taken from
-    ``options``, else from what stands beside the weights, else they are ``batch`` and False.
+    Most options are read from the shapes of the weights. ``norm`` and ``global_residual`` come from ``options``, or
+    else from markers in the state dict, or else default to ``batch`` and False.
 
     Raises:
         WeightsError: if these are not the weights of a whole ``CSRGenerator``.

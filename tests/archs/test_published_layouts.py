@@ -102,7 +102,7 @@ def test_the_references_weights_tell_their_norm(lively_generator, caplog, norm):
     assert not [record for record in caplog.records if record.levelname == 'WARNING']
     other = CSRGenerator(num_feat=4, norm='instance')
     other.load_state_dict(theirs)
-    assert ('weights are of a network with norm: rms, not instance' in caplog.text) == (norm == 'rms')
+    assert ('weights belong to a network with norm: rms, not instance' in caplog.text) == (norm == 'rms')
 
 
 def test_own_state_dict_survives_a_round_trip():

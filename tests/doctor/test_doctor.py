@@ -209,7 +209,7 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     [
         ('  ema_decay:', '  ema_decya:', "train: unknown option 'ema_decya'. Did you mean 'ema_decay'?"),
         ('network_d:\n', 'manual_sede: 1\nnetwork_d:\n', "manual_sede .*Did you mean 'manual_seed'?"),
-        ('gt_size: 64', 'gt_size: 70', 'gt_size: 70 is no multiple of 4: the network pads every crop to 72'),
+        ('gt_size: 64', 'gt_size: 70', 'gt_size: 70 is not a multiple of 4: the network pads every crop to 72'),
         (
             'end_iter: 400',
             'end_iter: 300',

@@ -70,7 +70,7 @@ def test_codes_come_closer_to_the_normal_distribution(vae):
 
 def test_a_generator_without_a_code_is_refused(vae):
     vae['network_g']['variant'] = 'spade'
-    with pytest.raises(ValueError, match=r'train: kl_opt: network_g \(PaperCSR\) does not give mean, log_variance'):
+    with pytest.raises(ValueError, match=r'train: kl_opt: network_g \(PaperCSR\) does not return mean, log_variance'):
         build_model(vae)
 
 
@@ -143,5 +143,5 @@ def test_a_guide_is_used_in_validation_and_missed_where_there_is_none(guided):
     images = {name: image[:1] for name, image in batch(1).items()}
     one, other = (model.restore(images | {'guide': batch(seed)['gt'][:1]})['result'] for seed in (2, 3))
     assert (one != other).any()
-    with pytest.raises(ValueError, match='network_g: GuidedRestorer takes a guide beside each image'):
+    with pytest.raises(ValueError, match='network_g: GuidedRestorer needs a guide for each image'):
         model.restore(images)

@@ -79,7 +79,7 @@ def test_a_folder_by_two_processes_and_a_database_by_one_hold_the_same(built):
     assert found == images(built / 'faces.lmdb')
     assert faces(built / 'faces') == faces(built / 'faces.lmdb')
     assert rejected(built / 'faces').keys() == {'no_face.png'}
-    assert rejected(built / 'faces')['no_face.png'].startswith('has no face that the detector sees')
+    assert rejected(built / 'faces')['no_face.png'].startswith('has no face that the detector finds')
     assert {read(value).shape for value in found.values()} == {(128, 128, 3)}
     assert (built / 'faces.lmdb/meta_info.txt').read_text().splitlines()[0] == 'a.png (128,128,3) 1'
 

@@ -366,7 +366,7 @@ def test_the_source_is_not_overwritten(database, tmp_path):
         (['--recipe', '[{'], 'argument --recipe'),
         (['--recipe', 'noise', '-i', 'gone.lmdb'], '-i gone.lmdb/meta_info.txt cannot be read'),
         (['--recipe', 'noise', '-i', 'gone'], '-i gone: no such folder'),
-        (['--recipe', 'noise', '-o', '.'], '-o .: a folder below it is wanted'),
+        (['--recipe', 'noise', '-o', '.'], '-o .: name a new folder'),
     ],
 )
 def test_bad_input_is_named(folder, tmp_path, arguments, message):

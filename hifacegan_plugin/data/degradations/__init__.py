@@ -33,7 +33,7 @@ __all__ = [
     'weather',
 ]
 
-# Every step frees an image and takes memory for the next. glibc gives freed blocks of that size back to the system
-# and gets them again page by page, a sixth of the time of 'full'; once it has seen a larger block come and go, it
-# keeps them (mallopt(3), M_MMAP_THRESHOLD).
+# Every step frees an image and allocates another one. glibc returns freed blocks of this size to the system and then
+# maps them again page by page, which takes a sixth of the time of 'full'. After a larger block was allocated and freed,
+# glibc keeps blocks of this size (mallopt(3), M_MMAP_THRESHOLD).
 np.empty(31 << 20, np.uint8)

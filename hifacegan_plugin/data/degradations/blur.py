@@ -1,4 +1,4 @@
-"""Blur by convolution; beyond its border an image continues mirrored."""
+"""Blur by convolution; images are padded by reflection."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SPARSE = 200  # up to this many weights other than zero, direct sums are faster
 
 
 def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Filter ``image`` with ``kernel``, to the same bytes on every machine.
+    """Filter ``image`` with ``kernel``, with the same bytes on every machine.
 
-    OpenCV's filter sums in float32, in an order that depends on the processor. So the weights are rounded to
-    multiples of 2^-14, which makes every sum a whole multiple too, whatever its order: exact in float32 where it is
-    direct, and found by rounding where it goes through a Fourier transform in float64.
+    OpenCV's filter sums in float32, in an order that depends on the processor. So the weights are rounded to multiples
+    of 2^-14; every sum is then a multiple of 2^-14, too, in any order. Direct sums are exact in float32; after a
+    Fourier transform in float64, rounding gives the exact result.
 
     Args:
         image: uint8, (H, W) or (H, W, 3).
@@ -154,7 +154,7 @@ class KernelBlur(Step):
 
     Wang et al., ICCVW 2021, section 3.1. Of the squared Mahalanobis distance q, a ``gaussian`` is exp(-q / 2), a
     ``generalized`` Gaussian exp(-q^beta / 2), a ``plateau`` 1 / (1 + q^beta). With
-    probability ``isotropic``, sigma_y is sigma_x. The kernels are the host's.
+    probability ``isotropic``, sigma_y is sigma_x. The host makes the kernels.
     """
 
     shape: tuple[str, ...] = drawn('gaussian', Choice(('gaussian', 'generalized', 'plateau')))
@@ -192,9 +192,9 @@ class KernelBlur(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class SincFilter(Step):
-    """Ideal low-pass filter that rings, with its ``cutoff`` in radians a pixel.
+    """Ideal low-pass filter, which causes ringing, with its ``cutoff`` in radians per pixel.
 
-    Ringing and overshoot (Real-ESRGAN, section 3.4); it is cut off by its finite size. The kernel is the host's.
+    It models ringing and overshoot (Real-ESRGAN, section 3.4). The host makes the kernel, truncated to a finite size.
     """
 
     size: tuple[int, int] = drawn((7, 21), Odd(3, 49))

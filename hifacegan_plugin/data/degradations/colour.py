@@ -1,4 +1,4 @@
-"""Changes of colour, as of old prints, cheap cameras and careless editing."""
+"""Changes of colour, as in old prints or from cheap cameras and careless editing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hifacegan_plugin.images.channels import LUMA
 @DEGRADATIONS.register_module()
 @dataclass
 class ColourShift(Step):
-    """Numbers of grey levels added to the channels: a colour cast; a grey image takes that of `red`."""
+    """Colour cast: adds a number of grey levels to each channel; a grey image uses `red`."""
 
     red: tuple[float, float] = drawn((-20, 20), Uniform(at_least=-255, at_most=255))
     green: tuple[float, float] = drawn((-20, 20), Uniform(at_least=-255, at_most=255))
@@ -27,7 +27,7 @@ class ColourShift(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class ColourJitter(Step):
-    """Brightness, contrast and saturation times a factor, `hue` turned by a part of the circle, in random order.
+    """Scales brightness, contrast and saturation by factors and turns `hue` by a part of the circle, in random order.
 
     Each means what it means in torchvision's ``ColorJitter``. A grey image has no saturation and no hue.
     """

@@ -1,4 +1,4 @@
-"""Recipes are built here, and the steps that combine other steps: in a row, one of several, shuffled, at times."""
+"""Building recipes, and steps that combine other steps: in order, shuffled, one of several, sometimes or repeated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_degradation(recipe: Recipe) -> Step:
         A callable ``degradation(image, rng, log=None)``, see :class:`Step`.
 
     Raises:
-        ValueError: an unknown recipe, step, option or value; the message names what there is.
+        ValueError: an unknown recipe, step, option or value; the message lists the valid ones.
     """
     if isinstance(recipe, Step):
         return recipe
@@ -99,7 +99,7 @@ class Shuffle(Combination):
 @DEGRADATIONS.register_module()
 @dataclass
 class OneOf(Combination):
-    """One of the steps, as likely as its entry in ``weights`` says; without them, each as likely as the others."""
+    """One of the steps, with probabilities proportional to ``weights``; by default, all are equally likely."""
 
     weights: Sequence[float] | None = None
 
@@ -136,7 +136,7 @@ class Sometimes(Combination):
 @DEGRADATIONS.register_module()
 @dataclass
 class Repeat(Combination):
-    """All the steps in order, as often as ``times`` says."""
+    """All the steps in order, ``times`` times."""
 
     times: tuple[int, int] = drawn((1, 2), Integer(at_least=0))
 

@@ -27,8 +27,8 @@ class Mirror(Step):
 class ThinPlateWarp(Step):
     """A smooth distortion: ``points`` x ``points`` points move by up to ``shift`` of the shorter side in x and y.
 
-    Pixels between them move as on a bent thin plate (Bookstein, "Principal Warps", PAMI 1989, equations 1 to 5). Beyond
-    its border, the image is mirrored.
+    A thin-plate spline interpolates the movement of the pixels between them (Bookstein, "Principal Warps", PAMI 1989,
+    equations 1 to 5). The image is padded by reflection.
     """
 
     points: tuple[int, int] = drawn(4, Integer(at_least=2, at_most=10))

@@ -66,7 +66,7 @@ def _poisson_quantiles(rate: float, levels: int) -> np.ndarray:
 @DEGRADATIONS.register_module()
 @dataclass
 class GaussianNoise(Step):
-    """Normal noise of standard deviation ``sigma`` (grey levels); with probability ``grey``, alike in all channels."""
+    """Normal noise of standard deviation ``sigma`` (grey levels); with probability ``grey``, equal in all channels."""
 
     sigma: tuple[float, float] = drawn((20, 40), Uniform(at_least=0, at_most=1000))
     grey: float = drawn(0, Chance())
@@ -95,7 +95,7 @@ class LaplaceNoise(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class PoissonNoise(Step):
-    """A Poisson count of the given ``rate`` (grey levels), added or, as often, subtracted, whatever the image.
+    """Adds or subtracts, with equal probability, a Poisson count of ``rate`` (grey levels), independent of the image.
 
     For the shot noise of a sensor see :class:`ShotNoise`.
     """
@@ -122,8 +122,8 @@ def _shot_noise_table() -> np.ndarray:
 class ShotNoise(Step):
     """The noise of counting photons, as in a sensor: its variance is proportional to the brightness.
 
-    ``scale`` (Poisson(v) - v), where v is the grey level; with probability ``grey`` it is that of the luma, and the
-    noise is alike in all channels.
+    The noise is ``scale`` (Poisson(v) - v), where v is the grey level. With probability ``grey``, v is the luma, and
+    the noise is the same in all channels.
     """
 
     scale: tuple[float, float] = drawn((0.05, 3), Uniform(at_least=0, at_most=100))

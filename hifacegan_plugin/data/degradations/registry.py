@@ -1,8 +1,8 @@
-"""The step registry, and what a degradation step is.
+"""The registry of degradation steps and their base class.
 
-A step is a small dataclass whose fields are the ranges its parameters are drawn from, so that an options file can
-write it as a mapping: ``{type: GaussianNoise, sigma: [20, 40]}``. Calling a step draws the parameters and applies
-them; all randomness comes from the generator that is handed in.
+A step is a small dataclass. Its fields are the ranges from which its parameters are drawn, so an options file can write
+it as a mapping: ``{type: GaussianNoise, sigma: [20, 40]}``. Calling a step draws the parameters and applies them; all
+randomness comes from the given generator.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEGRADATIONS = Registry('degradation step', scope='hifacegan_plugin')
 
 
 def is_number(value: Any) -> bool:
-    """Return whether an option's value is a number; YAML's true and false are none."""
+    """Return whether the value of an option is a number; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -49,7 +49,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Integer(Uniform):
-    """An integer parameter, every value from low to high (both included) being as likely."""
+    """An integer parameter, drawn uniformly from low to high (both included)."""
 
     def check(self, value: float | Sequence[float]) -> tuple[int, int]:
         """Return ``value`` as ``(low, high)``; raise ValueError where it is no integer range within the limits."""
@@ -66,7 +66,7 @@ class Integer(Uniform):
 
 @dataclass(frozen=True)
 class Odd(Integer):
-    """An integer parameter, every odd value from low to high being as likely."""
+    """An odd integer parameter, drawn uniformly from low to high (both included)."""
 
     def check(self, value: float | Sequence[float]) -> tuple[int, int]:
         """Return ``value`` as ``(low, high)``; raise ValueError where there is no odd number between them."""
@@ -83,7 +83,7 @@ class Odd(Integer):
 
 @dataclass(frozen=True)
 class Choice:
-    """A named parameter: one name, or a list of names of which each is as likely."""
+    """A named parameter: one name, or a list of names, drawn uniformly."""
 
     among: tuple[str, ...]
 
@@ -121,7 +121,7 @@ Parameter = Uniform | Integer | Choice | Chance
 
 
 def drawn(default: Any, parameter: Parameter) -> Any:
-    """Declare a dataclass field that holds the range (``default`` unless told otherwise) of a drawn parameter."""
+    """Declare a dataclass field that holds the range of a drawn parameter (by default, ``default``)."""
     return field(default=default, metadata={'parameter': parameter})
 
 
@@ -136,7 +136,7 @@ class Step:
         takes_depth: whether :meth:`apply` takes ``depth`` besides its parameters.
 
     Raises:
-        ValueError: a range is not one, or lies outside the limits; the message names step and option.
+        ValueError: a range is invalid or lies outside the limits; the message names step and option.
     """
 
     takes_depth: ClassVar[bool] = False
@@ -204,7 +204,7 @@ def build_step(config: dict[str, Any]) -> Step:
     """Build one registered step from ``{'type': name, option: value, ...}``.
 
     Raises:
-        ValueError: no ``type``, or a type, option or value that does not exist; the message names what does.
+        ValueError: no ``type``, or an unknown type, option or value; the message lists the valid ones.
     """
     options = dict(config)
     name = options.pop('type', None)

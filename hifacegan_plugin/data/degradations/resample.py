@@ -19,7 +19,7 @@ def _scaled(length: int, ratio: float) -> int:
 @DEGRADATIONS.register_module()
 @dataclass
 class Resize(Step):
-    """Resize to ``ratio`` times the size, and leave it there."""
+    """Resize to ``ratio`` times the size, without resizing back."""
 
     ratio: tuple[float, float] = drawn((1 / 8, 1 / 4), Uniform(at_least=1e-3, at_most=16))
     interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(INTERPOLATIONS)))
@@ -33,9 +33,9 @@ class Resize(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class Downsample(Step):
-    """Resize to 1/``factor`` of the size: the factor is drawn uniformly, not its reciprocal.
+    """Resize to 1/``factor`` of the size, with a uniformly drawn ``factor``.
 
-    Unlike :class:`Resize`, which draws the ratio uniformly. A factor below 1 enlarges.
+    :class:`Resize` draws the ratio uniformly instead. A factor below 1 enlarges.
     """
 
     factor: tuple[float, float] = drawn((1, 4), Uniform(at_least=1 / 16, at_most=1000))
@@ -50,7 +50,7 @@ class Downsample(Step):
 @DEGRADATIONS.register_module()
 @dataclass
 class ResizeBack(Combination):
-    """All the steps in order, then a resize to ``ratio`` times the size that the image had before them."""
+    """All the steps in order, then a resize to ``ratio`` times the original size."""
 
     ratio: tuple[float, float] = drawn(1, Uniform(at_least=1e-3, at_most=16))
     interpolation: tuple[str, ...] = drawn('cubic', Choice(tuple(INTERPOLATIONS)))

@@ -1,4 +1,4 @@
-"""Where the randomness of an image comes from."""
+"""Random generators for the degradations of single images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def make_generator(seed: int, *key: int | str) -> np.random.Generator:
     """Return the generator for one image.
 
     Args:
-        seed: of the whole data set, >= 0.
-        *key: what tells this image (or this draw of it) from the others: its name, or epoch and index.
+        seed: seed of the data set, >= 0.
+        *key: identifies the image or the draw: its name, or epoch and index.
 
     Returns:
-        A generator that depends on nothing else; different keys give independent streams. Its algorithm (SFC64) is
-        named here because numpy may change its default.
+        A generator that depends only on the arguments; different keys give independent streams. It uses SFC64, because
+        numpy may change its default algorithm.
     """
     entropy = [seed, *(zlib.crc32(k.encode()) if isinstance(k, str) else k for k in key)]
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))

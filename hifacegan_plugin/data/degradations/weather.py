@@ -16,11 +16,10 @@ from hifacegan_plugin.images.resizing import resize
 @DEGRADATIONS.register_module()
 @dataclass
 class Rain(Step):
-    """Streaks of rain: ``density`` for each 1,000 pixels, ``angle`` against the vertical, each layer farther away.
+    """Streaks of rain in layers: ``density`` per 1,000 pixels, ``angle`` against the vertical in degrees.
 
-    Farther away there are more streaks, but shorter, thinner and fainter ones. A streak is a line,
-    softened by motion blur along it, that brightens what is behind it towards white: 1 - (1 - J)(1 - opacity)
-    for J in [0, 1].
+    Farther layers have more streaks, which are shorter, thinner and fainter. A streak is a line, softened by motion
+    blur along it, that brightens the image J towards white: 1 - (1 - J)(1 - opacity) for J in [0, 1].
     """
 
     density: tuple[float, float] = drawn((0.5, 4), Uniform(at_least=0, at_most=100))  # streaks per 1000 pixels
@@ -73,8 +72,8 @@ def _streaks(
 @DEGRADATIONS.register_module()
 @dataclass
 class Haze(Step):
-    """Atmospheric scattering, the denser the larger ``beta``. Without depth maps the depth is drawn: hills of
-    1/``hills`` of the image, and a plane that recedes towards the top with the share ``recession``.
+    """Atmospheric scattering; a larger ``beta`` is denser. Without depth maps, the depth is drawn: hills of
+    1/``hills`` of the image, and a plane that recedes towards the top, with the share ``recession``.
 
     I = J t + A (1 - t) with transmission t = exp(-beta depth) (Koschmieder's law). The ranges of ``beta`` and
     ``airlight`` (A, in [0, 1]) are those of RESIDE (Li et al., IEEE TIP 2019).
