@@ -246,4 +246,4 @@ def _slips(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:
     for key in opt:
         likely = did_you_mean(key, known)
         if key not in known and likely != '.' and not str(key).startswith('network_'):
-            yield Problem(f'nothing reads the section {key}{likely}', 'correct its name, or remove it', stops=False)
+            yield Problem(f'{key} is an unknown section{likely}', 'correct its name, or remove it', stops=False)

@@ -362,7 +362,7 @@ def test_a_network_for_grey_images(doctor):
     status, output = doctor(*grey, iterate=True)
     wrong, doubts = findings(output)
     assert (status, wrong) == (0, []) and len(doubts) == 2
-    assert all('noise is weaker there than the recipe says' in doubt for doubt in doubts)
+    assert all('its noise is weaker than in the recipe' in doubt for doubt in doubts)
     status, output = doctor(*grey, ('DegradationDataset', 'DegradationDataset\n    color: grey'), iterate=True)
     assert (status, findings(output)) == (0, ([], []))
 
@@ -370,14 +370,14 @@ def test_a_network_for_grey_images(doctor):
 def test_validation_on_images_that_are_trained_on_is_told(doctor, tmp_path):
     same = ('heldout.lmdb', 'train.lmdb')
     _, doubts = findings(doctor(same)[1])
-    assert [doubt for doubt in doubts if doubt.startswith('datasets: val: 6 of 6 images are trained on')]
+    assert [doubt for doubt in doubts if doubt.startswith('datasets: val: 6 of 6 images are also used for training')]
     for name, keys in (('train', '012'), ('overlap', '25'), ('others', '345')):
         (tmp_path / f'{name}.txt').write_text(''.join(f'0000{key}\n' for key in keys))
     listed = ('    gt_size: 64', f'    meta_info_file: {tmp_path}/train.txt\n    gt_size: 64')
     for name, shared in (('overlap', '1 of 2'), ('others', None)):
         of_validation = ('  val:\n', f'  val:\n    meta_info_file: {tmp_path}/{name}.txt\n')
         _, doubts = findings(doctor(same, listed, of_validation)[1])
-        told = [doubt for doubt in doubts if 'are trained on' in doubt]
+        told = [doubt for doubt in doubts if 'are also used for training' in doubt]
         assert len(told) == bool(shared) and all(f'datasets: val: {shared} images' in line for line in told)
 
 

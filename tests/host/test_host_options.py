@@ -34,8 +34,16 @@ def test_an_options_file_may_list_several_roots(monkeypatch, tmp_path):
     ('old', 'new', 'message'),
     [
         ('name: HiFaceGAN_demo', 'name: 2024', "name: YAML does not read 2024 as text: put it in quotes, as '2024'"),
-        ('dataroot_gt: datasets/demo/train.lmdb', 'dataroot_gt: [7]', 'dataroot_gt, dataroot_lq or path: 7 is no'),
-        ('  experiments_root: experiments', '  results_root: 1\n  experiments_root: 1', 'path: 1 is no text'),
+        (
+            'dataroot_gt: datasets/demo/train.lmdb',
+            'dataroot_gt: [7]',
+            'dataroot_gt, dataroot_lq or path: YAML does not read 7 as text',
+        ),
+        (
+            '  experiments_root: experiments',
+            '  results_root: 1\n  experiments_root: 1',
+            'path: YAML does not read 1 as text',
+        ),
     ],
 )
 def test_numbers_for_names_and_paths_are_refused(old, new, message, is_train, monkeypatch, tmp_path):
