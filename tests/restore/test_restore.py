@@ -594,7 +594,7 @@ def test_a_folder_may_have_the_name_of_a_file(folder, weights, tmp_path):
 def test_numbers_that_are_none_are_refused(folder, tmp_path, capsys, option, value):
     with pytest.raises(SystemExit, match='2'):
         restore('-i', folder, '-o', tmp_path / 'out', f'{option}={value}')
-    assert re.search(rf"argument {option}: '{value}': a (whole )?number", capsys.readouterr().err)
+    assert re.search(rf"argument {option}: '{value}': expected a (whole )?number", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize('engine', ['onnx', 'openvino'])
