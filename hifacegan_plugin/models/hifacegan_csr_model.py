@@ -182,9 +182,8 @@ class HiFaceGANCSRModel(RestoringModel):
         elif is_last:
             self._step(updates_g)
             if updates_g and options.ema_decay > 0:
-                decay = min(
-                    options.ema_decay, (1 + update) / (10 + update)
-                )  # so that the average soon forgets the initial weights
+                # At first smaller, so that the average soon forgets the initial weights.
+                decay = min(options.ema_decay, (1 + update) / (10 + update))
                 update_ema(self.net_g_ema, self.get_bare_model(self.net_g), decay)
         self._log_throughput(current_iter)
         if stop and is_last:  # accumulated gradients are not saved
