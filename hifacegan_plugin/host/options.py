@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from hifacegan_plugin.host.accommodation import accommodation, own_module
+from hifacegan_plugin.schema.reading import read_options
 
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 def check_options_file() -> None:
-    """Exit with a message where ``-opt`` on the command line names no file; the host takes its name for the options.
+    """Exit with a message if ``-opt`` on the command line does not name a file of options, which the host assumes.
 
     Raises:
-        SystemExit: there is no such file.
+        SystemExit: the file is missing, cannot be read as YAML, or holds no options.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('-opt')
     file = parser.parse_known_args()[0].opt
-    if file and not Path(file).is_file():
-        raise SystemExit(f'-opt {file}: there is no such file.')
+    if file:
+        options, _, problems = read_options(Path(file))
+        if not options:
+            raise SystemExit('\n'.join(f'-opt {problem.what} -> {problem.fix}' for problem in problems))
 
 
 def accept_local_rank() -> None:

@@ -28,10 +28,12 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
     except OSError as error:
         fix = 'check the path; training is started in the same folder'
         return {}, None, [Problem(f'{file} cannot be read: {error.strerror}.', fix)]
+    except UnicodeDecodeError as error:
+        return {}, None, [Problem(f'{file} is not text in UTF-8: {error}', 'save it as UTF-8')]
     except Exception as error:  # from YAML, an invalid date, a section that contains itself, or an imported module
         fix = 'check the indentation, the colons and the modules in python/name lines'
         return {}, None, [Problem(f'{file} cannot be read as YAML: {error}', fix)]
-    if not isinstance(options, dict) or tree is None:
+    if not isinstance(options, dict) or not options or tree is None:
         return {}, None, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
     return options, tree, repeated
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from basicsr.utils.options import parse_options
 from conftest import REPOSITORY
 
-from hifacegan_plugin.host.options import accept_local_rank
+from hifacegan_plugin.host.options import accept_local_rank, check_options_file
 
 
 def test_an_options_file_may_list_several_roots(monkeypatch, tmp_path):
@@ -122,4 +123,23 @@ def test_the_launchers_name_an_options_file_that_is_missing(launcher, tmp_path):
         check=False,
         env=os.environ | {'PYTHONPATH': str(REPOSITORY)},
     )
-    assert (result.returncode, result.stderr) == (1, '-opt opitons.yml: there is no such file.\n')
+    assert result.returncode == 1
+    assert result.stderr.startswith('-opt opitons.yml cannot be read: No such file or directory. -> check the path')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'holds no options'),
+        (b'{}', 'holds no options'),
+        (b'- name: x', 'holds no options'),
+        (b'name: x\n\tscale: 1', 'cannot be read as YAML'),
+        (b'name: caf\xe9', 'is not text in UTF-8.* -> save it as UTF-8'),
+    ],
+)
+def test_the_launchers_refuse_a_file_without_options(content, message, monkeypatch, tmp_path):
+    file = tmp_path / 'options.yml'
+    file.write_bytes(content)
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
+    with pytest.raises(SystemExit, match=f'^-opt {re.escape(str(file))} {message}'):
+        check_options_file()
