@@ -184,7 +184,7 @@ def test_losses_that_do_not_take_what_the_discriminator_gives_are_refused(option
     ('scale', 'network', 'message'),
     [
         (2, {'type': 'CSRGenerator', 'num_feat': 4}, 'scale: network_g returns images of 64 x 64 pixels for 64 x 64'),
-        (2, {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}, 'train: gan_opt: .* of one size'),
+        (2, {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}, 'train: gan_opt: .* of the same size'),
         (None, {'type': 'CSRGenerator', 'num_feat': 4}, 'datasets: train: .* no ground truth'),
     ],
 )
