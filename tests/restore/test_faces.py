@@ -263,7 +263,7 @@ class TestCommand:
         printed = run('-i', 'in', '--report', 'faces.jsonl', '--save-faces', 'crops')
         assert '2 restored' in printed.out
         (warning,) = (record.message for record in caplog.records)
-        assert warning.startswith('in/b/c.png: no face is restored: none of --min-face')
+        assert warning.startswith('in/b/c.png: no face restored: no frontal face of --min-face')
         np.testing.assert_array_equal(
             read_photograph(Path('out/a.png'), 10**6).pixels, PORTRAIT.astype(np.uint16) * 257
         )

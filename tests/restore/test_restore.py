@@ -601,7 +601,7 @@ def test_numbers_that_are_none_are_refused(folder, tmp_path, capsys, option, val
 def test_a_full_folder_for_temporary_files_is_named(folder, weights, tmp_path, capsys, engine, full_disk):
     full_disk()
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--engine', engine) == 2
-    assert re.search(f'restore: engine {engine}: .* in TMPDIR', capsys.readouterr().err)
+    assert re.search(f'restore: engine {engine}: .* set TMPDIR', capsys.readouterr().err)
 
 
 def test_bad_weights(folder, tmp_path, capsys):
