@@ -61,7 +61,7 @@ def test_the_guide_matters_and_every_parameter_gets_a_gradient():
 
 
 def test_a_guide_of_another_size_is_refused():
-    with pytest.raises(ValueError, match=r'a guide of the shape of each image, \(1, 3, 64, 64\), not \(1, 3, 32, 64\)'):
+    with pytest.raises(ValueError, match=r'guides of the shape of the images, \(1, 3, 64, 64\), not \(1, 3, 32, 64\)'):
         GuidedRestorer(num_feat=4)(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 32, 64))
 
 

@@ -391,7 +391,7 @@ def _twelve_bits(path):
             lambda path: tifffile.imwrite(path, np.ones((8, 9, 4), np.uint16), photometric='rgb', extrasamples=[1]),
             'premultiplied by alpha',
         ),
-        ('a.png', lambda path: path.mkdir(), 'is not a regular file'),
+        ('a.png', lambda path: path.mkdir(), 'is a folder'),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, write, message):
