@@ -62,7 +62,7 @@ def test_a_table_says_what_an_option_takes_and_its_default():
         for row in make_docs.written((REPOSITORY / 'docs/training.md').read_text()).splitlines()
         if row.startswith('| `ema_decay`')
     ]
-    assert row.startswith("| `ema_decay` | a number from 0 to 1 | `0` | decay of the exponential moving average")
+    assert row.startswith('| `ema_decay` | a number from 0 to 1 | `0` | decay of the exponential moving average')
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: f'{file.parent.name}-{file.stem}')
