@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Train the networks that come with the plugin, on a CPU (hours) or a CUDA card (minutes), and resume where it stopped.
+"""Train the packaged networks, on a CPU (hours) or a CUDA card (minutes). The same command resumes a training.
 
     python benchmarks/train_pretrained.py general --images FOLDER [FOLDER ...] --minutes 120 -o experiments/general
 
-The images are held in memory, and crops of them are degraded on the device in whole batches, so that a card is kept
-busy. The loss is the logarithm of each image's mean squared error, that is its PSNR (as Chen et al., "Simple Baselines
-for Image Restoration", ECCV 2022, train with); Adam, the rate falling along a cosine over the time given; the
-weights that are kept are an exponential moving average.
+All images are held in memory. Crops are degraded on the device in whole batches, which keeps a card busy. The loss is the
+logarithm of the mean squared error of each image, that is, its PSNR (Chen et al., "Simple Baselines for Image
+Restoration", ECCV 2022). The optimiser is AdamW; the learning rate follows a cosine over the given time. The saved
+weights are an exponential moving average.
 
-Written to the output folder: net_g.safetensors (the average, which `hifacegan restore -w` takes), training.pt (from
-which the same command goes on) and log.jsonl.
+The output folder gets net_g.safetensors (the average, for `hifacegan restore -w`), training.pt (the state to resume
+from) and log.jsonl.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ from hifacegan_plugin.images.sources import find_images, read_image
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, read_weights, write_weights
 
-WARM_UP = 200  # iterations over which the rate rises
-# Added to a mean squared error, so that an image is hardly chased beyond 30 dB. With 3e-6 what little could be gained
-# on clean images, in dB, outweighed all else: the network removed noise, and passed on what was blurred or compressed.
+WARM_UP = 200  # iterations in which the learning rate rises
+# Added to the mean squared error, so that gains above 30 dB hardly count. With 3e-6, small gains on clean images outweighed
+# everything else: the network removed noise but left blur and JPEG artefacts.
 SMALLEST_ERROR = 1e-3
-WAYS_DOWN = ['area', 'bilinear', 'bicubic']  # in which images are reduced
+WAYS_DOWN = ['area', 'bilinear', 'bicubic']  # interpolations for reducing images
 PEEK = 10  # seconds between two lines of the log
 SAVE = 60  # seconds between two files to resume from
 
@@ -110,15 +110,15 @@ def _general() -> Degrade:
 
 
 def _general_on_cpu() -> Degrade:
-    """Noise, JPEG artefacts and blur in equal parts, nearly always alone: what a short training can tell apart."""
+    """Noise, JPEG artefacts and blur in equal parts, nearly always alone, so that a short training can separate them."""
     blurred = mixture([(0.85, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.15, _low_resolution(3))])
     noisy_jpeg = in_groups(2, in_order(gaussian_noise((0, 30), grey=0.3), jpeg((10, 95), 0.8)))
     return mixture([(0.29, _noise()), (0.3, _compressed()), (0.29, blurred), (0.05, noisy_jpeg), (0.07, unchanged)])
 
 
 def _faces() -> Degrade:
-    """What the recipes `full`, `gfpgan`, `mosaic16x`, `noise`, `blur`, `jpeg` and `sr4x` do, with some changes of
-    colour, and milder mixtures.
+    """The recipes `full`, `gfpgan`, `mosaic16x`, `noise`, `blur`, `jpeg` and `sr4x`, some changes of colour, and milder
+    mixtures.
     """
     blur = mixture([(0.5, motion_blur((10, 20))), (0.5, gaussian_blur((3, 8)))])
     down = by_reciprocal((1 / 8, 1 / 4), lambda ratio: down_and_back(ratio, ['bicubic'], ['bicubic']))
@@ -153,12 +153,12 @@ def _faces() -> Degrade:
 
 @dataclass(frozen=True)
 class Task:
-    """What a network learns, and on what."""
+    """A network, its degradations and its crops."""
 
     network: dict[str, int]
     degradation: Degrade
     crop: int  # side, in pixels
-    scales: tuple[float, ...]  # sizes at which each image is seen
+    scales: tuple[float, ...]  # each image is used at these sizes
     transpose: bool  # whether crops are also turned by 90 degrees and upside down, not only mirrored
     batches: dict[str, int]  # images in a batch, by device
 
@@ -167,14 +167,14 @@ GENERAL = {'num_feat': 32, 'num_scales': 4}  # the network that the first two ta
 
 TASKS = {
     'general': Task(GENERAL, _general(), 128, (1, 0.7, 0.5), True, {'cuda': 64, 'cpu': 6}),
-    # To go on from `general` with, on a CPU: small crops, which make for many images in a batch.
+    # To fine-tune `general` on a CPU: small crops allow many images in a batch.
     'general_on_cpu': Task(GENERAL, _general_on_cpu(), 64, (1, 0.7, 0.5), True, {'cuda': 256, 'cpu': 15}),
     'faces': Task({'num_feat': 24, 'num_scales': 5}, _faces(), 256, (1, 0.88), False, {'cuda': 32, 'cpu': 2}),
 }
 
 
 class Crops:
-    """Draws crops of images that are all held in one flat tensor on the device, so that a batch is a single lookup."""
+    """Crops of images that are all stored in one flat tensor on the device, so that a batch is a single lookup."""
 
     def __init__(self, images: list[np.ndarray], device: torch.device) -> None:
         sizes = torch.tensor([image.shape[:2] for image in images])
@@ -235,7 +235,7 @@ def psnr_loss(restored: Tensor, truth: Tensor) -> Tensor:
 
 
 class Training:
-    """A network in training, its optimizer and its moving average, which are saved and resumed together."""
+    """A network, its optimiser and its moving average, which are saved and resumed together."""
 
     def __init__(self, task: Task, args: argparse.Namespace) -> None:
         self.args, self.task = args, task
@@ -257,7 +257,7 @@ class Training:
         self.forward: Callable[[Tensor], Tensor] = torch.compile(self.network) if args.compile else self.network
 
     def step(self, crops: Crops) -> Tensor:
-        """Train on one batch; return its loss, which is not waited for."""
+        """Train on one batch; return its loss without waiting for the device."""
         truth = crops.draw(self.args.batch, self.args.crop, self.task.transpose)
         degraded = self.task.degradation(truth.clone(), self.rng)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.bf16):
@@ -299,7 +299,7 @@ class Training:
         self.save()
 
     def save(self) -> None:
-        """Write the averaged weights, and all that going on needs."""
+        """Write the averaged weights and the state to resume from."""
         options = generator_options(self.average)
         write_weights(self.args.output / 'net_g.safetensors', self.average.state_dict(), options)
         state = {
