@@ -3,8 +3,8 @@
 
     python benchmarks/train_pretrained.py general --images FOLDER [FOLDER ...] --minutes 120 -o experiments/general
 
-All images are held in memory. Crops are degraded on the device in whole batches, which keeps a card busy. The loss is the
-logarithm of the mean squared error of each image, that is, its PSNR (Chen et al., "Simple Baselines for Image
+All images are held in memory. Crops are degraded on the device in whole batches, which keeps a card busy. The loss is
+the logarithm of the mean squared error of each image, that is, its PSNR (Chen et al., "Simple Baselines for Image
 Restoration", ECCV 2022). The optimiser is AdamW; the learning rate follows a cosine over the given time. The saved
 weights are an exponential moving average.
 
@@ -59,8 +59,8 @@ from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.weights import generator_options, read_weights, write_weights
 
 WARM_UP = 200  # iterations in which the learning rate rises
-# Added to the mean squared error, so that gains above 30 dB hardly count. With 3e-6, small gains on clean images outweighed
-# everything else: the network removed noise but left blur and JPEG artefacts.
+# Added to the mean squared error, so that gains above 30 dB hardly count. With 3e-6, small gains on clean images
+# outweighed everything else: the network removed noise but left blur and JPEG artefacts.
 SMALLEST_ERROR = 1e-3
 WAYS_DOWN = ['area', 'bilinear', 'bicubic']  # interpolations for reducing images
 PEEK = 10  # seconds between two lines of the log
@@ -110,7 +110,7 @@ def _general() -> Degrade:
 
 
 def _general_on_cpu() -> Degrade:
-    """Noise, JPEG artefacts and blur in equal parts, nearly always alone, so that a short training can separate them."""
+    """Noise, JPEG artefacts and blur in equal parts, mostly alone, so that a short training can separate them."""
     blurred = mixture([(0.85, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.15, _low_resolution(3))])
     noisy_jpeg = in_groups(2, in_order(gaussian_noise((0, 30), grey=0.3), jpeg((10, 95), 0.8)))
     return mixture([(0.29, _noise()), (0.3, _compressed()), (0.29, blurred), (0.05, noisy_jpeg), (0.07, unchanged)])
