@@ -512,7 +512,7 @@ def test_files_that_lose_options_or_hold_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'compare.yml: restorers: 64 occurs twice, in lines 7 and 8'):
         read_comparison(file)
     file.write_bytes(text.encode('utf-16'))
-    with pytest.raises(ValueError, match=r'compare.yml cannot be read as YAML'):
+    with pytest.raises(ValueError, match=r'compare.yml is not text in UTF-8'):
         read_comparison(file)
 
 
