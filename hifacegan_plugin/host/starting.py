@@ -62,18 +62,13 @@ def restore_the_folder_of_a_failed_start() -> None:
     answer='seeds them with it',
 )
 def seed_with_the_forced_seed() -> None:
-    """Seed the random numbers once all options are known, before a training draws any."""
+    """Seed the random numbers once all options are known, before a training or test draws any."""
     from basicsr.utils import set_random_seed
 
-    def wrapper(load_resume_state: Callable[[Options], Options | None]) -> Callable[..., Any]:
-        def seed_and_load(opt: Options) -> Options | None:
-            set_random_seed(opt['manual_seed'] + opt['rank'])
-            return load_resume_state(opt)
+    def seed(opt: Options) -> None:
+        set_random_seed(opt['manual_seed'] + opt['rank'])
 
-        return seed_and_load
-
-    for train in training_modules():
-        seed_with_the_forced_seed.wrap(train, 'load_resume_state', wrapper)
+    _begin_with(seed_with_the_forced_seed, seed)
 
 
 @accommodation(
@@ -106,7 +101,7 @@ def lock_the_experiment() -> None:
         if opt['rank'] == 0:
             experiment.lock(Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
 
-    _check_first(lock_the_experiment, lock)
+    _begin_with(lock_the_experiment, lock)
 
 
 @accommodation(
@@ -116,7 +111,7 @@ def lock_the_experiment() -> None:
 )
 def check_the_options_first() -> None:
     """Exit before anything is written where the options of a training or test cannot work."""
-    _check_first(check_the_options_first, check_options)
+    _begin_with(check_the_options_first, check_options)
 
 
 def check_options(opt: Options) -> None:
@@ -137,12 +132,12 @@ def check_options(opt: Options) -> None:
         experiment.check_resume_state(opt)
 
 
-def _check_first(answer: Accommodation, check: Callable[[Options], None]) -> None:
-    """Apply an accommodation that checks the options before a training or test writes anything."""
+def _begin_with(answer: Accommodation, step: Callable[[Options], None]) -> None:
+    """Let a training or test begin with a step, which may refuse the options, before it writes anything."""
 
     def wrapper(first_step: Callable[[Options], Any]) -> Callable[[Options], Any]:
         def check_and_begin(opt: Options) -> Any:
-            _exit_if_refused(opt, check)
+            _exit_if_refused(opt, step)
             return first_step(opt)
 
         return check_and_begin
