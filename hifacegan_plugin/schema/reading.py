@@ -33,7 +33,7 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
     except Exception as error:  # from YAML, an invalid date, a section that contains itself, or an imported module
         fix = 'check the indentation, the colons and the modules in python/name lines'
         return {}, None, [Problem(f'{file} cannot be read as YAML: {error}', fix)]
-    if not isinstance(options, dict) or not options or tree is None:
+    if not isinstance(options, dict) or not options:
         return {}, None, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
     return options, tree, repeated
 
