@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the panels; 0: done, 2: nothing was written."""
     silence_codecs()
     if arguments.output.is_file():
-        raise ValueError(f'-o {arguments.output}: a folder is wanted, not a file')
+        raise ValueError(f'-o {arguments.output}: expected a folder, not a file')
     weights = arguments.weights or PACKAGED[arguments.model]
     generator = load_generator(weights, arguments.param_key, **given_options(arguments))
     image = read_rgb(arguments.input)

@@ -20,9 +20,7 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
     """
     try:
         if not folder.is_dir():
-            raise BuildError(
-                f'-i {folder}: {"a folder is wanted, not a file" if folder.exists() else "no such folder"}'
-            )
+            raise BuildError(f'-i {folder}: {"expected a folder, not a file" if folder.exists() else "no such folder"}')
         if list_file is None:
             files = list_files(folder)
             names = [name for name in files if is_image_name(name)]

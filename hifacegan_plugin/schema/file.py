@@ -216,7 +216,7 @@ def _conflicts_of_best(metric: str, val: Mapping[str, Any], logger: Mapping[str,
         )
     elif val['val_freq'] % logger['save_checkpoint_freq']:
         yield (
-            'train: keep_best needs a checkpoint at every validation: make '
+            'train: keep_best: needs a checkpoint at every validation: make '
             f'val: val_freq ({val["val_freq"]:g}) a multiple of logger: save_checkpoint_freq '
             f'({logger["save_checkpoint_freq"]:g}).'
         )

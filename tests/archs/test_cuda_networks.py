@@ -1,6 +1,7 @@
 """Networks on a card beside the same networks on the CPU."""
 
 import copy
+import statistics
 
 import pytest
 import torch
@@ -46,6 +47,7 @@ def test_generator_agrees_with_the_cpu(options, mode, lively_generator, device, 
     errors = {name: relative_error(gradients[name], exact_gradients[name]) for name in names}
     record_property('error_of_gradients', max(errors.values()))
     assert not {name: error for name, error in errors.items() if error > GRADIENT_ERROR}
+    assert statistics.median(errors.values()) < 1e-3  # few activations are near their kink
 
 
 @pytest.mark.parametrize('options', FORMS, ids=str)

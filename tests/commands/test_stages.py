@@ -143,7 +143,7 @@ def test_the_command_takes_a_network_of_the_package(face, tmp_path):
         ('garbage', 'face.png is not an image'),
         ('small', '40x30'),
         ('weights', 'w.safe'),
-        ('output', 'out: a folder is wanted, not a file'),
+        ('output', 'out: expected a folder, not a file'),
     ],
 )
 def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys):
@@ -165,4 +165,5 @@ def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys)
         (tmp_path / 'out').write_bytes(b'')
     assert main(['stages', '-i', str(face), '-w', str(weights), '-o', str(tmp_path / 'out')]) == 2
     assert message in capsys.readouterr().err
+    assert (tmp_path / 'out').exists() == (broken == 'output')
     assert not (tmp_path / 'out').is_dir()

@@ -123,8 +123,8 @@ def test_the_launchers_name_an_options_file_that_is_missing(launcher, tmp_path):
         check=False,
         env=os.environ | {'PYTHONPATH': str(REPOSITORY)},
     )
-    assert result.returncode == 1
-    assert result.stderr.startswith('-opt opitons.yml cannot be read: No such file or directory. -> check the path')
+    message = 'cannot be read: No such file or directory. -> check the path; training is started in the same folder'
+    assert (result.returncode, result.stderr) == (1, f'-opt opitons.yml {message}\n')
 
 
 @pytest.mark.parametrize(

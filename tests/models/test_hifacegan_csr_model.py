@@ -461,7 +461,7 @@ def test_missing_vgg_weights_are_named_with_the_fix(options, monkeypatch):
 def test_an_image_that_cannot_be_restored_leaves_the_generator_in_training(options):
     model = build_model({**options, 'train': {**options['train'], 'ema_decay': 0}})
     model.feed_data({'lq': torch.rand(1, 3, 20, 20)})
-    with pytest.raises(ValueError, match='64 x 64 pixels, got 20 x 20'):
+    with pytest.raises(ValueError, match='at least 64 x 64 pixels, got 20 x 20'):
         model.test()
     assert all(module.training for module in model.net_g.modules())
 

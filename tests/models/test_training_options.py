@@ -262,7 +262,7 @@ def test_a_best_checkpoint_that_would_not_be_kept_is_told(options, best, val_fre
     options['train']['keep_best'] = best
     options['val'] = {'val_freq': val_freq, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}
     options['logger']['save_checkpoint_freq'] = 2
-    with pytest.raises(ValueError, match=f'train: keep_best.*{message}'):
+    with pytest.raises(ValueError, match=f'train: keep_best: .*{message}'):
         build_model(options)
 
 

@@ -483,7 +483,7 @@ class TestBadInput:
         ('arguments', 'message'),
         [
             (['-i', 'nowhere', '-o', 'x.lmdb'], '-i nowhere: no such folder'),
-            (['-i', 'in/a.png', '-o', 'x.lmdb'], '-i in/a.png: a folder is wanted, not a file'),
+            (['-i', 'in/a.png', '-o', 'x.lmdb'], '-i in/a.png: expected a folder, not a file'),
             (['-i', 'empty', '-o', 'x.lmdb'], 'empty contains no images'),
             (['-i', 'in', '-o', 'x'], 'the name must end in .lmdb'),
             (['-i', 'in', '-o', 'x.lmdb', '--shard', '5/4'], "'5/4': expected I/N"),
