@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure how far apart the embeddings of a face are before and after restoring, and those of different people.
 
-    python benchmarks/face_identity.py --portraits ../shared/images/portraits
+    python benchmarks/face_identity.py --portraits datasets/faces/portraits
 
 It is what the limit of `hifacegan restore --keep-identity` was chosen by, on portraits that the network learned from:
 those whose number ends in 3 are left out. Printed: the median and other percentiles of the distances between the

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure `hifacegan restore --faces` on a photograph with three people, made of held-out portraits and degraded.
 
-    python benchmarks/face_restoring.py --portraits ../shared/images/portraits --sheet docs/faces.jpg
+    python benchmarks/face_restoring.py --portraits datasets/faces/portraits --sheet docs/faces.jpg
 
 Printed: PSNR of the faces' squares and of the rest; the seam, that is the mean step of luma from pixel to pixel across
 the squares' borders; and the processor time. Peers, in the same run: the degraded image, the general network alone,

@@ -1,7 +1,7 @@
 """Restore images in the browser, on a page that only this machine can open by default.
 
-    hifacegan app                       open http://127.0.0.1:7860 hifacegan app -w net_g_latest.pth   offers your own
-    network, too
+    hifacegan app                       open http://127.0.0.1:7860
+    hifacegan app -w net_g_latest.pth   offers your own network, too
 
 Needs Gradio, and for faces dlib: pip install "hifacegan-plugin[app,faces]". Ctrl-C stops the server, and removes all
 uploads and results.

@@ -1,8 +1,9 @@
 """Restore images, folders or videos with a packaged network or your own weights.
 
-    hifacegan restore -i photographs -o restored hifacegan restore -i photographs -o restored --faces              one
-    network for faces, one for the rest hifacegan restore -i photographs -o restored -w net_g_latest.pth torchrun
-    --nproc_per_node=4 -m hifacegan_plugin restore ...       shares the files among the processes
+    hifacegan restore -i photographs -o restored
+    hifacegan restore -i photographs -o restored --faces              one network for faces, one for the rest
+    hifacegan restore -i photographs -o restored -w net_g_latest.pth
+    torchrun --nproc_per_node=4 -m hifacegan_plugin restore ...       shares the files among the processes
 
 Exit status: 0 all files succeeded (always 0 under torchrun), 1 a file failed, 2 nothing could start.
 """
