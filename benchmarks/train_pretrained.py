@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pretrained_parts.augmentation import MARGIN, augment
 from pretrained_parts.batch_degradations import (
     Degrade,
     by_reciprocal,
@@ -76,12 +77,12 @@ def _noise() -> Degrade:
 
 def _low_resolution(most: float) -> Degrade:
     """Sides divided by 1.2 to ``most``, and enlarged again."""
-    return in_groups(2, down_and_back((1.2, most), WAYS_DOWN, ['bilinear', 'bicubic']))
+    return in_groups(down_and_back((1.2, most), WAYS_DOWN, ['bilinear', 'bicubic']))
 
 
 def _compressed() -> Degrade:
     """JPEG, more often strong than weak."""
-    return mixture([(0.75, in_groups(2, jpeg((5, 50), 0.8))), (0.25, in_groups(2, jpeg((50, 95), 0.8)))])
+    return mixture([(0.75, in_groups(jpeg((5, 50), 0.8))), (0.25, in_groups(jpeg((50, 95), 0.8)))])
 
 
 def _general() -> Degrade:
@@ -89,7 +90,6 @@ def _general() -> Degrade:
     some_noise = mixture([(0.7, gaussian_noise((0, 30), grey=0.3)), (0.3, shot_noise((0.1, 3)))])
     blur = mixture([(0.75, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.25, motion_blur((3, 13)))])
     mixed = in_groups(
-        2,
         in_order(
             sometimes(0.5, blur),
             sometimes(0.5, down_and_back((1, 3), WAYS_DOWN, ['bicubic'])),
@@ -112,7 +112,7 @@ def _general() -> Degrade:
 def _general_on_cpu() -> Degrade:
     """Noise, JPEG artefacts and blur in equal parts, mostly alone, so that a short training can separate them."""
     blurred = mixture([(0.85, gaussian_blur((0.4, 3), (1.25, 3), isotropic=0.7)), (0.15, _low_resolution(3))])
-    noisy_jpeg = in_groups(2, in_order(gaussian_noise((0, 30), grey=0.3), jpeg((10, 95), 0.8)))
+    noisy_jpeg = in_groups(in_order(gaussian_noise((0, 30), grey=0.3), jpeg((10, 95), 0.8)))
     return mixture([(0.29, _noise()), (0.3, _compressed()), (0.29, blurred), (0.05, noisy_jpeg), (0.07, unchanged)])
 
 
@@ -122,9 +122,8 @@ def _faces() -> Degrade:
     """
     blur = mixture([(0.5, motion_blur((10, 20))), (0.5, gaussian_blur((3, 8)))])
     down = by_reciprocal((1 / 8, 1 / 4), lambda ratio: down_and_back(ratio, ['bicubic'], ['bicubic']))
-    full = in_groups(2, shuffled(blur, paper_noise, jpeg((17, 51)), down))
+    full = in_groups(shuffled(blur, paper_noise, jpeg((17, 51)), down))
     gfpgan = in_groups(
-        2,
         in_order(
             gaussian_blur((0.1, 10), (2, 2), isotropic=0.5),
             down_and_back((0.8, 8), ['bilinear'], ['bilinear'], in_order(gaussian_noise((0, 20)), jpeg((60, 100)))),
@@ -161,6 +160,7 @@ class Task:
     scales: tuple[float, ...]  # each image is used at these sizes
     transpose: bool  # whether crops are also turned by 90 degrees and upside down, not only mirrored
     batches: dict[str, int]  # images in a batch, by device
+    augmented: bool = False  # whether crops are warped and recoloured, as few images require
 
 
 GENERAL = {'num_feat': 32, 'num_scales': 4}  # the network that the first two tasks train
@@ -169,8 +169,15 @@ TASKS = {
     'general': Task(GENERAL, _general(), 128, (1, 0.7, 0.5), True, {'cuda': 64, 'cpu': 6}),
     # To fine-tune `general` on a CPU: small crops allow many images in a batch.
     'general_on_cpu': Task(GENERAL, _general_on_cpu(), 64, (1, 0.7, 0.5), True, {'cuda': 256, 'cpu': 15}),
-    'faces': Task({'num_feat': 24, 'num_scales': 5}, _faces(), 256, (1, 0.88), False, {'cuda': 32, 'cpu': 2}),
+    'faces': Task(
+        {'num_feat': 24, 'num_scales': 5}, _faces(), 256, (1, 0.88), False, {'cuda': 48, 'cpu': 2}, augmented=True
+    ),
 }
+
+
+def side_to_draw(task: Task, crop: int) -> int:
+    """Return the side of the crops to cut out of images, from which the batch gets crops of side ``crop``."""
+    return math.ceil(MARGIN * crop) if task.augmented else crop
 
 
 class Crops:
@@ -256,9 +263,14 @@ class Training:
             self.average.load_state_dict(self.network.state_dict())
         self.forward: Callable[[Tensor], Tensor] = torch.compile(self.network) if args.compile else self.network
 
+    def draw(self, crops: Crops) -> Tensor:
+        """Return a batch of clean crops, ``(N, 3, side, side)`` in [0, 255]."""
+        images = crops.draw(self.args.batch, side_to_draw(self.task, self.args.crop), self.task.transpose)
+        return augment(images, self.args.crop, self.rng) if self.task.augmented else images
+
     def step(self, crops: Crops) -> Tensor:
         """Train on one batch; return its loss without waiting for the device."""
-        truth = crops.draw(self.args.batch, self.args.crop, self.task.transpose)
+        truth = self.draw(crops)
         degraded = self.task.degradation(truth.clone(), self.rng)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.bf16):
             restored = self.forward(degraded.div_(255).to(memory_format=torch.channels_last))
@@ -356,7 +368,7 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    images = read_images(args.images, args.crop, task.scales)
+    images = read_images(args.images, side_to_draw(task, args.crop), task.scales)
     print(
         f'{len(images)} images, {sum(image.size for image in images) / 1e6:.0f} MB; '
         f'{args.device}, batches of {args.batch} crops of {args.crop} pixels, {args.minutes:g} minutes',

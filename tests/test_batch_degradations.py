@@ -140,6 +140,6 @@ def test_groups_are_drawn_apart(images):
         seen.append((len(part), rng.random()))
         return part
 
-    degraded = on_device.in_groups(3, on_device.sometimes(1, remember))(images, rng)
+    degraded = on_device.in_groups(on_device.sometimes(1, remember), 3)(images, rng)
     assert torch.equal(degraded, images)
     assert [count for count, _ in seen] == [3, 3, 2] and len({draw for _, draw in seen}) == 3

@@ -61,8 +61,11 @@ def in_order(*steps: Degrade) -> Degrade:
     return degrade
 
 
-def in_groups(size: int, step: Degrade) -> Degrade:
-    """Return a degradation that runs ``step`` on groups of ``size`` images, which draws for each group."""
+def in_groups(step: Degrade, size: int = 4) -> Degrade:
+    """Return a degradation that runs ``step`` on groups of ``size`` images, which draws for each group.
+
+    Small groups vary more within a batch; large groups launch fewer kernels on a card.
+    """
 
     def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
         return torch.cat([step(group, rng) for group in torch.split(images, size)])
