@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from hifacegan_plugin.compare.folder import open_log, read_log, read_rgb
+from hifacegan_plugin.compare.folder import open_log, read_log
 from hifacegan_plugin.compare.image_sets import ImageSet
 from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.metrics.building import build_metric
@@ -63,7 +63,7 @@ def measure_images(
                 continue
             try:
                 pair = [
-                    cv2.cvtColor(read_rgb(folder.image(test_set.name, which, name)), cv2.COLOR_RGB2BGR)
+                    cv2.cvtColor(folder.read_image(test_set.name, which, name), cv2.COLOR_RGB2BGR)
                     for which in (job.label, TRUTH)
                 ]
             except OSError as error:

@@ -35,6 +35,21 @@ class Folder:
         """Return the file of one of these images."""
         return self.images(test_set, which) / f'{name}.png'
 
+    def read_image(self, test_set: str, which: str, name: str) -> np.ndarray:
+        """Read one of these images; uint8 RGB ``(H, W, 3)``.
+
+        Raises:
+            OSError: it cannot be read, or holds no image.
+        """
+        path = self.image(test_set, which, name)
+        try:
+            image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:  # an empty file
+            image = None
+        if image is None:
+            raise OSError(f'{path} holds no image; remove it and run with --resume')
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
     def log(self, test_set: str, label: str, step: str) -> Path:
         """Return the log of a step, ``restored`` or ``measured``, of a restorer on a test set."""
         return self.progress / test_set / f'{label}.{step}.jsonl'
@@ -88,21 +103,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding='utf-8'))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """Read an image of this folder; uint8 RGB ``(H, W, 3)``.
-
-    Raises:
-        OSError: it cannot be read, or holds no image.
-    """
-    try:
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file
-        image = None
-    if image is None:
-        raise OSError(f'{path} holds no image; remove it and run with --resume')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 @contextmanager

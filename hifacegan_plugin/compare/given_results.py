@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hifacegan_plugin.compare.folder import read_rgb
 from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
@@ -61,7 +60,7 @@ def _take(found: Found, result: str, job: Job, test_set: str, name: str) -> dict
     """Copy the result for an image into the output folder; return nothing, or an ``error``."""
     try:
         image = _read(found, result)
-        truth = read_rgb(job.folder.image(test_set, TRUTH, name))
+        truth = job.folder.read_image(test_set, TRUTH, name)
         if image.shape != truth.shape:
             height, width = truth.shape[:2]
             raise ValueError(

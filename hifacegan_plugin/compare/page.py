@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hifacegan_plugin.compare import tables
-from hifacegan_plugin.compare.folder import Folder, read_rgb, write_text
+from hifacegan_plugin.compare.folder import Folder, write_text
 from hifacegan_plugin.compare.image_sets import ImageSet
 from hifacegan_plugin.compare.methods import as_it_is
 from hifacegan_plugin.compare.results import Figure, Results, Row, best_rows
@@ -147,12 +147,12 @@ def _images(
     chosen = [test_set.images[i * len(test_set.images) // count] for i in range(count)]
     encoded = []
     for name in tqdm(chosen, desc=f'{test_set.name}: page', unit='image'):
-        truth = read_rgb(folder.image(test_set.name, TRUTH, name))
+        truth = folder.read_image(test_set.name, TRUTH, name)
         urls = {}
         for label in labels:
-            file = folder.image(test_set.name, label, name)
-            if file.exists():
-                urls[label] = _data_url(as_it_is(read_rgb(file), truth.shape[:2]), page)
+            if folder.image(test_set.name, label, name).exists():
+                image = folder.read_image(test_set.name, label, name)
+                urls[label] = _data_url(as_it_is(image, truth.shape[:2]), page)
         texts = {
             row.label: [
                 f'{metric.title} {metric.format(row.values[metric.name][name])}'

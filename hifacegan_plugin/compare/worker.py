@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import hifacegan_plugin
-from hifacegan_plugin.compare.folder import Folder, read_json, read_rgb, write_json
+from hifacegan_plugin.compare.folder import Folder, read_json, write_json
 from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.compare.methods import GuideInChannels, Method, build_method
 from hifacegan_plugin.images.writing import write_png
@@ -131,13 +131,12 @@ def _read_task(method: Method, folder: Folder, test_set: str, name: str) -> tupl
     Raises:
         ValueError: the test set gives no guides.
     """
-    image = read_rgb(folder.image(test_set, DEGRADED, name))
+    image = folder.read_image(test_set, DEGRADED, name)
     if isinstance(method.network, GuideInChannels):
-        guide = folder.image(test_set, GUIDE, name)
-        if not guide.is_file():
+        if not folder.image(test_set, GUIDE, name).is_file():
             raise ValueError(f'the network takes a guide, and {test_set} gives none: set guide: {{}} in its options')
-        image = np.concatenate([image, read_rgb(guide)], axis=2)
-    return image, read_rgb(folder.image(test_set, TRUTH, name)).shape[:2]
+        image = np.concatenate([image, folder.read_image(test_set, GUIDE, name)], axis=2)
+    return image, folder.read_image(test_set, TRUTH, name).shape[:2]
 
 
 def count_operations(network: nn.Module, x: Tensor) -> float:

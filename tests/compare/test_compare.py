@@ -32,12 +32,13 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.compare import intervals, methods, tables, worker
 from hifacegan_plugin.compare.comparison import read_comparison
-from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log, read_rgb
+from hifacegan_plugin.compare.folder import Folder, open_log, read_json, read_log
 from hifacegan_plugin.compare.image_sets import open_test_set, write_test_set
 from hifacegan_plugin.compare.intervals import bootstrap_interval
 from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.compare.results import Figure, Row, best_rows, make_row
 from hifacegan_plugin.compare.server import start_server
+from hifacegan_plugin.images.sources import read_rgb
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.weights.packaged import PACKAGED
@@ -377,7 +378,7 @@ def test_no_two_images_of_a_set_share_a_name(tmp_path):
     assert len(set(written.images)) == len(sources) and {'a', 'a_2', 'b'} <= set(written.images)
     for name, source in zip(written.images, sources):
         expected = cv2.imread(str(tmp_path / 'src' / f'{source}.png'))[..., ::-1]
-        assert np.array_equal(read_rgb(folder.image('set', 'truth', name)), expected)
+        assert np.array_equal(folder.read_image('set', 'truth', name), expected)
 
 
 def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):

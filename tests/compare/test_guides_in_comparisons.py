@@ -8,7 +8,7 @@ from torch import nn
 
 from hifacegan_plugin.archs import GuidedRestorer
 from hifacegan_plugin.compare import worker
-from hifacegan_plugin.compare.folder import Folder, read_json, read_log, read_rgb
+from hifacegan_plugin.compare.folder import Folder, read_json, read_log
 from hifacegan_plugin.compare.image_sets import identify_files, open_test_set, write_test_set
 from hifacegan_plugin.compare.job import Job
 
@@ -45,7 +45,7 @@ def test_a_restorer_gets_its_guide_and_misses_it_where_there_is_none(tmp_path, s
     network.load_state_dict(torch.load(guided)['params'])
     with torch.no_grad():
         expected = network(item['lq'][None], item['guide'][None])[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
-    restored = read_rgb(Folder(tmp_path / 'out').image('with guides', 'guided', item['name']))
+    restored = Folder(tmp_path / 'out').read_image('with guides', 'guided', item['name'])
     assert np.abs(restored - expected).max() < 1
 
 

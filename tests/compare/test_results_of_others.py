@@ -12,7 +12,7 @@ from test_compare import degraded_set, rows_of, write_options
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.compare import methods
-from hifacegan_plugin.compare.folder import read_rgb
+from hifacegan_plugin.images.sources import read_rgb
 
 pytest.importorskip('spandrel', reason='needs the spandrel extra')
 
