@@ -1,1 +1,1 @@
-"""The machine: files, memory, random numbers, how a command ends."""
+"""Operating system utilities: files, locks, memory, processes, random states, exit status."""

@@ -1,4 +1,4 @@
-"""Replacing attributes of modules and objects for a while."""
+"""Temporary replacement of attributes of modules and objects."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @contextmanager
 def replaced(owner: Any, **values: Any) -> Iterator[None]:
-    """Set attributes of a module or object inside, and restore them after; for code that takes no arguments for them.
+    """Set attributes of a module or object inside the block and restore them afterwards.
 
     Raises:
-        AttributeError: there is no such attribute to replace.
+        AttributeError: the owner has no such attribute.
     """
     before = {name: getattr(owner, name) for name in values}
     try:

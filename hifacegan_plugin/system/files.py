@@ -1,4 +1,4 @@
-"""Files that appear under their name whole or not at all."""
+"""Atomic file writes: a file appears under its name complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path in the same folder to write to; it becomes ``path`` if all goes well and vanishes otherwise.
+    """Yield a temporary path in the same folder; rename it to ``path`` on success and delete it on an error.
 
-    The temporary name begins with a dot, is drawn, so that no two processes on any machines share one, and keeps the
-    suffix, by which libraries choose the format.
+    The temporary name begins with a dot, is random, so that processes on different machines never share one, and keeps
+    the suffix, from which libraries choose the format.
 
     Raises:
-        OSError: if the file cannot be moved to its final name.
+        OSError: the file cannot be renamed.
     """
     part = path.with_name(f'.{secrets.token_hex(8)}.part{path.suffix}')
     try:
         yield part
         part.replace(path)
     except BaseException:
-        with suppress(OSError):  # such as a folder that cannot be written to, which is what led here
+        with suppress(OSError):  # for example, the folder is read-only; the original error is raised below
             part.unlink(missing_ok=True)
         raise
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and make its folder if it is missing.
+    """Write a file atomically; create its folder if necessary.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:

@@ -1,4 +1,4 @@
-"""Locks on files, which one process holds until it closes the file or ends, however it ends."""
+"""File locks. A process holds a lock until it closes the file or ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-BEYOND_ANY_CONTENT = 2**30  # byte of a file: Windows keeps other processes from reading what is locked
+LOCKED_BYTE = 2**30  # beyond the content, because on Windows other processes cannot read locked bytes
 
 
 class InUseError(Exception):
-    """Another process holds a lock; the message tells which, as in "process 17 on host"."""
+    """Another process holds the lock; the message names it, for example "process 17 on host"."""
 
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``, which is there while the block runs, and name in it who holds it.
+    """Hold the lock file ``path`` while the block runs. The file names this process and is removed afterwards.
 
     Raises:
-        InUseError: another process holds it.
-        OSError: it cannot be written.
+        InUseError: another process holds the lock.
+        OSError: the file cannot be written.
     """
     file = take(path)
     try:
         yield
     finally:
         if fcntl is None:
-            file.close()  # Windows removes no file that is open, here or in a process that took it meanwhile
+            file.close()  # Windows cannot delete a file that this or another process has open
         with suppress(OSError):
             path.unlink()
         file.close()
 
 
 def take(path: Path) -> IO[str]:
-    """Take the lock file ``path`` until the returned file is closed, and name in it who has it.
+    """Lock ``path`` until the returned file is closed, and write the name of this process into it.
 
-    Where the file system supports no locks, a message says so, and nothing is locked.
+    On a file system without locks, print a warning and lock nothing.
 
     Raises:
-        InUseError: another process has it.
-        OSError: it cannot be written.
+        InUseError: another process holds the lock.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -59,7 +59,8 @@ def take(path: Path) -> IO[str]:
             locked = lock_file(file)
         except OSError as error:
             print(
-                f'{path} cannot be locked ({error.strerror}): do not start the same twice at a time.', file=sys.stderr
+                f'{path} cannot be locked ({error.strerror}): make sure that this command runs only once at a time.',
+                file=sys.stderr,
             )
             return file
         if not locked:
@@ -71,23 +72,23 @@ def take(path: Path) -> IO[str]:
             file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
             file.flush()
             return file
-        file.close()  # its last holder removed it before it was locked here
+        file.close()  # the previous holder deleted the file before it was locked here: open it again
 
 
 def lock_file(file: IO[Any]) -> bool:
-    """Lock an open file for this process; child processes do not inherit the lock. The position in it may change.
+    """Lock an open file for this process. Child processes do not inherit the lock. May move the file position.
 
     Returns:
-        False: another process holds the lock.
+        Whether the file was locked; False means that another process holds the lock.
 
     Raises:
-        OSError: the file system supports no locks.
+        OSError: the file system does not support locks.
     """
     lock = _lock_by_windows if fcntl is None else _lock_by_posix
     try:
         lock(file)
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):  # held, as POSIX and Windows may say it
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):  # held by another process, on POSIX or Windows
             return False
         raise
     return True
@@ -99,5 +100,5 @@ def _lock_by_posix(file: IO[Any]) -> None:
 
 def _lock_by_windows(file: IO[Any]) -> None:
     msvcrt: Any = import_module('msvcrt')
-    os.lseek(file.fileno(), BEYOND_ANY_CONTENT, os.SEEK_SET)
+    os.lseek(file.fileno(), LOCKED_BYTE, os.SEEK_SET)
     msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

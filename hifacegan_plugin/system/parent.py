@@ -8,12 +8,12 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Let this process, which ``multiprocessing`` has started, end when its parent does, also when that is killed."""
+    """Make this ``multiprocessing`` child process exit when its parent exits or is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def follow() -> None:
+    def exit_after_parent() -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=exit_after_parent, daemon=True).start()

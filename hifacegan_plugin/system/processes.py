@@ -1,4 +1,4 @@
-"""The processes of a distributed training: what they exchange, and explaining the loss of a peer."""
+"""Communication between the processes of a distributed training, and a clear error when a process is lost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-# How gloo and NCCL report that a peer is gone.
+# Messages of gloo and NCCL when another process has ended.
 LOST = re.compile(r'by peer|Broken pipe|remote (worker|process)|Timed out waiting|timed? ?out|NCCL|ncclRemote', re.I)
 
 
 def gather_from_all(value: Any) -> list[Any]:
-    """Return the values of all processes, ordered by rank; outside a distributed training, the value alone."""
+    """Return the values of all processes, ordered by rank; ``[value]`` outside a distributed training."""
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -26,7 +26,7 @@ def gather_from_all(value: Any) -> list[Any]:
 
 @contextmanager
 def without_exchange(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Keep processes from exchanging gradients, which only the last of the backward passes of an update needs."""
+    """Do not synchronize gradients in backward passes inside the block, as when gradients are accumulated."""
     with ExitStack() as stack:
         for network in networks:
             if isinstance(network, DistributedDataParallel):
@@ -36,10 +36,10 @@ def without_exchange(networks: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def explain_lost_peer() -> Iterator[None]:
-    """Explain the loss of a peer process where communication fails because of it.
+    """Turn communication errors that are caused by the loss of another process into a clear one.
 
     Raises:
-        ConnectionError: a peer process has ended or cannot be reached.
+        ConnectionError: another process has ended or cannot be reached.
     """
     try:
         yield
@@ -49,5 +49,5 @@ def explain_lost_peer() -> Iterator[None]:
         reason = str(error).partition('. ')[0]
         raise ConnectionError(
             f'Process {dist.get_rank()}: another process of this training has ended or cannot be reached; its own '
-            f'output says why. This one ends, too. --auto_resume goes on from the last checkpoint. ({reason})'
+            f'output says why. Exiting; --auto_resume continues from the last checkpoint. ({reason})'
         ) from None

@@ -1,4 +1,4 @@
-"""End a command quietly on Ctrl-C or when its output is no longer read, as by ``| head -1``."""
+"""Exit without a traceback on Ctrl-C or when the output is no longer read, as with ``| head -1``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-SIGPIPE = getattr(signal, 'SIGPIPE', 13)  # as everywhere but on Windows, which has none
+SIGPIPE = getattr(signal, 'SIGPIPE', 13)  # Windows does not define it
 
 
 def end_quietly(command: Callable[[], int]) -> int:
-    """Run a command that ends without a traceback on Ctrl-C or when the reader of its output has ended.
+    """Run a command; exit without a traceback on Ctrl-C or when its output is no longer read.
 
-    It may print names that the encoding of its output does not have: they are escaped.
+    Characters that the encoding of the output lacks are escaped.
 
     Returns:
-        The exit status: the command's, or as shells show the signal, 128 + its number.
+        The exit status of the command, or 128 + the number of the signal, as in shells.
 
     Raises:
-        BrokenPipeError: another pipe broke than the command's own output.
+        BrokenPipeError: a pipe other than stdout and stderr is broken.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == 'strict':
         sys.stdout.reconfigure(errors='backslashreplace')
@@ -36,16 +36,16 @@ def end_quietly(command: Callable[[], int]) -> int:
         unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
         if not unread:
             raise
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        devnull = os.open(os.devnull, os.O_WRONLY)
         for stream in unread:
-            os.dup2(nowhere, stream.fileno())  # takes what Python flushes at its end
+            os.dup2(devnull, stream.fileno())  # Python flushes its streams once more when it exits
         return 128 + SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
 
 def _is_unread(stream: TextIO) -> bool:
-    """Return whether a stream goes into a pipe that has no reader; on Windows, which cannot tell, whether into any."""
+    """Return whether a stream is a pipe without a reader; on Windows, whether it is a pipe."""
     if not hasattr(select, 'poll'):
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     poll = select.poll()

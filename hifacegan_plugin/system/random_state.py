@@ -1,4 +1,4 @@
-"""The state of all random generators of a process, as plain values that a checkpoint can hold."""
+"""Save and restore the states of the global random generators. Checkpoints can store these states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state of Python's, NumPy's and PyTorch's global generators, the current GPU's included."""
+    """Return the states of the global generators of Python, NumPy, PyTorch and the current GPU."""
     numpy_state: Any = np.random.get_state()
     kind, keys, *rest = numpy_state
     state: dict[str, Any] = {
@@ -26,7 +26,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Go on drawing where :func:`random_state` was taken."""
+    """Set the global generators to the states that :func:`random_state` returned."""
     random.setstate(state['python'])
     kind, keys, *rest = state['numpy']
     np.random.set_state((kind, np.array(keys, np.uint32), *rest))
@@ -37,7 +37,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def undisturbed_random_state() -> Iterator[None]:
-    """Restore the state of the generators afterwards, whatever draws from them inside."""
+    """Restore the states of the global generators after the block."""
     state = random_state()
     try:
         yield
