@@ -1,4 +1,4 @@
-"""Feature matching: make real and restored images look alike to every layer of the discriminator."""
+"""Feature matching: make the discriminator's features of restored images match those of the ground truth."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ CRITERIA = {'l1': F.l1_loss, 'l2': F.mse_loss}
 class FeatureMatchingLoss(nn.Module):
     """Distance between the discriminator's features of two images (pix2pixHD, Wang et al., CVPR 2018, equation 4).
 
-    Summed over all layers but the logits, averaged over the scales, scaled by ``loss_weight``.
+    Summed over all layers except the logits, averaged over the scales, and multiplied by ``loss_weight``.
 
     Args:
         criterion: ``l1`` (paper) or ``l2``, averaged over each feature map.
         loss_weight: weight of the loss (paper: 10).
 
     Raises:
-        ValueError: for an unknown criterion.
+        ValueError: ``criterion`` is unknown.
     """
 
     def __init__(self, criterion: str = 'l1', loss_weight: float = 10.0) -> None:
@@ -30,17 +30,17 @@ class FeatureMatchingLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
-        """Compare the outputs of a multiscale discriminator for two images.
+        """Compare the outputs of a multiscale discriminator for restored images and the ground truth.
 
         Args:
-            fake: for each scale the outputs ``(N, C, h, w)`` of all layers, the logits last, for the restored image.
-            real: the same for the ground truth; no gradient flows into it.
+            fake: outputs ``(N, C, h, w)`` of all layers for the restored images, by scale; the logits come last.
+            real: the same for the ground truth; detached.
 
         Returns:
-            The loss, a scalar from 0 up.
+            The loss, a scalar, at least 0.
 
         Raises:
-            ValueError: there are no layers but the logits.
+            ValueError: the discriminator returns only logits.
         """
         if isinstance(fake, Tensor) or any(isinstance(scale, Tensor) or len(scale) < 2 for scale in fake):
             raise ValueError(
@@ -56,4 +56,4 @@ class FeatureMatchingLoss(nn.Module):
 
 
 class GANFeatLoss(FeatureMatchingLoss):
-    """The name under which the host's own HiFaceGAN options file asks for this loss, which the host lacks."""
+    """Alias: BasicSR's own HiFaceGAN options file uses this name, but BasicSR does not contain the loss."""

@@ -1,4 +1,4 @@
-"""A loss that keeps latent codes close to a normal distribution."""
+"""Kullback-Leibler divergence, which keeps latent codes close to a standard normal distribution."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class KLDivergenceLoss(nn.Module):
-    """Kullback-Leibler divergence of the codes' distributions from the standard normal one.
+    """Kullback-Leibler divergence of a diagonal normal distribution from the standard normal distribution.
 
     ``-1/2 sum(1 + log sigma^2 - mu^2 - sigma^2)`` (Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014,
-    appendix B), summed over the numbers of a code, averaged over the batch, scaled by ``loss_weight``. In SPADE
-    (Park et al., CVPR 2019, section 3) it trains the image encoder together with the generator.
+    appendix B), summed over the elements of a code, averaged over the batch, and multiplied by ``loss_weight``. SPADE
+    (Park et al., CVPR 2019, section 3) uses it to train an image encoder together with the generator.
 
     Args:
         loss_weight: weight of the loss (SPADE, appendix A: 0.05).
@@ -21,6 +21,6 @@ class KLDivergenceLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """Measure distributions of codes, given by mean and log-variance ``(N, numbers)``; a scalar from 0 up."""
+        """Return the loss, a scalar, at least 0, for means and log-variances ``(N, length of a code)``."""
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         return self.loss_weight * divergence.mean()

@@ -1,4 +1,4 @@
-"""Options files as text: the paper's training, and changes to it that keep the comments."""
+"""The text of options files: the paper's training, and edits that keep its comments."""
 
 from pathlib import Path
 

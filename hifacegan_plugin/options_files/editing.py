@@ -1,4 +1,4 @@
-"""Change single options in the text of an options file; everything else, comments included, stays as written."""
+"""Change single options in the text of an options file and keep everything else, including comments."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Option:
 
 
 def parse(text: str) -> Option:
-    """Parse block mappings with an indentation of 2; these options files contain nothing else.
+    """Parse block mappings with an indentation of 2, the only YAML syntax that these files use.
 
     Raises:
-        ValueError: a line is something else.
+        ValueError: a line has another syntax.
     """
     sections, above = [Option()], []
     for line in text.splitlines():
@@ -100,7 +100,7 @@ def _take_out(section: Option, key: str) -> None:
 
 
 def render(options: Option, indent: str = '') -> list[str]:
-    """Return the lines of the options in a section."""
+    """Return the text of a section's options as lines."""
     lines: list[str] = []
     for key, option in options.inside.items():
         above = option.above if lines else filter(None, option.above)  # no blank line at the top of a section

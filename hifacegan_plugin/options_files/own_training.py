@@ -1,4 +1,4 @@
-"""The options file for training on a user's own images: the paper's file, adapted to the images and the memory."""
+"""The options file for training on your own images: the paper's file, adapted to the images and the memory."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SHORT: Changes = {
 
 
 class Form(NamedTuple):
-    """A size of training: the memory it needs, its network and its crops."""
+    """A training that fits a given amount of memory: its network, crops and batch size."""
 
     memory: float  # least memory of the device, in GiB; 0 means a CPU
     crop: int  # pixels
@@ -57,7 +57,7 @@ class Form(NamedTuple):
 
 
 def _paper(memory: float, width: int, crop: int) -> Form:
-    """Return the training of the paper's network at a width."""
+    """Return a training of the paper's network with the given width."""
     changes: Changes = {
         'network_g:num_feat': f'{width}  # the paper has 64; memory grows with it',
         'network_d:num_feat': f'{width}',
@@ -65,9 +65,10 @@ def _paper(memory: float, width: int, crop: int) -> Form:
     return Form(memory, crop, 2, changes)
 
 
-# From large to small. Two crops of 512 take 12.3, 9.2 and 6.4 GiB at these widths; two crops of 256 at width 32 take
-# 2.3 GiB. These figures are computed, not measured. They count what autograd keeps for the backward pass of both
-# networks and of VGG19, the weights, gradients, moments and the average. The remaining memory is for the libraries.
+# From large to small. Two crops of 512 pixels take 12.3, 9.2 and 6.4 GiB at these widths; two crops of 256 pixels at
+# width 32 take 2.3 GiB. These figures are computed, not measured: they include the tensors that autograd keeps for the
+# backward pass of both networks and of VGG19, the weights, gradients, moments and averaged weights. The rest of the
+# memory is left for the libraries.
 FORMS = (
     _paper(16, 64, 512),
     _paper(12, 48, 512),
@@ -77,8 +78,8 @@ FORMS = (
 )
 SMALLEST_CROP = 64  # pixels; the paper's network takes no smaller images
 MULTIPLE = 32  # the paper's network pads sides to multiples of this
-DRAWS_AN_EPOCH = 1000  # at least; the host logs and shuffles by epochs
-LARGE = 2**20  # pixels; larger validation images are made smaller
+MIN_CROPS_PER_EPOCH = 1000  # BasicSR restarts its data loader in each epoch, so epochs should not be short
+LARGE = 2**20  # pixels; larger validation images are downsized
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def own_training_text(name: str, images: OwnImages, degradation: str, memory: fl
         images: the training and validation images.
         degradation: the name of a recipe.
         memory: memory of the device in GiB; 0 means a CPU.
-        command: the command that starts the training; the head of the file shows it.
+        command: the command that starts the training, for the comment at the top of the file.
 
     Raises:
         ValueError: an image is smaller than the smallest crop.
@@ -175,11 +176,11 @@ def _data_set(phase: str, name: str, root: Path, list_file: Path | None) -> Chan
 
 
 def _passes(count: int) -> int:
-    return max(1, -(-DRAWS_AN_EPOCH // count))
+    return max(1, -(-MIN_CROPS_PER_EPOCH // count))
 
 
 def _scalar(text: str) -> str:
-    """Return text as one line of YAML, quoted where a `` #`` in it would begin a comment."""
+    """Return text as a YAML scalar on one line, in quotes if necessary."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
