@@ -1,4 +1,4 @@
-"""The backend of the page: networks, size limit and folder for files."""
+"""The backend of the web page: the networks, the size limit and the folder for files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Settings(NamedTuple):
     """How images are restored.
 
     Attributes:
-        what: :data:`WHOLE`, the whole image by one network; :data:`FACES`, its faces alone, each aligned; or
-            :data:`BOTH`, the faces by one network and the rest by another.
-        network: name of the network for whole images, or for the rest besides faces.
+        what: :data:`WHOLE` restores the whole image with one network; :data:`FACES` restores only the aligned faces;
+            :data:`BOTH` restores faces with one network and the background with another.
+        network: name of the network for whole images and backgrounds.
         face_network: name of the network for faces.
-        strength: from 0, the input, to 1, the restored image.
-        keep_identity: lower the strength of a face that may look like another person, see
+        strength: from 0 (input) to 1 (restored image).
+        keep_identity: lower the strength for faces that may look like another person, see
             :class:`~hifacegan_plugin.restore.faces.FaceOptions`.
     """
 
@@ -45,9 +45,9 @@ class Backend:
     """The backend of the page.
 
     Attributes:
-        networks: for each name to choose from, a function that opens the restorer; the first is the default.
-        max_pixels: larger images are refused.
-        folder: for files; it is removed when the server ends.
+        networks: functions that open a restorer, by the name of the network; the first is the default.
+        max_pixels: larger images are rejected.
+        folder: folder for files; it is deleted when the server stops.
     """
 
     networks: Mapping[str, Callable[[], Restorer]]
@@ -55,14 +55,14 @@ class Backend:
     folder: Path
 
     def session_folder(self, session: str | None) -> Path:
-        """Return the folder of a session. Its name comes from the browser and may be anything, so it is hashed."""
+        """Return the folder of a session. The browser chooses the session's name, so it is hashed."""
         return self.folder / 'sessions' / sha256(str(session).encode()).hexdigest()
 
     def file_restorer(self, settings: Settings) -> Callable[[Path, Path], list[RestoredFace]]:
-        """Return a function that restores one file into another and returns the faces that it restored apart.
+        """Return a function that restores one file into another and returns the separately restored faces.
 
         Raises:
-            FaceModelsMissingError: faces are to be restored, and dlib or a model file is missing.
+            FaceModelsMissingError: the settings include faces, but dlib or a model file is missing.
         """
         restore = self._pixel_restorer(settings)
 

@@ -1,6 +1,6 @@
-"""Set up and end the process that serves the page: socket, Gradio's environment, temporary folder, signals.
+"""The process that serves the page: socket, environment variables of Gradio, temporary folder, signals.
 
-Nothing here imports Gradio, which takes seconds.
+This module does not import Gradio, because that takes seconds.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-REMOVALS = 50  # tries in 5 seconds
+REMOVALS = 50  # attempts, one every 0.1 seconds
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a socket that listens on a host and a port; port 0: any that is free.
+    """Open a socket that listens on a host and a port; port 0 chooses a free port.
 
     Raises:
-        OSError: it cannot listen there; the message names host and port.
+        OSError: the address is not available; the message names host and port.
     """
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         reason = getattr(error, 'strerror', None) or error
-        raise OSError(f'cannot listen on {host}, port {port} ({reason}): choose others by --host and --port') from error
+        raise OSError(f'cannot listen on {host}, port {port} ({reason}): set --host or --port') from error
 
 
 def url_of(listener: socket.socket) -> str:
@@ -41,10 +41,10 @@ def url_of(listener: socket.socket) -> str:
 
 @contextmanager
 def private_environment() -> Iterator[Path]:
-    """Yield a temporary folder for the files of the page, which is removed at the end.
+    """Yield a temporary folder for the files of the page and delete it afterwards.
 
-    Import Gradio only inside the block: it reads its environment variables on import. A signal ends the block and the
-    process, with the exit status that shells show for the signal.
+    Import Gradio only inside the block, because it reads its environment variables on import. On SIGINT, SIGTERM or
+    SIGHUP, the process exits with 128 + the number of the signal, as in shells.
     """
     _exit_on_signals()
     folder = Path(tempfile.mkdtemp(prefix='hifacegan-app-'))
@@ -53,13 +53,13 @@ def private_environment() -> Iterator[Path]:
         yield folder
     except SystemExit as end:
         _remove(folder)
-        os._exit(int(end.code or 0))  # without waiting for a thread that restores an image
+        os._exit(int(end.code or 0))  # does not wait for a thread that is restoring an image
     finally:
         _remove(folder)
 
 
 def _exit_on_signals() -> None:
-    """Turn signals into SystemExit, except those that are ignored, as under nohup."""
+    """Turn signals into SystemExit, except signals that are ignored, as under nohup."""
 
     def end(number: int, frame: object) -> None:
         sys.exit(128 + number)
@@ -71,7 +71,7 @@ def _exit_on_signals() -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder as far as possible, although a thread may still write to it."""
+    """Delete a folder; try again while another thread still writes to it."""
     for _ in range(REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

@@ -1,4 +1,4 @@
-"""Jobs: uploads that are restored together, like a folder by ``hifacegan restore``, and their results."""
+"""Jobs: uploads that are restored together, as ``hifacegan restore`` restores a folder, and their results."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class Outcome:
     Attributes:
         source: the upload, under the user's file name.
         target: the restored file; None after a failure.
-        problem: the reason of the failure; empty after a success.
-        faces: what :func:`~hifacegan_plugin.restore.face_files.describe` tells of each face that was restored apart.
+        problem: why the file could not be restored; empty after a success.
+        faces: for each separately restored face, the result of
+            :func:`~hifacegan_plugin.restore.face_files.describe`.
     """
 
     source: Path
@@ -39,11 +40,11 @@ class Outcome:
 
 
 def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
-    """Empty the folder of a job, and plan which file is restored into which.
+    """Empty the folder of a job and plan which file is restored into which.
 
     Args:
-        uploads: files under the user's names; several may have the same name.
-        folder: for this job alone; uploads go into ``input``, results into ``output``.
+        uploads: paths that end in the user's file names; several may have the same file name.
+        folder: folder of this job; uploads go into ``input``, results into ``output``.
 
     Raises:
         OSError: an upload has been removed.
@@ -51,17 +52,17 @@ def plan_job(uploads: Sequence[str], folder: Path) -> Plan:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / 'input').mkdir(parents=True)
     for upload in map(Path, uploads):
-        name = f'_{upload.name}' if upload.name.startswith('.') else upload.name  # hidden files would be left out
+        name = f'_{upload.name}' if upload.name.startswith('.') else upload.name  # the plan would skip hidden files
         os.link(upload, _free_name(folder / 'input' / name))
     return plan(str(folder / 'input'), folder / 'output', None, sheet=False)
 
 
 def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[RestoredFace]]) -> Iterator[Outcome]:
-    """Restore the files one by one, and continue after failures; failures of the plan come first.
+    """Restore the files one by one and yield an outcome for each, also after failures; failures of the plan come first.
 
     Args:
-        planned: by :func:`plan_job`.
-        restore: of :meth:`~hifacegan_plugin.app.backend.Backend.file_restorer`.
+        planned: result of :func:`plan_job`.
+        restore: result of :meth:`~hifacegan_plugin.app.backend.Backend.file_restorer`.
 
     Raises:
         AbandonedError: the folder of the job has been removed.
@@ -70,22 +71,22 @@ def restore_planned(planned: Plan, restore: Callable[[Path, Path], list[Restored
     for task in planned.tasks:
         outcome = _restore_one(task, restore)
         if not task.source.exists():
-            shutil.rmtree(task.target.parent, ignore_errors=True)  # where a result may just have been written
+            shutil.rmtree(task.target.parent, ignore_errors=True)  # writing the result may have recreated it
             raise AbandonedError
         yield outcome
 
 
 def zip_results(folder: Path) -> str | None:
-    """Store the results of a job so far, without further compression, in a zip file in its folder.
+    """Store the results of a job so far in a zip file, uncompressed, in the job's folder.
 
     Returns:
         The path of the zip file; None if there are no results.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the zip file cannot be written.
     """
     output = folder / 'output'
-    results = sorted(path for path in output.glob('*') if not path.name.startswith('.'))  # half-written
+    results = sorted(path for path in output.glob('*') if not path.name.startswith('.'))  # hidden: unfinished
     if not results:
         return None
     archive = folder / 'restored.zip'
@@ -104,7 +105,7 @@ def _restore_one(task: Task, restore: Callable[[Path, Path], list[RestoredFace]]
 
 
 def _free_name(path: Path) -> Path:
-    """Return the path, numbered if there is a file of that name already: ``a (2).png``."""
+    """Return the path, with a number if the file already exists: ``a (2).png``."""
     number, free = 1, path
     while free.exists():
         number += 1

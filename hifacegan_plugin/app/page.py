@@ -1,4 +1,4 @@
-"""The layout of the page, and the functions behind its buttons."""
+"""The layout of the page and the handlers of its buttons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Restores images with unknown, mixed degradations. Your images stay on the machin
 
 
 def build_page(backend: Backend) -> gr.Blocks:
-    """Build the page: settings, a tab that shows a few images beside their results, and a tab for many images."""
+    """Build the page: the settings, a tab that compares a few images with their results, and a tab for many images."""
     with gr.Blocks(title='HiFaceGAN', analytics_enabled=False, delete_cache=(HOUR, DAY)) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
@@ -58,7 +58,7 @@ def _add_settings(backend: Backend) -> list[Component]:
         interactive=False,
     )
 
-    def offer(chosen: str) -> tuple[gr.Dropdown, gr.Dropdown, gr.Checkbox]:
+    def enable(chosen: str) -> tuple[gr.Dropdown, gr.Dropdown, gr.Checkbox]:
         faces = chosen != WHOLE
         return (
             gr.Dropdown(interactive=chosen != FACES),
@@ -66,7 +66,7 @@ def _add_settings(backend: Backend) -> list[Component]:
             gr.Checkbox(interactive=faces),
         )
 
-    what.change(offer, what, [network, face_network, keep_identity], api_visibility='private')
+    what.change(enable, what, [network, face_network, keep_identity], api_visibility='private')
     return [what, network, face_network, strength, keep_identity]
 
 
@@ -115,7 +115,7 @@ def _add_batch(backend: Backend, controls: list[Component]) -> None:
     def present(outcomes: list[Outcome], folder: Path) -> tuple[Any, ...]:
         return file_rows(outcomes), zip_results(folder)
 
-    def present_those_so_far(outcomes: list[Outcome]) -> tuple[Any, ...]:
+    def present_progress(outcomes: list[Outcome]) -> tuple[Any, ...]:
         return file_rows(outcomes), None
 
     def collect(request: gr.Request) -> str | None:
@@ -124,7 +124,7 @@ def _add_batch(backend: Backend, controls: list[Component]) -> None:
         return archive
 
     started = button.click(
-        _restoring(backend, 'batch', present, present_those_so_far), [uploads, *controls], [table, archive],
+        _restoring(backend, 'batch', present, present_progress), [uploads, *controls], [table, archive],
         api_name='restore_batch', show_progress_on=table, **ONE_AT_A_TIME,
     )  # fmt: skip
     stop.click(collect, None, archive, cancels=started, api_visibility='private')
@@ -143,15 +143,15 @@ def _restoring(
     backend: Backend,
     tab: str,
     present: Callable[[list[Outcome], Path], tuple[Any, ...]],
-    present_those_so_far: Callable[[list[Outcome]], tuple[Any, ...]] | None = None,
+    present_progress: Callable[[list[Outcome]], tuple[Any, ...]] | None = None,
 ) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """Return the function of a button: it restores the uploads with the settings of the controls.
+    """Return the handler of a button, which restores the uploads with the current settings.
 
     Args:
-        backend: does it.
-        tab: name of the tab's folder, inside the folder of the session.
-        present: returns what to show of all outcomes at the end, given their folder.
-        present_those_so_far: returns what to show after each outcome.
+        backend: backend that restores them.
+        tab: name of the tab's folder inside the folder of the session.
+        present: takes all outcomes and the folder of the job; returns the final values of the output components.
+        present_progress: takes the outcomes so far; returns the values of the output components after each image.
     """
 
     def restore(
@@ -174,8 +174,8 @@ def _restoring(
             work = restore_planned(planned, backend.file_restorer(settings))
             for outcome in progress.tqdm(work, total=len(planned.failures + planned.tasks), unit='images'):
                 outcomes.append(outcome)
-                if present_those_so_far:
-                    yield present_those_so_far(outcomes)
+                if present_progress:
+                    yield present_progress(outcomes)
             yield present(outcomes, folder)
 
     return restore
@@ -183,7 +183,7 @@ def _restoring(
 
 @contextmanager
 def _errors_on_the_page() -> Iterator[None]:
-    """Show on the page why images cannot be restored, shown or stored."""
+    """Show errors that users can understand on the page."""
     try:
         yield
     except (FaceModelsMissingError, EngineError) as error:

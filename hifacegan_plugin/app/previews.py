@@ -1,4 +1,4 @@
-"""Previews for the page, in a format that browsers read and of limited size."""
+"""Previews for the page: of limited size and in formats that browsers can show."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.images.resizing import fit
 
-LONGEST_SIDE = 4096  # pixels; 12 megapixels are shown as they are
+LONGEST_SIDE = 4096  # pixels; photographs of 12 megapixels are not downsized
 
 
 def write_previews(outcome: Outcome, max_pixels: int) -> tuple[str, str]:
-    """Write previews of an image and its result into ``previews``, beside the folder of the result.
+    """Write previews of an image and its result into ``previews``, next to the folder of the result.
 
-    Both have the size of the result, or a smaller one.
+    Both previews have the size of the result, downsized to ``LONGEST_SIDE`` if necessary.
 
     Returns:
-        The paths of both.
+        The paths of the previews before and after.
 
     Raises:
         ImageError: a preview cannot be written.
     """
-    assert outcome.target is not None  # as of all that are restored
+    assert outcome.target is not None  # the page shows only images that were restored
     before = read_photograph(outcome.source, max_pixels)
-    after = read_photograph(outcome.target, sys.maxsize)  # a network may enlarge
+    after = read_photograph(outcome.target, sys.maxsize)  # the network may have enlarged the image
     height, width = after.pixels.shape[:2]
     scale = min(LONGEST_SIDE / max(height, width), 1)
     size = max(round(height * scale), 1), max(round(width * scale), 1)
@@ -35,7 +35,7 @@ def write_previews(outcome: Outcome, max_pixels: int) -> tuple[str, str]:
 
 
 def _write_preview(photograph: Photograph, size: tuple[int, int], stem: str) -> str:
-    """Write a PNG if the image has alpha or colour tags, which JPEG cannot hold, otherwise a JPEG."""
+    """Write a PNG if the image has an alpha channel or colour chunks, which JPEG cannot store, otherwise a JPEG."""
     pixels = fit(photograph.pixels, *size)
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     preview = stem + ('.png' if has_alpha or photograph.colour_chunks else '.jpg')

@@ -10,7 +10,7 @@ from hifacegan_plugin.restore.faces import IDENTITY_LIMIT
 
 FILE_TABLE = 'Files'
 FILE_HEADERS = ['File', 'Result']
-FACE_TABLE = f'Faces; an identity distance above {IDENTITY_LIMIT} warns that one may look like another person now'
+FACE_TABLE = f'Faces. Above an identity distance of {IDENTITY_LIMIT}, a face may look like another person.'
 FACE_HEADERS = ['Face', 'Left', 'Top', 'Size in pixels', 'Identity distance']
 
 
@@ -20,7 +20,7 @@ def file_rows(outcomes: Sequence[Outcome]) -> list[list[Any]]:
 
 
 def face_rows(outcome: Outcome) -> list[list[Any]]:
-    """Return a row for each separately restored face of an image, the largest first."""
+    """Return a row for each separately restored face of an image, largest first."""
     return [
         [
             face['face'],
