@@ -1,1 +1,1 @@
-"""Preparing data sets: databases, pairs, splits, checks."""
+"""Preparation of data sets: databases, aligned faces, pairs, splits, checks."""

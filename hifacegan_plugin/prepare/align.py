@@ -1,4 +1,4 @@
-"""Cutting aligned faces out of a folder of photographs: ``hifacegan align``."""
+"""Crop aligned faces from a folder of photographs: ``hifacegan align``."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, buil
 from hifacegan_plugin.prepare.stores import COPIED, Entry, JsonLines, LmdbWriter, PlainFolder, Store, png_entry
 from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
-FACES = 'faces.jsonl'  # what is known of each face, below the target
-IMAGES = 'images'  # folder of the crops, where the target is not a database
+FACES = 'faces.jsonl'  # descriptions of the faces, in the target
+IMAGES = 'images'  # folder of the crops, unless the target is a database
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is done to each photograph.
+    """Options for cropping faces.
 
     Attributes:
-        side: of the crops, in pixels.
-        margin: surroundings that are cut out, too, at each side, as a share of the side of FFHQ's square.
-        every_face: cut out all faces of a photograph, not only the largest.
-        min_face: side of the smallest of FFHQ's squares that is taken, in pixels of the photograph.
-        max_yaw: reject faces that are turned aside by more degrees.
-        max_roll: reject faces that are tilted by more degrees.
-        min_sharpness: reject faces whose crops are less sharp, see :func:`sharpness`.
-        landmarks: model of the landmarks, see :func:`hifacegan_plugin.faces.landmarks.locate`.
-        compression_level: of the PNG encoder, 1 to 9.
-        max_pixels: photographs with more are rejected without decoding.
+        side: side of the crops, in pixels.
+        margin: additional margin on each side, relative to the side of FFHQ's square.
+        every_face: crop all faces of a photograph, not only the largest.
+        min_face: reject faces for which FFHQ's square has a smaller side, in pixels of the photograph.
+        max_yaw: reject faces with a larger yaw, in degrees.
+        max_roll: reject faces with a larger roll, in degrees.
+        min_sharpness: reject faces with less sharp crops, see :func:`sharpness`.
+        landmarks: landmark model, see :func:`hifacegan_plugin.faces.landmarks.locate`.
+        compression_level: compression level of PNG files, 1 to 9.
+        max_pixels: reject photographs with more pixels without decoding them.
     """
 
     side: int = 512
@@ -59,48 +59,48 @@ class Options:
 
 
 def align(folder: Path, names: Sequence[str], target: Path, options: Options, run: Run) -> Summary:
-    """Make a database, or a folder, of the aligned faces of photographs.
+    """Make a database or a folder of the aligned faces of photographs.
 
     Args:
-        folder: the photographs.
-        names: of the photographs: relative to the folder, each once.
-        target: ``NAME.lmdb``, or a folder whose ``images`` gets PNG files. ``faces.jsonl`` in it tells of each face
-            what :func:`describe` returns.
-        options: what is done to each photograph.
+        folder: folder with the photographs.
+        names: unique file names of the photographs, relative to the folder.
+        target: ``NAME.lmdb``, or a folder; PNG files go into its subfolder ``images``. In both cases,
+            ``faces.jsonl`` in the target stores the results of :func:`describe`.
+        options: how faces are cropped.
         run: how the build runs.
 
     Returns:
-        How many photographs had a face that was taken, and how many had none.
+        How many photographs have an accepted face, and how many have none.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.
-        BuildError: nothing could be made; the message says why and what to do.
+        BuildError: nothing was made; the message says why and what to do.
     """
-    load_detector()  # here, once for all processes, which are forked from this one
+    load_detector()  # load the models before the workers are forked, so that all share them
     load_model(options.landmarks)
     keys = lmdb_keys(names)
-    crops_go_to, crops_by = ('.', LmdbWriter) if is_database(target) else (IMAGES, PlainFolder)
+    crop_store, writer = ('.', LmdbWriter) if is_database(target) else (IMAGES, PlainFolder)
 
     def prepare_all(left: Sequence[str]) -> Iterator[Outcome]:
         photographs = ((name, keys[name]) for name in left)
-        return map_in_processes(partial(prepare, folder, options, crops_go_to), run.jobs, photographs)
+        return map_in_processes(partial(prepare, folder, options, crop_store), run.jobs, photographs)
 
-    stores: dict[str, Callable[[Path], Store]] = {crops_go_to: crops_by, FACES: JsonLines}
+    stores: dict[str, Callable[[Path], Store]] = {crop_store: writer, FACES: JsonLines}
     return build(target, names, asdict(options), stores, prepare_all, run)
 
 
 def is_database(target: Path) -> bool:
-    """Return whether the crops go into a database."""
+    """Return whether the target is a database."""
     return target.suffix == '.lmdb'
 
 
 def read_faces(target: Path) -> list[dict[str, Any]]:
-    """Read what is known of the faces of a finished target, see :func:`describe`."""
+    """Read the descriptions of the faces in a finished target, see :func:`describe`."""
     return [json.loads(line) for line in (target / FACES).read_text(encoding='utf-8').splitlines()]
 
 
-def prepare(folder: Path, options: Options, crops_go_to: str, photograph: tuple[str, str]) -> Outcome:
-    """Turn one photograph, (name, key), into the entries of its faces, or into the reason why there are none."""
+def prepare(folder: Path, options: Options, crop_store: str, photograph: tuple[str, str]) -> Outcome:
+    """Return the entries of the faces in a photograph (name, key), or why there are none."""
     name, key = photograph
     try:
         pixels = without_alpha(decode(open_checked(read_file(folder / name, options.max_pixels), options.max_pixels)))
@@ -111,14 +111,14 @@ def prepare(folder: Path, options: Options, crops_go_to: str, photograph: tuple[
     if not found:
         return Outcome(
             {},
-            rejected='has no face that the detector finds (it finds no profiles; for smaller faces, lower --min-face)',
+            rejected='has no face that the detector finds (it misses profiles; for smaller faces, lower --min-face)',
         )
     crops, records, reasons = [], [], []
     for number, face in enumerate(found if options.every_face else found[:1], start=1):
         face_key = f'{key}_face{number}' if options.every_face else key
         square = face.square.with_margin(options.margin)
         crop = cut(pixels, square, options.side)
-        reason = why_not(face, crop, options)
+        reason = rejection_reason(face, crop, options)
         description = describe(face, square, crop, pixels.shape)
         record = {'key': face_key, 'photograph': name, **description, 'rejected': reason}
         records.append(Entry(face_key, json.dumps(record).encode(), (0, 0, 0), COPIED))
@@ -127,12 +127,13 @@ def prepare(folder: Path, options: Options, crops_go_to: str, photograph: tuple[
         else:
             reasons.append(reason)
     if not crops:
-        return Outcome({}, rejected=f'has {len(found)} face{"s" * (len(found) > 1)}, none taken: {"; ".join(reasons)}')
-    return Outcome({crops_go_to: crops, FACES: records})
+        number = f'{len(found)} face{"s" * (len(found) > 1)}'
+        return Outcome({}, rejected=f'has {number}, none accepted: {"; ".join(reasons)}')
+    return Outcome({crop_store: crops, FACES: records})
 
 
-def why_not(face: Face, crop: np.ndarray, options: Options) -> str | None:
-    """Return why a face is not taken, or None."""
+def rejection_reason(face: Face, crop: np.ndarray, options: Options) -> str | None:
+    """Return why a face is rejected; None if it is accepted."""
     if face.square.side < options.min_face:
         return f'{face.square.side:.0f} pixels, less than --min-face {options.min_face}'
     if options.max_yaw is not None and abs(face.landmarks.yaw) > options.max_yaw:
@@ -145,21 +146,20 @@ def why_not(face: Face, crop: np.ndarray, options: Options) -> str | None:
 
 
 def describe(face: Face, square: Square, crop: np.ndarray, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return what ``faces.jsonl`` tells of a face.
+    """Return the description of a face for ``faces.jsonl``.
 
     Args:
         face: the face.
-        square: that is cut out.
-        crop: what it holds, ``(side, side)`` or ``(side, side, 3)``.
-        shape: of the photograph, ``(H, W)`` or ``(H, W, C)``.
+        square: square that was cropped.
+        crop: crop of the face, ``(side, side)`` or ``(side, side, 3)``.
+        shape: shape of the photograph, ``(H, W)`` or ``(H, W, C)``.
 
     Returns:
-        ``size``: width and height of the photograph, upright. ``side``: of the crop. ``crop_to_photograph``: the
-        ``(2, 3)`` matrix that takes x and y in the crop to those in the photograph, whole numbers being the centres of
-        pixels. ``square``: side of the cut out square in pixels of the photograph. ``inside``: the share of it that
-        lies within the photograph; the rest is a reflection. ``eyes``, ``nose``, ``mouth``: landmarks in the
-        photograph. ``roll``, ``yaw``: degrees. ``sharpness``: see :func:`sharpness`. ``score``: how sure the detector
-        is.
+        ``size``: width and height of the upright photograph. ``side``: side of the crop. ``crop_to_photograph``: a
+        ``(2, 3)`` matrix that maps x and y in the crop to x and y in the photograph; pixel centres have integer
+        coordinates. ``square``: side of the square in pixels of the photograph. ``inside``: share of the square inside
+        the photograph; the rest is filled by reflection. ``eyes``, ``nose``, ``mouth``: landmarks in the photograph.
+        ``roll``, ``yaw``: in degrees. ``sharpness``: see :func:`sharpness`. ``score``: confidence of the detector.
     """
     height, width = shape[:2]
     side = crop.shape[0]
@@ -178,10 +178,10 @@ def describe(face: Face, square: Square, crop: np.ndarray, shape: tuple[int, ...
 
 
 def sharpness(crop: np.ndarray) -> float:
-    """Return how sharp the middle half of a crop is: the standard deviation of its Laplacian over that of its luma.
+    """Return the sharpness of a crop: the standard deviation of the Laplacian divided by that of the luma.
 
-    This ratio does not depend on the contrast. It is small for crops that are enlarged or out of focus. It also
-    decreases with the side of the crop, so compare only crops of the same side.
+    Only the middle half of the crop counts. The sharpness does not depend on the contrast. It is low if the crop was
+    enlarged or is out of focus. It also decreases with the side of the crop, so compare only crops of the same side.
 
     Args:
         crop: ``(side, side)`` or ``(side, side, 3)`` BGR, uint8 or uint16.

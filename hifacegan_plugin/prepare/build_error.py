@@ -1,4 +1,4 @@
-"""The error of commands that prepare data."""
+"""The error that preparing data raises."""
 
 
 class BuildError(Exception):

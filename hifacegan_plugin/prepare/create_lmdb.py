@@ -1,4 +1,4 @@
-"""Building an LMDB in BasicSR's format from a folder of images: ``hifacegan lmdb``."""
+"""Make an LMDB in BasicSR's format from a folder of images: ``hifacegan lmdb``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from hifacegan_plugin.prepare.worker_pool import map_in_threads
 
 @dataclass(frozen=True)
 class Options:
-    """What is done to each image.
+    """How images are converted.
 
     Attributes:
-        size: length of the shorter side to resize to, in pixels.
-        crop_size: side of the squares to cut, in pixels.
-        step: distance between the squares.
-        reencode: decode and encode also what could be copied.
-        compression_level: of the PNG encoder, 1 to 9.
-        max_pixels: images with more are rejected without decoding, and those that ``size`` would enlarge beyond it.
+        size: resize the shorter side to this length, in pixels; None keeps the size.
+        crop_size: side of square crops, in pixels; None stores whole images.
+        step: distance between crops, in pixels; None means ``crop_size``.
+        reencode: decode and encode all images, even those that could be copied.
+        compression_level: compression level of PNG files, 1 to 9.
+        max_pixels: reject images with more pixels, before decoding or after resizing.
     """
 
     size: int | None = None
@@ -56,18 +56,18 @@ def create_lmdb(
     """Make a database from the images of a folder.
 
     Args:
-        folder: where the images are.
-        names: of the images, relative to ``folder``, each once; the database has them in this order.
-        target: the folder to be, ``*.lmdb``.
-        options: what is done to each image.
+        folder: folder with the images.
+        names: unique file names of the images, relative to ``folder``, in the order of the database.
+        target: folder of the database, ``*.lmdb``.
+        options: how the images are converted.
         run: how the build runs.
-        shard: (i, n): take the i-th of n equal shares, counted from 1.
-        verify: decode every image before it is stored, and every value of the complete database.
+        shard: (i, n): use only the i-th of n equal parts, counted from 1.
+        verify: decode every image before storing it, and check the complete database.
 
     Raises:
         BuildError: nothing was made; the message says why and what to do.
     """
-    keys = lmdb_keys(names)  # of all names: shards of one folder never share a key
+    keys = lmdb_keys(names)  # of all names, so that keys are unique across shards
     number, total = shard
     share = names[number - 1 :: total]
     if not share:
@@ -85,7 +85,7 @@ def create_lmdb(
 
 
 def prepare(folder: Path, keys: Mapping[str, str], options: Options, verify: bool, name: str) -> Outcome:
-    """Turn one image file into entries of the database, or into the reason why not."""
+    """Return the entries of an image file, or why it is rejected."""
     try:
         return Outcome({'.': make_entries(read_file(folder / name, options.max_pixels), keys[name], options, verify)})
     except ImageError as error:
@@ -93,10 +93,10 @@ def prepare(folder: Path, keys: Mapping[str, str], options: Options, verify: boo
 
 
 def make_entries(data: bytes, key: str, options: Options, verify: bool = False) -> list[Entry]:
-    """Make the entries of one encoded image: itself, or the squares cut from it.
+    """Return the entries of an encoded image: the image itself or its crops.
 
     Raises:
-        ImageError: the image is damaged, too large, or too small to be cropped.
+        ImageError: the image is damaged, too large, or smaller than a crop.
     """
     encoded = open_checked(data, options.max_pixels)
     if encoded.standard and fits(encoded.shape, options) and not options.reencode:
@@ -115,17 +115,17 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
 
 
 def fits(shape: tuple[int, int, int], options: Options) -> bool:
-    """Return whether an image of this shape, ``(H, W, C)``, has the wanted size already."""
+    """Return whether an image of the shape ``(H, W, C)`` needs no resizing or cropping."""
     height, width, _ = shape
     crop = options.crop_size
     return options.size in (None, min(height, width)) and (crop is None or height == width == crop)
 
 
 def crops(image: np.ndarray, size: int, step: int) -> Iterator[np.ndarray]:
-    """Cut squares of ``size``, ``step`` apart, row by row; the last row and column end at the border.
+    """Yield square crops of side ``size``, ``step`` apart, row by row; the last row and column end at the border.
 
     Raises:
-        ImageError: the image is smaller than one square.
+        ImageError: the image is smaller than a crop.
     """
     height, width = image.shape[:2]
     if min(height, width) < size:
@@ -141,17 +141,17 @@ def crops(image: np.ndarray, size: int, step: int) -> Iterator[np.ndarray]:
 
 
 def crop_key(key: str, number: int) -> str:
-    """Name a square as BasicSR's own extraction of sub-images does."""
+    """Return the key of a crop, named as by BasicSR's script ``extract_subimages.py``."""
     return f'{key}_s{number:03d}'
 
 
 def check_database(folder: Path, jobs: int) -> None:
-    """Decode all of a database.
+    """Check a complete database, see :func:`~hifacegan_plugin.prepare.verify_lmdb.verify`.
 
     Raises:
-        BuildError: a value is not what was stored.
+        BuildError: the database is damaged.
     """
     problems = verify_database(folder, jobs)
     if problems:
         listed = ''.join(f'\n  {key}: {reason}' for key, reason in problems)
-        raise BuildError(f'{folder} is damaged, start afresh with --overwrite:{listed}')
+        raise BuildError(f'{folder} is damaged: start over with --overwrite.{listed}')

@@ -1,11 +1,11 @@
-"""Dead leaves: images drawn at random that have the edges, scales and occlusions of photographs.
+"""Dead leaves: random synthetic images whose edges, scales and occlusions resemble those of photographs.
 
-Added to a few photographs, they teach a network colours and edges that the photographs lack. A network trained only on
-them draws leaves into its results. They are free to make and to use.
+They add colours and edges to a small set of training photographs. A network trained only on dead leaves draws leaves
+into its results. The images have no licence restrictions.
 
-Sources: Lee, Mumford, Huang, "Occlusion models for natural images", IJCV 2001 (the model; sizes fall with the third
-power); Achddou, Gousseau, Ladjal, "Synthetic images as a regularity prior for image restoration neural networks",
-SSVM 2021 (training with them).
+Sources: Lee, Mumford, Huang, "Occlusion models for natural images", IJCV 2001 (the model; the density of the radius is
+proportional to radius^-3); Achddou, Gousseau, Ladjal, "Synthetic images as a regularity prior for image restoration
+neural networks", SSVM 2021 (training on dead leaves).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 
 LEAVES = 8000
 RADII = (4, 200)  # pixels
-OVERSAMPLING = 2  # leaves are drawn so many times larger and averaged, which smooths their edges
+OVERSAMPLING = 2  # images are drawn larger by this factor and averaged, for smooth edges
 
 
 def draw_dead_leaves(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw ellipses and rectangles of all sizes and colours over one another.
+    """Draw overlapping ellipses and rectangles of random sizes and colours.
 
     Args:
         side: height and width in pixels.
-        rng: what the image is a function of.
+        rng: generator that determines the image.
 
     Returns:
-        uint8 RGB ``(side, side, 3)``.
+        The image, ``(side, side, 3)``, uint8 RGB.
     """
     canvas = np.zeros((OVERSAMPLING * side, OVERSAMPLING * side, 3), np.uint8)
     largest, smallest = (radius**-2.0 for radius in RADII)
@@ -42,6 +42,6 @@ def draw_dead_leaves(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_colour(rng: np.random.Generator) -> tuple[int, ...]:
-    """Draw an RGB colour: any hue, grey more often than vivid, light as often as dark."""
-    hsv = [rng.uniform(0, 180), 255 * rng.beta(1.2, 2.5), 255 * rng.beta(1.3, 1.3)]  # ranges of OpenCV
+    """Return a random RGB colour of uniform hue; greyish colours are more frequent than vivid ones."""
+    hsv = [rng.uniform(0, 180), 255 * rng.beta(1.2, 2.5), 255 * rng.beta(1.3, 1.3)]  # in OpenCV's ranges
     return tuple(cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist())

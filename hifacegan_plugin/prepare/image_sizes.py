@@ -1,4 +1,4 @@
-"""The names and sizes of the images of a folder or an LMDB, read before they are trained on."""
+"""The sizes of the images in a folder or an LMDB, which determine the options of a training."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Size = tuple[int, int]  # height and width in pixels
 
 
 def read_sizes(root: Path) -> dict[str, Size]:
-    """Return the size of every image below a folder or in an LMDB, by path or key.
+    """Return the size of every image in a folder (including subfolders) or in an LMDB, by path or key.
 
     Raises:
-        BuildError: there are no images, one cannot be read, or the database is damaged; the message names it.
+        BuildError: there are no images, an image cannot be read, or the database is damaged.
     """
     is_database = root.suffix == '.lmdb'
     try:
@@ -31,10 +31,10 @@ def read_sizes(root: Path) -> dict[str, Size]:
 
 
 def _size_of(file: Path) -> Size:
-    """Read the height and width of an image as it is decoded, upright."""
+    """Read the height and width of an image in upright orientation."""
     try:
         image = open_image(read_file(file))
     except ImageError as error:
-        raise BuildError(f'{file} {error}: take it out, or let hifacegan lmdb reject it') from error
+        raise BuildError(f'{file} {error}: remove it, or make a database, because hifacegan lmdb rejects it') from error
     height, width, _ = image.shape
     return (width, height) if image.orientation in TRANSPOSED else (height, width)

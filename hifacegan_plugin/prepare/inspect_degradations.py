@@ -1,4 +1,4 @@
-"""What recipes do to one image."""
+"""Degraded versions of one image: ``hifacegan inspect-degradations``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def degraded_rows(
     """Degrade an image by each recipe.
 
     Args:
-        image: clean, uint8 RGB ``(H, W, 3)``.
-        recipes: their names.
-        draws: how many columns.
-        seed: of the first column.
+        image: clean image, ``(H, W, 3)``, uint8 RGB.
+        recipes: names of the recipes.
+        draws: number of degraded images per recipe.
+        seed: seed of the first degraded image; the others use the following seeds.
 
     Returns:
-        Rows of (label, uint8 RGB ``(H, W, 3)``), each with the clean image first.
+        For each recipe, a row of labels and images ``(H, W, 3)``, uint8 RGB, that starts with the clean image.
 
     Raises:
-        ValueError: a recipe is unknown; the message lists those there are.
+        ValueError: a recipe is unknown.
     """
     rows = []
     for name in recipes:

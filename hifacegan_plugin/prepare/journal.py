@@ -1,4 +1,4 @@
-"""The journal of a build, `build.jsonl`: what the build is of, and what became of each source so far."""
+"""The journal of a build, ``build.jsonl``: its settings, and the outcome for each source so far."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Record = dict[str, Any]  # a line of the journal
 
 
 class Journal:
-    """The lines of an open journal: ``header`` says what the build is of, and each of ``records`` of one source."""
+    """An open journal: ``header`` holds the settings of the build, and ``records`` has an item for each source."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         file.seek(0)
         text = file.read()
-        whole = text[: text.rfind(b'\n') + 1]  # without a line that a kill left half written
+        whole = text[: text.rfind(b'\n') + 1]  # drops an incomplete last line of a killed process
         file.truncate(len(whole))
         self._lines: list[Record] = [json.loads(line) for line in whole.splitlines()]
 
     @property
     def header(self) -> Record | None:
-        """The first line; None: the build has not begun."""
+        """The first line; None if the build has not started."""
         return self._lines[0] if self._lines else None
 
     @property
@@ -38,7 +38,7 @@ class Journal:
         return self._lines[1:]
 
     def append(self, lines: Iterable[Record]) -> None:
-        """Add lines, safely on disk on return."""
+        """Add lines and flush them to disk."""
         new = list(lines)
         self._file.write(b''.join(json.dumps(line).encode() + b'\n' for line in new))
         self._file.flush()
@@ -53,12 +53,12 @@ class Journal:
 
 @contextmanager
 def open_journal(partial: Path, target: Path) -> Iterator[Journal]:
-    """Open the journal in ``partial`` and hold it: two builders of one target would write into one another.
+    """Open the journal in ``partial`` and lock it, so that only one process builds the target.
 
-    The lock ends with the builder, however that ends; workers do not inherit it.
+    The lock is released when the process ends, even if it is killed. Workers do not inherit the lock.
 
     Raises:
-        BuildError: another process holds it, or has just finished.
+        BuildError: another process is building the target, or has just finished.
     """
     partial.mkdir(parents=True, exist_ok=True)
     path = partial / JOURNAL
@@ -78,6 +78,6 @@ def read_finished(target: Path) -> tuple[Record, list[Record]]:
     """
     path = target / JOURNAL
     if not path.exists():
-        raise BuildError(f'{target} is there already and was not made by this command: --overwrite builds it again')
+        raise BuildError(f'{target} already exists and was not made by this command: --overwrite replaces it')
     header, *records = map(json.loads, path.read_text().splitlines())
     return header, records

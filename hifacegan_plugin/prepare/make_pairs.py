@@ -1,4 +1,4 @@
-"""Freezing a degradation as pairs that BasicSR's PairedImageDataset reads: ``hifacegan pairs``."""
+"""Make pairs of degraded and clean images for BasicSR's PairedImageDataset: ``hifacegan pairs``."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 @dataclass(frozen=True)
 class Options:
-    """What is done to each image.
+    """How pairs are made.
 
     Attributes:
-        recipe: as :func:`~hifacegan_plugin.data.degradations.build_degradation` takes it.
-        seed: of all images together.
-        size: length of the shorter side to resize the ground truth to, in pixels.
-        scale: the degraded image is this much smaller than the ground truth.
-        folders: plain folders of PNG files instead of databases.
-        compression_level: of the PNG encoder, 1 to 9.
-        max_pixels: images with more are rejected without decoding, and those that ``size`` would enlarge beyond it.
+        recipe: argument of :func:`~hifacegan_plugin.data.degradations.build_degradation`.
+        seed: seed of the degradations; each image also depends on its name.
+        size: resize the shorter side of the ground truth to this length, in pixels; None keeps the size.
+        scale: factor by which degraded images are smaller than the ground truth.
+        folders: make folders of PNG files instead of databases.
+        compression_level: compression level of PNG files, 1 to 9.
+        max_pixels: reject images with more pixels, before decoding or after resizing.
     """
 
     recipe: Any
@@ -52,15 +52,15 @@ def make_pairs(source: Path, names: Sequence[str], target: Path, options: Option
     """Make a folder of pairs from the images of a folder or database.
 
     Args:
-        source: the folder or database with the ground truth.
-        names: of the images: relative to the folder, or the keys of the database; each once.
-        target: the folder to be.
-        options: what is done to each image.
+        source: folder or database with the ground truth.
+        names: unique file names relative to the folder, or keys of the database.
+        target: folder for the pairs.
+        options: how pairs are made.
         run: how the build runs.
 
     Raises:
-        BuildError: the recipe is unknown, the target is the source, or nothing could be made; the message says why and
-            what to do.
+        BuildError: the recipe is unknown, the target is the source, or nothing was made; the message says why and what
+            to do.
     """
     if target.resolve() == source.resolve():
         raise BuildError(f'-o {target} is the source itself: choose another name')
@@ -80,7 +80,7 @@ def make_pairs(source: Path, names: Sequence[str], target: Path, options: Option
 
 
 def list_sources(source: Path, list_file: Path | None) -> list[str]:
-    """List the images of a folder, the keys of a database, or what ``list_file`` names of them.
+    """List the images of a folder or the keys of a database; with ``list_file``, only those that it names.
 
     Raises:
         BuildError: the source or the list is missing, damaged or empty, or the list repeats a name.
@@ -99,7 +99,7 @@ def list_sources(source: Path, list_file: Path | None) -> list[str]:
 
 
 def prepare(source: Path, options: Options, degrade: Step, image: tuple[str, str]) -> Outcome:
-    """Turn one image, (name, key), into its degraded and its ground-truth entry, or into the reason why not."""
+    """Return the degraded and the ground-truth entry of an image (name, key), or why it is rejected."""
     name, key = image
     stored = ImageSource(str(source), name)
     try:
@@ -107,26 +107,26 @@ def prepare(source: Path, options: Options, degrade: Step, image: tuple[str, str
     except ImageError as error:
         return Outcome({}, rejected=str(error))
     except UnicodeEncodeError:
-        return Outcome({}, rejected='has a name that is not UTF-8, on which the draws depend: rename it')
+        return Outcome({}, rejected='has a name that is not valid UTF-8, and the degradation depends on it: rename it')
     suffix = '' if options.folders else '.lmdb'
     return Outcome({f'lq{suffix}': [lq], f'gt{suffix}': [gt]})
 
 
 def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: Step) -> tuple[Entry, Entry]:
-    """Make the degraded and the ground-truth entry of one encoded image.
+    """Return the degraded and the ground-truth entry of an encoded image.
 
-    The bytes of the ground truth are copied where nothing has to be changed, as ``hifacegan lmdb`` does; into a folder
-    only those of PNG files, as the names there end in ``.png``.
+    The encoded ground truth is copied if its pixels do not change. Folders hold only PNG files, so images in other
+    formats are encoded again.
 
     Args:
         data: the encoded image.
-        stem: its name without suffix, which the draws depend on, as those of DegradationDataset in validation do.
-        key: its key in the pairs.
-        options: what to do.
-        degrade: the recipe, built.
+        stem: name without suffix; it determines the degradation, as for DegradationDataset in validation.
+        key: key of both entries.
+        options: how pairs are made.
+        degrade: the recipe, as a function.
 
     Raises:
-        ImageError: damaged, too large, smaller than one pixel at ``scale``, or not to be degraded.
+        ImageError: the image is damaged, too large, smaller than ``scale``, or cannot be degraded.
     """
     encoded = open_checked(data, options.max_pixels)
     bgr = as_8_bit_bgr(decode(encoded))
@@ -139,7 +139,7 @@ def make_entries(data: bytes, stem: str, key: str, options: Options, degrade: St
 
     try:
         degraded = degrade(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), make_generator(options.seed, stem))
-    except cv2.error as error:  # such as a side that is too long for a JPEG
+    except cv2.error as error:  # for example, a side is too long for JPEG
         raise ImageError(f'has {bgr.shape[1]} x {bgr.shape[0]} pixels, cannot be degraded: {error.err}') from error
     degraded = fit(degraded, height, width)
     lq = png_entry(key, cv2.cvtColor(degraded, cv2.COLOR_RGB2BGR), options.compression_level)

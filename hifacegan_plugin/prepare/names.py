@@ -1,4 +1,4 @@
-"""Which images of a folder a data set is made of."""
+"""The images of a folder that go into a data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from hifacegan_plugin.prepare.build_error import BuildError
 
 
 def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
-    """List the images of a folder, and print what is left out; or read those that a list names, one on each line.
+    """List the images of a folder and print how many other files it has; or read the names from a list.
+
+    Args:
+        folder: folder with the images.
+        list_file: text file with one name per line.
 
     Returns:
         Paths relative to ``folder``.
@@ -26,16 +30,16 @@ def read_names(folder: Path, list_file: Path | None = None) -> list[str]:
             names = [name for name in files if is_image_name(name)]
             others = sorted(set(files) - set(names))
         else:
-            # Some editors begin a file with a byte order mark.
+            # Some editors write a byte order mark at the beginning of a file.
             text = list_file.read_text(encoding='utf-8-sig', errors='surrogateescape')
-            if '\0' in text:  # as in UTF-16, which others take
-                raise BuildError(f'{list_file} is no text in UTF-8: save it as such')
+            if '\0' in text:  # as in UTF-16
+                raise BuildError(f'{list_file} is not UTF-8 text: save it as UTF-8')
             names, others = [name for name in text.split('\n') if name], []
     except OSError as error:
         raise BuildError(f'{error.filename}: {error.strerror}') from error
     if others:
         suffixes = ', '.join(sorted({Path(name).suffix or 'no suffix' for name in others}))
-        print(f'{folder}: left out, not images by their names: {len(others)} ({suffixes})')
+        print(f'{folder}: skipped files that are not images: {len(others)} ({suffixes})')
     if not names:
         raise BuildError(f'{list_file or folder} contains no images')
     repeated = [name for name, count in Counter(names).items() if count > 1]

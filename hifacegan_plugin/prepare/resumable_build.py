@@ -1,10 +1,9 @@
 """Build folders of encoded images. A folder gets its name only when it is complete; a killed build can be resumed.
 
-The images go, in order and in batches, into one or more *stores* (an LMDB, a plain folder) below `.NAME.partial`
-next to the target. After each batch, a journal, `build.jsonl`, gets one line per source: what was stored, or why the
-source was rejected. The journal defines the progress: on resuming, anything that a store holds beyond it is removed and
-made again. An interrupted and an uninterrupted build give the same folder. The journal stays in it and records which
-key came from which file.
+A build writes the images in batches into one or more *stores* (an LMDB, a plain folder) in ``.NAME.partial`` next to
+the target. After each batch, it adds a line for each source to a journal, ``build.jsonl``: what was stored, or why the
+source was rejected. When a build is resumed, it removes everything from the stores that the journal does not list. The
+result does not depend on interruptions. The journal stays in the target and tells which file a key comes from.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from hifacegan_plugin.prepare.journal import JOURNAL, Journal, Record, open_jour
 from hifacegan_plugin.prepare.stores import Entry, Store, Stored
 
 BATCH_BYTES = 32 << 20
-_HOW_TO_CONTINUE = 'What is finished is kept: make room or fix the cause, then run the same command with --resume'
+_HOW_TO_CONTINUE = 'Finished work is kept: fix the cause, then run the same command with --resume'
 
 
 class Outcome(NamedTuple):
-    """What became of one source: the entries for each store by the store's name, or the reason it was rejected."""
+    """The outcome for a source: its entries by the name of the store, or why it was rejected."""
 
     entries: Mapping[str, list[Entry]]
     rejected: str | None = None
 
 
 class Summary(NamedTuple):
-    """Counts of a finished build."""
+    """Numbers of stored and rejected sources in a finished build."""
 
     stored: int
     rejected: int
@@ -49,12 +48,12 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """How a build runs, whatever it makes.
+    """How a build runs; does not affect its result.
 
     Attributes:
-        jobs: sources that are worked on at a time.
-        resume: continue an interrupted build; start where there is none, do nothing where the target is complete.
-        overwrite: start afresh, and put the result in the place of an older target.
+        jobs: number of sources that are processed in parallel.
+        resume: continue an interrupted build; start if there is none; do nothing if the target is complete.
+        overwrite: start over, and replace an existing target when the build is complete.
     """
 
     jobs: int = os.cpu_count() or 1
@@ -71,23 +70,23 @@ def build(
     run: Run,
     check: Callable[[Path], None] | None = None,
 ) -> Summary:
-    """Build `target` from `sources`.
+    """Build ``target`` from ``sources``.
 
     Args:
-        target: the folder to be; rejected sources are listed beside it, in `NAME.rejected.tsv`.
+        target: folder to build; ``NAME.rejected.tsv`` next to it lists the rejected sources.
         sources: names of the sources, in order.
-        settings: all that the result depends on, by option; a build is resumed with the same settings only.
-        stores: what opens each store, by its path inside the target (`.` is the target itself).
-        prepare: turns the sources that are left into one outcome each, in order.
-        run: whether it resumes or overwrites another.
-        check: called with the whole folder before it gets its name; may raise `BuildError`.
+        settings: options that the result depends on; a build can be resumed only with the same settings.
+        stores: functions that open a store, by its path in the target (``.`` is the target itself).
+        prepare: takes the remaining sources and yields an outcome for each, in order.
+        run: how the build runs.
+        check: called with the complete folder before it is renamed; may raise ``BuildError``.
 
     Raises:
-        BuildError: the target has no name, is there already or is being built; other settings or sources than those of
-            the interrupted build; no image could be stored; the disk is full or fails.
+        BuildError: the target already exists, is being built or has no name; the settings or sources differ from those
+            of the interrupted build; all sources were rejected; or the disk is full or fails.
     """
     if not target.name:
-        raise BuildError(f'-o {target}: name a new folder, which the build makes')
+        raise BuildError(f'-o {target}: expected the name of a new folder')
     partial = target.with_name(f'.{target.name}.partial')
     header: Record = {'settings': Record(settings), 'sources': _digest(sources), 'overwrite': run.overwrite}
     with _disk_errors_explained(partial):
@@ -104,10 +103,10 @@ def build(
                 header = journal.header
             elif journal.header and not run.overwrite:
                 raise BuildError(
-                    f'{partial} holds an interrupted build: continue with --resume or start afresh with --overwrite'
+                    f'{partial} holds an interrupted build: continue with --resume or start over with --overwrite'
                 )
             else:
-                _start_afresh(partial, journal, header)
+                _start_over(partial, journal, header)
             _fill(partial, sources, stores, prepare, journal)
             summary = _summarise(journal.records)
             _report(target, journal.records)
@@ -121,27 +120,27 @@ def build(
 
 
 def report_path(target: Path) -> Path:
-    """Return where the rejected sources of ``target`` are listed."""
+    """Return the path of the list of rejected sources."""
     return target.with_name(f'{target.name}.rejected.tsv')
 
 
 @contextmanager
 def _disk_errors_explained(partial: Path) -> Iterator[None]:
-    """Turn what goes wrong on the disk into a BuildError that says how to go on."""
+    """Turn disk errors into a BuildError that says how to continue."""
     try:
         yield
     except OSError as error:
         raise BuildError(f'cannot write {error.filename or partial}: {error.strerror}. {_HOW_TO_CONTINUE}') from error
     except lmdb.Error as error:
-        # A full disk cuts a write short, and LMDB calls that an input/output error: so the room is stated.
-        room = f'{shutil.disk_usage(partial).free / 1e6:,.0f} MB free on its disk'
-        raise BuildError(f'cannot write {partial}: {error} ({room}). {_HOW_TO_CONTINUE}') from error
+        # LMDB reports a full disk only as an input/output error, so the message includes the free space.
+        free_space = f'{shutil.disk_usage(partial).free / 1e6:,.0f} MB free on its disk'
+        raise BuildError(f'cannot write {partial}: {error} ({free_space}). {_HOW_TO_CONTINUE}') from error
     except DamagedDatabaseError as error:
-        raise BuildError(f'{error}: start afresh with --overwrite') from error
+        raise BuildError(f'{error}: start over with --overwrite') from error
 
 
-def _start_afresh(partial: Path, journal: Journal, header: Record) -> None:
-    """Remove what an earlier build has left, and begin the journal."""
+def _start_over(partial: Path, journal: Journal, header: Record) -> None:
+    """Remove the files of an earlier build and start a new journal."""
     journal.clear()
     for entry in partial.iterdir():
         if entry.is_dir():
@@ -158,7 +157,7 @@ def _fill(
     prepare: Callable[[Sequence[str]], Iterator[Outcome]],
     journal: Journal,
 ) -> None:
-    """Bring all stores from what the journal says to the end, and the journal with them."""
+    """Process all sources that the journal does not list yet; write them to the stores and to the journal."""
 
     def stored(name: str) -> list[Stored]:
         return [Stored(*entry) for record in journal.records for entry in record.get('stored', {}).get(name, [])]
@@ -173,7 +172,7 @@ def _fill(
                 store.write([entry for _, outcome in batch for entry in outcome.entries.get(name, [])])
             journal.append(_record(source, outcome) for source, outcome in batch)
 
-        # One batch goes to disk while the next is made.
+        # Write each batch to disk while the next one is prepared.
         writer = stack.enter_context(ThreadPoolExecutor(1))
         done = len(journal.records)
         left = sources[done:]
@@ -209,17 +208,17 @@ def _summarise(records: Sequence[Record]) -> Summary:
     return Summary(len(records) - rejected, rejected)
 
 
-def _check_same(header: Record, wanted: Record, target: Path) -> None:
-    """Check that a build that was begun is of the same settings and sources as are wanted now."""
-    then, now = header['settings'], json.loads(json.dumps(wanted['settings']))
+def _check_same(header: Record, new_header: Record, target: Path) -> None:
+    """Check that the settings and sources are those that the build was started with."""
+    then, now = header['settings'], json.loads(json.dumps(new_header['settings']))
     differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if differing:
         changes = ', '.join(f'{name} was {then.get(name)}, is {now.get(name)}' for name in differing)
-        raise BuildError(f'{target} was started with other options ({changes}): --resume needs the same')
-    if header['sources'] != wanted['sources']:
+        raise BuildError(f'{target} was started with other options ({changes}): --resume needs the same options')
+    if header['sources'] != new_header['sources']:
         raise BuildError(
-            f'{target} was started with another list of images: files were added, removed or renamed '
-            'since. Start afresh with --overwrite'
+            f'{target} was started with another list of images: since then, files were added, removed or renamed. '
+            'Start over with --overwrite'
         )
 
 
@@ -229,16 +228,16 @@ def _digest(sources: Sequence[str]) -> str:
 
 def _check_replaceable(target: Path, overwrite: bool) -> None:
     if not overwrite:
-        raise BuildError(f'{target} is there already: --overwrite builds it again')
+        raise BuildError(f'{target} already exists: --overwrite replaces it')
     if not ((target / JOURNAL).exists() or (target / 'data.mdb').exists()):
-        raise BuildError(f'{target} is no database or set of pairs: --overwrite does not touch it, choose another name')
+        raise BuildError(f'{target} is not a data set, so --overwrite does not replace it: choose another name')
 
 
 def _rename(partial: Path, target: Path, overwrite: bool) -> None:
     old = target.with_name(f'.{target.name}.old')
     if target.exists():
         _check_replaceable(target, overwrite)
-        _remove(old)  # what a kill has left of an earlier deletion
+        _remove(old)  # left by a process that was killed while it deleted the folder
         target.rename(old)
     partial.rename(target)
     _remove(old)
@@ -250,7 +249,7 @@ def _remove(folder: Path) -> None:
 
 
 def _report(target: Path, records: Sequence[Record]) -> None:
-    """List the rejected sources; where there are none, remove an older list."""
+    """Write the list of rejected sources; if there are none, remove an older list."""
     path = report_path(target)
     rejected = [record for record in records if 'rejected' in record]
     if not rejected:

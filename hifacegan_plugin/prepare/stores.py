@@ -1,6 +1,6 @@
-"""Where a build puts encoded images: a database in BasicSR's format, a plain folder, or a file of JSON lines.
+"""Stores that a build writes to: a database in BasicSR's format, a plain folder, or a file of JSON lines.
 
-:mod:`hifacegan_plugin.images.databases` reads the databases and says what is in their files.
+:mod:`hifacegan_plugin.images.databases` reads the databases and documents their files.
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ import numpy as np
 from hifacegan_plugin.images.databases import CHECKSUMS, META_INFO, DamagedDatabaseError
 from hifacegan_plugin.images.writing import encode_png
 
-COPIED = 0  # level of the PNG encoder that stands for bytes copied as they were
-INITIAL_MAP_SIZE = 1 << 30  # bytes, of a database
+COPIED = 0  # compression level recorded for files that were copied
+INITIAL_MAP_SIZE = 1 << 30  # of a database, in bytes
 
 
 class Entry(NamedTuple):
-    """One encoded image on its way into a store; ``shape`` is ``(H, W, C)``."""
+    """An encoded image to store.
+
+    Attributes:
+        key: its key.
+        value: encoded image.
+        shape: ``(H, W, C)``.
+        level: compression level of the PNG encoder, or ``COPIED``.
+    """
 
     key: str
     value: bytes
@@ -31,18 +38,18 @@ class Entry(NamedTuple):
     level: int
 
     def describe(self) -> Stored:
-        """Return what the records keep of it."""
+        """Return the description for the journal."""
         return Stored(self.key, self.shape, self.level, zlib.crc32(self.value))
 
 
 def png_entry(key: str, image: np.ndarray, level: int) -> Entry:
-    """Encode an image, ``(H, W)`` or ``(H, W, C)``, as PNG into an entry."""
+    """Return the entry of an image ``(H, W)`` or ``(H, W, C)``, encoded as PNG."""
     height, width = image.shape[:2]
     return Entry(key, encode_png(image, level), (height, width, image.size // (height * width)), level)
 
 
 class Stored(NamedTuple):
-    """What is known of a stored image without its bytes."""
+    """The description of a stored image."""
 
     key: str
     shape: tuple[int, int, int]
@@ -51,29 +58,29 @@ class Stored(NamedTuple):
 
 
 class Store:
-    """Where encoded images go."""
+    """Base class of stores for encoded images."""
 
     def write(self, entries: Collection[Entry]) -> None:
-        """Write entries, safely on disk on return."""
+        """Write entries and flush them to disk."""
         raise NotImplementedError
 
     def keep_only(self, keys: Iterable[str]) -> None:
-        """Remove what has none of these keys.
+        """Remove all entries except those with these keys.
 
         Raises:
-            DamagedDatabaseError: one of the keys is not there.
+            DamagedDatabaseError: a key is missing.
         """
         raise NotImplementedError
 
     def finish(self, stored: Iterable[Stored]) -> None:
-        """Write what the store says of all its images, in order; by default nothing."""
+        """Write descriptions of all images, in order, if the store has any."""
 
     def close(self) -> None:
-        """Close what is open; by default nothing is."""
+        """Close open files."""
 
 
 class LmdbWriter(Store):
-    """Writes encoded images into the database in ``folder``, which is made where it is missing."""
+    """Writes encoded images to the database in ``folder``, which is created if necessary."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,10 +88,10 @@ class LmdbWriter(Store):
         self._env = lmdb.open(str(folder), map_size=INITIAL_MAP_SIZE)
 
     def write(self, entries: Collection[Entry]) -> None:
-        """Write entries in one transaction, safely on disk on return.
+        """Write entries in one transaction and flush them to disk.
 
         Raises:
-            lmdb.Error: the disk is full or fails; nothing of the transaction is stored.
+            lmdb.Error: the disk is full or fails; none of the entries are stored.
         """
         while True:
             try:
@@ -106,7 +113,7 @@ class LmdbWriter(Store):
             raise DamagedDatabaseError(f'{self.folder} lacks images that it should hold')
 
     def finish(self, stored: Iterable[Stored]) -> None:
-        """Write ``meta_info.txt`` and ``checksums.txt``, safely on disk on return."""
+        """Write ``meta_info.txt`` and ``checksums.txt`` and flush them to disk."""
         with (self.folder / META_INFO).open('w') as meta_info, (self.folder / CHECKSUMS).open('w') as checksums:
             for entry in stored:
                 height, width, channels = entry.shape
@@ -122,9 +129,9 @@ class LmdbWriter(Store):
 
 
 class PlainFolder(Store):
-    """Writes each entry to ``folder/KEY.png``, a ``/`` in the key as ``%2F``.
+    """Writes each entry to ``folder/KEY.png``; a ``/`` in the key becomes ``%2F``.
 
-    BasicSR lists the folder, looks into none below it, and would take any other file for an image.
+    BasicSR does not search subfolders, and treats every file in the folder as an image.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -150,7 +157,7 @@ class PlainFolder(Store):
 
 
 class JsonLines(Store):
-    """Writes the value of each entry, an encoded object with the entry's key under ``key``, as a line of ``path``."""
+    """Writes the value of each entry, a JSON object with the entry's key under ``key``, as a line of ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -163,7 +170,7 @@ class JsonLines(Store):
         os.fsync(self._file.fileno())
 
     def keep_only(self, keys: Iterable[str]) -> None:
-        """See :class:`Store`; a line that was not written to its end is removed, too."""
+        """See :class:`Store`; also removes an incomplete last line."""
         self._file.seek(0)
         lines = {json.loads(line)['key']: line for line in self._file if line.endswith(b'\n')}
         wanted = list(keys)

@@ -1,4 +1,4 @@
-"""Checking databases in BasicSR's format against their records: ``hifacegan verify-lmdb``."""
+"""Check databases in BasicSR's format: ``hifacegan verify-lmdb``."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ Problem = tuple[str, str]
 
 
 def verify(folder: Path, jobs: int = os.cpu_count() or 1) -> list[Problem]:
-    """Check one database with ``jobs`` processes.
+    """Decode all images of a database with ``jobs`` processes; compare them with ``meta_info.txt`` and checksums.
 
     Returns:
-        (key, what is wrong with it) of everything that is wrong; empty if nothing is.
+        The key and the problem of each faulty image.
 
     Raises:
-        DamagedDatabaseError: it cannot be opened, has no proper ``meta_info.txt``, or its tree is damaged.
+        DamagedDatabaseError: the database cannot be opened, its tree is damaged, or ``meta_info.txt`` is missing or
+            invalid.
     """
     shapes, checksums = read_meta_info(folder), read_checksums(folder)
     check_size(folder)
-    # Following a damaged tree can crash the process that does it, so even the keys are listed by a worker.
+    # Reading a damaged tree can crash the process, so workers read everything, including the keys.
     try:
         with process_pool(jobs) as executor:
             found = executor.submit(list_keys, folder).result()
@@ -67,7 +68,7 @@ def list_keys(folder: Path) -> set[str]:
 
 
 def check_values(work: tuple[Path, Sequence[tuple[str, Shape, int | None]]]) -> tuple[int, list[Problem]]:
-    """Check values against (key, shape, CRC-32 where known); return their count and the problems."""
+    """Check the values of (key, shape, CRC-32 or None); return the number of values and the problems."""
     folder, expected = work
     problems = []
     database = open_database(folder)
@@ -81,9 +82,9 @@ def check_values(work: tuple[Path, Sequence[tuple[str, Shape, int | None]]]) -> 
 
 
 def check_value(value: bytes, shape: Shape, crc32: int | None) -> str | None:
-    """Return what is wrong with a value, given the recorded shape ``(H, W, C)`` and checksum; None if nothing is."""
+    """Return the problem of a value with the recorded shape ``(H, W, C)`` and checksum; None if it is valid."""
     if crc32 is not None and zlib.crc32(value) != crc32:
-        return 'damaged: not the checksum that was recorded'
+        return 'damaged: wrong checksum'
     try:
         image = open_checked(value)
         decode(image)

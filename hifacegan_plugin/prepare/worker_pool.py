@@ -1,4 +1,4 @@
-"""Work on many items at a time, in bounded memory."""
+"""Parallel maps over many items, in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Result = TypeVar('Result')
 def ordered_map(
     executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
 ) -> Iterator[Result]:
-    """Map as ``executor.map``, with at most ``window`` items in work or waiting to be taken."""
+    """Like ``executor.map``, but with at most ``window`` items submitted at a time."""
     pending: deque[Future[Result]] = deque()
     for item in items:
         pending.append(executor.submit(function, item))
@@ -32,17 +32,17 @@ def ordered_map(
 
 
 def map_in_threads(function: Callable[[Item], Result], jobs: int, items: Iterable[Item]) -> Iterator[Result]:
-    """Map in order by ``jobs`` threads, which OpenCV adds none of its own to."""
+    """Map in order with ``jobs`` threads; OpenCV uses no additional threads."""
     cv2.setNumThreads(1)
     with ThreadPoolExecutor(jobs) as executor:
         yield from ordered_map(executor, function, items, window=4 * jobs)
 
 
 def map_in_processes(function: Callable[[Item], Result], jobs: int, items: Iterable[Item]) -> Iterator[Result]:
-    """Map in order by ``jobs`` processes.
+    """Map in order with ``jobs`` processes.
 
     Raises:
-        BuildError: one was killed.
+        BuildError: a worker process was killed.
     """
     try:
         with process_pool(jobs) as executor:
@@ -54,11 +54,11 @@ def map_in_processes(function: Callable[[Item], Result], jobs: int, items: Itera
 
 
 def process_pool(jobs: int) -> ProcessPoolExecutor:
-    """Make a pool of processes of one thread each that end with this one, also when it is killed."""
+    """Return a pool of single-threaded processes that end with this process, even if it is killed."""
     return ProcessPoolExecutor(jobs, initializer=_prepare_worker)
 
 
 def _prepare_worker() -> None:
-    cv2.setNumThreads(0)  # 1 would wait for ever for threads of OpenCV that the fork has left behind
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent alone decides
+    cv2.setNumThreads(0)  # 1 would wait forever for OpenCV threads that do not exist after a fork
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C signals all processes, but only the parent handles it
     end_with_parent()

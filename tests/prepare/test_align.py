@@ -1,4 +1,4 @@
-"""hifacegan align, run as a user runs it."""
+"""Tests of the command ``hifacegan align``."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from hifacegan_plugin.prepare.stores import Entry, JsonLines
 
 ASTRONAUT = data.astronaut()
 PORTRAIT = ASTRONAUT[:256, 96:352]
-OPTIONS = ('--side', '128', '--min-face', '160', '--jobs', '1')  # smaller faces take longer to find
+OPTIONS = ('--side', '128', '--min-face', '160', '--jobs', '1')  # detection of smaller faces takes longer
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def built(folder, tmp_path_factory):
-    """What a run makes of the photographs: a folder, and a database."""
+    """The results of two runs: a folder and a database."""
     targets = tmp_path_factory.mktemp('built')
     assert main(['align', '-i', str(folder), '-o', str(targets / 'faces'), *OPTIONS, '--jobs', '2']) == 1
     assert main(['align', '-i', str(folder), '-o', str(targets / 'faces.lmdb'), *OPTIONS]) == 1
@@ -73,7 +73,7 @@ def read(encoded):
     return np.asarray(Image.open(io.BytesIO(encoded)))
 
 
-def test_a_folder_by_two_processes_and_a_database_by_one_hold_the_same(built):
+def test_folder_from_two_processes_equals_database_from_one(built):
     found = images(built / 'faces')
     assert found.keys() == {'a', 'b%2Fx%201'}
     assert found == images(built / 'faces.lmdb')
@@ -84,7 +84,7 @@ def test_a_folder_by_two_processes_and_a_database_by_one_hold_the_same(built):
     assert (built / 'faces.lmdb/meta_info.txt').read_text().splitlines()[0] == 'a.png (128,128,3) 1'
 
 
-def test_the_recorded_matrix_leads_back_into_the_photograph(built):
+def test_recorded_matrix_maps_the_crop_to_the_photograph(built):
     crop, face = read(images(built / 'faces')['a']), faces(built / 'faces')['a']
     assert (face['photograph'], face['size'], face['side'], face['rejected']) == ('a.png', [256, 256], 128, None)
     transform = np.array(face['crop_to_photograph'])
@@ -93,7 +93,7 @@ def test_the_recorded_matrix_leads_back_into_the_photograph(built):
     difference = np.abs(back.astype(int) - cv2.GaussianBlur(PORTRAIT, (0, 0), 0.7))[whole]
     assert whole.sum() > 15_000
     assert difference.mean() < 3
-    # FFHQ's rule: level eyes, and the middle of eyes and mouth near that of the crop.
+    # FFHQ's alignment: level eyes, and eyes and mouth near the middle of the crop.
     points = np.concatenate([face['eyes'], face['mouth']])
     there = np.linalg.solve(transform[:, :2], (points - transform[:, 2]).T).T
     np.testing.assert_allclose(apply(transform, there), points)
@@ -101,7 +101,7 @@ def test_the_recorded_matrix_leads_back_into_the_photograph(built):
     np.testing.assert_allclose(there.mean(0), [63.5, 75], atol=6)
 
 
-def test_a_margin_adds_the_surroundings(folder, built, tmp_path, capfd):
+def test_margin_adds_surroundings(folder, built, tmp_path, capfd):
     shutil.copy(folder / 'a.png', tmp_path)
     align(capfd, '-i', tmp_path, '-o', tmp_path / 'wide', *OPTIONS, '--side', '176', '--margin', '0.1875')
     wide, usual = read(images(tmp_path / 'wide')['a']), read(images(built / 'faces')['a'])
@@ -117,7 +117,7 @@ def test_a_margin_adds_the_surroundings(folder, built, tmp_path, capfd):
     )
 
 
-def test_every_face_and_the_limits(tmp_path, capfd):
+def test_all_faces_and_min_sharpness(tmp_path, capfd):
     (tmp_path / 'in').mkdir()
     two = np.hstack([PORTRAIT, cv2.GaussianBlur(PORTRAIT[:, ::-1], (0, 0), 2)])
     Image.fromarray(two).save(tmp_path / 'in/two.png')
@@ -145,23 +145,23 @@ def test_every_face_and_the_limits(tmp_path, capfd):
         (('--max-roll', 0.001), 'more than --max-roll 0.001'),
     ],
 )
-def test_where_every_face_is_beyond_a_limit_nothing_is_built(folder, tmp_path, capfd, limit, reason):
+def test_nothing_is_built_if_all_faces_are_rejected(folder, tmp_path, capfd, limit, reason):
     shutil.copy(folder / 'a.png', tmp_path)
     printed = align(capfd, '-i', tmp_path, '-o', tmp_path / 'faces', *OPTIONS, *limit, status=2)
     assert 'none of the 1 images could be used' in printed.err
-    assert rejected(tmp_path / 'faces')['a.png'].startswith('has 1 face, none taken: ')
+    assert rejected(tmp_path / 'faces')['a.png'].startswith('has 1 face, none accepted: ')
     assert reason in rejected(tmp_path / 'faces')['a.png']
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'faces.rejected.tsv']
 
 
-def test_photographs_of_other_kinds(tmp_path, capfd):
+def test_grey_16_bit_alpha_rotated_animated_and_broken_photographs(tmp_path, capfd):
     (tmp_path / 'in').mkdir()
     grey = cv2.cvtColor(PORTRAIT, cv2.COLOR_RGB2GRAY)
     Image.fromarray(grey).save(tmp_path / 'in/grey.png')
     cv2.imwrite(str(tmp_path / 'in/deep.png'), PORTRAIT[..., ::-1].astype(np.uint16) * 257)
     Image.fromarray(np.dstack([PORTRAIT, grey])).save(tmp_path / 'in/alpha.png')
     exif = Image.Exif()
-    exif[0x112] = 6  # to be turned by 90 degrees clockwise
+    exif[0x112] = 6  # viewers rotate the image by 90 degrees clockwise
     Image.fromarray(np.rot90(PORTRAIT)).save(tmp_path / 'in/turned.jpg', quality=95, exif=exif)
     frames = [Image.fromarray(PORTRAIT), Image.fromarray(PORTRAIT[::-1])]
     frames[0].save(tmp_path / 'in/animated.gif', save_all=True, append_images=frames[1:])
@@ -184,7 +184,7 @@ def test_photographs_of_other_kinds(tmp_path, capfd):
     assert np.abs(found['turned'].astype(int) - found['alpha']).mean() < 4
 
 
-def test_resuming_gives_what_an_uninterrupted_run_gives(folder, built, tmp_path, capfd):
+def test_resumed_build_equals_uninterrupted_build(folder, built, tmp_path, capfd):
     for target in (tmp_path / 'faces', tmp_path / 'faces.lmdb'):
         arguments = ('-i', folder, '-o', target, *OPTIONS)
         shutil.copy(built / f'{target.name}.rejected.tsv', tmp_path)
@@ -196,13 +196,13 @@ def test_resuming_gives_what_an_uninterrupted_run_gives(folder, built, tmp_path,
         (partial / 'faces.jsonl').write_bytes((partial / 'faces.jsonl').read_bytes()[:-20])
         align(capfd, *arguments, '--resume', status=1)
         assert (images(target), (target / 'faces.jsonl').read_bytes()) == whole
-        align(capfd, *arguments, '--resume', status=1)  # nothing is left to do
+        align(capfd, *arguments, '--resume', status=1)  # does nothing
 
     target.rename(tmp_path / '.faces.lmdb.partial')
     assert 'min_face was 160, is 150' in align(capfd, *arguments, '--resume', '--min-face', 150, status=2).err
 
 
-def test_json_lines_know_what_they_lack(tmp_path):
+def test_json_lines_report_missing_keys(tmp_path):
     lines = JsonLines(tmp_path / 'faces.jsonl')
     lines.write([Entry(key, b'{"key": "%s"}' % key.encode(), (0, 0, 0), 0) for key in 'abc'])
     lines.keep_only('ab')
@@ -220,7 +220,7 @@ def test_json_lines_know_what_they_lack(tmp_path):
         (['--max-yaw', 'x'], "argument --max-yaw: 'x': expected a number above 0"),
     ],
 )
-def test_bad_input_is_named(folder, tmp_path, capfd, arguments, message):
+def test_invalid_arguments_are_reported(folder, tmp_path, capfd, arguments, message):
     printed = align(capfd, '-i', folder, '-o', tmp_path / 'faces', *OPTIONS, *arguments, status=2)
     assert message in printed.err
     assert not list(tmp_path.iterdir())
@@ -235,7 +235,7 @@ def test_without_dlib_nothing_is_written(folder, tmp_path, capfd, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_sharpness_is_free_of_contrast():
+def test_sharpness_does_not_depend_on_contrast():
     image = np.random.default_rng(0).integers(64, 192, (64, 64, 3), np.uint8)
     pale = (image // 2 + 32).astype(np.uint8)
     assert sharpness(pale) == pytest.approx(sharpness(image), rel=0.02)

@@ -1,4 +1,4 @@
-"""``hifacegan lmdb``, run as a user runs it, its databases read by the host, and the faults it has to survive."""
+"""Tests of the command ``hifacegan lmdb``: databases, BasicSR reading them, damaged images, interrupted builds."""
 
 import contextlib
 import io
@@ -34,24 +34,24 @@ from hifacegan_plugin.prepare.names import read_names
 
 DATA_PREP = REPOSITORY / 'data_prep'
 
-# As the command, but with a transaction for every few images, and killed at the n-th call of a function if asked: a
-# database of a few small images then has as many moments to be killed at as one of 70,000.
+# The command with a transaction for every few images, as a large data set would have. With KILL_AT, the process gets a
+# signal at the n-th call of a function.
 DRIVER = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
 from hifacegan_plugin.prepare import resumable_build
 resumable_build.BATCH_BYTES = 20_000
 if os.environ.get('KILL_AT'):
     name, left, kind = os.environ['KILL_AT'].split()
     owner = resumable_build.Journal if hasattr(resumable_build.Journal, name) else resumable_build
     left, original = int(left), getattr(owner, name)
-    def deadly(*arguments):
+    def killed(*arguments):
         global left
         left -= 1
         if left == -1:
             os.kill(os.getpid(), getattr(signal, kind))
         return original(*arguments)
-    setattr(owner, name, deadly)
+    setattr(owner, name, killed)
 from hifacegan_plugin.__main__ import main
 sys.exit(main(['lmdb', *sys.argv[1:]]))
 """
@@ -69,7 +69,7 @@ def create(*arguments, status=0):
 
 
 def drive(*arguments, status=0, kill_at='', kind='SIGKILL', **options):
-    """Run the command in a process of its own, which may be sent a signal at a moment of its work."""
+    """Run the command in a subprocess, which can be killed at a given step."""
     done = subprocess.run(
         [sys.executable, '-c', DRIVER, *map(str, arguments)],
         capture_output=True,
@@ -82,7 +82,7 @@ def drive(*arguments, status=0, kill_at='', kind='SIGKILL', **options):
 
 
 def contents(folder):
-    """All values by key, and the text of meta_info.txt."""
+    """Return all values by key, and the text of meta_info.txt."""
     with lmdb.open(str(folder), readonly=True, lock=False) as env, env.begin() as transaction:
         return dict(transaction.cursor()), (folder / 'meta_info.txt').read_text()
 
@@ -101,7 +101,7 @@ def save(path, pixels, **options):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Real images: PNG, JPEG and WebP, in sub-folders too."""
+    """PNG, JPEG and WebP images, some in a subfolder."""
     folder = tmp_path_factory.mktemp('images')
     astronaut, cat, coffee = data.astronaut(), data.chelsea(), data.coffee()
     save(folder / '00000.png', astronaut[:96, :96])
@@ -118,7 +118,7 @@ def database(folder, tmp_path_factory):
     target = tmp_path_factory.mktemp('databases') / 'train.lmdb'
     command = [sys.executable, DATA_PREP / 'create_lmdb.py', '-i', folder, '-o', target]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert 'left out, not images by their names: 1 (.txt)' in done.stdout
+    assert 'skipped files that are not images: 1 (.txt)' in done.stdout
     return target
 
 
@@ -129,7 +129,7 @@ def host_dataset(**options):
 
 
 class TestFormat:
-    def test_values_are_the_files_byte_for_byte(self, folder, database):
+    def test_files_are_copied_byte_for_byte(self, folder, database):
         values, meta_info = contents(database)
         assert values == {
             b'00000': (folder / '00000.png').read_bytes(),
@@ -169,11 +169,11 @@ class TestFormat:
         assert len(dataset) == 4
         for pair in (dataset[i] for i in range(4)):
             assert (pair['gt'].shape, pair['lq'].shape) == ((3, 64, 64), (3, 16, 16))
-            # The area mean is what the small image was made with; JPEG and cropping at the same place keep it near.
+            # The small image is an area mean of the large one, up to JPEG artefacts, if both are cropped alike.
             means = pair['gt'].reshape(3, 16, 4, 16, 4).mean((2, 4))
             assert (means - pair['lq']).abs().mean() < 0.01
 
-    def test_reencoded_pixels_are_the_hosts(self, folder, tmp_path):
+    def test_reencoded_pixels_equal_the_hosts(self, folder, tmp_path):
         from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
         names = ['00000.png', '00001.jpg', 'more/00002.png']
@@ -189,7 +189,7 @@ class TestFormat:
                 *(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED) for one in (value, host[key]))
             )
 
-    def test_the_database_outgrows_its_first_size(self, folder, tmp_path, monkeypatch):
+    def test_database_can_exceed_its_initial_map_size(self, folder, tmp_path, monkeypatch):
         from hifacegan_plugin.prepare import stores
 
         monkeypatch.setattr(stores, 'INITIAL_MAP_SIZE', 1 << 15)
@@ -211,7 +211,7 @@ class TestImages:
             *(('WEBP', mode) for mode in ('L', 'RGB', 'RGBA')),
         ],
     )
-    def test_the_header_has_the_shape_that_opencv_decodes(self, format, mode):
+    def test_shape_from_the_header_equals_opencvs(self, format, mode):
         clean_image = Image.fromarray(data.astronaut()[100:140, 200:256])
         options = {'transparency': 3} if ' ' in mode else {}
         if mode == 'I;16':
@@ -245,9 +245,9 @@ class TestImages:
         assert 'alpha.png (40,50,4) 0' in meta_info
 
     @pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp'])
-    def test_a_turned_photograph_is_stored_upright(self, tmp_path, suffix):
+    def test_rotated_photographs_are_stored_upright(self, tmp_path, suffix):
         exif = Image.Exif()
-        exif[0x0112] = 6  # the camera was turned by a quarter
+        exif[0x0112] = 6  # viewers rotate the image by 90 degrees clockwise
         clean_image = data.astronaut()[:64, :96]
         path = save(tmp_path / f'in/turned.{suffix}', clean_image, exif=exif)
         create('-i', path.parent, '-o', tmp_path / 'x.lmdb')
@@ -266,7 +266,7 @@ class TestImages:
         stored = np.asarray(Image.open(io.BytesIO(values[b'x'])), dtype=float)
         assert np.abs(stored - expected).max() <= 3
 
-    def test_size_copies_what_fits_and_resizes_the_rest(self, folder, tmp_path):
+    def test_size_copies_images_of_this_size_and_resizes_others(self, folder, tmp_path):
         big = save(tmp_path / 'in/big.png', data.astronaut()[:192, :256]).read_bytes()
         save(tmp_path / 'in/tiny.png', data.astronaut()[:24, :32])
         fitting = save(tmp_path / 'in/fitting.png', data.astronaut()[:96, :128]).read_bytes()
@@ -299,10 +299,10 @@ class TestImages:
 
 
 class TestKeys:
-    def test_plain_names_stay(self):
+    def test_plain_names_are_kept(self):
         assert lmdb_keys(['00001.png', 'a_b-c.jpg']) == {'00001.png': '00001', 'a_b-c.jpg': 'a_b-c'}
 
-    def test_every_key_is_one_that_the_host_can_read_back(self):
+    def test_the_host_can_read_every_key(self):
         names = [
             'a b.png',
             'a.b.png',
@@ -324,7 +324,7 @@ class TestKeys:
             line = f'{key}.png (1,1,3) 1'
             assert line.split('.')[0] == line.split(' ')[0].removesuffix('.png') == key
             assert key.encode('ascii')
-            assert Path(key).name == key, 'the host names the saved image by the last part'
+            assert Path(key).name == key, 'the host uses the last component as the name of a saved image'
             assert len(key) <= MAX_LENGTH
             if len(key) < MAX_LENGTH:
                 assert unquote(key, errors='surrogateescape') == name.removesuffix('.png')
@@ -344,7 +344,7 @@ class TestKeys:
         assert lmdb_keys(names) == keys
         assert all(re.fullmatch('[A-Za-z0-9_~%-]+', key) for key in keys.values())
 
-    def test_strange_names_go_in_and_come_out(self, tmp_path):
+    def test_the_host_reads_images_with_unusual_names(self, tmp_path):
         names = ['ünïcödé 顔.png', 'v1.2.final.png', 'sub dir/a b.png', 'same.png', 'same.jpg', '顔' * 70 + '.png']
         for i, name in enumerate(names):
             save(tmp_path / 'in' / name, np.full((32, 32, 3), 40 * i, np.uint8))
@@ -356,7 +356,7 @@ class TestKeys:
 
 @pytest.fixture(scope='module')
 def damaged(tmp_path_factory):
-    """One good image, and one of each kind of damage with the expected reason."""
+    """A valid image, and damaged files with the reasons for their rejection."""
     folder = tmp_path_factory.mktemp('damaged')
     clean_image = data.astronaut()[:96, :96]
     png = save(folder / 'good.png', clean_image).read_bytes()
@@ -391,7 +391,7 @@ def damaged(tmp_path_factory):
 
 class TestRejected:
     @pytest.mark.parametrize('how', [(), ('--reencode',), ('--verify',)])
-    def test_damage_is_listed_with_its_reason(self, damaged, tmp_path, how):
+    def test_damaged_files_are_listed_with_a_reason(self, damaged, tmp_path, how):
         folder, reasons = damaged
         target = tmp_path / 'x.lmdb'
         done = create('-i', folder, '-o', target, '--max-pixels', 1_000_000, *how, status=1)
@@ -402,13 +402,13 @@ class TestRejected:
             assert listed[name].startswith(reason)
         assert list(contents(target)[0]) == [b'good']
 
-    def test_a_line_that_would_become_a_giant_is_listed(self, tmp_path):
+    def test_a_file_that_resizing_makes_too_large_is_rejected(self, tmp_path):
         save(tmp_path / 'in/good.png', data.astronaut()[:96, :96])
         save(tmp_path / 'in/line.png', data.astronaut()[:1])
         create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', '--size', 64, '--max-pixels', 1_000_000, status=1)
         assert rejected(tmp_path / 'x.lmdb') == {'line.png': 'has 512 x 1 pixels, and more than 1,000,000 once resized'}
 
-    def test_no_flipped_byte_of_a_png_passes(self, folder):
+    def test_every_flipped_bit_in_a_png_is_detected(self, folder):
         original, rng = (folder / '00000.png').read_bytes(), random.Random(0)
         assert open_checked(original).shape == (96, 96, 3)
         for _ in range(300):
@@ -419,7 +419,7 @@ class TestRejected:
 
     @pytest.mark.filterwarnings('ignore::UserWarning')
     @pytest.mark.parametrize('format', ['JPEG', 'WEBP', 'TIFF', 'GIF', 'BMP', 'AVIF', 'JPEG2000'])
-    def test_damage_raises_nothing_but_a_reason(self, format):
+    def test_damaged_files_raise_only_image_errors(self, format):
         file, rng = io.BytesIO(), random.Random(0)
         Image.fromarray(data.astronaut()[:64, :64]).save(file, format)
         for _ in range(100):
@@ -429,8 +429,8 @@ class TestRejected:
             with contextlib.suppress(ImageError):
                 decode(open_checked(bytes(damaged), 10**6))
 
-    def test_a_bomb_is_not_decoded(self, tmp_path):
-        # 16,000 x 16,000 pixels in 1 MB: decoded they take 256 MB.
+    def test_decompression_bombs_are_not_decoded(self, tmp_path):
+        # 16,000 x 16,000 pixels: 1 MB as a file, 256 MB decoded.
         packer = zlib.compressobj(1)
         packed = b''.join(packer.compress(bytes(16_001) * 100) for _ in range(160)) + packer.flush()
 
@@ -463,14 +463,14 @@ print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text
         assert rejected(tmp_path / 'x.lmdb') == {'bomb.png': reason}
         assert list(contents(tmp_path / 'y.lmdb')[0]) == [b'bomb', b'good']
 
-    def test_a_later_run_without_rejects_takes_the_report_away(self, damaged, tmp_path):
+    def test_a_later_run_without_rejected_images_deletes_the_list(self, damaged, tmp_path):
         folder, _ = damaged
         create('-i', folder, '-o', tmp_path / 'x.lmdb', status=1)
         (tmp_path / 'list.txt').write_text('good.png\n')
         create('-i', folder, '-o', tmp_path / 'x.lmdb', '--overwrite', '--list', tmp_path / 'list.txt')
         assert not (tmp_path / 'x.lmdb.rejected.tsv').exists()
 
-    def test_nothing_but_rejects_makes_nothing(self, tmp_path):
+    def test_nothing_is_built_if_all_images_are_rejected(self, tmp_path):
         (tmp_path / 'in').mkdir()
         (tmp_path / 'in/a.png').write_bytes(b'no')
         done = create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=2)
@@ -494,7 +494,7 @@ class TestBadInput:
             (['-i', 'in', '-o', 'in/a.png/x.lmdb'], 'cannot write in/a.png'),
         ],
     )
-    def test_it_is_named(self, tmp_path, monkeypatch, arguments, message):
+    def test_it_is_reported(self, tmp_path, monkeypatch, arguments, message):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         (tmp_path / 'empty').mkdir()
         (tmp_path / 'twice.txt').write_text('a.png\na.png\n')
@@ -515,15 +515,15 @@ class TestBadInput:
     def test_a_list_in_utf_16_is_refused(self, folder, tmp_path):
         (tmp_path / 'list.txt').write_text('00000.png\n', encoding='utf-16')
         done = create('-i', folder, '-o', tmp_path / 'x.lmdb', '--list', tmp_path / 'list.txt', status=2)
-        assert f'{tmp_path}/list.txt is no text in UTF-8' in done.stderr
+        assert f'{tmp_path}/list.txt is not UTF-8 text' in done.stderr
 
-    def test_a_pipe_is_rejected_unread(self, tmp_path):
+    def test_a_pipe_is_rejected_without_reading_it(self, tmp_path):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         os.mkfifo(tmp_path / 'in/pipe.png')
         drive('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=1, timeout=HANGS)
         assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'is not a regular file'}
 
-    def test_an_unreadable_subfolder_is_an_error_not_a_gap(self, tmp_path):
+    def test_an_unreadable_subfolder_is_an_error(self, tmp_path):
         tmp_path.chmod(0o755)
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         (tmp_path / 'in/locked').mkdir(mode=0o000)
@@ -531,7 +531,7 @@ class TestBadInput:
             if os.geteuid():
                 done = create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=2)
                 assert 'in/locked: Permission denied' in done.stderr
-            else:  # root may read anything
+            else:  # root can read any folder
                 with pytest.MonkeyPatch.context() as patch:
                     real = os.scandir
                     patch.setattr(
@@ -548,7 +548,7 @@ class TestBadInput:
         finally:
             (tmp_path / 'in/locked').chmod(0o755)
 
-    def test_a_link_to_the_folder_above_ends(self, folder, tmp_path):
+    def test_links_to_a_parent_folder_are_not_followed(self, folder, tmp_path):
         save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
         (tmp_path / 'in/up').symlink_to(tmp_path / 'in')
         (tmp_path / 'in/other').symlink_to(folder / 'more')
@@ -556,17 +556,17 @@ class TestBadInput:
 
 
 class TestTarget:
-    def test_an_existing_database_is_kept_unless_overwriting_is_asked_for(self, folder, database, tmp_path):
+    def test_an_existing_database_is_replaced_only_with_overwrite(self, folder, database, tmp_path):
         target = tmp_path / 'x.lmdb'
         create('-i', folder, '-o', target)
         before = contents(target)
-        assert '--overwrite builds it again' in create('-i', folder, '-o', target, status=2).stderr
+        assert '--overwrite replaces it' in create('-i', folder, '-o', target, status=2).stderr
         assert contents(target) == before
         create('-i', folder, '-o', target, '--overwrite', '--reencode')
         assert contents(target)[1] == before[1].replace(') 0', ') 1')
         assert [path.name for path in tmp_path.iterdir()] == ['x.lmdb']
 
-    def test_what_a_kill_left_of_a_database_that_was_replaced_is_in_nobodys_way(self, folder, database, tmp_path):
+    def test_a_half_deleted_old_database_is_removed(self, folder, database, tmp_path):
         target = tmp_path / 'x.lmdb'
         shutil.copytree(database, target)
         shutil.copytree(database, tmp_path / '.x.lmdb.old')
@@ -575,19 +575,19 @@ class TestTarget:
         assert contents(target)[1] == contents(database)[1].replace(') 0', ') 1')
         assert [path.name for path in tmp_path.iterdir()] == ['x.lmdb']
 
-    def test_overwriting_spares_what_is_no_database(self, folder, tmp_path):
+    def test_overwrite_does_not_replace_other_folders(self, folder, tmp_path):
         photos = tmp_path / 'photos.lmdb'
         photos.mkdir()
         (photos / 'holiday.png').write_text('dear')
-        assert 'is no database' in create('-i', folder, '-o', photos, '--overwrite', status=2).stderr
+        assert 'is not a data set' in create('-i', folder, '-o', photos, '--overwrite', status=2).stderr
         assert (photos / 'holiday.png').exists()
 
-    def test_resuming_what_is_whole_does_nothing(self, folder, database):
+    def test_resuming_a_complete_build_does_nothing(self, folder, database):
         before = (database / 'data.mdb').stat()
         create('-i', folder, '-o', database, '--resume')
         assert (database / 'data.mdb').stat().st_mtime_ns == before.st_mtime_ns
 
-    def test_the_second_builder_of_a_target_refuses(self, folder, tmp_path):
+    def test_a_target_that_is_being_built_is_refused(self, folder, tmp_path):
         target = tmp_path / 'x.lmdb'
         holder = f"""
 import sys, time
@@ -605,7 +605,7 @@ with resumable_build.open_journal(Path({str(tmp_path / '.x.lmdb.partial')!r}), P
             first.stdin.close()
         create('-i', folder, '-o', target)
 
-    def test_two_builders_at_once_leave_one_good_database(self, folder, database, tmp_path):
+    def test_of_two_concurrent_builds_one_succeeds(self, folder, database, tmp_path):
         command = [sys.executable, DATA_PREP / 'create_lmdb.py', '-i', folder, '-o', tmp_path / 'x.lmdb']
         builders = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
         errors = [builder.communicate()[1] for builder in builders]
@@ -614,7 +614,7 @@ with resumable_build.open_journal(Path({str(tmp_path / '.x.lmdb.partial')!r}), P
 
 
 class TestShards:
-    def test_shards_together_are_the_whole(self, folder, database, tmp_path):
+    def test_shards_partition_the_images(self, folder, database, tmp_path):
         values, lines = {}, []
         for number in (1, 2, 3):
             create('-i', folder, '-o', tmp_path / 'x.lmdb', '--shard', f'{number}/3')
@@ -646,7 +646,7 @@ class TestShards:
 
 @pytest.fixture(scope='module')
 def many(tmp_path_factory):
-    """Enough images to be killed amid: 240, one of them damaged; and the database of an uninterrupted run."""
+    """A folder of 240 images, one of them damaged, and the database of an uninterrupted build."""
     place = tmp_path_factory.mktemp('many')
     clean_image, rng = data.astronaut(), np.random.default_rng(0)
     for i in range(240):
@@ -680,7 +680,7 @@ class TestKilled:
             'clear 0',
         ],
     )
-    def test_between_any_two_steps(self, many, tmp_path, moment):
+    def test_at_each_step(self, many, tmp_path, moment):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         drive(*arguments, kill_at=moment, status=-signal.SIGKILL)
         assert not (tmp_path / 'x.lmdb').exists()
@@ -688,7 +688,7 @@ class TestKilled:
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
     def test_at_twenty_random_moments(self, many, tmp_path):
-        """Killed again and again, each time a random while after the journal grew."""
+        """Kill the command repeatedly, each time shortly after it has written to the journal."""
         rng = random.Random(0)
         target, journal = tmp_path / 'x.lmdb', tmp_path / '.x.lmdb.partial/build.jsonl'
         command = [sys.executable, '-c', DRIVER, '-i', many / 'in', '-o', target, '--reencode', '--jobs', '2']
@@ -703,13 +703,13 @@ class TestKilled:
             builder.kill()
             if builder.wait() == -signal.SIGKILL:
                 kills += 1
-            else:  # it got through first: from the beginning
+            else:  # the build finished before the kill: start a new one
                 assert_same_result(target, many / 'whole.lmdb')
                 shutil.rmtree(target)
         drive(*command[3:], '--resume', status=1)
         assert_same_result(target, many / 'whole.lmdb')
 
-    def test_ctrl_c_says_how_to_go_on(self, many, tmp_path):
+    def test_ctrl_c_says_how_to_continue(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         errors = drive(*arguments, kill_at='append 5', kind='SIGINT', status=130).stderr
         assert 'with --resume, the same command continues' in errors
@@ -717,7 +717,7 @@ class TestKilled:
         drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
-    def test_resuming_does_not_do_again_what_is_done(self, many, tmp_path):
+    def test_resuming_does_not_repeat_finished_work(self, many, tmp_path):
         shutil.copytree(many / 'in', tmp_path / 'in')
         arguments = ('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         drive(*arguments, kill_at='append 7', status=-signal.SIGKILL)
@@ -725,14 +725,14 @@ class TestKilled:
         drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
-    def test_without_resume_an_interrupted_build_is_left_alone(self, many, tmp_path):
+    def test_without_resume_an_interrupted_build_is_kept(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
         drive(*arguments, kill_at='append 5', status=-signal.SIGKILL)
-        assert 'continue with --resume or start afresh with --overwrite' in create(*arguments, status=2).stderr
+        assert 'continue with --resume or start over with --overwrite' in create(*arguments, status=2).stderr
         create(*arguments, '--overwrite', status=1)
         assert contents(tmp_path / 'x.lmdb') == contents(many / 'whole.lmdb')
 
-    def test_resuming_wants_the_same_options_and_images(self, many, tmp_path):
+    def test_resuming_requires_the_same_options_and_images(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb')
         drive(*arguments, '--reencode', kill_at='append 5', status=-signal.SIGKILL)
         done = create(*arguments, '--size', 40, '--resume', status=2)
@@ -741,7 +741,7 @@ class TestKilled:
         done = create(*arguments, '--reencode', '--resume', '--list', tmp_path / 'list.txt', status=2)
         assert 'another list of images' in done.stderr
 
-    def test_an_overwriting_build_keeps_the_old_database_until_it_is_whole(self, many, tmp_path):
+    def test_overwrite_keeps_the_old_database_until_the_new_one_is_complete(self, many, tmp_path):
         target = tmp_path / 'x.lmdb'
         create('-i', many / 'in', '-o', target, '--reencode', '--compression-level', 9, status=1)
         before = contents(target)
@@ -753,7 +753,7 @@ class TestKilled:
 
 
 class TestDiskFull:
-    def test_it_says_so_and_resumes(self, many, tmp_path):
+    def test_it_is_reported_and_the_build_can_be_resumed(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')
 
         def limit():
@@ -765,12 +765,12 @@ class TestDiskFull:
         assert 'with --resume' in done.stderr
         assert 'Traceback' not in done.stderr
         assert not (tmp_path / 'x.lmdb').exists()
-        assert len((tmp_path / '.x.lmdb.partial/build.jsonl').read_text().splitlines()) > 20, 'nothing is lost'
+        assert len((tmp_path / '.x.lmdb.partial/build.jsonl').read_text().splitlines()) > 20
         drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
 
 
-def test_help_teaches():
+def test_help():
     text = create('--help').stdout
     for word in ('hifacegan lmdb -i', '--resume', '--verify', '--shard', 'Exit status'):
         assert word in text

@@ -1,4 +1,4 @@
-"""The images of `make demo`: what is drawn looks, in its statistics, like what is photographed."""
+"""Tests of the images of ``make demo``: the statistics of dead leaves resemble those of photographs."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def read(folder: Path, pattern: str) -> list[np.ndarray]:
 
 
 def spectral_slope(image: np.ndarray) -> float:
-    """Slope of the power spectrum over the distance from its centre, both logarithmic."""
+    """Return the slope of the power spectrum over the frequency, both logarithmic."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(float)
     side = min(grey.shape)
     window = np.hanning(side)[:, None] * np.hanning(side)
@@ -35,30 +35,30 @@ def spectral_slope(image: np.ndarray) -> float:
     return np.polyfit(np.log(frequencies), np.log(mean[frequencies]), 1)[0]
 
 
-def test_images_to_train_on_and_to_test_with(folder):
+def test_number_and_size_of_the_images(folder):
     training = read(folder, 'train/*.png')
     assert len(training) == 27
     pixels = [image[..., 0].size for image in training]
-    assert max(pixels) < 0.1 * sum(pixels)  # no image gives most of the crops
+    assert max(pixels) < 0.1 * sum(pixels)  # no image dominates
     assert {image.shape for image in read(folder, 'heldout/*.png')} == {(256, 256, 3)}
 
 
 def test_dead_leaves_have_the_spectrum_of_natural_images(folder):
-    # Power falls with the square of the frequency, give or take (Lee, Mumford, Huang, IJCV 2001, section 1).
+    # Power falls roughly with the square of the frequency (Lee, Mumford, Huang, IJCV 2001, section 1).
     slopes = [spectral_slope(image) for image in read(folder, 'train/leaves*.png')]
     assert -3 < np.mean(slopes) < -2, slopes
-    assert spectral_slope(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)) > -0.2  # of noise: flat
+    assert spectral_slope(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)) > -0.2  # white noise
 
 
-def test_dead_leaves_hide_one_another(folder):
-    """Most neighbours are of one leaf and alike; at the borders of leaves colours jump, as nothing Gaussian does."""
+def test_dead_leaves_have_sharp_edges(folder):
+    """Most neighbouring pixels are equal; the large steps at edges give a high kurtosis."""
     for image in read(folder, 'train/leaves*.png'):
         steps = np.diff(image[..., 1].astype(float), axis=1).ravel()
         assert np.median(np.abs(steps)) == 0
-        assert np.mean(steps**4) / np.mean(steps**2) ** 2 > 10  # kurtosis; 3 is Gaussian
+        assert np.mean(steps**4) / np.mean(steps**2) ** 2 > 10  # kurtosis; 3 for a normal distribution
 
 
-def test_the_same_images_every_time(folder, tmp_path):
+def test_images_are_reproducible(folder, tmp_path):
     subprocess.run([sys.executable, SCRIPTS / 'make_demo_images.py', '-o', tmp_path], check=True)
     for again, image in zip(read(tmp_path, 'train/leaves*.png'), read(folder, 'train/leaves*.png'), strict=True):
         np.testing.assert_array_equal(again, image)

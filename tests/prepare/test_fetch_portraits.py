@@ -1,4 +1,4 @@
-"""data_prep/fetch_portraits.py against a server on this machine, with a few small files in the place of portraits."""
+"""Tests of data_prep/fetch_portraits.py, with a local server and a few small files instead of portraits."""
 
 import hashlib
 import importlib.util
@@ -20,7 +20,7 @@ PATHS = ('female/512/0.jpg', 'female/512/13.jpg', 'male/512/2.jpg', 'male/512/53
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder laid out as the repository of portraits, and its checksums."""
+    """A folder with the layout of the repository of portraits; sets its checksums."""
     lines = []
     for name, path in zip(NAMES, PATHS):
         file = tmp_path / 'repository' / path
@@ -33,7 +33,7 @@ def repository(tmp_path, monkeypatch):
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Keeps a list of what it was asked for; a file that ends in .short is sent without its second half."""
+    """Records the requested paths in ``server.asked``; sends only half of the files in ``server.short``."""
 
     def do_GET(self):
         self.server.asked.append(self.path[1:])
@@ -77,7 +77,7 @@ def test_download_and_split(server, tmp_path, capsys):
     assert (tmp_path / 'faces/test.txt').read_text() == 'female_13.jpg\nmale_53.jpg\n'
 
 
-def test_what_is_there_is_not_fetched_again(server, tmp_path, capsys):
+def test_only_missing_or_damaged_portraits_are_downloaded(server, tmp_path, capsys):
     fetch(capsys, '-o', tmp_path / 'faces', '--url', server.url)
     (tmp_path / 'faces/portraits/male_02.jpg').write_bytes(b'damaged since')
     server.asked.clear()
@@ -94,7 +94,7 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path, capsys):
         (lambda server, file: file.unlink(), 'male/512/2.jpg: cannot be downloaded (File not found)'),
     ],
 )
-def test_what_cannot_be_had_is_named_and_continued(server, repository, tmp_path, capsys, harm, message):
+def test_failed_downloads_are_reported_and_can_be_continued(server, repository, tmp_path, capsys, harm, message):
     file = repository / 'male/512/2.jpg'
     whole = file.read_bytes()
     harm(server, file)
@@ -125,7 +125,7 @@ def test_from_a_clone_or_a_folder_of_portraits(repository, tmp_path, capsys):
     assert f'--from {tmp_path}/gone: has neither ' in printed.err
 
 
-def test_the_shipped_list():
+def test_the_list_of_checksums():
     names = command.read_checksums()
     assert len(names) == 180
     assert {command.path_in_repository(name).split('/')[0] for name in names} == {'female', 'male'}

@@ -1,4 +1,4 @@
-"""``hifacegan inspect-degradations``: the sheet."""
+"""Tests of the command ``hifacegan inspect-degradations``."""
 
 import subprocess
 import sys
@@ -62,7 +62,7 @@ def test_rows_hold_the_clean_image_and_its_degradations():
         (['-i', '{image}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
     ],
 )
-def test_bad_input_is_named(image, tmp_path, monkeypatch, capsys, arguments, message):
+def test_invalid_arguments_are_reported(image, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     try:
         status = main(['inspect-degradations', *(argument.format(image=image) for argument in arguments)])

@@ -1,4 +1,4 @@
-"""``hifacegan pairs``, run as a user runs it: the pairs, the host reading them, and the kills it has to survive."""
+"""Tests of the command ``hifacegan pairs``: the pairs, BasicSR reading them, interrupted builds."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ from hifacegan_plugin.data.degradations import build_degradation, make_generator
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.sources import ImageSource, read_encoded
 
-# As the command, but with a transaction for every few images; and without the host, which takes seconds to import.
+# The command with a transaction for every few images, and without importing BasicSR, which takes seconds.
 DRIVER = """
 import os, signal, sys
 from hifacegan_plugin.prepare import resumable_build
@@ -36,7 +36,7 @@ ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '
 
 
 def make_pairs(*arguments, status=0):
-    """Run the command in this process; returns what it says of errors."""
+    """Run the command in this process and return its error output."""
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         try:
             found = main(['pairs', *map(str, arguments)])
@@ -52,7 +52,7 @@ def values(database):
 
 
 def contents(folder):
-    """All that a reader sees of databases or plain folders of pairs."""
+    """Return the text and PNG files of pairs, and the values of their databases."""
     files = [path for path in folder.rglob('*') if path.suffix in ('.txt', '.png')]
     databases = {side.name: values(side) for side in folder.glob('*.lmdb')}
     return {path.relative_to(folder): path.read_bytes() for path in files}, databases
@@ -64,7 +64,7 @@ def pixels(encoded):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Crops of real images, with a sub-folder and odd sizes."""
+    """Crops of photographs, some with odd sizes, one in a subfolder."""
     folder = tmp_path_factory.mktemp('images')
     (folder / 'b').mkdir()
     Image.fromarray(data.astronaut()[:97, 100:199]).save(folder / 'a.png')
@@ -82,7 +82,7 @@ def original_database(folder, tmp_path_factory):
 
 @pytest.fixture
 def database(original_database, tmp_path):
-    """A database of that folder, with the keys a, b%2Fx%201 and c; a data set that reads it keeps it open."""
+    """A copy, because data sets keep their databases open; its keys are a, b%2Fx%201 and c."""
     return Path(shutil.copytree(original_database, tmp_path / 'x.lmdb'))
 
 
@@ -105,7 +105,7 @@ def host_pairs(folder, suffix='.lmdb', **options):
 
 
 class TestPairs:
-    def test_the_degraded_is_the_recipe_of_the_clean(self, folder, tmp_path):
+    def test_degraded_images_follow_the_recipe(self, folder, tmp_path):
         script = [sys.executable, REPOSITORY / 'data_prep/make_pairs.py']
         arguments = ['-i', folder, '-o', tmp_path / 'pairs', '--recipe', 'full', '--seed', '7']
         subprocess.run([*script, *arguments], check=True)
@@ -125,7 +125,7 @@ class TestPairs:
     @pytest.mark.parametrize('folders', [(), ('--folders',)])
     @pytest.mark.parametrize('scale', [1, 4])
     @pytest.mark.parametrize('backend', ['disk', 'lmdb'])
-    def test_the_host_reads_what_degradation_dataset_shows(self, folder, database, tmp_path, backend, folders, scale):
+    def test_pairs_equal_the_items_of_degradation_dataset(self, folder, database, tmp_path, backend, folders, scale):
         from hifacegan_plugin.data import DegradationDataset
 
         source = database if backend == 'lmdb' else folder
@@ -147,7 +147,7 @@ class TestPairs:
             np.testing.assert_array_equal(pairs[key]['lq'].numpy(), item['lq'].numpy())
             np.testing.assert_array_equal(pairs[key]['gt'].numpy(), item['gt'].numpy())
 
-    def test_a_database_gives_the_pairs_of_its_folder(self, folder, database, tmp_path):
+    def test_pairs_of_a_database_equal_those_of_its_folder(self, folder, database, tmp_path):
         for name, source in (('one', database), ('two', folder)):
             make_pairs('-i', source, '-o', tmp_path / name, '--recipe', 'noise')
         assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
@@ -159,9 +159,7 @@ class TestPairs:
             (('--folders',), '', ['000%2F00000000', '001%2F00000000']),
         ],
     )
-    def test_the_host_reads_pairs_of_its_own_database_with_folders_in_its_keys(
-        self, folder, tmp_path, store, suffix, keys
-    ):
+    def test_pairs_of_a_database_of_the_host_with_folders_in_its_keys(self, folder, tmp_path, store, suffix, keys):
         make_lmdb_from_imgs(folder, str(tmp_path / 'x.lmdb'), ['a.png', 'c.png'], ['000/00000000', '001/00000000'])
         make_pairs('-i', tmp_path / 'x.lmdb', '-o', tmp_path / 'pairs', '--recipe', 'noise', *store)
         pairs = host_pairs(tmp_path / 'pairs', suffix)
@@ -170,7 +168,7 @@ class TestPairs:
             clean = 255 * pairs[key]['gt'].numpy().transpose(1, 2, 0)
             np.testing.assert_array_equal(clean.round(), pixels((folder / name).read_bytes()))
 
-    def test_size_comes_before_the_degradation(self, folder, tmp_path):
+    def test_images_are_resized_before_they_are_degraded(self, folder, tmp_path):
         make_pairs('-i', folder, '-o', tmp_path / 'pairs', '--recipe', 'mosaic16x', '--size', 48)
         lq, gt = (pixels(values(tmp_path / f'pairs/{side}.lmdb')[b'c']) for side in ('lq', 'gt'))
         assert lq.shape == gt.shape == (48, 48, 3)
@@ -185,7 +183,7 @@ class TestPairs:
             make_pairs('-i', folder, '-o', tmp_path / name, '--recipe', recipe)
         assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
 
-    def test_damage_is_left_out_of_both_sides(self, folder, tmp_path):
+    def test_damaged_images_are_missing_on_both_sides(self, folder, tmp_path):
         shutil.copytree(folder, tmp_path / 'in')
         (tmp_path / 'in/a.png').write_bytes((folder / 'a.png').read_bytes()[:-30])
         shutil.copy(folder / 'c.png', tmp_path / 'in' / os.fsdecode(b'\xff.png'))
@@ -194,11 +192,11 @@ class TestPairs:
         _, *rejected = (tmp_path / 'pairs.rejected.tsv').read_bytes().splitlines()
         assert rejected == [
             b'a.png\tis damaged or truncated (a PNG without an end chunk)',
-            b'\xff.png\thas a name that is not UTF-8, on which the draws depend: rename it',
+            b'\xff.png\thas a name that is not valid UTF-8, and the degradation depends on it: rename it',
         ]
         assert values(tmp_path / 'pairs/lq.lmdb').keys() == values(tmp_path / 'pairs/gt.lmdb').keys()
 
-    def test_what_cannot_be_degraded_is_left_out_of_both_sides(self, folder, tmp_path):
+    def test_images_that_cannot_be_degraded_are_missing_on_both_sides(self, folder, tmp_path):
         shutil.copytree(folder, tmp_path / 'in')
         Image.fromarray(np.tile(data.astronaut()[:8, :8], (1, 8192, 1))).save(tmp_path / 'in/longer_than_a_jpeg.png')
         make_pairs('-i', tmp_path / 'in', '-o', tmp_path / 'pairs', '--recipe', 'jpeg', status=1)
@@ -208,11 +206,11 @@ class TestPairs:
 
 
 class TestSeed:
-    def test_it_alone_decides_the_bytes(self, many, tmp_path):
+    def test_the_result_does_not_depend_on_the_number_of_jobs(self, many, tmp_path):
         make_pairs(*many.arguments, '-o', tmp_path / 'pairs', '--jobs', 1, status=1)
         assert contents(tmp_path / 'pairs') == contents(many.pairs)
 
-    def test_another_seed_gives_other_bytes(self, folder, tmp_path):
+    def test_another_seed_gives_other_images(self, folder, tmp_path):
         for seed in (0, 1):
             make_pairs('-i', folder, '-o', tmp_path / str(seed), '--recipe', 'noise', '--seed', seed)
         one, two = (values(tmp_path / f'{seed}/lq.lmdb') for seed in (0, 1))
@@ -227,7 +225,7 @@ class TestSeed:
 
 
 class Many:
-    """A folder of 120 images, one of them damaged, and the pairs of an uninterrupted run."""
+    """A folder of 120 images, one of them damaged, and the pairs of an uninterrupted build."""
 
     def __init__(self, place):
         rng, image = np.random.default_rng(0), data.astronaut()
@@ -249,16 +247,16 @@ def many(tmp_path_factory):
 def children(pid):
     try:
         return Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
-    except OSError:  # it has just ended
+    except OSError:  # the process has ended
         return []
 
 
 def assert_gone(processes):
-    """The processes end by themselves: else they would go on to eat memory, or hold the disk."""
+    """Check that the processes end without further action."""
     deadline = time.monotonic() + HANGS
     while time.monotonic() < deadline:
         states = [stat.read_text().split()[2] for pid in processes if (stat := Path(f'/proc/{pid}/stat')).exists()]
-        if all(state == 'Z' for state in states):  # ended; whoever adopted it has not asked how
+        if all(state == 'Z' for state in states):  # zombies: ended, but not yet reaped
             return
         time.sleep(0.05)
     raise AssertionError('workers outlive the builder')
@@ -283,7 +281,7 @@ class TestKilled:
         ],
     )
     def test_at_random_moments(self, many, tmp_path, store, kills):
-        """Killed again and again, each time a random while after the journal grew."""
+        """Kill the command repeatedly, each time shortly after it has written to the journal."""
         rng = random.Random(kills)
         target, journal = tmp_path / 'pairs', tmp_path / '.pairs.partial/build.jsonl'
         whole = many.pairs
@@ -305,14 +303,14 @@ class TestKilled:
             if builder.wait() == -signal.SIGKILL:
                 done += 1
                 assert_gone(workers)
-            else:  # it got through first: from the beginning
+            else:  # the build finished before the kill: start a new one
                 assert_same_pairs(target, whole)
                 shutil.rmtree(target)
         make_pairs(*arguments, status=1)
         assert_same_pairs(target, whole)
         assert not list(tmp_path.glob('.*'))
 
-    def test_resuming_wants_the_same_recipe(self, many, tmp_path):
+    def test_resuming_requires_the_same_recipe(self, many, tmp_path):
         target = tmp_path / 'pairs'
         make_pairs(*many.arguments, '-o', target, status=1)
         target.rename(tmp_path / '.pairs.partial')
@@ -330,7 +328,7 @@ class TestKilled:
     ids=['no data', 'truncated', 'empty'],
 )
 @pytest.mark.parametrize('some', [False, True])
-def test_a_damaged_database_is_named(database, tmp_path, damage, message, some):
+def test_a_damaged_database_is_reported(database, tmp_path, damage, message, some):
     damage(database)
     (tmp_path / 'list.txt').write_text('a\n')
     arguments = ('--list', tmp_path / 'list.txt') if some else ()
@@ -339,7 +337,7 @@ def test_a_damaged_database_is_named(database, tmp_path, damage, message, some):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['list.txt', 'x.lmdb']
 
 
-def test_what_a_database_lacks_or_cannot_give_is_rejected(database, tmp_path):
+def test_missing_keys_are_rejected(database, tmp_path):
     (tmp_path / 'list.txt').write_text('a\nc.png\n')
     make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt', status=1)
     (rejected,) = (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:]
@@ -366,10 +364,10 @@ def test_the_source_is_not_overwritten(database, tmp_path):
         (['--recipe', '[{'], 'argument --recipe'),
         (['--recipe', 'noise', '-i', 'gone.lmdb'], '-i gone.lmdb/meta_info.txt cannot be read'),
         (['--recipe', 'noise', '-i', 'gone'], '-i gone: no such folder'),
-        (['--recipe', 'noise', '-o', '.'], '-o .: name a new folder'),
+        (['--recipe', 'noise', '-o', '.'], '-o .: expected the name of a new folder'),
     ],
 )
-def test_bad_input_is_named(folder, tmp_path, arguments, message):
+def test_invalid_arguments_are_reported(folder, tmp_path, arguments, message):
     errors = make_pairs('-i', folder, '-o', tmp_path / 'pairs', *arguments, status=2)
     assert message in errors
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""``hifacegan split`` by its script, run as a user runs it."""
+"""Tests of the command ``hifacegan split``, through its script in data_prep."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def read(path):
     return path.read_text().splitlines()
 
 
-def test_ffhq_takes_the_papers_images(tmp_path):
+def test_ffhq_is_split_as_in_the_paper(tmp_path):
     numbers = [*range(9_990, 10_010), *range(64_995, 65_003), 69_999]
     folder = touch(tmp_path / 'ffhq', [f'{n // 1000 * 1000:05d}/{n:05d}.png' for n in numbers])
     done = split('-i', folder, '-o', tmp_path / 'lists', '--ffhq', status=1)
@@ -38,18 +38,18 @@ def test_ffhq_takes_the_papers_images(tmp_path):
     assert 'lacks 9990 of the 10000 FFHQ images of train' in done.stderr
 
 
-def test_parts_have_their_shares_and_share_nothing(tmp_path):
+def test_parts_are_disjoint_and_have_the_given_shares(tmp_path):
     names = [f'face{i}.png' for i in range(3000)]
     folder = touch(tmp_path / 'faces', names)
     split('-i', folder, '-o', tmp_path / 'lists', '--parts', 'train=0.8', 'val=0.1', 'test=0.1')
     parts = {part: read(tmp_path / f'lists/{part}.txt') for part in ('train', 'val', 'test')}
     assert sorted(name for names in parts.values() for name in names) == sorted(names)
-    # Four standard deviations of a binomial draw: 3000 images, share 0.8 and 0.1.
+    # Four standard deviations of binomial distributions with n = 3000, p = 0.8 and 0.1.
     assert abs(len(parts['train']) - 2400) < 88
     assert abs(len(parts['val']) - 300) < 66
 
 
-def test_a_name_keeps_its_part_whatever_else_is_there(tmp_path):
+def test_the_part_of_a_name_does_not_depend_on_other_names(tmp_path):
     few = touch(tmp_path / 'few', [f'{i}.png' for i in range(0, 200, 2)])
     more = touch(tmp_path / 'more', [f'{i}.jpg' for i in range(200)])
     for folder in (few, more):
@@ -67,7 +67,7 @@ def test_the_seed_changes_the_split(tmp_path):
     assert read(tmp_path / '0/a.txt') != read(tmp_path / '1/a.txt')
 
 
-def test_lists_are_not_overwritten_unasked(tmp_path):
+def test_existing_lists_are_replaced_only_with_overwrite(tmp_path):
     folder = touch(tmp_path / 'faces', [f'{i}.png' for i in range(40)])
     arguments = ('-i', folder, '-o', tmp_path / 'lists', '--parts', 'a=0.5', 'b=0.5')
     split(*arguments)
@@ -82,7 +82,7 @@ def test_lists_are_not_overwritten_unasked(tmp_path):
     ('names', 'arguments', 'message'),
     [
         ([], ['--ffhq'], 'contains no images'),
-        (['portrait.png'], ['--ffhq'], 'portrait.png is no name of an FFHQ image'),
+        (['portrait.png'], ['--ffhq'], 'portrait.png is not the name of an FFHQ image'),
         (['00001.png', 'a/00001.jpg'], ['--ffhq'], 'the same FFHQ image'),
         (['00001.png'], ['--ffhq'], 'no image for the part test'),
         (['00001.png'], ['--parts', 'a=0.5', 'b=0.4'], 'add up to 0.9'),
@@ -90,7 +90,7 @@ def test_lists_are_not_overwritten_unasked(tmp_path):
         (['00001.png'], ['--parts', 'a'], 'expected NAME=SHARE'),
     ],
 )
-def test_bad_input_is_named(tmp_path, names, arguments, message):
+def test_invalid_input_is_reported(tmp_path, names, arguments, message):
     folder = tmp_path / 'faces'
     folder.mkdir()
     touch(folder, names)
@@ -98,5 +98,5 @@ def test_bad_input_is_named(tmp_path, names, arguments, message):
     assert not (tmp_path / 'lists').exists()
 
 
-def test_missing_folder_is_named(tmp_path):
+def test_missing_folder_is_reported(tmp_path):
     assert 'no such folder' in split('-i', tmp_path / 'nowhere', '-o', tmp_path, '--ffhq', status=2).stderr

@@ -1,4 +1,4 @@
-"""``hifacegan verify-lmdb`` by its script, run as a user runs it, on databases that were damaged in every way."""
+"""Tests of the command ``hifacegan verify-lmdb``, through its script in data_prep, on damaged databases."""
 
 import random
 import shutil
@@ -61,7 +61,7 @@ def problems(done):
     return {key: problem for _, key, problem in (line for line in lines if len(line) == 3)}
 
 
-def test_a_sound_database_passes(sound):
+def test_an_intact_database_passes(sound):
     assert 'all is well' in run('verify_lmdb.py', sound).stdout
 
 
@@ -75,14 +75,14 @@ def test_the_hosts_own_database_passes(sound, tmp_path):
 
 
 @pytest.mark.parametrize('key', ['07', 'photo'])
-def test_one_flipped_bit_is_found(database, key):
+def test_a_flipped_bit_is_detected(database, key):
     value = read(database, key)
     value[len(value) // 2] ^= 4
     change(database, key, bytes(value))
-    assert problems(run('verify_lmdb.py', database, status=1)) == {key: 'damaged: not the checksum that was recorded'}
+    assert problems(run('verify_lmdb.py', database, status=1)) == {key: 'damaged: wrong checksum'}
 
 
-def test_without_checksums_a_flipped_bit_in_a_png_is_found(database):
+def test_a_flipped_bit_in_a_png_is_detected_without_checksums(database):
     (database / 'checksums.txt').unlink()
     value = read(database, '07')
     value[len(value) // 2] ^= 4
@@ -91,14 +91,14 @@ def test_without_checksums_a_flipped_bit_in_a_png_is_found(database):
     assert problems(run('verify_lmdb.py', database, status=1)) == {'07': reason}
 
 
-def test_flipped_bytes_in_the_file_are_found(sound, tmp_path):
-    """Bytes of data.mdb itself, the tree's included, flipped at random: never passed over, never a traceback."""
+def test_flipped_bytes_in_data_mdb_are_detected(sound, tmp_path):
+    """Flip random bytes of data.mdb, including its tree: the command reports a problem without a traceback."""
     rng = random.Random(0)
     content = (sound / 'data.mdb').read_bytes()
     used = [i for i in range(0, len(content), 4096) if any(content[i : i + 4096])]
     for trial in range(6):
         damaged = bytearray(content)
-        for page in used[2:]:  # the first two hold the file's head, of which LMDB reads the younger
+        for page in used[2:]:  # the first two are copies of the header; LMDB reads the newer one
             position = page + rng.randrange(64)
             damaged[position] ^= 0xFF
         database = Path(shutil.copytree(sound, tmp_path / f'{trial}.lmdb'))
@@ -108,7 +108,7 @@ def test_flipped_bytes_in_the_file_are_found(sound, tmp_path):
         assert 'Traceback' not in done.stderr
 
 
-def test_missing_extra_garbage_and_wrong_shapes_are_named(database):
+def test_missing_extra_and_invalid_values_and_wrong_shapes_are_reported(database):
     change(database, '01', None)
     change(database, 'stray', b'x')
     change(database, '02', b'garbage')
@@ -122,7 +122,7 @@ def test_missing_extra_garbage_and_wrong_shapes_are_named(database):
     }
 
 
-def test_every_database_named_is_checked(sound, database):
+def test_several_databases_are_checked(sound, database):
     change(database, '01', None)
     done = run('verify_lmdb.py', database, sound, status=1)
     assert f'{database}: 01: not in the database' in done.stdout
@@ -144,28 +144,28 @@ def test_every_database_named_is_checked(sound, database):
     ],
     ids=['no list', 'bad line', 'repeated line', 'no data', 'empty', 'zeros', 'truncated', 'bad checksum', 'no text'],
 )
-def test_an_unreadable_database_is_named(database, damage, message):
+def test_an_unreadable_database_is_reported(database, damage, message):
     damage(database)
     done = run('verify_lmdb.py', database, status=2)
     assert message in done.stderr
     assert 'Traceback' not in done.stderr
 
 
-def test_no_jobs_are_refused(sound):
+def test_zero_jobs_are_refused(sound):
     done = run('verify_lmdb.py', sound, '--jobs', 0, status=2)
     assert "argument --jobs: '0': expected a whole number of at least 1" in done.stderr
 
 
-def test_create_lmdb_verifies_when_asked(sound, tmp_path, monkeypatch, capsys):
-    """A database damaged between writing and verifying does not get its name."""
+def test_create_lmdb_with_verify(sound, tmp_path, monkeypatch, capsys):
+    """A database with wrong values is not renamed to its target."""
     from hifacegan_plugin.prepare import create_lmdb
     from hifacegan_plugin.prepare.stores import LmdbWriter
 
-    class Careless(LmdbWriter):
+    class FaultyWriter(LmdbWriter):
         def write(self, entries):
             super().write([entry._replace(value=entry.value[:-1] + b'?') for entry in entries])
 
-    monkeypatch.setattr(create_lmdb, 'LmdbWriter', Careless)
+    monkeypatch.setattr(create_lmdb, 'LmdbWriter', FaultyWriter)
     assert main(['lmdb', '-i', str(sound.parent / 'in'), '-o', str(tmp_path / 'x.lmdb'), '--verify']) == 2
-    assert 'photo: damaged: not the checksum' in capsys.readouterr().err
+    assert 'photo: damaged: wrong checksum' in capsys.readouterr().err
     assert not (tmp_path / 'x.lmdb').exists()

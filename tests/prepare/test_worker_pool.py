@@ -1,4 +1,4 @@
-"""Pools of worker processes."""
+"""Tests of pools of worker processes."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ with worker_pool.process_pool(2) as pool:
 """
 
 
-def test_a_pool_works_where_opencv_has_run_threads_before():
+def test_a_pool_works_after_opencv_has_started_threads():
     result = subprocess.run(
         [sys.executable, '-c', AFTER_THREADS_OF_OPENCV],
         cwd=REPOSITORY,
