@@ -1,4 +1,4 @@
-"""Feature matching by its definition."""
+"""Tests of the feature matching loss."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from hifacegan_plugin.losses import FeatureMatchingLoss
 
 
 def features(seed):
-    """Outputs of a discriminator with two scales of two layers and logits."""
+    """Return outputs of a discriminator with two scales, each with two layers and logits."""
     generator = torch.Generator().manual_seed(seed)
     shapes = [(2, 4, 8, 8), (2, 8, 4, 4), (2, 1, 5, 5)]
     return [[torch.rand(shape, generator=generator, requires_grad=True) for shape in shapes] for _ in range(2)]
 
 
 @pytest.mark.parametrize(('criterion', 'distance'), [('l1', np.abs), ('l2', np.square)])
-def test_value_is_the_definition(criterion, distance):
+def test_value_equals_the_definition(criterion, distance):
     fake, real = features(0), features(1)
     expected = np.mean(
         [
@@ -28,7 +28,7 @@ def test_value_is_the_definition(criterion, distance):
     assert loss.item() == pytest.approx(7 * expected, rel=1e-5)
 
 
-def test_no_gradient_reaches_the_real_side_or_the_logits():
+def test_no_gradients_for_real_features_and_logits():
     fake, real = features(0), features(1)
     FeatureMatchingLoss()(fake, real).backward()
     assert all(layer.grad is None for scale in real for layer in scale)
@@ -37,6 +37,6 @@ def test_no_gradient_reaches_the_real_side_or_the_logits():
         assert all(layer.grad is not None for layer in scale[:-1])
 
 
-def test_the_hosts_own_options_build_it():
+def test_the_name_in_the_hosts_options():
     loss = build_loss({'type': 'GANFeatLoss', 'loss_weight': 10.0, 'criterion': 'l1'})
     assert loss(features(0), features(1)) == FeatureMatchingLoss()(features(0), features(1))

@@ -1,4 +1,4 @@
-"""Losses of what a generator gives beside the images."""
+"""Tests of losses on additional outputs of a generator."""
 
 import copy
 import sys
@@ -20,7 +20,7 @@ from hifacegan_plugin.archs.csr.shapes import read_generator_options
 
 @pytest.fixture
 def vae(options) -> dict:
-    """A training of the variant vae whose every step can be followed: no discriminator, no average, plain descent."""
+    """Options of a training of the variant vae with plain SGD, without discriminator and EMA."""
     options['network_g'].update(variant='vae', num_feat=2)
     del options['network_d'], options['train']['ema_decay']
     for name in ('gan_opt', 'feature_matching_opt', 'optim_d'):
@@ -30,7 +30,7 @@ def vae(options) -> dict:
 
 
 def expected_gradients(network, images, divergence_weight):
-    """Return the gradients of the encoder and the start by definition, from one pass of the network."""
+    """Return the gradients by definition, from one pass of the network, and the divergence."""
     torch.manual_seed(7)
     code = network.encoder(images['lq'])
     divergence = kl_divergence(Normal(code.mean, code.log_variance.mul(0.5).exp()), Normal(0, 1)).sum(1).mean()
@@ -41,7 +41,7 @@ def expected_gradients(network, images, divergence_weight):
 
 
 @pytest.mark.parametrize(('iteration', 'factor'), [(1, 0), (3, 0.5)])
-def test_the_divergence_and_the_image_steer_the_encoder_together(vae, iteration, factor):
+def test_encoder_gradients_combine_divergence_and_pixel_loss(vae, iteration, factor):
     vae['train']['loss_weight_schedule'] = {'kl_opt': [[1, 0], [5, 1]]}
     model = built(vae)
     for parameter in model.net_g.encoder.parameters():
@@ -56,7 +56,7 @@ def test_the_divergence_and_the_image_steer_the_encoder_together(vae, iteration,
         torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5, rtol=1e-3, msg=name)
 
 
-def test_codes_come_closer_to_the_normal_distribution(vae):
+def test_training_lowers_the_divergence(vae):
     vae['train']['kl_opt']['loss_weight'] = 1
     vae['train']['optim_g'] = {'type': 'Adam', 'lr': 1e-3}
     model = built(vae)
@@ -68,19 +68,19 @@ def test_codes_come_closer_to_the_normal_distribution(vae):
     assert max(losses[-3:]) < 0.75 * losses[0]
 
 
-def test_a_generator_without_a_code_is_refused(vae):
+def test_kl_opt_without_latent_codes_is_refused(vae):
     vae['network_g']['variant'] = 'spade'
     with pytest.raises(ValueError, match=r'train: kl_opt: network_g \(PaperCSR\) does not return mean, log_variance'):
         build_model(vae)
 
 
-def test_the_divergence_alone_trains_nothing(vae):
+def test_kl_opt_alone_is_refused(vae):
     del vae['train']['pixel_opt']
     with pytest.raises(ValueError, match='set at least one of pixel_opt, perceptual_opt and gan_opt'):
         build_model(vae)
 
 
-def test_a_code_needs_no_loss_of_its_own(vae):
+def test_latent_codes_do_not_require_kl_opt(vae):
     del vae['train']['kl_opt']
     model = train(built(vae), range(1, 2))
     assert isinstance(model.net_g, CSRGenerator) and set(model.get_current_log()) == {'l_g_pix'}
@@ -89,8 +89,8 @@ def test_a_code_needs_no_loss_of_its_own(vae):
 @pytest.mark.parametrize(
     ('peer', 'losses'), [('peers/vae', ['kl']), ('peers/guided', ['warp', 'flow']), ('faces_peers/stylegan', ['pix'])]
 )
-def test_the_host_trains_a_rival_from_its_options_file(small_lmdb, tmp_path, monkeypatch, caplog, peer, losses):
-    """One training by the host's pipeline, checkpoint and validation included."""
+def test_the_host_trains_peers_from_their_options_files(small_lmdb, tmp_path, monkeypatch, caplog, peer, losses):
+    """A short training by the host's pipeline, including checkpoint and validation."""
     options = REPOSITORY / f'options/{peer}.yml'
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(options), *small_peer(small_lmdb)])
     monkeypatch.chdir(tmp_path)
@@ -109,7 +109,7 @@ def test_the_host_trains_a_rival_from_its_options_file(small_lmdb, tmp_path, mon
 
 @pytest.fixture
 def guided(vae) -> dict:
-    """The same with a generator that takes guides."""
+    """Options of a training of a generator that takes guides."""
     vae['network_g'] = {'type': 'GuidedRestorer', 'num_feat': 4}
     del vae['train']['kl_opt']
     vae['train'].update(
@@ -118,7 +118,7 @@ def guided(vae) -> dict:
     return vae
 
 
-def test_warping_and_smoothness_steer_the_warping_network(guided):
+def test_gradients_combine_warping_flow_and_pixel_losses(guided):
     model = built(guided)
     for unet in (model.net_g.warping, model.net_g.reconstruction):
         torch.nn.init.normal_(unet.tail.weight, std=0.1)
@@ -137,7 +137,7 @@ def test_warping_and_smoothness_steer_the_warping_network(guided):
         torch.testing.assert_close(parameter.grad, other.grad, atol=1e-5, rtol=1e-3, msg=name)
 
 
-def test_a_guide_is_used_in_validation_and_missed_where_there_is_none(guided):
+def test_validation_uses_guides_and_refuses_images_without(guided):
     model = built(guided)
     torch.nn.init.normal_(model.net_g.reconstruction.tail.weight, std=0.1)
     images = {name: image[:1] for name, image in batch(1).items()}

@@ -1,4 +1,4 @@
-"""Files of checkpoints: whole or absent, pruned in an order that a kill cannot spoil, and what killed runs leave."""
+"""Tests of writing and deleting the files of checkpoints, also in case of errors and kills."""
 
 import itertools
 import resource
@@ -31,15 +31,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def what_auto_resume_takes(folders: tuple[Path, Path]) -> int:
-    """The host's choice: the largest state; its networks have to be there."""
+def newest_checkpoint(folders: tuple[Path, Path]) -> int:
+    """Return the iteration that the host resumes from; check that its networks exist."""
     models, states = folders
     newest = max(int(name.removesuffix('.state')) for name in names(states) if not name.startswith('.'))
     assert {f'net_{network}_{newest}.pth' for network in 'gd'} <= set(names(models))
     return newest
 
 
-def test_what_was_cut_short_is_pruned_and_other_files_stay(folders):
+def test_incomplete_checkpoints_are_pruned_and_other_files_kept(folders):
     models, states = folders
     put_checkpoints(folders, 2, 4, 6, 8)
     (states / '4.state').unlink()  # killed while it was being deleted
@@ -53,7 +53,7 @@ def test_what_was_cut_short_is_pruned_and_other_files_stay(folders):
     assert names(states) == ['.8.4711.part.state', '2.state', '8.state']
 
 
-def test_nothing_is_pruned_unless_asked_for(folders):
+def test_keep_last_0_prunes_nothing(folders):
     put_checkpoints(folders, 2, 4)
     (folders[1] / '2.state').unlink()
     prune_checkpoints(*folders, keep_last=0, keep=set())
@@ -61,7 +61,7 @@ def test_nothing_is_pruned_unless_asked_for(folders):
 
 
 @pytest.mark.parametrize('keep_last', [1, 2])
-def test_a_kill_at_any_step_of_pruning_leaves_what_auto_resume_needs(folders, keep_last, monkeypatch):
+def test_a_kill_during_pruning_leaves_a_complete_checkpoint(folders, keep_last, monkeypatch):
     class KilledError(BaseException):
         pass
 
@@ -70,22 +70,22 @@ def test_a_kill_at_any_step_of_pruning_leaves_what_auto_resume_needs(folders, ke
         put_checkpoints(folders, 10, 20, 30, 40)
         left = iter(range(steps))
 
-        def unlink_or_die(self, missing_ok=False, left=left):
+        def unlink_or_kill(self, missing_ok=False, left=left):
             if next(left, None) is None:
                 raise KilledError
             unlink(self, missing_ok)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, 'unlink', unlink_or_die)
+            patch.setattr(Path, 'unlink', unlink_or_kill)
             try:
                 prune_checkpoints(*folders, keep_last, keep={20})
                 break
             except KilledError:
-                assert what_auto_resume_takes(folders) == 40
-        prune_checkpoints(*folders, keep_last, keep={20})  # the next pruning takes away what the kill left over
+                assert newest_checkpoint(folders) == 40
+        prune_checkpoints(*folders, keep_last, keep={20})  # deletes the remaining files
         kept = {20, *(40, 30)[:keep_last]}
         assert set(names(folders[0])) == {f'net_{n}_{i}.pth' for n in 'gd' for i in kept}
-    assert steps == 3 * (4 - len({20, *(40, 30)[:keep_last]}))  # every file that goes was a step
+    assert steps == 3 * (4 - len({20, *(40, 30)[:keep_last]}))  # one for each deleted file
 
 
 def test_temporary_files_of_killed_processes_are_deleted(folders):
@@ -96,7 +96,7 @@ def test_temporary_files_of_killed_processes_are_deleted(folders):
     assert names(folders[0]) + names(folders[1]) == ['net_d_2.pth', 'net_g_2.pth', '2.state']
 
 
-def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path):
+def test_a_write_error_keeps_the_old_file(tmp_path):
     path = tmp_path / '2.state'
     write_checkpoint({'iter': 2}, path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

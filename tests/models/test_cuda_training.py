@@ -1,4 +1,4 @@
-"""Training on a card, through the host's own command, beside training on the CPU."""
+"""Tests that compare training on a GPU with training on the CPU, through the host's command."""
 
 import copy
 import fcntl
@@ -17,7 +17,7 @@ from small_training import OPTIONS, batch, built
 pytestmark = pytest.mark.cuda
 
 LOSSES = ('l_g_pix', 'l_g_gan', 'l_g_feat', 'l_d_real', 'l_d_fake')
-WAYS = {
+VARIANTS = {
     'fp32': {},
     'bf16': {'train__amp': 'bf16'},
     'fp16': {'train__amp': 'fp16'},
@@ -25,13 +25,13 @@ WAYS = {
     'channels_last': {'train__channels_last': True},
     'compile': {'train__compile': True},
 }
-HALF = ('bf16', 'fp16')  # whose rounding the two networks drive apart from the second iteration on
-NEAR = 2e-4  # what float32 rounds in five iterations
-SYNCHRONISED = 'called a synchronizing CUDA operation'  # torch's warning; turning these on warns of another kind
+HALF = ('bf16', 'fp16')  # rounding errors grow from the second iteration on
+NEAR = 2e-4  # rounding errors of float32 after five iterations
+SYNCHRONISED = 'called a synchronizing CUDA operation'  # from torch's warning
 
 
 def overrides(database, iterations, device, **others):
-    """Make the demo's options small: the paper's form, bytes through pinned memory, prefetched by a CUDA stream."""
+    """Return options that shrink the demo, use the paper's network, and prefetch uint8 images from pinned memory."""
     prefetching = {'datasets__train__pin_memory': True, 'datasets__train__prefetch_mode': 'cuda'}
     if device.type == 'cpu':
         prefetching = {'datasets__train__prefetch_mode': 'cpu'}
@@ -48,13 +48,13 @@ def overrides(database, iterations, device, **others):
 
 
 def figures(output, loss):
-    """Return a loss by iteration, as the host's log prints it."""
+    """Return the values of a loss in the host's log, by iteration."""
     return [float(value) for value in re.findall(rf'{loss}: ([\d.e+-]+|nan|inf)', output)]
 
 
 @pytest.fixture(scope='session')
 def trained_on_the_cpu(small_lmdb, tmp_path_factory):
-    """Options, output and folder of five iterations on the CPU; one training for all processes of pytest."""
+    """Options, output and folder of five iterations on the CPU. All pytest processes share one training."""
     folder = tmp_path_factory.getbasetemp()
     folder = (folder.parent if 'PYTEST_XDIST_WORKER' in os.environ else folder) / 'trained_on_the_cpu'
     folder.mkdir(exist_ok=True)
@@ -68,11 +68,13 @@ def trained_on_the_cpu(small_lmdb, tmp_path_factory):
     return options, output.read_text(), folder / NAME
 
 
-@pytest.mark.parametrize('way', WAYS)
-def test_training_on_the_card_is_that_on_the_cpu(way, trained_on_the_cpu, small_lmdb, tmp_path, device, monkeypatch):
+@pytest.mark.parametrize('way', VARIANTS)
+def test_training_on_the_gpu_equals_training_on_the_cpu(
+    way, trained_on_the_cpu, small_lmdb, tmp_path, device, monkeypatch
+):
     monkeypatch.setenv('NVIDIA_TF32_OVERRIDE', '0')
     options, expected_output, expected = trained_on_the_cpu
-    output = run([*TRAIN[:-1], options, *overrides(small_lmdb, 5, device, **WAYS[way])], tmp_path)
+    output = run([*TRAIN[:-1], options, *overrides(small_lmdb, 5, device, **VARIANTS[way])], tmp_path)
     if device.type == 'cuda':
         assert torch.cuda.get_device_name() in output or 'Use cuda prefetch dataloader' in output
     assert list(logged(output)) == list(range(1, 6))
@@ -93,7 +95,7 @@ def on_the_cpu(experiment):
     return experiment
 
 
-def test_a_resumed_training_is_an_uninterrupted_one(small_lmdb, tmp_path, device, monkeypatch):
+def test_resumed_training_equals_uninterrupted_training(small_lmdb, tmp_path, device, monkeypatch):
     monkeypatch.setenv('NVIDIA_TF32_OVERRIDE', '0')
     options = write_sgd_options(tmp_path)
     folders = tmp_path / 'whole', tmp_path / 'resumed'
@@ -107,7 +109,9 @@ def test_a_resumed_training_is_an_uninterrupted_one(small_lmdb, tmp_path, device
     assert_same_weights(folders[1] / NAME, folders[0] / NAME, NEAR)
 
 
-def test_one_process_over_nccl_does_what_none_does(trained_on_the_cpu, small_lmdb, tmp_path, device, monkeypatch):
+def test_distributed_training_with_one_process_equals_plain_training(
+    trained_on_the_cpu, small_lmdb, tmp_path, device, monkeypatch
+):
     monkeypatch.setenv('NVIDIA_TF32_OVERRIDE', '0')
     options, _, expected = trained_on_the_cpu
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=1', '-m']
@@ -119,7 +123,7 @@ def test_one_process_over_nccl_does_what_none_does(trained_on_the_cpu, small_lmd
 
 @pytest.fixture
 def options_on(device, tmp_path):
-    """Options of a small training in this process, on the device."""
+    """Options of a small training on the device."""
     opt = copy.deepcopy(OPTIONS)
     opt['num_gpu'] = int(device.type == 'cuda')
     opt['path'] = {'models': str(tmp_path), 'training_states': str(tmp_path)}
@@ -133,9 +137,9 @@ def step(model, iteration):
 
 
 @pytest.mark.parametrize('amp', ['none', 'bf16'])
-def test_an_iteration_does_not_wait_for_the_card(amp, options_on, device):
+def test_an_iteration_does_not_synchronize_with_the_gpu(amp, options_on, device):
     if device.type == 'cpu':
-        pytest.skip('a CPU waits for nobody')
+        pytest.skip('needs a GPU')
     options_on['train']['amp'] = amp
     model = built(options_on)
     for iteration in (1, 2, 3):
@@ -154,8 +158,8 @@ def test_an_iteration_does_not_wait_for_the_card(amp, options_on, device):
     assert waits == []
 
 
-def test_updates_with_all_options_on_are_those_of_the_cpu(options_on, device, record_property):
-    """EMA, clipping, accumulation and progressive growth, which the command's tests leave out."""
+def test_updates_with_other_options_equal_those_on_the_cpu(options_on, device, record_property):
+    """EMA, gradient clipping and accumulation, and progressive training, which the other tests do not use."""
     options_on['train'] |= {
         'grad_clip': 1.0,
         'accumulate_iters': 2,
@@ -164,13 +168,13 @@ def test_updates_with_all_options_on_are_those_of_the_cpu(options_on, device, re
         'optim_g': {'type': 'SGD', 'lr': 0.05},
         'optim_d': {'type': 'SGD', 'lr': 0.05},
     }
-    on_card = built(options_on)
+    on_gpu = built(options_on)
     on_cpu = built({**options_on, 'num_gpu': 0})
     with without_tf32():
         for iteration in range(1, 9):
-            step(on_card, iteration)
+            step(on_gpu, iteration)
             step(on_cpu, iteration)
     for name in ('net_g', 'net_g_ema', 'net_d'):
-        actual = getattr(on_card, name).state_dict()
+        actual = getattr(on_gpu, name).state_dict()
         for key, value in getattr(on_cpu, name).state_dict().items():
             torch.testing.assert_close(actual[key].cpu(), value, atol=NEAR, rtol=0, msg=lambda m, k=key: f'{k}: {m}')

@@ -1,4 +1,4 @@
-"""What the processes of a training exchange in an iteration: how often, how many bytes (docs/many_cards.md)."""
+"""Tests of how often, and how many bytes, processes exchange per iteration, as stated in docs/many_cards.md."""
 
 import copy
 import json
@@ -14,13 +14,13 @@ from small_training import OPTIONS, batch, built
 
 from hifacegan_plugin.archs import CSRGenerator, MultiscalePatchDiscriminator
 
-NORMALISATIONS = 14  # of an iteration of the paper's generator: two in each of seven blocks
-WIDTH_NORMALISED = 141  # channels of all of them, in units of num_feat
+NORMALISATIONS = 14  # normalization layers of the paper's generator: two in each of seven blocks
+WIDTH_NORMALISED = 141  # total number of their channels, in units of num_feat
 PAGE = REPOSITORY / 'docs/many_cards.md'
 
 
 def count_exchanges(norm: str, checkpointing: bool, amp: str, folder: str) -> dict[str, list[int]]:
-    """Train two iterations in this process, one of several; return the bytes of each exchange of the second."""
+    """Train two iterations in this process of several; return the bytes of each exchange in the second iteration."""
     opt = copy.deepcopy(OPTIONS)
     opt |= {'dist': True, 'rank': dist.get_rank(), 'world_size': dist.get_world_size()}
     opt['path'] = {'models': folder, 'training_states': folder}
@@ -61,7 +61,9 @@ def count_exchanges(norm: str, checkpointing: bool, amp: str, folder: str) -> di
         ('syncbatch', True, 'none', 3),
     ],
 )
-def test_two_processes_exchange_what_the_page_says(norm, checkpointing, amp, passes, tmp_path, monkeypatch):
+def test_exchanged_bytes_of_two_processes_equal_those_in_the_docs(
+    norm, checkpointing, amp, passes, tmp_path, monkeypatch
+):
     monkeypatch.setenv('PYTHONPATH', str(REPOSITORY / 'tests'))
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     run([*torchrun, __file__, norm, int(checkpointing), amp, tmp_path], tmp_path)
@@ -94,20 +96,20 @@ def bytes_of(tensors):
         (MultiscalePatchDiscriminator, {'num_feat': 48}),
     ],
 )
-def test_the_page_gives_the_bytes_of_the_networks(network, options):
+def test_sizes_of_networks_in_the_docs(network, options):
     with torch.device('meta'):
         built_network = network(**options)
     gradients, buffers = bytes_of(built_network.parameters()), bytes_of(built_network.buffers())
     assert f'| {gradients / 1e6:.1f} MB | {buffers / 1e6:.2f} MB |' in PAGE.read_text()
 
 
-# Bytes a second each way, and seconds of latency of an exchange, by NVLink 4 and 400, 100 and 10 Gb/s.
+# Bytes per second in each direction, and latency in seconds, of NVLink 4 and of networks with 400, 100 and 10 Gb/s.
 LINKS = ((450e9, 20e-6), (50e9, 100e-6), (12.5e9, 100e-6), (1.25e9, 100e-6))
 ITERATION = 53e-3  # seconds
 
 
-def share_that_is_left(gradients, cards, link, accumulated=1):
-    """The speed of so many cards in units of what they do alone, as the page has it."""
+def remaining_speed(gradients, cards, link, accumulated=1):
+    """Return the speed of several GPUs relative to the sum of their individual speeds, by the formula in the docs."""
     rate, latency = link
     exchange = 2 * gradients * (cards - 1) / cards / rate
     alone = accumulated * ITERATION
@@ -115,16 +117,16 @@ def share_that_is_left(gradients, cards, link, accumulated=1):
     return f'{alone / (alone + lost):.0%}'.replace('%', ' %')
 
 
-def test_the_page_gives_the_share_of_the_speed_that_is_left():
+def test_remaining_speed_in_the_docs():
     page = PAGE.read_text()
     with torch.device('meta'):
         networks = CSRGenerator(), MultiscalePatchDiscriminator()
     gradients = sum(bytes_of(network.parameters()) for network in networks)
     for cards in (2, 8, 64):
-        shares = [share_that_is_left(gradients, cards, link) for link in LINKS]
+        shares = [remaining_speed(gradients, cards, link) for link in LINKS]
         assert f'| {cards} | {" | ".join(shares)} |' in page
-    assert f'8 cards keep {share_that_is_left(gradients, 8, LINKS[2], accumulated=4)}' in page
-    assert f'8 cards keep {share_that_is_left(gradients, 8, LINKS[3], accumulated=16)}' in page
+    assert f'8 cards keep {remaining_speed(gradients, 8, LINKS[2], accumulated=4)}' in page
+    assert f'8 cards keep {remaining_speed(gradients, 8, LINKS[3], accumulated=16)}' in page
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Trainings of two processes through the host's launcher: what they compute, and how they end together."""
+"""Tests of trainings with two processes through the host's launcher: results, signals, errors."""
 
 import os
 import re
@@ -25,7 +25,7 @@ from host_training import (
 
 LAUNCH = ('--launcher', 'pytorch')
 
-# A module that stands beside the options file: a data set of which one process reads a NaN once.
+# A module next to the options file: a data set that returns a NaN once, in one process.
 POISON = """
 import os
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -48,11 +48,11 @@ class PoisonedDataset(DegradationDataset):
 
 
 def figures(output: str, name: str) -> list[float]:
-    """All values of a loss or a metric, in the order of the log."""
+    """Return all values of a loss or a metric in the log."""
     return [float(value) for value in re.findall(rf'\b{name}: ([\d.e+-]+)', output)]
 
 
-# Beside PSNR and SSIM one of the set as a whole and one that has no figure for images without a face.
+# In addition to PSNR and SSIM: a metric of the whole set, and one that has no value for images without a face.
 METRICS = """  metrics:
     fid:
       type: calculate_fid
@@ -60,7 +60,7 @@ METRICS = """  metrics:
       type: calculate_lle
 """
 
-# A module that a training can import: mean and spread of the colours stand in for Inception's features.
+# A module that the training imports: means and standard deviations of colours replace Inception features.
 COLOURS = """
 import numpy as np
 from hifacegan_plugin.metrics import building
@@ -71,11 +71,11 @@ building.inception_features = lambda img: np.concatenate([img.mean((0, 1)), img.
 
 
 @pytest.mark.parametrize('others', [{}, {'train__progressive': [3, 5, 7]}], ids=['', 'progressive'])
-def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small_lmdb, tmp_path, others):
+def test_two_processes_with_half_the_batch_size_equal_one_process(small_lmdb, tmp_path, others):
     options = write_sgd_options(tmp_path)
     text = options.read_text().replace('  metrics:\n', METRICS)
     options.write_text(f'{text}colours: !!python/name:colours.__version__\n')
-    five = tmp_path / 'five.txt'  # images to validate on: the processes have shares of different size
+    five = tmp_path / 'five.txt'  # an odd number of validation images, so that the processes have unequal parts
     five.write_text('\n'.join(f'{i:05d}' for i in range(5)))
     outputs, folders = [], [tmp_path / 'whole', tmp_path / 'halves']
     for folder, launcher, batch in ((folders[0], TRAIN[:2], 4), (folders[1], TORCHRUN, 2)):
@@ -107,7 +107,7 @@ def test_two_processes_with_half_the_batch_do_what_one_does_with_the_whole(small
 
 
 @pytest.mark.parametrize('dies', [0, pytest.param(1, marks=pytest.mark.heavy)])
-def test_if_a_process_dies_the_other_ends_with_a_message(dies, small_lmdb, tmp_path):
+def test_if_a_process_is_killed_the_other_exits_with_a_message(dies, small_lmdb, tmp_path):
     overrides = small(
         small_lmdb, 3000, val__val_freq=3000, logger__save_checkpoint_freq=3000, datasets__train__num_worker_per_gpu=1
     )
@@ -121,7 +121,7 @@ def test_if_a_process_dies_the_other_ends_with_a_message(dies, small_lmdb, tmp_p
     assert 'forcefully exiting' not in output.read_text(), 'torchrun had to kill the other process'
 
 
-def test_on_sigterm_two_processes_leave_together_and_can_go_on(small_lmdb, tmp_path):
+def test_sigterm_stops_both_processes_and_the_training_can_be_resumed(small_lmdb, tmp_path):
     overrides = {'val__val_freq': 3000, 'logger__save_checkpoint_freq': 3000}
     command, output = [*TORCHRUN, *TRAIN[2:], *LAUNCH], tmp_path / 'output'
     torchrun = start([*command, *small(small_lmdb, 3000, **overrides)], tmp_path, output)
@@ -133,13 +133,13 @@ def test_on_sigterm_two_processes_leave_together_and_can_go_on(small_lmdb, tmp_p
     assert 'another process of this training has ended' not in output.read_text()
     state = torch.load(tmp_path / NAME / f'training_states/{stopped_at}.state')
     first, second = (one['torch'] for one in state['random_states'])
-    assert not torch.equal(first, second)  # each process draws by itself
+    assert not torch.equal(first, second)  # the processes have different random states
     resumed = run([*command, '--auto_resume', *small(small_lmdb, stopped_at + 1, **overrides)], tmp_path)
     assert list(logged(resumed)) == [stopped_at + 1]
 
 
 @pytest.mark.parametrize('reaction', ['skip', 'stop'])
-def test_a_loss_that_is_not_finite_in_one_process_concerns_both(reaction, small_lmdb, tmp_path):
+def test_both_processes_react_to_a_loss_that_is_not_finite_in_one(reaction, small_lmdb, tmp_path):
     (tmp_path / 'poison.py').write_text(POISON)
     options = tmp_path / 'poisoned.yml'
     text = DEMO.read_text().replace('type: DegradationDataset', 'type: PoisonedDataset', 1)

@@ -1,4 +1,4 @@
-"""Progressive training: small images first, the same on one process or two, before and after resuming."""
+"""Tests of progressive training."""
 
 import copy
 import logging
@@ -14,7 +14,7 @@ from hifacegan_plugin.archs import CSRGenerator
 
 @pytest.fixture
 def growing(options) -> dict:
-    """A training that starts at an eighth of the size and is at full size from iteration 6 on."""
+    """Options of a training that starts at 1/8 of the size and reaches the full size in iteration 6."""
     options['train']['progressive'] = [2, 4, 5]
     return options
 
@@ -25,14 +25,14 @@ def test_the_output_doubles_after_each_milestone(growing):
     assert sizes == [8, 8, 16, 16, 32, 64, 64]
 
 
-def test_a_coarse_phase_learns_the_truth_made_small_by_averaging(growing):
+def test_a_coarse_phase_compares_with_the_area_mean_of_the_ground_truth(growing):
     model = train(built(growing), range(1, 2))
     truth = batch(1)['gt'].unflatten(-1, (8, 8)).unflatten(-3, (8, 8)).mean((-1, -3))
     loss = growing['train']['pixel_opt']['loss_weight'] * (model.output - truth).abs().mean()
     assert model.get_current_log()['l_g_pix'] == pytest.approx(loss.item(), rel=1e-5)
 
 
-def test_what_has_no_part_in_a_phase_is_neither_moved_nor_has_gradients(growing):
+def test_parts_that_a_phase_does_not_use_are_frozen(growing):
     model = built(growing)
     before = copy.deepcopy(model.net_g.state_dict())
 
@@ -47,7 +47,7 @@ def test_what_has_no_part_in_a_phase_is_neither_moved_nor_has_gradients(growing)
         assert parameter.requires_grad == (
             not name.startswith(('blocks.5', 'blocks.6', 'coarse_outputs.0', 'coarse_outputs.2', 'to_picture'))
         ), name
-        if parameter.requires_grad:  # what DistributedDataParallel waits for
+        if parameter.requires_grad:  # DistributedDataParallel waits for its gradient
             assert parameter.grad is not None, name
 
 
@@ -77,7 +77,7 @@ def test_coarse_restorations_are_enlarged_for_validation(global_residual):
     assert small.shape == (1, 3, 18, 25)
     large = network.eval()(x)
     assert large.shape == x.shape
-    if global_residual:  # initial corrections are all but zero: what is left is the input without its detail
+    if global_residual:  # initial corrections are close to zero, so the output is the downsized input
         padded = F.pad(x, (0, 28, 0, 26), mode='reflect')
         averaged = F.avg_pool2d(padded, 4)
         torch.testing.assert_close(small, averaged[..., :18, :25], atol=1e-3, rtol=0)
@@ -85,7 +85,7 @@ def test_coarse_restorations_are_enlarged_for_validation(global_residual):
         torch.testing.assert_close(large, expected, atol=1e-3, rtol=0)
 
 
-def test_a_resumed_training_is_in_the_phase_of_its_iteration(growing):
+def test_resumed_training_equals_uninterrupted_training(growing):
     model = train(built(growing), range(1, 4))
     model.save(0, 3)
     train(model, range(4, 7))
@@ -100,7 +100,7 @@ def test_a_resumed_training_is_in_the_phase_of_its_iteration(growing):
             assert torch.equal(getattr(resumed, name).state_dict()[key], value), f'{name}: {key}'
 
 
-def test_what_was_grown_loads_into_the_plain_network(growing, caplog):
+def test_weights_of_progressive_training_load_into_a_plain_network(growing, caplog):
     train(built(growing), range(1, 7)).save(0, 6)
     content = torch.load(f'{growing["path"]["models"]}/net_g_6.pth')
     network = CSRGenerator(num_feat=4)
@@ -111,7 +111,7 @@ def test_what_was_grown_loads_into_the_plain_network(growing, caplog):
 
 
 @pytest.mark.parametrize('milestones', [[], [4, 2], [1, 2, 3, 4], [2, 2], 100])
-def test_milestones_that_are_none_are_refused(growing, milestones):
+def test_invalid_milestones_are_refused(growing, milestones):
     growing['train']['progressive'] = milestones
     if milestones == []:
         assert train(built(growing), range(1, 2)).output.shape[-1] == 64

@@ -1,4 +1,4 @@
-"""The line that reports how fast a training runs, by a clock that the test sets."""
+"""Tests of the log line with the speed of a training, with a fake clock."""
 
 import re
 
@@ -16,7 +16,7 @@ def clock(monkeypatch) -> list[float]:
     return now
 
 
-def test_speed_is_that_since_the_last_line_and_time_left_goes_by_all(clock):
+def test_speed_since_the_last_line_and_remaining_time(clock):
     told = throughput.Throughput(1000, torch.device('cpu'))
     for _ in range(10):
         told.count(8)
@@ -28,14 +28,14 @@ def test_speed_is_that_since_the_last_line_and_time_left_goes_by_all(clock):
     assert re.match(r'20 of 1,000 iterations, 2 images/s, .*, 0:49:00 left', told.line(20))
 
 
-def test_after_resuming_only_the_iterations_of_this_process_count(clock):
+def test_remaining_time_after_resuming(clock):
     told = throughput.Throughput(1000, torch.device('cpu'))
     told.count(8)
     clock[0] += 1
     assert told.line(991).endswith(', 0:00:09 left')
 
 
-def test_a_training_tells_it_as_often_as_the_host_logs(options, caplog):
+def test_lines_are_logged_with_print_freq(options, caplog):
     options['logger']['print_freq'] = 2
     options['train']['total_iter'] = 6
     with caplog.at_level('INFO', 'basicsr'):

@@ -1,4 +1,4 @@
-"""A training across two machines: two network namespaces, joined by a virtual cable, with a folder that both see."""
+"""Tests of training on two machines, simulated by two connected network namespaces with a shared folder."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def ip(*arguments: str) -> None:
 
 @pytest.fixture
 def machines() -> Iterator[list[str]]:
-    """Names of two network namespaces that reach each other and nothing else."""
+    """Names of two network namespaces that are connected only to each other."""
     names = [f'machine{number}_{os.getpid()}' for number in (0, 1)]
     try:
         try:
@@ -40,7 +40,7 @@ def machines() -> Iterator[list[str]]:
                 ip('netns', 'add', name)
             ip('link', 'add', CABLE, 'netns', names[0], 'type', 'veth', 'peer', 'name', CABLE, 'netns', names[1])
         except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f'may not make network namespaces: {getattr(error, "stderr", error)}')
+            pytest.skip(f'cannot make network namespaces: {getattr(error, "stderr", error)}')
         for name, address in zip(names, ADDRESSES, strict=True):
             ip('-n', name, 'addr', 'add', f'{address}/24', 'dev', CABLE)
             for device in (CABLE, 'lo'):
@@ -52,7 +52,7 @@ def machines() -> Iterator[list[str]]:
 
 
 def by_torchrun(number: int, folder: Path) -> list[str]:
-    """Start the process of a machine as torchrun does."""
+    """Return the beginning of the command that starts the process of a machine with torchrun."""
     return [
         'env',
         f'GLOO_SOCKET_IFNAME={CABLE}',
@@ -65,12 +65,12 @@ def by_torchrun(number: int, folder: Path) -> list[str]:
         f'--rdzv_endpoint={ADDRESSES[0]}:29500',
         '--rdzv_id=test',
         f'--rdzv_conf=is_host={1 - number}',
-        f'--local_addr={ADDRESSES[number]}',  # the machines have no names
+        f'--local_addr={ADDRESSES[number]}',  # the machines have no host names
     ]
 
 
 def by_slurm(number: int, folder: Path) -> list[str]:
-    """Start the process of a machine as slurm's srun does, in the environment that it sets."""
+    """Return the beginning of a command that starts the process of a machine in the environment of Slurm's srun."""
     scontrol = folder / 'scontrol'
     scontrol.write_text(f'#!/bin/sh\nprintf "{ADDRESSES[0]}\\n{ADDRESSES[1]}\\n"\n')
     scontrol.chmod(0o755)
@@ -87,7 +87,7 @@ def by_slurm(number: int, folder: Path) -> list[str]:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(('start_by', 'launcher'), [(by_torchrun, 'pytorch'), (by_slurm, 'slurm')])
-def test_two_machines_do_what_one_process_does(start_by, launcher, machines, small_lmdb, tmp_path):
+def test_training_on_two_machines_equals_training_in_one_process(start_by, launcher, machines, small_lmdb, tmp_path):
     options = write_sgd_options(tmp_path)
     one, two = tmp_path / 'one', tmp_path / 'two'
 
@@ -130,11 +130,11 @@ def test_two_machines_do_what_one_process_does(start_by, launcher, machines, sma
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     statistics = subprocess.check_output(['ip', '-n', machines[0], '-s', '-j', 'link', 'show', CABLE])
-    assert json.loads(statistics)[0]['stats64']['rx']['bytes'] > 10**7  # the gradients of ten iterations
+    assert json.loads(statistics)[0]['stats64']['rx']['bytes'] > 10**7  # gradients of ten iterations
     first, second = (output.read_text() for output in outputs)
     assert 'World size (gpu number): 2' in first
     assert list(logged(first)) == list(range(1, 11))
-    assert not logged(second)  # the first process logs
+    assert not logged(second)  # only the first process logs
     assert check_checkpoints(two / NAME) == 10
     run([*TRAIN[:2], 'basicsr.train', '-opt', options, *overrides(4)], one)
     assert_same_weights(two / NAME, one / NAME, 1e-4)

@@ -1,4 +1,4 @@
-"""Validation of images of which some are damaged, by networks and metrics of which some fail."""
+"""Tests of validation, also with damaged images and failing networks and metrics."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
 
 
 class Images(Dataset):
-    """Images by name, each its own ground truth; an exception is an image that cannot be read."""
+    """A data set of images that are their own ground truth; an exception in their place is raised on reading."""
 
     def __init__(self, items: dict) -> None:
         self.opt = {'name': 'set'}
@@ -39,7 +39,7 @@ class Images(Dataset):
 
 
 class Recorder:
-    """Stands in for TensorBoard."""
+    """A replacement for TensorBoard."""
 
     def __init__(self) -> None:
         self.images, self.scalars = {}, {}
@@ -58,7 +58,7 @@ def image(seed: int) -> torch.Tensor:
 
 @pytest.fixture
 def model(options, tmp_path):
-    """A model that brightens images a little, and fails in the way that the name of an image says."""
+    """A model that brightens images slightly, and fails depending on the name of the image."""
     options['val'] = {
         'metrics': {
             'psnr': dict(PSNR),
@@ -88,7 +88,7 @@ def validate(model, items: dict, iteration: int = 1, save_img: bool = False) -> 
     return recorder
 
 
-def test_the_rest_goes_on(model, caplog, tmp_path):
+def test_failures_are_reported_and_other_images_validated(model, caplog, tmp_path):
     items = {
         'good': image(0),
         'nan': image(1),
@@ -115,7 +115,7 @@ def test_the_rest_goes_on(model, caplog, tmp_path):
     assert model.metric_results['psnr'] == pytest.approx(expected, abs=1e-6)
     assert recorder.scalars['metrics/set/psnr'] == model.metric_results['psnr']
     assert all(map(math.isfinite, model.metric_results.values()))
-    assert set(recorder.images) == {'set/good'}  # of the first four, those that were restored
+    assert set(recorder.images) == {'set/good'}  # the restored images among the first four
     assert sorted(path.parent.name for path in tmp_path.glob('visualization/*/*.png')) == [
         'even',
         'good',
@@ -124,7 +124,7 @@ def test_the_rest_goes_on(model, caplog, tmp_path):
     ]
 
 
-def test_grey_images_are_restored_measured_saved_and_shown(options, tmp_path):
+def test_grey_images(options, tmp_path):
     options['network_g']['num_in_ch'] = 1
     del options['network_d'], options['train']['gan_opt'], options['train']['feature_matching_opt']
     options['val'] = {'metrics': {'psnr': dict(PSNR), 'niqe': {'type': 'calculate_niqe', 'crop_border': 0}}}
@@ -143,7 +143,7 @@ def test_grey_images_are_restored_measured_saved_and_shown(options, tmp_path):
         assert restored.shape == (192, 192) and np.abs(restored.astype(int) - expected).max() <= 1
 
 
-def test_images_of_the_same_name_and_of_several_sets_are_saved_apart(model, tmp_path):
+def test_images_with_the_same_name_are_saved_separately(model, tmp_path):
     for name in ('a/1', 'b/1'):
         (tmp_path / name).parent.mkdir()
         cv2.imwrite(str(tmp_path / f'{name}.png'), tensor2img(image(0)))
@@ -162,7 +162,7 @@ def test_images_of_the_same_name_and_of_several_sets_are_saved_apart(model, tmp_
     }
 
 
-def test_the_best_figures_go_by_the_catalogue(model):
+def test_best_figures_use_the_direction_of_the_metric(model):
     model.validator.metrics = model.validator.metrics[:2]  # without lle
     history = []
     for iteration, seed in enumerate((0, 1, 4)):
@@ -175,7 +175,7 @@ def test_the_best_figures_go_by_the_catalogue(model):
         assert (record['val'], record['iter']) == (best(values), values.index(best(values)))
 
 
-def test_a_metric_that_is_new_to_a_resumed_training_joins_the_best_figures(model):
+def test_a_new_metric_is_added_to_the_best_figures(model):
     niqe = {'better': 'lower', 'val': 0.0, 'iter': 3}
     model.best_figures.records = {'set': {'niqe': dict(niqe)}}
     model.validator.metrics = model.validator.metrics[:2]  # without lle
@@ -184,14 +184,14 @@ def test_a_metric_that_is_new_to_a_resumed_training_joins_the_best_figures(model
     assert model.best_figures.records == {'set': {'niqe': niqe, 'psnr': psnr}}
 
 
-def test_the_last_figures_are_those_of_the_last_iteration(model):
-    model.opt['train']['total_iter'] = 2  # lowered since the training was resumed
-    model.iteration = 4  # the last one trained
-    validate(model, {'a': image(0)}, 5)  # as the host counts at the end
+def test_the_last_validation_belongs_to_the_last_iteration(model):
+    model.opt['train']['total_iter'] = 2  # lowered before the training was resumed
+    model.iteration = 4  # the last iteration
+    validate(model, {'a': image(0)}, 5)  # the host increments it once more
     assert {record['iter'] for record in model.best_figures.records['set'].values()} == {4}
 
 
-def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, caplog):
+def test_if_no_image_can_be_restored_training_continues_and_a_test_fails(model, caplog):
     items = {'nan': image(0), 'other nan': image(1)}
     with caplog.at_level(logging.WARNING):
         validate(model, items)
@@ -210,17 +210,17 @@ def test_if_nothing_can_be_restored_training_goes_on_and_a_test_fails(model, cap
         (0, {'pbar': False}, False),
         (3600, {}, False),
     ],
-    ids=['long', 'not wanted', 'short'],
+    ids=['long', 'disabled', 'short'],
 )
-def test_a_validation_that_takes_long_shows_how_far_it_is(seconds, chosen, shown, model, monkeypatch, capsys):
+def test_progress_bar(seconds, chosen, shown, model, monkeypatch, capsys):
     monkeypatch.setattr(validation, 'SHORT', seconds)
     model.opt['val'], model.validator.metrics = chosen, []
     validate(model, {'a': image(0), 'b': image(1)})
     assert ('Validating set: 100%' in capsys.readouterr().err) == shown
 
 
-def test_images_without_ground_truth_are_not_compared_with_the_last_batch(model):
-    model.gt = torch.rand(1, 3, 8, 8)  # as training leaves it
+def test_images_without_ground_truth(model):
+    model.gt = torch.rand(1, 3, 8, 8)  # from the last training batch
     items = Images({'a': image(0)})
     item = items[0]
     del item['gt']
@@ -235,12 +235,12 @@ def test_images_without_ground_truth_are_not_compared_with_the_last_batch(model)
             model.validation(DataLoader(items), 2, recorder, False)
 
 
-def test_images_of_unequal_sizes_are_drawn(model):
+def test_images_of_different_sizes_are_shown(model):
     assert validate(model, {'small': image(0)}).images['set/small'].shape == (192, 3 * 191, 3)
 
 
 @pytest.mark.parametrize('metric', [{'type': 'calculate_pnsr'}, {**PSNR, 'better': 'lower'}])
-def test_a_wrong_metric_is_refused_before_the_first_iteration(options, metric):
+def test_invalid_metrics_are_refused(options, metric):
     options['val'] = {'metrics': {'mine': metric}}
     with pytest.raises(ValueError, match='val: metrics: mine'):
         build_model(options)

@@ -1,4 +1,4 @@
-"""Locks on files against another process that holds them."""
+"""Tests of file locks between processes."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ with open(sys.argv[1], 'a+') as file:
 
 
 @pytest.mark.parametrize('paths', [[], [WITHOUT_POSIX]], ids=['posix', 'windows'])
-def test_one_process_holds_a_file_until_it_ends(tmp_path, paths):
+def test_a_process_holds_a_lock_until_it_ends(tmp_path, paths):
     path = tmp_path / 'journal'
     path.write_text('content')
     environment = os.environ | {'PYTHONPATH': os.pathsep.join(map(str, [*paths, REPOSITORY]))}
@@ -47,7 +47,7 @@ def test_one_process_holds_a_file_until_it_ends(tmp_path, paths):
 
 
 @pytest.mark.parametrize('paths', [[], [WITHOUT_POSIX]], ids=['posix', 'windows'])
-def test_a_lock_file_names_its_holder_and_goes_with_it(tmp_path, paths):
+def test_a_lock_file_names_its_holder_and_is_removed(tmp_path, paths):
     path = tmp_path / 'folder/.a.lock'
     with holder(path, paths) as (first, said):
         assert said == 'held'
@@ -57,13 +57,13 @@ def test_a_lock_file_names_its_holder_and_goes_with_it(tmp_path, paths):
     assert not path.exists()
 
 
-def test_a_lock_file_that_a_kill_left_is_free(tmp_path):
+def test_the_lock_file_of_a_killed_process_can_be_locked(tmp_path):
     (tmp_path / '.a.lock').write_text('process 1 on another machine\n')
     with hold(tmp_path / '.a.lock'):
         assert (tmp_path / '.a.lock').read_text().startswith(f'process {os.getpid()} on ')
 
 
-def test_a_file_system_without_locks_is_told_apart(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_raises_an_error(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, 'No locks available')
 

@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process, and its peak is known."""
+"""Tests of the reuse of freed memory, and of the peak memory."""
 
 import platform
 import re
@@ -15,20 +15,20 @@ import resource, torch
 from hifacegan_plugin.system.memory import keep_freed_memory
 if {keep}:
     keep_freed_memory()
-def look():
-    maps = [torch.ones(12, 1024, 1024) for _ in range(4)]  # 48 MiB each, more than glibc ever keeps by itself
+def allocate():
+    maps = [torch.ones(12, 1024, 1024) for _ in range(4)]  # 48 MiB each, more than glibc keeps by default
 faults = []
-for _ in range(8):  # the system may take pages that lie idle back at any time, but hardly between all looks
+for _ in range(8):  # the system may reclaim idle pages at any time, but hardly before every measurement
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    look()
+    allocate()
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 print(min(faults[3:]))
 """
 
 
-@pytest.mark.skipif(platform.libc_ver() < ('glibc', '2.36'), reason='older glibc may refuse to keep blocks so large')
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='what is set is of glibc')
-def test_feature_maps_are_made_in_memory_that_is_there():
+@pytest.mark.skipif(platform.libc_ver() < ('glibc', '2.36'), reason='older versions may reject large thresholds')
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='needs glibc')
+def test_freed_memory_is_reused():
     faults = {
         keep: int(subprocess.check_output([sys.executable, '-c', COUNT_FAULTS.format(keep=keep)]))
         for keep in (False, True)
@@ -37,8 +37,8 @@ def test_feature_maps_are_made_in_memory_that_is_there():
     assert faults[True] < faults[False] / 10, faults
 
 
-@pytest.mark.parametrize('refuses_more_than', [2**25, 2**31])
-def test_a_release_of_glibc_that_refuses_large_blocks_keeps_what_it_can(monkeypatch, refuses_more_than):
+@pytest.mark.parametrize('largest_accepted', [2**25, 2**31])
+def test_a_glibc_that_rejects_large_thresholds(monkeypatch, largest_accepted):
     settings = {}
 
     class Libc:
@@ -46,7 +46,7 @@ def test_a_release_of_glibc_that_refuses_large_blocks_keeps_what_it_can(monkeypa
             assert name is None
 
         def mallopt(self, parameter, value):
-            if parameter == memory.M_MMAP_THRESHOLD and value > refuses_more_than:
+            if parameter == memory.M_MMAP_THRESHOLD and value > largest_accepted:
                 return 0
             settings[parameter] = value
             return 1
@@ -54,10 +54,10 @@ def test_a_release_of_glibc_that_refuses_large_blocks_keeps_what_it_can(monkeypa
     monkeypatch.setattr(memory.ctypes, 'CDLL', Libc)
     monkeypatch.setattr(memory.platform, 'libc_ver', lambda: ('glibc', '2.28'))
     memory.keep_freed_memory(2**30)
-    assert settings == {memory.M_MMAP_THRESHOLD: min(2**30, refuses_more_than), memory.M_TRIM_THRESHOLD: 2**31 - 1}
+    assert settings == {memory.M_MMAP_THRESHOLD: min(2**30, largest_accepted), memory.M_TRIM_THRESHOLD: 2**31 - 1}
 
 
-def test_memory_is_that_of_the_process():
+def test_peak_memory_of_the_process():
     before = memory.peak_memory(torch.device('cpu'))
     held = torch.ones(2**29 // 4)  # half a GiB
     gained = memory.peak_memory(torch.device('cpu')) - before

@@ -1,4 +1,4 @@
-"""Processes of a distributed training, of which there is one here; tests/models/test_many_processes.py has two."""
+"""Tests of communication in a distributed training with one process; tests/models/test_many_processes.py uses two."""
 
 from collections.abc import Iterator
 
@@ -22,8 +22,8 @@ def exchange(error: str) -> None:
     raise RuntimeError(error)
 
 
-def test_the_loss_of_a_peer_is_explained(distributed):
-    for _ in range(2):  # a decorated function can be called again
+def test_the_loss_of_another_process_is_explained(distributed):
+    for _ in range(2):  # decorated functions can be called repeatedly
         with pytest.raises(
             ConnectionError,
             match=r'Process 0: another process of this training has ended or cannot be '
@@ -32,19 +32,19 @@ def test_the_loss_of_a_peer_is_explained(distributed):
             exchange(LOST)
 
 
-def test_other_errors_pass(distributed):
+def test_other_errors_are_not_changed(distributed):
     with pytest.raises(RuntimeError, match='The size of tensor a'):
         exchange('The size of tensor a (3) must match the size of tensor b (4)')
 
 
-def test_outside_a_distributed_training_there_is_no_peer():
+def test_errors_outside_a_distributed_training_are_not_changed():
     with pytest.raises(RuntimeError, match='by peer'):
         exchange(LOST)
 
 
-def test_one_process_gathers_its_own_value(distributed):
+def test_gathering_with_one_process(distributed):
     assert gather_from_all({'any': 'value'}) == [{'any': 'value'}]
 
 
-def test_without_processes_the_value_is_gathered_alone():
+def test_gathering_outside_a_distributed_training():
     assert gather_from_all(3) == [3]

@@ -1,4 +1,4 @@
-"""Commands whose output nobody reads to its end, and commands that are interrupted."""
+"""Tests of commands that are interrupted or have unread output."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from hifacegan_plugin.system.quiet_end import end_quietly
 
 
 def run_without_reader(code: str) -> subprocess.CompletedProcess:
-    """Run Python code whose standard output is a pipe that nobody reads."""
+    """Run Python code with a pipe without a reader as its standard output."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -24,11 +24,11 @@ def run_without_reader(code: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ('arguments', 'statuses'),
     [
-        (['--help'], {0, 128 + signal.SIGPIPE}),  # 0 where argparse is the first to notice
+        (['--help'], {0, 128 + signal.SIGPIPE}),  # 0 if argparse handles the error
         (['doctor'], {128 + signal.SIGPIPE}),
     ],
 )
-def test_a_command_ends_without_a_word_where_nobody_reads(arguments, statuses):
+def test_no_message_if_the_output_is_not_read(arguments, statuses):
     code = 'import sys; from hifacegan_plugin.__main__ import main; sys.exit(main({}))'
     result = run_without_reader(code.format(arguments))
     assert result.stderr == ''
@@ -36,16 +36,16 @@ def test_a_command_ends_without_a_word_where_nobody_reads(arguments, statuses):
 
 
 def test_another_broken_pipe_is_an_error():
-    def feed_a_program_that_has_ended() -> int:
+    def write_to_broken_pipe() -> int:
         raise BrokenPipeError('ffmpeg')
 
     with pytest.raises(BrokenPipeError, match='ffmpeg'):
-        end_quietly(feed_a_program_that_has_ended)
+        end_quietly(write_to_broken_pipe)
 
 
 @pytest.mark.parametrize(('encoding', 'escaped'), [('utf-8', r'写 \udcff'), ('ascii', r'\u5199 \udcff')])
-def test_names_that_the_output_cannot_hold_are_escaped(encoding, escaped):
-    """Such as of files that were named in another encoding."""
+def test_characters_that_the_encoding_lacks_are_escaped(encoding, escaped):
+    """For example, in names of files that use another encoding."""
     code = (
         r"from hifacegan_plugin.system.quiet_end import end_quietly; end_quietly(lambda: print('\u5199 \udcff') or 0)"
     )
@@ -54,7 +54,7 @@ def test_names_that_the_output_cannot_hold_are_escaped(encoding, escaped):
     assert printed.decode(encoding) == f'{escaped}\n'
 
 
-def test_ctrl_c_ends_without_a_word():
+def test_exit_status_on_ctrl_c():
     def interrupted() -> int:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""The package where there is no fork, no `fcntl`, no `resource` and less signals, as on Windows; see without_posix/."""
+"""Tests without fork, `fcntl`, `resource` and some signals, as on Windows; see without_posix/."""
 
 import os
 import subprocess
@@ -60,25 +60,25 @@ def photographs(tmp_path_factory) -> Path:
     return folder
 
 
-def test_this_takes_away_what_it_says():
+def test_sitecustomize_removes_posix_functions():
     result = run('-c', 'import os; os.fork()')
     assert "module 'os' has no attribute 'fork'" in result.stderr
     assert 'import of fcntl halted' in run('-c', 'import fcntl').stderr
 
 
-def test_all_modules_are_imported_and_registered():
+def test_all_modules_can_be_imported():
     result = run('-c', IMPORTS)
     assert result.returncode == 0, result.stderr
 
 
-def test_images_are_restored_to_the_same_results(photographs, tmp_path):
+def test_restored_images_are_the_same_as_with_posix(photographs, tmp_path):
     hifacegan('restore', '-i', photographs, '-o', tmp_path / 'there')
     assert main(['restore', '-i', str(photographs), '-o', str(tmp_path / 'here')]) == 0
     results = [[path.read_bytes() for path in sorted((tmp_path / name).iterdir())] for name in ('there', 'here')]
     assert results[0] == results[1] and len(results[0]) == 4
 
 
-def test_a_database_is_built_checked_by_spawned_processes_and_read_by_spawned_workers(photographs, tmp_path):
+def test_databases_with_spawned_processes(photographs, tmp_path):
     there, here = tmp_path / 'there.lmdb', tmp_path / 'here.lmdb'
     hifacegan('lmdb', '-i', photographs, '-o', there, '--size', '72', '--jobs', '2')
     hifacegan('verify-lmdb', there, '--jobs', '2')

@@ -1,6 +1,6 @@
-"""Takes from Python, in this process and in those that it starts, what Windows does not have.
+"""Removes modules and functions that Windows does not have, in this process and its child processes.
 
-Python imports this first where the folder is on ``PYTHONPATH``.
+Python imports this module at startup if its folder is in ``PYTHONPATH``.
 """
 
 import fcntl
@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import select
 import signal
-import subprocess  # noqa: F401 -- before there is an `msvcrt`, by which it would take this for Windows
+import subprocess  # noqa: F401 -- before `msvcrt` exists, which makes it assume Windows
 import sys
 from types import ModuleType
 
