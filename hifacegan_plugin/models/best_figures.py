@@ -1,4 +1,4 @@
-"""The best figures of a training and the iterations that had them."""
+"""The best value of each metric in a training, and its iteration."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ Records = dict[str, dict[str, dict[str, Any]]]
 
 
 class BestFigures:
-    """The best figure of each metric on each validation set.
+    """The best value of each metric on each validation set.
 
-    They are stored in a file next to the checkpoints as well as in them, because the host validates after saving.
+    The values are stored in the checkpoints and in a file next to them, because BasicSR validates after it saves a
+    checkpoint.
 
     Args:
-        file: file to keep them in.
+        file: path of the file.
 
     Attributes:
-        records: ``{'better': 'higher' or 'lower', 'val': figure, 'iter': iteration}`` by data set and metric, as the
-            host keeps them; the iteration is -1 as long as no image could be measured.
+        records: ``{'better': 'higher' or 'lower', 'val': value, 'iter': iteration}`` by data set and metric, in
+            BasicSR's format; the iteration is -1 until an image could be measured.
     """
 
     def __init__(self, file: Path) -> None:
@@ -36,13 +37,13 @@ class BestFigures:
     def update(
         self, data_set: str, figures: Mapping[str, float], directions: Mapping[str, str], iteration: int
     ) -> None:
-        """Take the figures of a validation and write the file; of equal figures the later one is the best.
+        """Update the records with the values of a validation and write the file. Equal values replace older ones.
 
         Args:
             data_set: name of the validation set.
-            figures: figures by metric; NaN where none could be computed.
+            figures: values by metric; NaN if no image could be measured.
             directions: ``higher`` or ``lower`` by metric.
-            iteration: iteration of the figures.
+            iteration: iteration of the validation.
         """
         records = self.records.setdefault(data_set, {})
         for metric, figure in figures.items():
@@ -54,15 +55,15 @@ class BestFigures:
         self._write()
 
     def iterations(self, metric: str | None) -> set[int]:
-        """Return the iterations with the best figures of a metric, one for each validation set that measured it."""
+        """Return the iterations with the best values of a metric, one for each validation set that has this metric."""
         return {records[metric]['iter'] for records in self.records.values() if metric in records}
 
     def resume(self, iteration: int, of_checkpoint: Records) -> None:
-        """Resume from the file, or from the figures in the checkpoint if the file belongs to another training run.
+        """Load the records from the file, or from the checkpoint if the file belongs to another training.
 
         Args:
             iteration: iteration of the checkpoint.
-            of_checkpoint: the records that it holds.
+            of_checkpoint: records in the checkpoint.
         """
         of_file = self._read()
         later = any(record['iter'] > iteration for records in of_file.values() for record in records.values())
@@ -73,11 +74,11 @@ class BestFigures:
             with whole_file(self.file) as part:
                 part.write_text(json.dumps(self.records, indent=2))
         except OSError as error:
-            logger.error(f'The best figures cannot be written: {error}. Training goes on.')
+            logger.error(f'The best figures cannot be written: {error}. Training continues.')
 
     def _read(self) -> Records:
         try:
             return json.loads(self.file.read_text()) if self.file.exists() else {}
-        except (OSError, ValueError) as error:  # such as a file that is empty since the machine lost power
-            logger.warning(f'{self.file} cannot be read ({error}). The best figures are those of the checkpoint.')
+        except (OSError, ValueError) as error:  # for example, the file is empty after a power failure
+            logger.warning(f'{self.file} cannot be read ({error}). The best figures come from the checkpoint.')
             return {}

@@ -1,6 +1,6 @@
-"""What the checkpoints of a training hold, when they are written, and which are kept.
+"""The checkpoints of a training: their content, when they are written, and which are kept.
 
-Their files hold tensors and plain values, which load without executing code.
+They contain only tensors and plain values, so they can be loaded without executing pickled code.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from hifacegan_plugin.models.divergence import has_finite_weights
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-MADE_BY = {'plugin_version': hifacegan_plugin.__version__}  # in each file
+MADE_BY = {'plugin_version': hifacegan_plugin.__version__}  # stored in each file
 
-# By name, not wrapped: net_g and, where there are any, its average net_g_ema and net_d.
+# Unwrapped networks by name: net_g, and optionally its moving average net_g_ema and the discriminator net_d.
 Networks = Mapping[str, nn.Module]
 
 
 class Checkpoints:
-    """The checkpoints of a training, as files that appear whole or not at all.
+    """Writes the checkpoints of a training and deletes old ones.
 
     Args:
         opt: options of the experiment; its files are in ``path: models`` and ``path: training_states``.
-        keep_last: number of checkpoints to keep; 0 keeps all.
+        keep_last: number of newest checkpoints to keep; 0 keeps all.
 
     Attributes:
-        newest: iteration of the checkpoint written last, or resumed from; None before the first.
+        newest: iteration of the last checkpoint that was written or resumed; None before the first.
     """
 
     def __init__(self, opt: Mapping[str, Any], keep_last: int = 0) -> None:
@@ -45,37 +45,37 @@ class Checkpoints:
         self.newest: int | None = None
 
     def write(self, iteration: int, networks: Networks, state: Mapping[str, Any], keep: set[int]) -> None:
-        """Write the networks, then the training state that makes them a checkpoint; delete old ones.
+        """Write a checkpoint: first the networks, then the training state. Delete old checkpoints.
 
-        If weights are not finite or the disk is full, that is logged, and the previous checkpoint stays.
+        If a weight is not finite or the disk is full, log an error and keep the previous checkpoint.
 
         Args:
             iteration: iteration of the checkpoint.
-            networks: by name.
-            state: what a training needs besides to go on; its options are added.
-            keep: iterations of older checkpoints to keep besides the last ones.
+            networks: the networks by name.
+            state: the training state without the options, which are added.
+            keep: iterations of additional checkpoints to keep.
         """
         if not _may_write(networks, f'checkpoint at iteration {iteration}'):
             return
         try:
-            # An older checkpoint of this iteration could mix with this one.
+            # Do not mix files with an older checkpoint of the same iteration.
             delete_checkpoint(self.models, self.states, iteration)
             self._write_networks(networks, iteration)
             of_this_training = {'options': json.loads(json.dumps(self.opt, default=str)), **MADE_BY}
             write_checkpoint({**state, **of_this_training}, self.states / f'{iteration}.state')
         except OSError as error:
-            with suppress(OSError):  # leftovers are harmless: no training resumes without a state
+            with suppress(OSError):  # files without a training state are harmless
                 delete_checkpoint(self.models, self.states, iteration)
-            logger.error(f'No checkpoint at iteration {iteration}: {error}. Training goes on.')
+            logger.error(f'No checkpoint at iteration {iteration}: {error}. Training continues.')
             return
         self.newest = iteration
         prune_checkpoints(self.models, self.states, self.keep_last, {iteration, *keep})
 
     def write_last_weights(self, networks: Networks) -> None:
-        """Write the networks as ``<name>_latest.pth``, the result of the training, if all weights are finite.
+        """Write the result of the training, ``<name>_latest.pth``, if all weights are finite.
 
         Raises:
-            OSError: they cannot be written.
+            OSError: the files cannot be written.
         """
         if not _may_write(networks, 'last weights'):
             return
@@ -83,12 +83,12 @@ class Checkpoints:
             self._write_networks(networks, 'latest')
         except OSError as error:
             raise OSError(
-                f'The last weights cannot be written ({error}). Make room; --auto_resume goes on from the last '
-                'checkpoint and ends with them.'
+                f'The last weights cannot be written ({error}). Free disk space and run again with --auto_resume: it '
+                'resumes from the last checkpoint and writes them.'
             ) from error
 
     def _write_networks(self, networks: Networks, label: int | str) -> None:
-        """Write a file for each network: its weights, those of its average, and the options that rebuild it."""
+        """Write a file for each network: its weights, its averaged weights, and the options to rebuild it."""
         for name in ('net_g', 'net_d'):
             if name in networks:
                 kinds = {'params': name, 'params_ema': f'{name}_ema'}
@@ -103,8 +103,8 @@ def _weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _may_write(networks: Networks, what: str) -> bool:
-    """Return whether all weights are finite; log an error if they are not."""
+    """Return whether all weights are finite; otherwise, log an error."""
     is_finite = has_finite_weights(networks.values())
     if not is_finite:
-        logger.error(f'No {what}: weights are not finite, the training diverged.')
+        logger.error(f'No {what}: weights are not finite, the training has diverged.')
     return is_finite

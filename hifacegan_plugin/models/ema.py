@@ -1,4 +1,4 @@
-"""The exponential moving average (EMA) of a generator's weights, validated and saved beside the trained weights."""
+"""The exponential moving average (EMA) of a generator's weights."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.nn.utils import parametrize
 
 
 def build_average(network: nn.Module, options: dict[str, Any], device: torch.device) -> nn.Module:
-    """Build the average of a generator, which starts as its equal.
+    """Build the averaged generator, initially a copy of the generator.
 
     Args:
-        network: the generator, not wrapped.
-        options: that it was built from: ``network_g``.
-        device: of the average.
+        network: the unwrapped generator.
+        options: options of the generator, ``network_g``.
+        device: device of the averaged generator.
     """
     average = build_network(options)
     if getattr(network, 'coarse_outputs', None):
@@ -27,22 +27,22 @@ def build_average(network: nn.Module, options: dict[str, Any], device: torch.dev
 
 @torch.no_grad()
 def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the averaged network towards the trained one, and its spectral norm along with its weights.
+    """Update the averaged weights, and the spectral norms that belong to them.
 
     Args:
-        average: the network to change, in ``eval()`` mode.
+        average: the averaged network, in ``eval()`` mode; changed in place.
         network: the trained network, of the same architecture.
-        decay: weight of the old average, from 0 to 1.
+        decay: weight of the previous average, from 0 to 1.
     """
     for averaged, parameter in zip(average.parameters(), network.parameters(), strict=True):
         averaged.lerp_(parameter, 1 - decay)
     buffers = dict(network.named_buffers())
     for name, buffer in average.named_buffers():
-        if '.parametrizations.' not in name:  # running statistics and the like of other networks
+        if '.parametrizations.' not in name:  # for example, running statistics of batch norm
             buffer.copy_(buffers[name])
     for module in average.modules():
         if parametrize.is_parametrized(module, 'weight'):
-            # Reading `.weight` in train mode runs one power iteration, which tracks the norm of the new weights.
+            # Reading `.weight` in train mode runs one power iteration, which updates the norm.
             spectral_norm = module.get_submodule('parametrizations.weight')
             spectral_norm.train()
             _ = module.weight

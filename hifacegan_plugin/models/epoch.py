@@ -1,7 +1,7 @@
-"""The epoch that the training loop is in.
+"""The current epoch of the training loop.
 
-The host's loop passes the epoch only to its sampler. Checkpoints that are written at a signal or at the end of a
-training need it, too, so the accommodation of the sampler records it here.
+BasicSR's loop passes the epoch only to its sampler. Checkpoints that are written after a signal or at the end of a
+training also need the epoch, so :mod:`hifacegan_plugin.host.sampling` records it here.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ _current = 0
 
 
 def begin_epoch(epoch: int) -> None:
-    """Record that the training loop begins an epoch, counted from 0."""
+    """Record the epoch that the training loop starts, counted from 0."""
     global _current
     _current = epoch
 
 
 def current_epoch() -> int:
-    """Return the epoch that the training loop is in; 0 before the first."""
+    """Return the current epoch, counted from 0; 0 before the training starts."""
     return _current

@@ -1,4 +1,4 @@
-"""Fine-tuning: learning rates per module, freezing."""
+"""Fine-tuning: learning rates and freezing for parts of a network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hifacegan_plugin.schema.problem import OptionError
 
 
 def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
-    """Freeze the parameters of a network whose learning rate has the factor 0.
+    """Freeze all parameters with a learning rate factor of 0.
 
     Args:
         network: the generator.
-        factors: factor of the learning rate by name of a part, e.g. ``blocks.6``.
+        factors: learning rate factors by name of a part, such as ``blocks.6``.
 
     Raises:
-        ValueError: the network has no such part; names those that it has.
+        ValueError: the network has no such part; the message lists its parts.
     """
     names = [name for name, _ in network.named_parameters()]
     for part in factors:
@@ -30,19 +30,19 @@ def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
 
 
 def factor_of(parameter: str, factors: dict[str, float]) -> float:
-    """Return the factor of the smallest part that a parameter belongs to; 1 if it belongs to none."""
+    """Return the factor of the innermost part that contains a parameter; 1 if there is none."""
     parts = [part for part in factors if parameter.startswith(f'{part}.')]
     return factors[max(parts, key=len)] if parts else 1
 
 
 def parameter_groups(network: nn.Module, factors: dict[str, float]) -> list[dict[str, Any]]:
-    """Group the parameters by the factor of their learning rate; 0 leaves them out.
+    """Group the parameters by their learning rate factor, without those with the factor 0.
 
     Returns:
-        Groups for an optimiser: ``params``, and the ``factor`` of their learning rate.
+        Groups for an optimiser: ``params`` and their ``factor``.
 
     Raises:
-        OptionError: all are left out.
+        OptionError: all factors are 0.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

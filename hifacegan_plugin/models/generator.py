@@ -1,4 +1,4 @@
-"""The generator as training needs it, configured before it is moved to its device and wrapped."""
+"""Configuration of a generator for training, before it is moved to its device and wrapped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hifacegan_plugin.schema.training import Train
 
 
 def configure_generator(network: nn.Module, options: Train) -> None:
-    """Configure a generator for training, in place, as the options under ``train`` ask.
+    """Configure a generator in place according to the options under ``train``.
 
-    Parts are frozen (``lr_factors``), coarse outputs added and the first phase entered (``progressive``), and
-    ``gradient_checkpointing``, ``channels_last`` and ``compile`` applied.
+    These are ``lr_factors`` (freezes parts), ``progressive`` (adds coarse outputs and enters the first phase),
+    ``gradient_checkpointing``, ``channels_last`` and ``compile``.
 
     Raises:
         ValueError: the network does not support an option.
@@ -29,8 +29,8 @@ def configure_generator(network: nn.Module, options: Train) -> None:
     if options.gradient_checkpointing:
         if not hasattr(network, 'gradient_checkpointing'):
             raise ValueError(f'train: gradient_checkpointing: {type(network).__name__} does not support it.')
-        network.gradient_checkpointing = True  # type: ignore[assignment]  # torch expects modules and tensors alone
+        network.gradient_checkpointing = True  # type: ignore[assignment]  # torch declares only modules and tensors
     if options.channels_last:
         network.to(memory_format=torch.channels_last)
     if options.compile:
-        network.compile()  # in place: the keys of the weights stay
+        network.compile()  # in place, so the keys of the weights do not change

@@ -1,6 +1,6 @@
-"""The training of HiFaceGAN as the host's training loop drives it.
+"""The BasicSR model that trains HiFaceGAN.
 
-Optimisers and schedule: Yang et al., arXiv 2005.05005, section 4.1.
+Source of the optimisers and the schedule: Yang et al., arXiv 2005.05005, section 4.1.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ from hifacegan_plugin.system.random_state import random_state, undisturbed_rando
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 AMP_DTYPES = {None: None, 'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-AT_THE_END = -1  # the host's iteration where it saves what the training ends with
+AT_THE_END = -1  # the iteration that BasicSR passes to save() at the end of a training
 
 
 class HiFaceGANCSRModel(RestoringModel):
-    """Trains and tests any generator of the host's registry with HiFaceGAN's objective.
+    """Trains and tests any generator of BasicSR's registry with HiFaceGAN's objective.
 
-    The options under ``train`` are listed in docs/training.md. All losses are optional; one of ``pixel_opt``,
-    ``perceptual_opt`` and ``gan_opt`` is needed. With ``gan_opt``, ``network_d`` judges pairs of degraded and restored
+    docs/training.md lists the options under ``train``. At least one of the losses ``pixel_opt``, ``perceptual_opt`` and
+    ``gan_opt`` is required. With ``gan_opt``, the discriminator ``network_d`` takes pairs of degraded and restored
     images.
 
     Args:
-        opt: options of the experiment, as the host's ``parse_options`` returns them.
+        opt: options of the experiment, as BasicSR's ``parse_options`` returns them.
 
     Raises:
-        ValueError: options contradict each other or are not known to the network or metric that they are for.
+        ValueError: options contradict each other, or a network or metric does not have an option.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -66,10 +66,10 @@ class HiFaceGANCSRModel(RestoringModel):
         if self.is_train:
             self.init_training_settings()
 
-    # ------------------------------------------------------------------------------------------- building a training
+    # ------------------------------------------------------------------------------------------------------- building
 
     def build_generator(self) -> nn.Module:
-        """Build the generator, in training as the options under ``train`` ask for it."""
+        """Build the generator; for training, configure it according to the options under ``train``."""
         network = super().build_generator()
         if self.is_train:
             self.train_options = parse_training(self.opt)
@@ -77,9 +77,9 @@ class HiFaceGANCSRModel(RestoringModel):
         return network
 
     def init_training_settings(self) -> None:
-        """Build what only training needs: objective, discriminator, average, optimisers, schedules, collaborators."""
+        """Build everything that only training needs: objective, discriminator, EMA, optimisers, schedules, helpers."""
         options = self.train_options
-        for problem in find_problems(Train, self.opt['train'], 'train'):  # those that are left stop nothing
+        for problem in find_problems(Train, self.opt['train'], 'train'):  # parse_training has raised errors before
             logger.warning(problem.what)
         self.lr_factors = options.lr_factors or {}
         self.milestones = options.progressive or []
@@ -95,8 +95,8 @@ class HiFaceGANCSRModel(RestoringModel):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         self.setup_optimizers()
         self.setup_schedulers()
-        self._build_collaborators()
-        self.iteration: int | None = None  # the last one trained, in this process or before it was resumed
+        self._build_helpers()
+        self.iteration: int | None = None  # the last iteration, in this process or in the resumed checkpoint
 
     def _build_discriminator(self) -> None:
         network = build_network(self.opt['network_d'])
@@ -108,7 +108,7 @@ class HiFaceGANCSRModel(RestoringModel):
         self.net_d.train()
 
     def setup_optimizers(self) -> None:
-        """Build the optimiser of the generator and, where there is one, of the discriminator."""
+        """Build the optimisers of the generator and, if it exists, the discriminator."""
         groups = {'g': parameter_groups(self.get_bare_model(self.net_g), self.lr_factors)}
         if self.objective.is_adversarial:
             groups['d'] = [{'params': list(self.net_d.parameters())}]
@@ -119,15 +119,15 @@ class HiFaceGANCSRModel(RestoringModel):
             self.optimizers.append(optimizer)
 
     def setup_schedulers(self) -> None:
-        """Build the schedule of each optimiser's learning rates."""
+        """Build the learning rate schedule of each optimiser."""
         options = self.train_options
         self.schedulers = [
             build_scheduler(optimizer, options.scheduler.model_dump(), options.total_iter)
             for optimizer in self.optimizers
         ]
 
-    def _build_collaborators(self) -> None:
-        """Build what watches the training and keeps its results."""
+    def _build_helpers(self) -> None:
+        """Build the objects that monitor the training and store its results."""
         options = self.train_options
         self.stop_signal = StopSignal()
         self.throughput = Throughput(options.total_iter, self.device)
@@ -157,10 +157,10 @@ class HiFaceGANCSRModel(RestoringModel):
         """Update both networks from one forward pass of each.
 
         Raises:
-            FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``, or many in a row were not.
+            FloatingPointError: a loss is not finite and ``on_not_finite`` is ``stop``, or this happened too often.
             ConnectionError: another process of the training has ended.
-            SystemExit: a signal asked to stop; a checkpoint was written.
-            ValueError: there is no ground truth, or a loss cannot compare the images with it.
+            SystemExit: a signal requested to stop; a checkpoint was written.
+            ValueError: the batch has no ground truth, or its size does not fit.
         """
         self.iteration = current_iter
         options = self.train_options
@@ -182,18 +182,18 @@ class HiFaceGANCSRModel(RestoringModel):
         elif is_last:
             self._step(updates_g)
             if updates_g and options.ema_decay > 0:
-                # At first smaller, so that the average soon forgets the initial weights.
+                # A smaller decay at first, so that the average soon forgets the initial weights.
                 decay = min(options.ema_decay, (1 + update) / (10 + update))
                 update_ema(self.net_g_ema, self.get_bare_model(self.net_g), decay)
         self._log_throughput(current_iter)
-        if stop and is_last:  # accumulated gradients are not saved
+        if stop and is_last:  # checkpoints do not store accumulated gradients
             self.save_and_exit(current_iter)
 
     def _enter_phase(self, current_iter: int) -> None:
-        """Enter the phase of progressive training that an iteration lies in."""
+        """Enter the phase of progressive training that the iteration belongs to."""
         network = self.get_bare_model(self.net_g)
         if enter_phase(network, current_iter, self.milestones, self.lr_factors):
-            self.net_g = self.model_to_device(network)  # other parameters have gradients to exchange now
+            self.net_g = self.model_to_device(network)  # wraps it again, because other parameters are trained now
         if self.train_options.ema_decay > 0:
             self.net_g_ema.halvings = network.halvings
 
@@ -202,11 +202,11 @@ class HiFaceGANCSRModel(RestoringModel):
             optimizer.zero_grad()
 
     def _backward(self, updates_g: bool, current_iter: int) -> dict[str, Tensor]:
-        """Run both networks and accumulate the gradients; return the losses.
+        """Run both networks, accumulate their gradients and return the losses.
 
-        The outputs of the generator are detached from its graph. The gradients of all losses accumulate in the detached
-        outputs and then go through the generator once. One pass of the discriminator serves both updates, because its
-        weights do not change in between; the generator's losses compute no gradients of the discriminator's weights.
+        The losses are computed from detached outputs of the generator. Their gradients with respect to these outputs
+        are then backpropagated through the generator once. The discriminator runs once for both updates, because its
+        weights do not change in between. The generator's losses add no gradients to the discriminator's weights.
         """
         if self.gt is None:
             raise ValueError('datasets: train: the images have no ground truth (gt): use another type of data set.')
@@ -236,13 +236,13 @@ class HiFaceGANCSRModel(RestoringModel):
         return {**(losses_g if updates_g else {}), **losses_d}
 
     def _generate(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the restored images and, where a loss judges it, what the generator gives beside them."""
+        """Return the restored images and, if a loss needs them, the additional outputs of the generator by name."""
         if self.objective.takes_byproducts:
             return self.net_g(*self.inputs(), with_byproducts=True)
         return self.net_g(*self.inputs()), {}
 
     def _step(self, updates_g: bool) -> None:
-        """Let the optimisers step."""
+        """Update the weights."""
         networks = {self.optimizer_g: self.net_g} if updates_g else {}
         if self.objective.is_adversarial:
             networks[self.optimizer_d] = self.net_d
@@ -255,34 +255,34 @@ class HiFaceGANCSRModel(RestoringModel):
         self.scaler.update()
 
     def _log_throughput(self, current_iter: int) -> None:
-        """Log speed, memory and time left as often as the host logs the losses."""
+        """Log speed, memory and remaining time whenever BasicSR logs the losses."""
         self.throughput.count(len(self.lq) * self.opt.get('world_size', 1))
         if current_iter % self.opt['logger']['print_freq'] == 0:
             logger.info(self.throughput.line(current_iter))
 
     def get_current_log(self) -> dict[str, float]:
-        """Return the losses of the last iteration, averaged over all processes; waits for the device."""
+        """Return the losses of the last iteration, averaged over all processes. Synchronizes with the device."""
         return self.losses.of_last_iteration()
 
     # ----------------------------------------------------------------------------------- validating, saving, resuming
 
     @explain_lost_peer()
-    @undisturbed_random_state()  # whether a training that was resumed validates or not, it draws the same
+    @undisturbed_random_state()  # so that training does not depend on whether and when it validates
     def nondist_validation(
         self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
-        """Restore a data set, measure it with ``val: metrics``, log the figures and the best so far.
+        """Restore a data set, compute ``val: metrics``, and log the values and the best values so far.
 
         Raises:
             ValueError: a metric needs ground truth that the data set does not have.
-            RuntimeError: in testing, no image could be restored.
+            RuntimeError: no image could be restored in a test.
             ConnectionError: another process of the training has ended.
-            SystemExit: a signal asked the training to stop; a checkpoint was written.
+            SystemExit: a signal requested to stop; a checkpoint was written.
         """
         if not self.is_train:
             super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
             return
-        # The host counts on before it validates for the last time.
+        # BasicSR increments current_iter once more before the last validation.
         iteration = int(current_iter) if self.iteration is None else self.iteration
         dataset: Any = dataloader.dataset
         figures = self.validator.run(dataset, iteration, tb_logger, save_img)
@@ -298,13 +298,13 @@ class HiFaceGANCSRModel(RestoringModel):
 
     @explain_lost_peer()
     def save(self, epoch: int, current_iter: int) -> None:
-        """Write a checkpoint, once it is known that the last losses were finite.
+        """Check the losses of the last iteration, then write a checkpoint if all weights are finite.
 
-        Weights that are not finite are not written: training could not resume from them. At the end of the training
-        (iteration -1) the last weights are written, after a checkpoint, so that an extended training resumes from them.
+        At the end of the training (iteration -1), also write the last weights. The checkpoint allows to extend the
+        training later.
 
         Raises:
-            FloatingPointError: as :meth:`optimize_parameters`.
+            FloatingPointError: as in :meth:`optimize_parameters`.
             OSError: the last weights of the training cannot be written.
         """
         self.losses.finish()
@@ -333,40 +333,40 @@ class HiFaceGANCSRModel(RestoringModel):
         self.checkpoints.write(iteration, self._networks(), state, keep)
 
     def _networks(self) -> dict[str, nn.Module]:
-        """Return all networks by name, not wrapped."""
+        """Return all unwrapped networks by name."""
         names = ('net_g', 'net_g_ema', 'net_d')
         return {name: self.get_bare_model(getattr(self, name)) for name in names if hasattr(self, name)}
 
     def stop_requested(self) -> bool:
-        """Return whether a signal asked this process to stop training."""
+        """Return whether this process received a signal to stop."""
         return self.is_train and self.stop_signal.came
 
     def save_and_exit(self, current_iter: int) -> NoReturn:
-        """Answer a signal that some process got, in all processes together: write a checkpoint, then exit.
+        """Write a checkpoint and exit. All processes call this after one of them received a signal.
 
         Raises:
-            SystemExit: always; with status 1 where the checkpoint could not be written.
+            SystemExit: always; with status 1 if the checkpoint could not be written.
         """
         received = next(filter(None, gather_from_all(self.stop_signal.number)))
         logger.info(
-            f'{received.name} at iteration {current_iter}: saving, then leaving. --auto_resume goes on from here.'
+            f'{received.name} at iteration {current_iter}: saving and exiting. --auto_resume continues from here.'
         )
         self.save(current_epoch(), current_iter)
-        saved = gather_from_all(self.checkpoints.newest == current_iter)[0]  # the first one writes
+        saved = gather_from_all(self.checkpoints.newest == current_iter)[0]  # only rank 0 writes
         raise SystemExit(exit_status(received) if saved else 1)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on where the checkpoint was written; the networks were loaded when they were built.
+        """Restore the state of a checkpoint. The networks were already loaded when they were built.
 
         Learning rates, betas and all other options come from the current options file.
 
         Raises:
-            ValueError: the state belongs to other optimisers than those in the options.
+            ValueError: the state does not fit the optimisers in the options.
         """
         check_lr_factors(self.get_bare_model(self.net_g), resume_state, self.lr_factors)
         resume_optimizers(self.optimizers, resume_state['optimizers'])
         self.iteration = self.checkpoints.newest = resume_state['iter']
         advance_schedules(self.update_learning_rate, self.iteration, self.train_options.warmup_iter)
-        if resume_state.get('scaler'):  # empty where it was written without fp16
+        if resume_state.get('scaler'):  # empty if the checkpoint was written without fp16
             self.scaler.load_state_dict(resume_state['scaler'])
         self.best_figures.resume(self.iteration, resume_state.get('best_metric_results') or {})

@@ -1,4 +1,4 @@
-"""Loading weights into the networks of a training or test."""
+"""Loading of weights into the networks of a training or test."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ def load_weights(network: nn.Module, path: str, strict: bool, param_key: str) ->
     """Load weights of any published layout, without executing pickled code.
 
     Args:
-        network: not wrapped; changed in place.
-        path: of the weights file.
-        strict: False takes what fits and logs the rest.
-        param_key: which weights of a file of several, ``params`` or ``params_ema``.
+        network: the unwrapped network; changed in place.
+        path: path of the weights file.
+        strict: whether all weights must fit; otherwise, load those that fit and log the others.
+        param_key: which weights to load if the file has several, ``params`` or ``params_ema``.
 
     Raises:
-        WeightsError: the file is damaged or no file of weights.
-        RuntimeError: the weights are another network's: with ``strict``, says which options they look like; without,
-            none of them fits.
+        WeightsError: the file is damaged or not a weights file.
+        RuntimeError: the weights do not fit (the message suggests options that fit), or, without ``strict``, none fits.
     """
     state_dict, _ = read_weights(path, param_key)
     logger.info(f'Loading {type(network).__name__} from {path}.')
@@ -37,10 +36,10 @@ def load_weights(network: nn.Module, path: str, strict: bool, param_key: str) ->
 
 
 def _fitting_weights(state_dict: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that fit the network; log what is left out on either side.
+    """Return the weights that fit the network; log those that do not fit or are missing.
 
     Raises:
-        RuntimeError: none of them fits.
+        RuntimeError: none of the weights fits.
     """
     expected = without_markers(network.state_dict())
     state_dict = without_markers(to_plugin_layout(state_dict, expected))

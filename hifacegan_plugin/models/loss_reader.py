@@ -1,4 +1,4 @@
-"""Reading the losses of each iteration from the device, and learning from them whether to go on."""
+"""Reading of losses from the device, and the decision whether to continue training."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hifacegan_plugin.models.divergence import DivergenceGuard
 def can_read_late(
     device: torch.device, optimizers: Sequence[Optimizer], accumulate_iters: int, scaler: torch.amp.GradScaler
 ) -> bool:
-    """Return whether losses can be read late: waiting for them would leave a GPU idle until the next launch."""
+    """Return whether losses can be read one iteration late, so that the GPU does not wait for the CPU."""
     fused = all(optimizer.defaults.get('fused') for optimizer in optimizers)
     return device.type == 'cuda' and fused and accumulate_iters == 1 and not scaler.is_enabled()
 
 
 class LossReader:
-    """Averages the losses of an iteration over all processes, and reads them at once or an iteration late.
+    """Averages the losses of an iteration over all processes and reads them, immediately or one iteration late.
 
-    If losses are read late, it is too late to skip the update of an iteration with a loss that is not finite. The
-    optimisers then skip it themselves, see :meth:`let_skip`.
+    Late losses cannot prevent the update of an iteration with a loss that is not finite. Instead, fused optimisers skip
+    the update on the device, see :meth:`let_skip`.
 
     Args:
-        guard: told the losses, and what to do where they are not finite.
+        guard: decides what to do if losses are not finite.
         networks: the trained networks.
-        late: whether to read late.
+        late: whether to read losses one iteration late.
         world_size: number of processes; all of them call the same methods.
     """
 
@@ -44,20 +44,19 @@ class LossReader:
     def read(
         self, iteration: int, losses: Mapping[str, Tensor], stop: bool, batch: dict[str, Any]
     ) -> tuple[bool, bool]:
-        """Take the losses of an iteration; return whether those that were read are finite, and whether to stop.
+        """Read the losses of this iteration or, if ``late``, of the previous one.
 
         Args:
-            iteration: the iteration that computed them.
-            losses: by name; tensors of one number, all on the same device.
+            iteration: number of this iteration.
+            losses: losses of this iteration by name; scalar tensors on the same device.
             stop: whether this process was asked to stop.
-            batch: the images of the iteration.
+            batch: images of this iteration.
 
         Returns:
-            Whether the update of this iteration may be made, and whether any process was asked to stop; read late,
-            that is of the iteration before.
+            Whether the weights may be updated, and whether any process was asked to stop.
 
         Raises:
-            FloatingPointError: losses are not finite, and the training cannot or shall not go on.
+            FloatingPointError: losses are not finite, and the training cannot continue or should stop.
         """
         previous, self._pending = self._pending, self._start(iteration, losses, stop, batch)
         if not self.late:
@@ -65,22 +64,22 @@ class LossReader:
         return True, previous is not None and self._finish(previous)[1]
 
     def finish(self) -> None:
-        """Read what is left to be read.
+        """Read the losses of the last iteration, if they have not been read yet.
 
         Raises:
-            FloatingPointError: as :meth:`read`.
+            FloatingPointError: as in :meth:`read`.
         """
         if self.late and self._pending is not None:
             self._finish(self._pending)
             self._pending = None
 
     def let_skip(self, optimizer: Optimizer) -> None:
-        """Let a fused optimiser skip its next step, on the device, where the losses taken last are not finite."""
+        """Make a fused optimiser skip its next step on the device if the losses of this iteration are not finite."""
         if self.late and self._pending is not None:
-            optimizer.found_inf = self._pending.not_finite  # type: ignore[attr-defined]  # fused optimisers look for it
+            optimizer.found_inf = self._pending.not_finite  # type: ignore[attr-defined]  # fused optimisers check it
 
     def of_last_iteration(self) -> dict[str, float]:
-        """Return the losses of the last iteration by name; waits for the device."""
+        """Return the losses of the last iteration by name. Synchronizes with the device."""
         if self.late and self._pending is not None:
             self._read = self._pending.read()[0]
         return self._read
@@ -94,7 +93,7 @@ class LossReader:
         return PendingLosses(iteration, tuple(losses), values, batch)
 
     def _finish(self, pending: PendingLosses) -> tuple[bool, bool]:
-        """Wait for the losses of an iteration; return whether they are finite, and whether any process should stop."""
+        """Wait for the losses of an iteration; return whether they are finite, and whether to stop."""
         losses, stop = pending.read()
         is_finite = self._guard.check(pending.iteration, losses, pending.batch, self._networks)
         self._read = losses if is_finite else {}
@@ -102,13 +101,13 @@ class LossReader:
 
 
 class PendingLosses:
-    """Losses that are being copied to the CPU, and the batch they belong to.
+    """Losses that are being copied to the CPU, and their batch.
 
     Args:
-        iteration: the iteration that computed them.
+        iteration: number of the iteration.
         names: names of the losses.
-        values: on the device: the losses, and last whether (> 0) any process was asked to stop.
-        batch: the images of the iteration, kept until the losses are known to be finite.
+        values: the losses on the device, followed by a value above 0 if any process was asked to stop.
+        batch: images of the iteration, kept until the losses are known to be finite.
     """
 
     def __init__(self, iteration: int, names: tuple[str, ...], values: Tensor, batch: dict[str, Any]) -> None:
@@ -122,7 +121,7 @@ class PendingLosses:
             self._copied.record()
 
     def read(self) -> tuple[dict[str, float], bool]:
-        """Wait for the copy; return the losses by name, and whether any process was asked to stop."""
+        """Wait for the copy; return the losses by name and whether any process was asked to stop."""
         if self._copied:
             self._copied.synchronize()
         *losses, asked = self._values.tolist()

@@ -1,4 +1,4 @@
-"""Learning rate schedules: the one that the host lacks, and the choice of one by the options."""
+"""Learning rate schedules: a linear decay, which BasicSR does not have, and the schedules that options can name."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch.optim.lr_scheduler import LRScheduler
 
 
 class LinearDecayLR(LRScheduler):
-    """A constant rate, then a linear decay to zero (the paper: constant for 30 epochs, decaying over 20).
+    """A constant rate, followed by a linear decay to zero (paper: constant for 30 epochs, decay over 20 epochs).
 
-    The host takes the first step before its second iteration: the last iteration at the full rate is ``start_iter`` +
-    1, the first one at zero ``end_iter`` + 1, so that a training of ``end_iter`` iterations learns to the end.
+    BasicSR takes the first step of a schedule before its second iteration. Therefore, iteration ``start_iter`` + 1 is
+    the last one with the full rate, and iteration ``end_iter`` the last one with a rate above zero.
 
     Args:
-        optimizer: optimiser whose rates follow the schedule.
-        start_iter: steps after which the decay begins.
-        end_iter: steps after which the rate is zero.
-        last_epoch: iteration before the first; -1 starts a new schedule.
+        optimizer: optimiser to schedule.
+        start_iter: number of steps before the decay.
+        end_iter: number of steps after which the rate is zero.
+        last_epoch: index of the last step; -1 starts a new schedule.
 
     Raises:
-        ValueError: if the decay ends before it starts.
+        ValueError: the decay does not start before it ends.
     """
 
     def __init__(self, optimizer: Optimizer, start_iter: int, end_iter: int, last_epoch: int = -1) -> None:
@@ -36,7 +36,7 @@ class LinearDecayLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:
-        """Return the rate of each parameter group at the current iteration."""
+        """Return the current rate of each parameter group."""
         left = (self.end_iter - self.last_epoch) / (self.end_iter - self.start_iter)
         return [rate * min(1.0, max(0.0, left)) for rate in self.base_lrs]
 
@@ -53,9 +53,9 @@ def build_scheduler(optimizer: Optimizer, options: dict[str, Any], total_iter: i
     """Build the schedule that ``train: scheduler`` describes.
 
     Args:
-        optimizer: optimiser whose rates follow the schedule.
-        options: options of the schedule: ``type``, and the arguments of that class.
-        total_iter: iterations of the training.
+        optimizer: optimiser to schedule.
+        options: ``type`` and the arguments of that class.
+        total_iter: number of iterations of the training.
 
     Raises:
         ValueError: the type is unknown, its arguments do not fit, or the schedule ends before the training.
@@ -65,7 +65,7 @@ def build_scheduler(optimizer: Optimizer, options: dict[str, Any], total_iter: i
         raise ValueError(f'train: scheduler: {kind!r} is not one of {", ".join(SCHEDULERS)}.')
     try:
         scheduler = SCHEDULERS[kind](optimizer, **arguments)
-    except (TypeError, AssertionError) as error:  # how the host refuses arguments
+    except (TypeError, AssertionError) as error:  # BasicSR's schedules raise them for invalid arguments
         raise ValueError(f'train: scheduler: {kind}: {error}.') from error
     if isinstance(scheduler, CosineAnnealingRestartLR) and sum(scheduler.periods) < total_iter - 1:
         raise ValueError(
@@ -76,14 +76,14 @@ def build_scheduler(optimizer: Optimizer, options: dict[str, Any], total_iter: i
 
 
 def advance_schedules(update: Callable[[int, int], None], iterations: int, warmup_iter: int) -> None:
-    """Set the learning rates of a training that has run for some iterations with these options from the start.
+    """Advance all schedules by a number of iterations, as if the training had used the current options from the start.
 
     Args:
-        update: the host's ``update_learning_rate``, which takes an iteration and ``warmup_iter``.
-        iterations: that it has run for.
+        update: ``update_learning_rate`` of a BasicSR model, which takes an iteration and ``warmup_iter``.
+        iterations: number of iterations.
         warmup_iter: ``train: warmup_iter``.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler.step\(\)`')  # before an optimiser's step
+        warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler.step\(\)`')  # before optimizer.step()
         for iteration in range(1, iterations + 1):
             update(iteration, warmup_iter)

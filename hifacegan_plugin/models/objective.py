@@ -1,4 +1,4 @@
-"""The objective of a training: the losses of generator and discriminator, and their weights.
+"""The training objective: the losses of generator and discriminator, and their weights.
 
 Source: Yang et al., arXiv 2005.05005, section 3.4.
 """
@@ -22,9 +22,9 @@ from hifacegan_plugin.schema.problem import OptionError, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 from hifacegan_plugin.schema.training import Train, TypeAndArguments
 
-Outputs = Tensor | list['Outputs']  # of a discriminator: one map, one of each scale, or those of all its layers
+Outputs = Tensor | list['Outputs']  # of a discriminator: one map, a map per scale, or all layers of each scale
 
-# Losses of what a generator gives beside the images: the term of each, and what it judges, by name of the option.
+# Losses of additional outputs of a generator, by name of the option: name of the loss, and its arguments.
 BYPRODUCT_LOSSES = {
     'kl_opt': ('l_g_kl', ('mean', 'log_variance')),
     'warping_opt': ('l_g_warp', ('warped_guide', 'gt')),
@@ -33,19 +33,19 @@ BYPRODUCT_LOSSES = {
 
 
 class Objective:
-    """Computes the losses that the options under ``train`` ask for.
+    """Computes the losses in the options under ``train``.
 
     Args:
-        options: those options: the losses, each of which may be absent, and ``loss_weight_schedule``.
-        device: device to compute on.
+        options: the options under ``train``: the losses, which are all optional, and ``loss_weight_schedule``.
+        device: device of the losses.
 
     Attributes:
-        is_adversarial: whether there is a discriminator to train.
-        takes_byproducts: whether a loss judges what the generator gives beside the images.
+        is_adversarial: whether a discriminator is trained.
+        takes_byproducts: whether a loss needs additional outputs of the generator.
 
     Raises:
-        OptionError: there is no such loss, or it does not take an option.
-        FileNotFoundError: a loss needs weights that are neither on this machine nor can be downloaded.
+        OptionError: a loss does not exist or does not accept an option.
+        FileNotFoundError: a loss needs weights that cannot be downloaded.
     """
 
     def __init__(self, options: Train, device: torch.device) -> None:
@@ -58,10 +58,10 @@ class Objective:
         self.takes_byproducts = bool(self._byproducts)
 
     def check_generator(self, network: nn.Module) -> None:
-        """Check that a generator gives what the losses judge.
+        """Check that a generator returns the outputs that the losses need.
 
         Raises:
-            ValueError: it does not; names the option.
+            ValueError: an output is missing; the message names the option.
         """
         given = getattr(network, 'byproducts', ())
         for name in self._byproducts:
@@ -81,22 +81,22 @@ class Objective:
         net_d: nn.Module | None,
         iteration: int,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the losses of the generator and those of the discriminator; weights are applied.
+        """Return the weighted losses of the generator and of the discriminator.
 
-        A single pass of the discriminator serves both: the generator's losses send no gradient into its weights as
-        long as they are differentiated with respect to ``restored`` and ``byproducts`` alone.
+        The discriminator runs once for both. Differentiate the generator's losses only with respect to ``restored`` and
+        ``byproducts``; otherwise they add gradients to the discriminator's weights.
 
         Args:
             restored: output of the generator, ``(N, C, H, W)``.
-            byproducts: what it gave beside that, by name; may be empty unless :attr:`takes_byproducts`.
-            lq: its input, of the same size.
-            gt: the ground truth.
+            byproducts: additional outputs of the generator by name; may be empty unless :attr:`takes_byproducts`.
+            lq: input of the generator; with ``gan_opt``, of the same size.
+            gt: ground truth, of the same size.
             net_d: the discriminator, if the objective is adversarial.
             iteration: number of the iteration, for ``loss_weight_schedule``.
 
         Raises:
-            ValueError: the images are not of one size; ``gan_opt`` or ``feature_matching_opt`` does not take what the
-                discriminator returns.
+            ValueError: the sizes of the images differ, or ``gan_opt`` or ``feature_matching_opt`` does not accept the
+                outputs of the discriminator.
         """
         _check_sizes(restored, lq, gt, in_pairs=self.is_adversarial)
         losses_g: dict[str, dict[str, Tensor | None]] = {}
@@ -111,12 +111,12 @@ class Objective:
             known = {**byproducts, 'gt': gt}
             losses_g[name] = {term: loss(*(known[part] for part in judged))}
         if self._gan and net_d:
-            # One batch of fake and real pairs, so that both meet the same statistics.
+            # Fake and real pairs in one batch, so that normalization layers use the same statistics for both.
             pairs = torch.cat([torch.cat([lq, restored], 1), torch.cat([lq, gt], 1)])
             fake, real = _halve(net_d(pairs))
             if isinstance(fake, list) and type(self._gan) is GANLoss:
                 raise ValueError(
-                    'train: gan_opt: GANLoss takes one map, but network_d returns several: take MultiScaleGANLoss.'
+                    'train: gan_opt: GANLoss takes one map, but network_d returns several: use MultiScaleGANLoss.'
                 )
             losses_g['gan_opt'] = {'l_g_gan': self._gan(fake, True, is_disc=False)}
             if self._feature_matching:
@@ -126,7 +126,7 @@ class Objective:
         return self._weighted(losses_g, iteration), losses_d
 
     def _weighted(self, losses: dict[str, dict[str, Tensor | None]], iteration: int) -> dict[str, Tensor]:
-        """Apply ``loss_weight_schedule`` to the terms of each loss; drop terms that are None."""
+        """Apply ``loss_weight_schedule`` to the terms of each loss, and drop terms that are None."""
         factors = {name: float(np.interp(iteration, *np.transpose(points))) for name, points in self._schedule.items()}
         return {
             term: factors.get(name, 1) * value
@@ -137,7 +137,7 @@ class Objective:
 
 
 def _check_sizes(restored: Tensor, lq: Tensor, gt: Tensor, in_pairs: bool) -> None:
-    """Refuse images that cannot be compared with the ground truth or, in pairs, be judged beside the degraded ones."""
+    """Raise ValueError if restored images and ground truth or, ``in_pairs``, degraded images differ in size."""
     size, size_of_lq, size_of_gt = (' x '.join(map(str, images.shape[-2:])) for images in (restored, lq, gt))
     if size != size_of_gt:
         raise ValueError(
@@ -152,7 +152,7 @@ def _check_sizes(restored: Tensor, lq: Tensor, gt: Tensor, in_pairs: bool) -> No
 
 
 def _build(train: Train, device: torch.device, name: str) -> nn.Module | None:
-    """Build the loss that ``train: <name>`` describes, if it is there."""
+    """Build the loss ``train: <name>``; return None if it is absent."""
     described: TypeAndArguments | None = getattr(train, name)
     if described is None:
         return None
@@ -160,19 +160,19 @@ def _build(train: Train, device: torch.device, name: str) -> nn.Module | None:
     raise_first(problems_of_call(f'train: {name}', options, registered_names(LOSS_REGISTRY)))
     try:
         return build_loss(options).to(device)
-    except (TypeError, ValueError, NotImplementedError) as error:  # how losses refuse arguments
+    except (TypeError, ValueError, NotImplementedError) as error:  # losses raise them for invalid arguments
         raise OptionError(f'train: {name}: {error}') from error
     except URLError as error:
         raise FileNotFoundError(
             f'train: {name}: {options["type"]} needs the ImageNet weights of '
             f'{options.get("vgg_type", "its network")}, which cannot be downloaded ({error.reason}). Put '
-            f'vgg19-dcbb9e9d.pth (download.pytorch.org/models) into {torch.hub.get_dir()}/checkpoints, or take '
-            f'{name} out of the options file.'
+            f'vgg19-dcbb9e9d.pth (download.pytorch.org/models) into {torch.hub.get_dir()}/checkpoints, or remove '
+            f'{name} from the options file.'
         ) from error
 
 
 def _halve(outputs: Outputs) -> tuple[Outputs, Outputs]:
-    """Split a discriminator's outputs for a batch of fake and real pairs into those of each."""
+    """Split a discriminator's outputs for a batch into those of the fake and those of the real pairs."""
     if isinstance(outputs, Tensor):
         fake, real = outputs.float().chunk(2)
         return fake, real

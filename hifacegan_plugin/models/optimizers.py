@@ -1,4 +1,4 @@
-"""The optimisers that an options file can name."""
+"""The optimisers that options files can name."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch.optim import Optimizer
 from hifacegan_plugin.schema.problem import OptionError, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call
 
-NAMES = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # as the host knows them
+NAMES = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # the same as in BasicSR
 OPTIMIZERS: dict[str, Any] = {name: getattr(torch.optim, name) for name in NAMES}
 SUPPLIED = ('params',)  # arguments that do not come from the options
-FUSED = ('Adam', 'AdamW')  # by default one kernel updates all parameters, on CPUs as on GPUs
+FUSED = ('Adam', 'AdamW')  # one kernel updates all parameters by default, on CPUs and GPUs
 
 
 def build_optimizer(where: str, options: Mapping[str, Any], groups: list[dict[str, Any]]) -> Optimizer:
     """Build an optimiser.
 
     Args:
-        where: the section of its options, for messages.
-        options: ``type``, and the arguments of that class.
-        groups: of parameters, each ``params`` and perhaps the ``factor`` of its learning rate.
+        where: section of the options, for messages.
+        options: ``type`` and the arguments of that class.
+        groups: parameter groups: ``params`` and optionally the learning rate ``factor``.
 
     Raises:
-        OptionError: there is no such optimiser, it does not take an option or its value, or ``lr`` is missing.
+        OptionError: the optimiser does not exist, does not accept an option or a value, or ``lr`` is missing.
     """
     raise_first(problems_of_call(where, options, OPTIMIZERS, SUPPLIED))
     if options.get('lr') is None:
@@ -37,5 +37,5 @@ def build_optimizer(where: str, options: Mapping[str, Any], groups: list[dict[st
     try:
         scaled = [{'params': group['params'], 'lr': arguments['lr'] * group.get('factor', 1)} for group in groups]
         return OPTIMIZERS[kind](scaled, **arguments)
-    except (TypeError, ValueError) as error:  # how torch refuses arguments
+    except (TypeError, ValueError) as error:  # optimisers raise them for invalid arguments
         raise OptionError(f'{where}: {kind}: {error}.') from error

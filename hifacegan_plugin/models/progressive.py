@@ -1,6 +1,6 @@
-"""Progressive training: the generator learns small images first, and twice the size in each phase that follows.
+"""Progressive training: the generator first restores small images, and doubles their size in each phase.
 
-Source: the reference implementation's training phases (arXiv 2005.05005, section 4.1): a scale every 5 epochs.
+Source: the reference implementation (arXiv 2005.05005, section 4.1), which adds a scale every 5 epochs.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
 def require_growing(network: nn.Module) -> PaperCSR:
-    """Return the generator if it can grow.
+    """Return the generator if it supports progressive training.
 
     Raises:
-        ValueError: the generator is no ``CSRGenerator`` of ``preset: paper``.
+        ValueError: the generator is not a ``CSRGenerator`` with ``preset: paper``.
     """
     if not isinstance(network, PaperCSR):
         if isinstance(network, CSRNetwork):
-            raise ValueError(f'train: progressive: network_g: preset: {network.preset} does not grow: take it out.')
+            raise ValueError(f'train: progressive: network_g: preset: {network.preset} cannot grow: use preset: paper.')
         raise ValueError(f'train: progressive: {type(network).__name__} cannot grow, only CSRGenerator can.')
     return network
 
 
 def halvings_at(iteration: int, milestones: list[int]) -> int:
-    """Return how many times the size of the output is halved at an iteration."""
+    """Return how many times the output size is halved in an iteration."""
     return sum(iteration <= milestone for milestone in milestones)
 
 
 def enter_phase(network: PaperCSR, iteration: int, milestones: list[int], lr_factors: dict[str, float]) -> bool:
-    """Make the network train what the phase of an iteration needs; return whether that is another phase than before.
+    """Enter the phase of an iteration; return whether the phase has changed.
 
     Args:
-        network: the generator, with its coarse outputs.
-        iteration: the iteration that is about to run.
+        network: the generator, with coarse outputs.
+        iteration: the next iteration.
         milestones: ``train: progressive``.
         lr_factors: ``train: lr_factors``.
     """
@@ -52,13 +52,13 @@ def enter_phase(network: PaperCSR, iteration: int, milestones: list[int], lr_fac
 
 
 def set_phase(network: PaperCSR, halvings: int, lr_factors: dict[str, float]) -> None:
-    """Make the network return images ``2^halvings`` times smaller, and train only what they need.
+    """Make the network return images that are ``2^halvings`` times smaller, and freeze the parts that this skips.
 
-    DistributedDataParallel would wait for the gradients of parameters that take no part.
+    DistributedDataParallel would wait for the gradients of unused parameters.
 
     Args:
-        network: the generator, with its coarse outputs.
-        halvings: how many times the size is halved, 0 to 3.
+        network: the generator, with coarse outputs.
+        halvings: how many times the output size is halved, 0 to 3.
         lr_factors: ``train: lr_factors``; parts with the factor 0 stay frozen.
     """
     network.halvings = halvings

@@ -1,4 +1,4 @@
-"""Test a generator: build it, load weights, restore images and measure them."""
+"""The BasicSR model that tests a generator: it loads weights, restores images and computes metrics."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from hifacegan_plugin.system.memory import keep_freed_memory
 
 
 class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
-    """Restores and measures images with any generator of the host's registry.
+    """Restores images with any generator of BasicSR's registry and computes metrics.
 
     Args:
-        opt: options of the experiment, as the host's ``parse_options`` returns them.
+        opt: options of the experiment, as BasicSR's ``parse_options`` returns them.
 
     Attributes:
-        net_g: the generator, wrapped for several processes in a training.
-        metric_results: figures of the last validation by name of the metric.
+        net_g: the generator, wrapped for distributed training if necessary.
+        metric_results: values of the last validation by name of the metric.
 
     Raises:
-        ValueError: options are not known to the network or metric that they are for.
+        ValueError: a network or metric does not have an option.
     """
 
     lq: Tensor
-    guide: Any  # Tensor; None where the generator takes none
-    gt: Any  # Tensor; None where it is not known
+    guide: Any  # Tensor, or None if the generator takes no guide
+    gt: Any  # Tensor, or None if the ground truth is unknown
     output: Tensor
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -62,25 +62,25 @@ class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
         return build_network(self.opt['network_g'])
 
     def stop_requested(self) -> bool:
-        """Return whether a validation should be broken off."""
+        """Return whether to interrupt a validation."""
         return False
 
     def load_pretrained(self, net: nn.Module, section: str, param_key: str = 'params') -> None:
-        """Load the weights that ``path: pretrain_<section>`` names, if any (resuming sets it, too)."""
+        """Load the weights ``path: pretrain_<section>``, if given. BasicSR also sets this option to resume."""
         path = self.opt['path']
         if path.get(f'pretrain_{section}'):
             label = section.removeprefix('network_')
             self.load_network(net, path[f'pretrain_{section}'], path.get(f'strict_load_{label}', True), param_key)
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
-        """Load weights, as the host asks for them; see :func:`~hifacegan_plugin.models.loading.load_weights`."""
+        """Override BasicSR's method; see :func:`~hifacegan_plugin.models.loading.load_weights`."""
         load_weights(self.get_bare_model(net), load_path, strict, param_key)
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take a batch; see :func:`~hifacegan_plugin.models.batch.prepare_batch`.
+        """Set the batch to process; see :func:`~hifacegan_plugin.models.batch.prepare_batch`.
 
         Raises:
-            ValueError: there is no guide for a network that takes one.
+            ValueError: the network takes a guide, but the batch has none.
         """
         if self.takes_guide and 'guide' not in data:
             raise ValueError(
@@ -93,27 +93,27 @@ class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
         self.paths = data.get('lq_path', [])
 
     def inputs(self) -> list[Tensor]:
-        """Return what the generator takes of the batch."""
+        """Return the inputs of the generator."""
         return [self.lq] if self.guide is None else [self.lq, self.guide]
 
     def test(self) -> None:
-        """Restore ``self.lq`` with the averaged generator, or the trained one if there is no average."""
+        """Restore ``self.lq`` with the averaged generator or, without EMA, with the trained one."""
         network = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
         was_training = network.training
         network.eval()
         try:
             with torch.no_grad():
                 self.output = network(*self.inputs())
-        finally:  # an image that cannot be restored does not end a training
+        finally:  # training continues even if an image cannot be restored
             network.train(was_training)
 
     def get_current_visuals(self) -> dict[str, Tensor]:
-        """Return the images of the last batch on the CPU: ``lq``, ``result`` and, where it is known, ``gt``."""
+        """Return the images of the last batch on the CPU: ``lq``, ``result`` and, if known, ``gt``."""
         images = {'lq': self.lq, 'result': self.output, 'gt': self.gt}
         return {name: image.detach().cpu() for name, image in images.items() if image is not None}
 
     def restore(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Restore a batch of one image; return ``lq``, ``result`` and, where it is known, ``gt``, uint8 BGR or grey.
+        """Restore a batch of one image; return ``lq``, ``result`` and, if known, ``gt``, uint8 BGR or grey.
 
         Raises:
             ValueError: the network returns NaN or infinite values.
@@ -129,23 +129,23 @@ class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
     def dist_validation(
         self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
-        """Restore and measure a data set, every process its share; the figures are those of a single process."""
+        """Validate with all processes, each on a part of the data set; see :meth:`nondist_validation`."""
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(
         self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
-        """Restore a data set, measure it with ``val: metrics``, and log the figures.
+        """Restore a data set, compute ``val: metrics``, and log the values.
 
         Args:
-            dataloader: of the data set.
-            current_iter: iteration of a training; in testing, the name of the experiment.
+            dataloader: data loader of the data set.
+            current_iter: iteration of a training; in a test, the name of the experiment.
             tb_logger: TensorBoard writer, or None.
             save_img: whether to write the restored images.
 
         Raises:
             ValueError: a metric needs ground truth that the data set does not have.
-            RuntimeError: in testing, no image could be restored.
+            RuntimeError: no image could be restored in a test.
         """
         dataset: Any = dataloader.dataset
         figures = self.validator.run(dataset, current_iter, tb_logger, save_img)

@@ -1,4 +1,4 @@
-"""The line in the log that reports how fast a training runs, how much memory it needs and how long it will take."""
+"""The log line with the speed, memory and remaining time of a training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hifacegan_plugin.system.memory import describe_peak_memory
 
 
 class Throughput:
-    """Counts iterations and images against the clock.
+    """Measures the speed of a training.
 
     Args:
-        total_iter: iterations of the whole training.
-        device: device whose memory is reported: that of a GPU, or of the process on a CPU.
+        total_iter: number of iterations of the training.
+        device: device of the training; on a CPU, the memory of the process is reported.
     """
 
     def __init__(self, total_iter: int, device: torch.device) -> None:
@@ -25,14 +25,14 @@ class Throughput:
         self.start = self.last_line = time.monotonic()
 
     def count(self, images: int) -> None:
-        """Count an iteration on so many images, over all processes."""
+        """Count an iteration; ``images`` is the number of images of all processes."""
         self.iterations += 1
         self.images += images
 
     def line(self, current_iter: int) -> str:
-        """Return a line with the images per second since the last line, the peak memory so far, and the time left.
+        """Return a line with the images per second since the last line, the peak memory and the remaining time.
 
-        The time left is estimated from all the time that this process took, validations and checkpoints included.
+        The estimate of the remaining time includes validations and checkpoints.
         """
         now = time.monotonic()
         rate = self.images / (now - self.last_line)

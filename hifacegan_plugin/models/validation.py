@@ -1,4 +1,4 @@
-"""Validation: restore a data set, measure it, save and show what was restored."""
+"""Validation: restore a data set, compute metrics, save and show the restored images."""
 
 from __future__ import annotations
 
@@ -22,19 +22,16 @@ from hifacegan_plugin.system.processes import gather_from_all
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
-SHORT = 5  # seconds in which a validation needs no progress bar
-MINUTE = 60  # seconds between two lines of progress in a file
-IMAGES_TO_SHOW = 4  # of each validation set, drawn into TensorBoard
+SHORT = 5  # seconds; a shorter validation shows no progress bar
+MINUTE = 60  # seconds between updates of the progress bar in a log file
+IMAGES_TO_SHOW = 4  # number of images of each validation set in TensorBoard
 
-Images = dict[str, np.ndarray]  # uint8, BGR (H, W, 3) or grey (H, W): lq, result and, where it is known, gt
+Images = dict[str, np.ndarray]  # lq, result and, if known, gt: uint8, BGR (H, W, 3) or grey (H, W)
 Restore = Callable[[dict[str, Any]], Images]
 
 
 class ValidationSet(Protocol):
-    """A data set with its options, as the host builds it.
-
-    Its items hold ``lq``, perhaps ``gt``, both ``(C, H, W)`` in [0, 1], and ``lq_path``.
-    """
+    """A BasicSR data set. Its items have ``lq_path``, ``lq`` and optionally ``gt``, ``(C, H, W)`` in [0, 1]."""
 
     opt: dict[str, Any]
 
@@ -44,11 +41,11 @@ class ValidationSet(Protocol):
 
 
 class Validation:
-    """Restores and measures data sets; every process does its share, and the figures are those of a single process.
+    """Restores data sets and computes metrics. Each process validates a part; the values do not depend on their number.
 
     Args:
         opt: options of the experiment: ``val``, ``datasets``, ``name``, ``path: visualization`` and ``is_train``.
-        metrics: what is measured.
+        metrics: metrics to compute.
         restore: restores a batch of one image.
         stop_requested: returns whether this process was asked to stop; called before each image.
     """
@@ -64,22 +61,23 @@ class Validation:
     def run(
         self, dataset: ValidationSet, iteration: int | str, tb_logger: Any, save_img: bool
     ) -> dict[str, float] | None:
-        """Return the figures of a data set by name of the metric; None if a process was asked to stop meanwhile.
+        """Validate on a data set.
 
-        An image that cannot be read or restored, or that a metric fails on, is named and counted in the log.
+        Images that cannot be read or restored, or that a metric fails on, are reported in the log.
 
         Args:
             dataset: images to restore.
-            iteration: iteration of the training, or whatever else labels the figures.
-            tb_logger: TensorBoard writer that shows the first images, or None.
+            iteration: iteration of the training, or another label of the values.
+            tb_logger: TensorBoard writer for the first images, or None.
             save_img: whether to write the restored images.
 
         Returns:
-            The figures in the first process, nothing in the others.
+            The values by name of the metric; an empty dictionary in processes other than the first; None if a process
+            was asked to stop.
 
         Raises:
             ValueError: a metric needs ground truth that the data set does not have.
-            RuntimeError: in testing, no image could be restored.
+            RuntimeError: no image could be restored in a test.
         """
         name = dataset.opt['name']
         failures: list[str] = []
@@ -93,7 +91,7 @@ class Validation:
                 item = dataset[index]
                 image_name = name_to_save(item)
                 images = self.restore(default_collate([item]))
-            except Exception as error:  # a data set or a network of any author on an image: named, the rest goes on
+            except Exception as error:  # third-party data sets and networks may raise anything
                 failures.append(f'{image_name} ({error or type(error).__name__})')
                 continue
             if save_img:
@@ -111,7 +109,7 @@ class Validation:
         return {} if get_dist_info()[0] > 0 else summarise(self.metrics)
 
     def _share(self, dataset: ValidationSet) -> Iterable[int]:
-        """Iterate over the indices of this process's share, with a progress bar in the first one."""
+        """Iterate over the indices of this process's part; the first process shows a progress bar."""
         rank, world_size = get_dist_info()
         return tqdm(
             range(rank, len(dataset), world_size),
@@ -123,10 +121,10 @@ class Validation:
         )
 
     def _report_failures(self, dataset: ValidationSet, failures: list[str]) -> None:
-        """Name and count in the log the images that could not be restored.
+        """Log the names and the number of images that could not be restored.
 
         Raises:
-            RuntimeError: in testing, if none could be restored; a training goes on.
+            RuntimeError: no image could be restored in a test. Trainings continue.
         """
         if not failures:
             return
@@ -140,16 +138,16 @@ class Validation:
         logger.warning(message)
 
     def _write(self, image: np.ndarray, path: Path) -> None:
-        """Write a restored image; a training goes on if that fails, a test does not."""
+        """Write a restored image. A training continues if this fails; a test does not."""
         try:
             imwrite(image, str(path))
         except OSError as error:
             if not self.opt['is_train']:
                 raise
-            logger.error(f'{path} cannot be written ({error}). Training goes on.')
+            logger.error(f'{path} cannot be written ({error}). Training continues.')
 
     def _result_path(self, dataset_name: str, image_name: str, iteration: int | str) -> Path:
-        """Return the host's path of a restored image; in training, several validation sets get a folder each."""
+        """Return the path of a restored image as in BasicSR; in training, each of several sets gets its own folder."""
         folder = Path(self.opt['path']['visualization'])
         if self.opt['is_train']:
             if sum(options['phase'] == 'val' for options in self.opt['datasets'].values()) > 1:
@@ -165,13 +163,13 @@ def log_figures(
     iteration: int | str,
     tb_logger: Any,
 ) -> None:
-    """Log the figures of a data set in the host's format, and draw them into TensorBoard.
+    """Log the values of a data set in BasicSR's format, and write them to TensorBoard.
 
     Args:
         dataset_name: name of the data set.
-        figures: figures by name of the metric.
-        best: best figure so far (``val``) and its iteration (``iter``) by name of the metric; may lack some.
-        iteration: iteration of the figures.
+        figures: values by name of the metric.
+        best: best value so far (``val``) and its iteration (``iter``) by name of the metric; metrics may be missing.
+        iteration: iteration of the validation.
         tb_logger: TensorBoard writer, or None.
     """
     lines = [f'Validation {dataset_name}']
@@ -186,7 +184,7 @@ def log_figures(
 
 
 def side_by_side(images: Images) -> np.ndarray:
-    """Return the degraded and the restored image and, where it is known, the ground truth in a row, RGB (H, W, 3)."""
+    """Return the degraded image, the restored image and, if known, the ground truth in a row, ``(H, W, 3)``, RGB."""
     size = images['result'].shape[1::-1]
     shown = [
         cv2.resize(images[name], size, interpolation=cv2.INTER_NEAREST)

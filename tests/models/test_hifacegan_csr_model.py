@@ -1,4 +1,4 @@
-"""The model class: its update against a plain one, its average, its schedule, its checkpoints, its refusals."""
+"""Tests of the model: updates, EMA, schedules, checkpoints and invalid options."""
 
 import copy
 import logging
@@ -19,11 +19,11 @@ from hifacegan_plugin.weights import WeightsError
 
 
 def plain_update(net_g, net_d, optimizer_g, optimizer_d, data):
-    """The same objective written down as the paper states it: a pass of the discriminator for each side."""
+    """Update both networks as the paper describes it, with separate passes of the discriminator."""
     pixel = build_loss(dict(OPTIONS['train']['pixel_opt']))
     gan = build_loss(dict(OPTIONS['train']['gan_opt']))
     feature = build_loss(dict(OPTIONS['train']['feature_matching_opt']))
-    frozen = copy.deepcopy(net_d)  # the pass for the generator shall not move the discriminator's spectral norm
+    frozen = copy.deepcopy(net_d)  # the pass for the generator must not update the discriminator's spectral norm
     restored = net_g(data['lq'])
     real_pair = torch.cat([data['lq'], data['gt']], 1)
 
@@ -41,7 +41,7 @@ def plain_update(net_g, net_d, optimizer_g, optimizer_d, data):
     optimizer_d.step()
 
 
-def test_one_pass_of_each_network_gives_the_plain_update(options):
+def test_update_equals_the_plain_update(options):
     options['train']['ema_decay'] = 0
     model = built(options)
     net_g, net_d = copy.deepcopy(model.net_g), copy.deepcopy(model.net_d)
@@ -55,11 +55,11 @@ def test_one_pass_of_each_network_gives_the_plain_update(options):
         plain_update(net_g, net_d, *optimizers, batch(iteration))
     for network, plain in ((model.net_g, net_g), (model.net_d, net_d)):
         for (name, parameter), expected in zip(network.named_parameters(), plain.parameters(), strict=True):
-            # Adam divides small gradients by themselves: compare the gradients, and the weights loosely.
+            # Compare the gradients: Adam amplifies differences between small ones.
             torch.testing.assert_close(parameter.grad, expected.grad, atol=1e-6, rtol=1e-3, msg=lambda m, n=name: n + m)
 
 
-def test_a_network_for_grey_images_is_trained_on_the_luma_of_colours(options):
+def test_a_grey_network_is_trained_on_the_luma_of_rgb_images(options):
     options['network_g']['num_in_ch'] = 1
     options['network_d'] |= {'num_in_ch': 1, 'num_out_ch': 1}
     models = [built(copy.deepcopy(options)) for _ in range(2)]
@@ -74,7 +74,7 @@ def test_a_network_for_grey_images_is_trained_on_the_luma_of_colours(options):
     assert models[0].get_current_log() == pytest.approx(models[1].get_current_log(), rel=1e-4)
 
 
-def test_a_network_for_colours_is_trained_on_grey_images_in_three_equal_channels(options):
+def test_an_rgb_network_is_trained_on_grey_images_with_repeated_channels(options):
     model = built(options)
     grey = {side: images[:, :1] for side, images in batch(1).items()}
     model.feed_data(grey)
@@ -82,7 +82,7 @@ def test_a_network_for_colours_is_trained_on_grey_images_in_three_equal_channels
     model.optimize_parameters(1)
 
 
-def test_each_network_runs_once_an_iteration(options):
+def test_each_network_runs_once_per_iteration(options):
     model = built(options)
     calls = {'g': 0, 'd': 0}
     for name, network in (('g', model.net_g), ('d', model.net_d)):
@@ -91,14 +91,14 @@ def test_each_network_runs_once_an_iteration(options):
     assert calls == {'g': 3, 'd': 3}
 
 
-def test_bytes_become_the_floats_of_the_data_set(options):
+def test_uint8_images_are_converted_as_by_the_data_set(options):
     options['train']['channels_last'] = True
     model = built(options)
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, 16, 16)
     model.feed_data({'lq': levels, 'gt': levels.flip(2)})
     expected = torch.from_numpy(levels.numpy().astype(np.float32) / np.float32(255))
     assert torch.equal(model.lq, expected) and torch.equal(model.gt, expected.flip(2))
-    model.feed_data({'lq': levels})  # images to restore, whose ground truth is not known
+    model.feed_data({'lq': levels})  # without ground truth
     assert torch.equal(model.lq, expected)
 
 
@@ -114,7 +114,7 @@ def test_training_lowers_the_pixel_loss(options):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_the_generator_waits_for_the_discriminator_as_the_hosts_options_say(options):
+def test_net_d_iters_and_net_d_init_iters(options):
     options['train'].update(net_d_iters=2, net_d_init_iters=2)
     model = built(options)
     moved = []
@@ -134,7 +134,7 @@ def test_the_generator_waits_for_the_discriminator_as_the_hosts_options_say(opti
         ('pixel_opt', 'feature_matching_opt'),
     ],
 )
-def test_every_sensible_subset_of_the_losses_trains(options, left_out):
+def test_subsets_of_the_losses(options, left_out):
     for name in left_out:
         del options['train'][name]
     log = train(built(options), range(1, 3)).get_current_log()
@@ -143,7 +143,7 @@ def test_every_sensible_subset_of_the_losses_trains(options, left_out):
 
 
 @pytest.mark.parametrize('loss', ['GANLoss', 'MultiScaleGANLoss'])
-def test_discriminators_that_give_one_map_are_trained(options, loss):
+def test_discriminators_with_one_output(options, loss):
     del options['train']['feature_matching_opt']
     options['network_d'] = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4}
     options['train']['gan_opt']['type'] = loss
@@ -165,7 +165,7 @@ def test_discriminators_that_give_one_map_are_trained(options, loss):
 @pytest.mark.parametrize(
     ('network', 'message'),
     [
-        ({}, r'GANLoss takes one map, but network_d returns several: take MultiScaleGANLoss'),
+        ({}, r'GANLoss takes one map, but network_d returns several: use MultiScaleGANLoss'),
         (
             {'type': 'UNetDiscriminatorSN', 'num_in_ch': 6, 'num_feat': 4},
             'feature_matching_opt: network_d does not return the outputs of all its layers',
@@ -173,7 +173,7 @@ def test_discriminators_that_give_one_map_are_trained(options, loss):
     ],
     ids=['several maps', 'one map'],
 )
-def test_losses_that_do_not_take_what_the_discriminator_gives_are_refused(options, network, message):
+def test_losses_that_do_not_fit_the_discriminator_are_refused(options, network, message):
     options['network_d'] = network or options['network_d']
     options['train']['gan_opt']['type'] = 'GANLoss'
     with pytest.raises(ValueError, match=message):
@@ -188,7 +188,7 @@ def test_losses_that_do_not_take_what_the_discriminator_gives_are_refused(option
         (None, {'type': 'CSRGenerator', 'num_feat': 4}, 'datasets: train: .* no ground truth'),
     ],
 )
-def test_images_that_cannot_be_compared_are_named(options, scale, network, message):
+def test_images_of_wrong_sizes_are_refused(options, scale, network, message):
     options['network_g'] = network
     model = built(options)
     truth = {'gt': torch.rand(2, 3, 64 * scale, 64 * scale)} if scale else {}
@@ -197,7 +197,7 @@ def test_images_that_cannot_be_compared_are_named(options, scale, network, messa
         model.optimize_parameters(1)
 
 
-def test_the_average_follows_its_definition(options):
+def test_averaged_weights_equal_their_definition(options):
     model = built(options)
     name = 'to_picture.weight'
     expected = model.net_g.get_parameter(name).clone()
@@ -208,14 +208,14 @@ def test_the_average_follows_its_definition(options):
     torch.testing.assert_close(model.net_g_ema.get_parameter(name), expected)
 
 
-def test_spectral_norm_of_the_average_stays_one(options):
+def test_averaged_weights_have_spectral_norm_one(options):
     model = train(built(options), range(1, 16))
     for module in model.net_g_ema.modules():
         if parametrize.is_parametrized(module, 'weight'):
             assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
 
 
-def test_testing_uses_the_average_and_leaves_training_undisturbed(options):
+def test_testing_uses_averaged_weights_and_does_not_affect_training(options):
     model = train(built(options), range(1, 4))
     state = {key: value.clone() for key, value in model.net_g.state_dict().items()}
     model.feed_data(batch(9))
@@ -226,7 +226,7 @@ def test_testing_uses_the_average_and_leaves_training_undisturbed(options):
     assert all(torch.equal(state[key], value) for key, value in model.net_g.state_dict().items())
 
 
-def test_learning_rates_are_constant_then_fall_to_zero(options):
+def test_linear_decay_of_learning_rates(options):
     model = built(options)
     rates = {'g': [], 'd': []}
     for iteration in range(1, 9):
@@ -239,7 +239,7 @@ def test_learning_rates_are_constant_then_fall_to_zero(options):
     assert rates['d'] == pytest.approx([4e-3 * f for f in expected])
 
 
-def test_a_resumed_model_goes_on_exactly(options):
+def test_resumed_training_equals_uninterrupted_training(options):
     model = train(built(options), range(1, 4))
     model.save(0, 3)
     schedules = [scheduler.state_dict() for scheduler in model.schedulers]
@@ -257,7 +257,7 @@ def test_a_resumed_model_goes_on_exactly(options):
             assert torch.equal(getattr(resumed, name).state_dict()[key], value), f'{name}: {key}'
 
 
-def test_best_figures_that_cannot_be_read_are_those_of_the_checkpoint(options, caplog):
+def test_best_figures_come_from_the_checkpoint_if_the_file_is_damaged(options, caplog):
     model = built(options)
     model.best_figures.records = {'val': {'psnr': {'better': 'higher', 'val': 30.0, 'iter': 2}}}
     model.save(0, 3)
@@ -286,7 +286,7 @@ SCHEDULES = {
 
 
 def rates(model, iterations: range) -> list[float]:
-    """The generator's rate at each iteration of a training that learns nothing."""
+    """Return the generator's learning rate at each iteration, without training."""
     seen = []
     for iteration in iterations:
         for optimizer in model.optimizers:
@@ -298,7 +298,7 @@ def rates(model, iterations: range) -> list[float]:
 
 @pytest.mark.parametrize('warmup', [-1, 8], ids=['', 'warmup'])
 @pytest.mark.parametrize(('before', 'now'), SCHEDULES.values(), ids=SCHEDULES)
-def test_a_resumed_training_learns_at_the_rates_of_its_options_from_the_start(before, now, warmup, options):
+def test_resumed_schedules_follow_the_current_options(before, now, warmup, options):
     options['train'] |= {'scheduler': before, 'total_iter': 6}
     model = train(built(options), range(1, 6))
     model.save(0, 5)
@@ -309,7 +309,7 @@ def test_a_resumed_training_learns_at_the_rates_of_its_options_from_the_start(be
     assert rates(resumed, range(6, 13)) == rates(built(options), range(1, 13))[5:]
 
 
-def test_a_resumed_optimiser_has_the_options_of_now_and_the_moments_of_before(options, caplog):
+def test_resumed_optimisers_have_current_options_and_saved_moments(options, caplog):
     model = train(built(options), range(1, 4))
     model.save(0, 3)
     options['train']['optim_g'] |= {'betas': [0.5, 0.7], 'weight_decay': 0.1}
@@ -318,7 +318,7 @@ def test_a_resumed_optimiser_has_the_options_of_now_and_the_moments_of_before(op
         resumed.resume_training(torch.load(f'{options["path"]["training_states"]}/3.state'))
     group = resumed.optimizer_g.param_groups[0]
     assert (group['betas'], group['weight_decay']) == ((0.5, 0.7), 0.1)
-    assert 'train: optim_g: weight_decay is 0.1 from here on, it was 0' in caplog.text
+    assert 'train: optim_g: weight_decay changes from 0 to 0.1' in caplog.text
     pairs = zip(model.optimizer_g.state.values(), resumed.optimizer_g.state.values(), strict=True)
     assert all(torch.equal(before[key], now[key]) for before, now in pairs for key in ('step', 'exp_avg', 'exp_avg_sq'))
     train(resumed, range(4, 6))
@@ -329,24 +329,24 @@ def test_a_resumed_optimiser_has_the_options_of_now_and_the_moments_of_before(op
     [
         (
             {'gan_opt': None, 'feature_matching_opt': None},
-            '2 optimisers, the options ask for 1: .*gan_opt was taken out',
+            '2 optimisers, but the options need 1: .*gan_opt was removed',
         ),
         ({'optim_g': {'type': 'RMSprop', 'lr': 1e-3}}, 'optim_g: RMSprop .* needs square_avg'),
         ({'optim_d': {'type': 'Adam', 'lr': 1e-3, 'amsgrad': True}}, 'optim_d: Adam .* needs max_exp_avg_sq'),
-        ({'lr_factors': {'blocks.2': 0.1}}, 'lr_factors: .* groups the parameters otherwise than'),
-        ({'lr_factors': {'blocks.1': 0}}, 'lr_factors: .* groups the parameters otherwise than'),
+        ({'lr_factors': {'blocks.2': 0.1}}, 'lr_factors: .* groups the parameters differently from'),
+        ({'lr_factors': {'blocks.1': 0}}, 'lr_factors: .* groups the parameters differently from'),
     ],
 )
-def test_what_a_resumed_training_cannot_follow_is_refused(changes, message, options):
+def test_options_that_do_not_fit_the_resumed_state_are_refused(changes, message, options):
     options['train']['lr_factors'] = {'blocks.1': 0.1}
     train(built(options), range(1, 2)).save(0, 1)
     options['train'] |= changes
     resumed = built(options)
-    with pytest.raises(ValueError, match=f'{message}.*start afresh from its weights'):
+    with pytest.raises(ValueError, match=f'{message}.*start over from its weights'):
         resumed.resume_training(torch.load(f'{options["path"]["training_states"]}/1.state'))
 
 
-def test_the_factors_of_the_same_parts_may_change(options):
+def test_lr_factors_of_the_same_parts_may_change(options):
     options['train']['lr_factors'] = {'blocks.1': 0.1}
     train(built(options), range(1, 2)).save(0, 1)
     options['train']['lr_factors'] = {'blocks.1': 0.5}
@@ -355,7 +355,7 @@ def test_the_factors_of_the_same_parts_may_change(options):
     assert sorted(group['lr'] for group in resumed.optimizer_g.param_groups) == pytest.approx([5e-4, 1e-3])
 
 
-def test_the_end_of_a_training_is_a_checkpoint(options):
+def test_the_end_of_a_training_writes_a_checkpoint(options):
     model = train(built(options), range(1, 4))
     model.save(0, 2)
     model.save(-1, -1)
@@ -366,7 +366,7 @@ def test_the_end_of_a_training_is_a_checkpoint(options):
     written = (states / '3.state').stat().st_mtime_ns
     resumed = built(options)
     resumed.resume_training(torch.load(states / '3.state'))
-    resumed.save(-1, -1)  # a training that is at its end has nothing to add
+    resumed.save(-1, -1)  # the training was already complete
     assert (states / '3.state').stat().st_mtime_ns == written
 
 
@@ -382,20 +382,20 @@ def test_the_end_of_a_training_is_a_checkpoint(options):
         ({'type': 'CosineAnnealingRestartLR', 'periods': [8]}, r'\[8\] end after 8 iterations, but total_iter is 10'),
     ],
 )
-def test_schedules_that_cannot_work_are_refused(scheduler, message, options):
+def test_invalid_schedules_are_refused(scheduler, message, options):
     options['train'] |= {'scheduler': scheduler, 'total_iter': 10}
     with pytest.raises(ValueError, match=message):
         build_model(options)
 
 
-def test_a_checkpoint_holds_the_options_that_rebuild_its_network(options):
+def test_checkpoints_contain_the_options_of_the_network(options):
     built(options).save(0, -1)
     content = torch.load(Path(options['path']['models']) / 'net_g_latest.pth')
     assert content['network_g'] == options['network_g']
     assert set(content) == {'params', 'params_ema', 'network_g', 'plugin_version'}
 
 
-def test_weights_in_a_checkpoint_tell_the_options_by_themselves(options):
+def test_options_can_be_inferred_from_the_weights(options):
     options['network_g'] |= {'norm': 'rms', 'global_residual': True}
     built(options).save(0, -1)
     content = torch.load(Path(options['path']['models']) / 'net_g_latest.pth')
@@ -406,7 +406,7 @@ def test_weights_in_a_checkpoint_tell_the_options_by_themselves(options):
         }  # fmt: skip
 
 
-def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, monkeypatch, caplog):
+def test_a_full_disk_keeps_the_old_checkpoint_and_does_not_stop_the_training(options, monkeypatch, caplog):
     model = built(options)
     model.save(0, 1)
 
@@ -422,7 +422,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, m
         path.name for folder in ('models', 'training_states') for path in Path(options['path'][folder]).iterdir()
     )
     assert files == ['1.state', 'net_d_1.pth', 'net_g_1.pth']
-    with pytest.raises(OSError, match='The last weights cannot be written'):  # there is no training left to go on
+    with pytest.raises(OSError, match='The last weights cannot be written'):  # at the end of the training
         model.save(-1, -1)
     model.stop_signal.number = signal.SIGTERM
     with pytest.raises(SystemExit, match='1'):
@@ -432,7 +432,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_alone(options, m
         model.save_and_exit(3)
 
 
-def test_weights_of_another_width_are_refused_with_file_and_option(options, tmp_path):
+def test_weights_of_another_width_are_refused(options, tmp_path):
     wide = copy.deepcopy(options)
     wide['network_g']['num_feat'] = 6
     built(wide).save(0, 7)
@@ -441,14 +441,14 @@ def test_weights_of_another_width_are_refused_with_file_and_option(options, tmp_
         build_model(options)
 
 
-def test_a_file_that_is_no_weights_is_refused(options, tmp_path):
+def test_an_invalid_weights_file_is_refused(options, tmp_path):
     options['path']['pretrain_network_g'] = str(tmp_path / 'weights.pth')
     (tmp_path / 'weights.pth').write_bytes(b'no weights')
     with pytest.raises(WeightsError, match=r'weights\.pth: damaged or no weights file'):
         build_model(options)
 
 
-def test_missing_vgg_weights_are_named_with_the_fix(options, monkeypatch):
+def test_missing_vgg_weights_are_reported_with_a_fix(options, monkeypatch):
     def offline(*_, **__):
         raise URLError('no network')
 
@@ -458,7 +458,7 @@ def test_missing_vgg_weights_are_named_with_the_fix(options, monkeypatch):
         build_model(options)
 
 
-def test_an_image_that_cannot_be_restored_leaves_the_generator_in_training(options):
+def test_the_generator_stays_in_train_mode_if_an_image_cannot_be_restored(options):
     model = build_model({**options, 'train': {**options['train'], 'ema_decay': 0}})
     model.feed_data({'lq': torch.rand(1, 3, 20, 20)})
     with pytest.raises(ValueError, match='at least 64 x 64 pixels, got 20 x 20'):
@@ -473,7 +473,7 @@ def test_an_image_that_cannot_be_restored_leaves_the_generator_in_training(optio
      "network_d: MultiscalePatchDiscriminator has no option 'scales'"),
     ({'network_g': {'type': 'CSRGenerator', 'variant': 'crs'}}, "CSRGenerator: variant: 'crs' is not one of csr"),
 ])  # fmt: skip
-def test_a_network_that_cannot_be_built_is_named(options, section, message):
+def test_invalid_network_options_are_reported(options, section, message):
     with pytest.raises(ValueError) as error:
         build_model({**options, **section})
     assert str(error.value).startswith(message)
@@ -498,7 +498,7 @@ def test_a_network_that_cannot_be_built_is_named(options, section, message):
     ({'gan_opt': None, 'feature_matching_opt': None, 'net_d_init_iters': 5},
      'train: net_d_init_iters makes the generator wait for a discriminator: remove it'),
 ])  # fmt: skip
-def test_a_loss_or_optimiser_that_cannot_be_built_is_named(options, change, message):
+def test_invalid_losses_and_optimisers_are_reported(options, change, message):
     with pytest.raises(ValueError) as error:
         build_model({**options, 'train': {**options['train'], **change}})
     assert str(error.value).startswith(message)

@@ -1,4 +1,4 @@
-"""What a process that trains does on each signal."""
+"""Tests of the reaction to signals."""
 
 import signal
 import subprocess
@@ -8,9 +8,9 @@ import time
 import pytest
 from host_training import hear_signals
 
-from hifacegan_plugin.models.stop_signal import ONE_REQUEST
+from hifacegan_plugin.models.stop_signal import REPEATED_WITHIN
 
-# Says when it listens and when it has heard, and then lives on.
+# Reports when it listens and when it has received a signal, then keeps running.
 LISTENING = """
 import time
 from hifacegan_plugin.models.stop_signal import StopSignal
@@ -46,28 +46,28 @@ def listening():
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
-def test_the_first_is_remembered_and_a_later_one_ends_at_once(number, listening):
+def test_the_first_signal_is_recorded_and_a_later_one_ends_the_process(number, listening):
     process = listening()
     process.send_signal(number)
     assert process.stdout.readline() == f'{number.name}\n'
-    process.send_signal(number)  # as terminals do that close
-    time.sleep(ONE_REQUEST + 0.1)
+    process.send_signal(number)  # closing terminals send the signal twice
+    time.sleep(REPEATED_WITHIN + 0.1)
     assert process.poll() is None
     process.send_signal(number)
     assert process.wait(timeout=30) == -number
 
 
-def test_sigterm_may_come_again_and_again(listening):
+def test_repeated_sigterm_does_not_end_the_process(listening):
     process = listening()
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
-        time.sleep(ONE_REQUEST + 0.1)
+        time.sleep(REPEATED_WITHIN + 0.1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == -signal.SIGINT
 
 
-def test_what_the_process_was_started_to_ignore_stays_ignored(listening):
+def test_signals_that_nohup_ignores_stay_ignored(listening):
     process = listening('nohup')
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)

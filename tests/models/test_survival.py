@@ -1,4 +1,4 @@
-"""Trainings through the host's command that are killed, stopped, starved of disk: what is left, and how they go on."""
+"""Tests of trainings through the host's command that are killed, stopped by a signal, or run out of disk space."""
 
 import os
 import random
@@ -26,7 +26,7 @@ from host_training import (
 
 
 def kill(process) -> None:
-    """End a training and its data workers as a crash of the machine would."""
+    """Kill a training and its data workers, as a crash of the machine would."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -39,7 +39,9 @@ def kill(process) -> None:
         pytest.param(20, 180, 1, marks=pytest.mark.heavy),
     ],
 )
-def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iterations, workers, small_lmdb, tmp_path):
+def test_training_killed_at_random_moments_equals_uninterrupted_training(
+    kills, iterations, workers, small_lmdb, tmp_path
+):
     dice = random.Random(kills + workers)
     options = {
         'datasets__train__num_worker_per_gpu': workers,
@@ -57,7 +59,7 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iter
     tally = []
     for number in range(kills):
         process = start(command, killed, output)
-        if number % 5 == 4:  # now and then before the training begins
+        if number % 5 == 4:  # sometimes kill it before the first iteration
             time.sleep(dice.uniform(0, 8))
         else:
             wait_for_iterations(process, output, dice.randint(1, 7))
@@ -67,8 +69,8 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iter
         before, reached = reached, check_checkpoints(killed / NAME)
         assert reached >= before
         tally.append(reached)
-        assert len(list((killed / NAME).glob('training_states/[0-9]*.state'))) <= 5  # newest, best, cut short
-    print(f'Newest whole checkpoint after each of {kills} kills: {tally}')
+        assert len(list((killed / NAME).glob('training_states/[0-9]*.state'))) <= 5  # newest, best, incomplete
+    print(f'Newest complete checkpoint after each of {kills} kills: {tally}')
     assert 0 < reached < iterations
     run(command, killed)
     run(command, tmp_path / 'uninterrupted')
@@ -79,18 +81,18 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(kills, iter
     ]
     assert states[0]['best_metric_results'] == states[1]['best_metric_results']
     assert states[0]['schedulers'] == states[1]['schedulers']
-    assert not list((killed / NAME).glob('*/.*'))  # no temporary file is left
+    assert not list((killed / NAME).glob('*/.*'))  # temporary files
 
 
 @pytest.mark.parametrize(
     ('number', 'to', 'status'),
     [
-        (signal.SIGTERM, 'group', 0),  # slurm sends it to data workers, too
-        (signal.SIGINT, 'group', 130),  # and so does a terminal
+        (signal.SIGTERM, 'group', 0),  # Slurm also signals the data workers
+        (signal.SIGINT, 'group', 130),  # and so do terminals
         (signal.SIGHUP, 'process', 129),
     ],
 )
-def test_a_signal_saves_and_leaves_and_the_rest_can_go_on(number, to, status, small_lmdb, tmp_path):
+def test_a_signal_writes_a_checkpoint_and_the_training_can_be_resumed(number, to, status, small_lmdb, tmp_path):
     options = {'logger__save_checkpoint_freq': 1900, 'val__val_freq': 1900, 'datasets__train__num_worker_per_gpu': 1}
     output = tmp_path / 'output'
     process = start([*TRAIN, *small(small_lmdb, 2000, **options)], tmp_path, output)
@@ -105,20 +107,20 @@ def test_a_signal_saves_and_leaves_and_the_rest_can_go_on(number, to, status, sm
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A disk that one can fill without harm to others."""
+    """A small temporary file system."""
     folder = tmp_path / 'disk'
     folder.mkdir()
     mounted = subprocess.run(
         ['mount', '-t', 'tmpfs', '-o', 'size=200m', 'tmpfs', folder], capture_output=True, text=True, check=False
     )
     if mounted.returncode != 0:
-        pytest.skip(f'may not mount a file system: {mounted.stderr.strip()}')
+        pytest.skip(f'cannot mount a file system: {mounted.stderr.strip()}')
     yield folder
     subprocess.run(['umount', folder], check=True)
 
 
 def fill(disk: Path) -> Path:
-    """Leave no byte on a disk; return the file that fills it."""
+    """Fill a disk completely; return the file that fills it."""
     filler = disk / 'filler'
     with filler.open('ab', buffering=0) as file:
         try:
@@ -129,7 +131,7 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.heavy
-def test_on_a_full_disk_training_goes_on_and_saves_again_when_there_is_room(small_disk, small_lmdb, tmp_path):
+def test_training_continues_on_a_full_disk_and_saves_again_later(small_disk, small_lmdb, tmp_path):
     iterations, output = 60, tmp_path / 'output'
     overrides = small(small_lmdb, iterations, val__val_freq=10, val__save_img=True, train__keep_last=2)
     process = start([*TRAIN, *overrides], small_disk, output)
@@ -138,13 +140,13 @@ def test_on_a_full_disk_training_goes_on_and_saves_again_when_there_is_room(smal
     while not all(message in output.read_text() for message in ('No checkpoint at', 'TensorBoard cannot be written')):
         assert process.poll() is None, output.read_text()
         time.sleep(0.05)
-        fill(small_disk)  # what half a checkpoint took, too
-    failed = int(re.search(r'No checkpoint at iteration (\d+): .*Training goes on', output.read_text())[1])
+        fill(small_disk)  # also the space of deleted incomplete checkpoints
+    failed = int(re.search(r'No checkpoint at iteration (\d+): .*Training continues', output.read_text())[1])
     assert 2 <= check_checkpoints(small_disk / NAME) < failed
     filler.unlink()
     assert process.wait(timeout=HANGS) == 0, output.read_text()
     assert list(logged(output.read_text())) == list(range(1, iterations + 1))
-    assert re.search(r'visualization/.* cannot be written .*Training goes on', output.read_text())
+    assert re.search(r'visualization/.* cannot be written .*Training continues', output.read_text())
     assert check_checkpoints(small_disk / NAME) == iterations
     run([*TRAIN, *overrides], tmp_path)
     assert_same_weights(small_disk / NAME, tmp_path / NAME, 1e-5)

@@ -1,4 +1,4 @@
-"""What the options under ``train:`` promise: the same update by other means, or the one that they describe."""
+"""Tests of the options under ``train``."""
 
 import copy
 import logging
@@ -18,28 +18,28 @@ def gradients(model) -> dict[str, torch.Tensor]:
 
 
 def after_one_iteration(options, **train_options):
-    """A model after one iteration with some options more, from the same start as without them."""
+    """Return a model after one iteration with additional options, from the same initial weights."""
     opt = copy.deepcopy(options)
     opt['train'].update(train_options)
     return train(built(opt), range(1, 2))
 
 
 @pytest.mark.parametrize('option', ['gradient_checkpointing', 'channels_last'])
-def test_other_means_give_the_same_update(options, option):
+def test_options_that_do_not_change_the_update(options, option):
     options['network_g']['norm'] = 'batch'
     plain, other = after_one_iteration(options), after_one_iteration(options, **{option: True})
     assert other.get_current_log() == pytest.approx(plain.get_current_log(), rel=1e-4)
     for name, gradient in gradients(plain).items():
         torch.testing.assert_close(gradients(other)[name], gradient, atol=1e-6, rtol=1e-3)
     for name, value in plain.net_g.state_dict().items():
-        if name.endswith(('._u', '._v')):  # the second pass of checkpointing must not move spectral norm again
+        if name.endswith(('._u', '._v')):  # the second pass of checkpointing must not update the spectral norm again
             torch.testing.assert_close(other.net_g.state_dict()[name], value, atol=1e-4, rtol=1e-4)
-    assert all(module.training for module in other.net_g.modules())  # the next iteration moves it again
+    assert all(module.training for module in other.net_g.modules())  # so that the next iteration updates it
 
 
 @pytest.fixture
 def quick_compiler(monkeypatch):
-    """Let networks be traced and differentiated as a compiler does it, without minutes of a C++ compiler."""
+    """Make networks compile with a backend that only traces them, because the C++ compiler takes minutes."""
 
     def compile_quickly(network: torch.nn.Module) -> None:
         network._compiled_call_impl = torch.compile(network._call_impl, backend='aot_eager')
@@ -88,8 +88,8 @@ def test_gradient_checkpointing_saves_memory(options):
     assert kept_for_backward(True) < 0.6 * kept_for_backward(False)
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(options):
-    options['network_g']['norm'] = 'instance'  # so that images do not depend on their neighbours
+def test_accumulated_gradients_equal_those_of_the_whole_batch(options):
+    options['network_g']['norm'] = 'instance'  # so that results do not depend on other images of the batch
     options['train']['ema_decay'] = 0
     whole = train(built(options), range(1, 2))
     options['train']['accumulate_iters'] = 2
@@ -99,7 +99,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(options):
         halves.feed_data({name: images[iteration - 1 : iteration] for name, images in batch(1).items()})
         halves.optimize_parameters(iteration)
         assert torch.equal(before, halves.net_g.to_picture.weight) == (iteration == 1)
-    # Spectral norm takes a step at every pass, so that the second half meets slightly other weights.
+    # Every pass updates the spectral norm, so the second half uses slightly different weights.
     for name, gradient in gradients(whole).items():
         tolerance = max(1e-3 * gradient.abs().max().item(), 1e-9)
         torch.testing.assert_close(gradients(halves)[name], gradient, atol=tolerance, rtol=0.02)
@@ -127,7 +127,7 @@ def test_fp16_scales_its_gradients_and_keeps_the_scale_in_checkpoints(options):
     torch.testing.assert_close(gradients(scaled)['to_picture.bias'], expected, atol=0.01, rtol=0.05)
 
 
-def test_gradients_are_clipped_to_the_norm_asked_for(options):
+def test_grad_clip_limits_the_norm_of_gradients(options):
     model = after_one_iteration(options, grad_clip=1e-3)
     for network in (model.net_g, model.net_d):
         norm = torch.stack([parameter.grad.norm() for parameter in network.parameters()]).norm()
@@ -140,7 +140,7 @@ def test_loss_weights_follow_their_schedule(options):
     scheduled = built(scheduled)
     for iteration, gan, pixel in ((1, 0, 1), (2, 0.5, 1), (3, 1, 1), (5, 2, 0), (9, 2, 0)):
         logs = []
-        for model in (copy.deepcopy(plain), copy.deepcopy(scheduled)):  # from the same weights every time
+        for model in (copy.deepcopy(plain), copy.deepcopy(scheduled)):  # always from the same weights
             model.feed_data(batch(0))
             model.optimize_parameters(iteration)
             logs.append(model.get_current_log())
@@ -157,7 +157,7 @@ def test_a_scheduled_weight_scales_the_gradient(options):
         torch.testing.assert_close(halved[name], gradient / 2)
 
 
-def test_parts_learn_at_rates_of_their_own_or_not_at_all(options):
+def test_lr_factors_scale_learning_rates_and_freeze_parts(options):
     options['train']['lr_factors'] = {'suppression': 0, 'suppression.levels.2': 1, 'blocks': 0.1, 'blocks.6': 1}
     model = built(options)
     before = copy.deepcopy(model.net_g.state_dict())
@@ -170,19 +170,19 @@ def test_parts_learn_at_rates_of_their_own_or_not_at_all(options):
         assert {rates[id(p)] for p in model.net_g.get_submodule(part).parameters()} == {rate}
 
 
-def test_without_factors_all_parts_learn_at_one_rate(options):
-    options['train']['lr_factors'] = None  # as YAML reads `~` or nothing
+def test_without_lr_factors_there_is_one_parameter_group(options):
+    options['train']['lr_factors'] = None  # YAML's `~`, or no value
     (group,) = built(options).optimizer_g.param_groups
     assert group['lr'] == options['train']['optim_g']['lr']
 
 
-def test_a_part_that_is_not_there_is_named(options):
+def test_an_unknown_part_in_lr_factors_is_reported(options):
     options['train']['lr_factors'] = {'encoder': 0}
     with pytest.raises(ValueError, match=r"no part 'encoder'. It has: blocks, start, suppression, to_picture"):
         built(options)
 
 
-def test_a_partial_load_takes_what_fits_and_reports(options, caplog):
+def test_a_partial_load_loads_fitting_weights_and_logs_others(options, caplog):
     other = copy.deepcopy(options)
     other['network_g']['variant'] = 'spade'
     donor = built(other, seed=1)
@@ -199,7 +199,7 @@ def test_a_partial_load_takes_what_fits_and_reports(options, caplog):
 
 
 @pytest.mark.parametrize('reaction', ['stop', 'skip'])
-def test_a_loss_that_is_not_finite_is_set_aside(options, reaction, tmp_path):
+def test_a_batch_with_a_loss_that_is_not_finite_is_written_to_a_file(options, reaction, tmp_path):
     options['train']['on_not_finite'] = reaction
     model = train(built(options), range(1, 2))
     before = copy.deepcopy(model.net_g.state_dict())
@@ -219,9 +219,9 @@ def test_a_loss_that_is_not_finite_is_set_aside(options, reaction, tmp_path):
     assert all(p.isfinite().all() for p in model.net_g.parameters())
 
 
-def test_batches_are_neither_skipped_nor_written_for_ever(options, tmp_path, monkeypatch):
+def test_limits_of_skipped_and_written_batches(options, tmp_path, monkeypatch):
     monkeypatch.setattr(divergence, 'DIVERGED_AFTER', 3)
-    monkeypatch.setattr(divergence, 'BATCHES_TO_STUDY', 4)
+    monkeypatch.setattr(divergence, 'MAX_WRITTEN_BATCHES', 4)
     options['train']['on_not_finite'] = 'skip'
     model = built(options)
 
@@ -231,12 +231,13 @@ def test_batches_are_neither_skipped_nor_written_for_ever(options, tmp_path, mon
 
     for iteration, value in enumerate([math.nan, math.nan, 0.5, math.nan, math.nan], start=1):
         iterate(iteration, value)
-    with pytest.raises(FloatingPointError, match=r'Iteration 6: .* has 4 already\. These are 3 in a row\. Go on from'):
+    message = r'Iteration 6: .* already has 4\. This happened 3 times in a row\. Continue from'
+    with pytest.raises(FloatingPointError, match=message):
         iterate(6, math.nan)
     assert sorted(path.name for path in (tmp_path / 'not_finite').iterdir()) == [f'{i}_rank0.pth' for i in (1, 2, 4, 5)]
 
 
-def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
+def test_keep_last_and_keep_best(options):
     options['train'].update(keep_last=2, keep_best='psnr')
     options['val'] = {'val_freq': 2, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}
     options['logger']['save_checkpoint_freq'] = 1
@@ -258,7 +259,7 @@ def test_old_checkpoints_are_pruned_but_the_newest_and_the_best(options):
         ('psnr', 5, r'make val: val_freq \(5\) a multiple of logger: save_checkpoint_freq \(2\)'),
     ],
 )
-def test_a_best_checkpoint_that_would_not_be_kept_is_told(options, best, val_freq, message):
+def test_invalid_keep_best_is_refused(options, best, val_freq, message):
     options['train']['keep_best'] = best
     options['val'] = {'val_freq': val_freq, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}
     options['logger']['save_checkpoint_freq'] = 2
@@ -266,7 +267,7 @@ def test_a_best_checkpoint_that_would_not_be_kept_is_told(options, best, val_fre
         build_model(options)
 
 
-def test_sections_that_are_null_are_as_if_they_were_not_there(options):
+def test_null_sections_are_ignored(options):
     options.update(val=None, network_d=None)
     with pytest.raises(ValueError, match='gan_opt needs a discriminator: add network_d'):
         build_model(options)
@@ -276,8 +277,8 @@ def test_sections_that_are_null_are_as_if_they_were_not_there(options):
 
 
 @pytest.mark.parametrize('others', [{}, {'grad_clip': 1.0}, {'amp': 'bf16'}], ids=str)
-def test_losses_read_an_iteration_late_change_nothing(others, options):
-    """As on a GPU: the optimisers leave a step out by themselves where a loss is not finite."""
+def test_reading_losses_late_does_not_change_the_training(others, options):
+    """As on a GPU, the optimisers themselves skip a step if a loss is not finite."""
     options['train'] |= {'on_not_finite': 'skip', **others}
     weights, logs = [], []
     for reads_late in (False, True):
@@ -300,7 +301,7 @@ def test_losses_read_an_iteration_late_change_nothing(others, options):
         torch.testing.assert_close(weights[1][key], value, atol=1e-7, rtol=0)
 
 
-def test_a_checkpoint_is_not_written_after_losses_that_are_not_finite(options):
+def test_no_checkpoint_is_written_after_losses_that_are_not_finite(options):
     model = built(options)
     model.losses.late = True
     data = batch(1)
