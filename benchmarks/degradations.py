@@ -1,11 +1,11 @@
-"""Time the degradations on one core, beside imgaug on request.
+"""Measure the speed of the degradations on one core, optionally compared with imgaug.
 
-    python benchmarks/degradations.py                  # ours alone
-    python benchmarks/degradations.py --with-imgaug    # both, interleaved
+    python benchmarks/degradations.py                  # only ours
+    python benchmarks/degradations.py --with-imgaug    # both, alternating
 
-imgaug 0.4 needs numpy < 1.24, so it lives in a virtual environment of its own, created below .cache/ on first use,
-and is timed there by a second process that is idle while ours is timed. One image at a time: skimage.data.astronaut(),
-512x512 uint8. Each figure is the median over the rounds, in seconds of processor time.
+imgaug 0.4 needs numpy < 1.24, so the script creates a separate virtual environment in .cache/. A second process there
+runs imgaug, and is idle while ours is measured. The input is one image at a time, skimage.data.astronaut(), 512x512
+uint8. Each figure is the median over all rounds, in processor time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Timer = Callable[[str, int, int], float]
 
 
 def our_timer() -> Timer:
-    """Return a function of (case, first seed, number of images) that returns the seconds taken."""
+    """Return a function that takes a case, the first seed and the number of images, and returns seconds."""
     sys.path.insert(0, str(REPOSITORY))
     from hifacegan_plugin.data.degradations import build_degradation, make_generator
 
@@ -50,7 +50,7 @@ def our_timer() -> Timer:
 
 
 def serve_imgaug() -> None:
-    """Answer ``[case, first seed, number of images]`` on stdin with the seconds taken, on stdout."""
+    """Read ``[case, first seed, number of images]`` from stdin and write seconds to stdout, line by line."""
     import imgaug
     from imgaug import augmenters as iaa
 
@@ -79,7 +79,7 @@ def serve_imgaug() -> None:
 
 
 def timer(steps: dict[str, Callable], seeded: Callable) -> Timer:
-    """Return a function that times a step on a number of images, one seed each."""
+    """Return a function that measures a step on a number of images, each with its own seed."""
     import cv2
     import skimage.data
 
@@ -96,10 +96,10 @@ def timer(steps: dict[str, Callable], seeded: Callable) -> Timer:
 
 
 def imgaug_timer() -> Timer:
-    """Start a process in imgaug's environment, created if necessary, and return a function that queries it."""
+    """Start a process in imgaug's environment, which is created if necessary; return a function that queries it."""
     python = IMGAUG_ENVIRONMENT / 'bin/python'
     if not python.exists():
-        print(f'making {IMGAUG_ENVIRONMENT} for imgaug: a minute ...', file=sys.stderr)
+        print(f'creating {IMGAUG_ENVIRONMENT} for imgaug, which takes a minute ...', file=sys.stderr)
         venv.create(IMGAUG_ENVIRONMENT, with_pip=True)
         subprocess.run([python, '-m', 'pip', 'install', '--quiet', *IMGAUG_PACKAGES], check=True)
     server = subprocess.Popen(
@@ -114,9 +114,9 @@ def imgaug_timer() -> Timer:
 
 
 def main() -> None:
-    """Parse the command line, measure, print a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--with-imgaug', action='store_true', help='time imgaug 0.4 too, interleaved')
+    parser.add_argument('--with-imgaug', action='store_true', help='compare with imgaug 0.4')
     parser.add_argument('--rounds', type=int, default=15, help='default: %(default)s')
     parser.add_argument('--images', type=int, default=20, help='images per round and case; default: %(default)s')
     parser.add_argument('--serve-imgaug', action='store_true', help=argparse.SUPPRESS)
@@ -133,7 +133,7 @@ def main() -> None:
     seconds = {(side, case): [] for side in timers for case in OURS}
     for measure in timers.values():
         for case in OURS:
-            measure(case, 0, 2)  # tables, caches
+            measure(case, 0, 2)  # warm-up
     for turn in range(args.rounds):
         for case in OURS:
             for side, measure in timers.items():

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure how far apart the embeddings of a face are before and after restoring, and those of different people.
+"""Measure distances between face embeddings: before and after restoring, and between different people.
 
     python benchmarks/face_identity.py --portraits datasets/faces/portraits
 
-It is what the limit of `hifacegan restore --keep-identity` was chosen by, on portraits that the network learned from:
-those whose number ends in 3 are left out. Printed: the median and other percentiles of the distances between the
-degraded crop and the restored one, between the ground truth and either, and between different portraits.
+The limit of `hifacegan restore --keep-identity` is based on these distances. The script uses only training portraits:
+it skips test portraits, which have numbers that end in 3. It prints percentiles of the distances between degraded and
+restored crops, between each of these and the ground truth, and between different portraits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--portraits', type=Path, required=True, metavar='FOLDER')
-    parser.add_argument('--every', type=int, default=7, metavar='N', help='take one portrait in N (default: 7)')
+    parser.add_argument('--every', type=int, default=7, metavar='N', help='use every Nth portrait (default: 7)')
     parser.add_argument('--degradations', nargs='+', default=['gfpgan', 'full', 'noise'], metavar='RECIPE')
     arguments = parser.parse_args()
     paths = sorted(path for path in arguments.portraits.glob('*.jpg') if not path.stem.endswith('3'))
@@ -64,7 +64,7 @@ def read_face(path: Path) -> np.ndarray | None:
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Return how far apart two embeddings are."""
+    """Return the Euclidean distance of two embeddings."""
     return float(np.linalg.norm(one - other))
 
 

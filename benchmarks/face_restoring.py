@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure `hifacegan restore --faces` on a photograph with three people, made of held-out portraits and degraded.
+"""Measure `hifacegan restore --faces` on degraded photographs of three people, composed of test portraits.
 
     python benchmarks/face_restoring.py --portraits datasets/faces/portraits --sheet docs/faces.jpg
 
-Printed: PSNR of the faces' squares and of the rest; the seam, that is the mean step of luma from pixel to pixel across
-the squares' borders; and the processor time. Peers, in the same run: the degraded image, the general network alone,
-and faces pasted without a feathered mask.
+The script prints the PSNR inside and outside the squares of the faces, the mean step of luma between pixels across the
+borders of the squares, and the processor time. It compares the degraded image, the general network alone, faces and
+background, and faces pasted without a feathered mask.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.faces.alignment import Square
 from hifacegan_plugin.restore import FaceOptions, RestoredFace, Restorer, restore_faces
 
-SIDE = 560  # of each portrait in the photograph
+SIDE = 560  # side of each portrait in the photograph, in pixels
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--portraits', type=Path, required=True, metavar='FOLDER', help='those ending in 3 are taken')
+    parser.add_argument(
+        '--portraits', type=Path, required=True, metavar='FOLDER', help='only those ending in 3 are used'
+    )
     parser.add_argument('--degradation', default='gfpgan', metavar='RECIPE', help='(default: %(default)s)')
-    parser.add_argument('--photographs', type=int, default=2, metavar='N', help='of three people (default: 2)')
+    parser.add_argument('--photographs', type=int, default=2, metavar='N', help='number of photographs (default: 2)')
     parser.add_argument('--sheet', type=Path, metavar='FILE', help='write the first one before and after')
     arguments = parser.parse_args()
     degrade = build_degradation(arguments.degradation)
@@ -68,10 +70,10 @@ def compose(portraits: list[Path]) -> np.ndarray:
 def restore_by_all(
     degraded: np.ndarray, faces: Restorer, general: Restorer
 ) -> tuple[dict[str, np.ndarray], list[RestoredFace], dict[str, float]]:
-    """Return the result and the seconds of processor time of every way, and the faces."""
+    """Return the results of all methods, the faces, and the processor time of each method in seconds."""
     results, seconds = {'degraded': degraded}, {'degraded': 0.0}
 
-    def take(name: str, restore: Callable[[], np.ndarray]) -> None:
+    def run(name: str, restore: Callable[[], np.ndarray]) -> None:
         start = time.process_time()
         results[name] = restore()
         seconds[name] = time.process_time() - start
@@ -82,15 +84,15 @@ def restore_by_all(
         result, found[:] = restore_faces(degraded, faces, general, FaceOptions())
         return result
 
-    take('background alone', lambda: general(degraded))
-    take('faces and background', with_faces)
+    run('background alone', lambda: general(degraded))
+    run('faces and background', with_faces)
     with mock.patch('hifacegan_plugin.faces.pasting.FEATHER', 1e-6):
-        take('the same, no feather', with_faces)
+        run('the same, no feather', with_faces)
     return results, found, seconds
 
 
 def measure(image: np.ndarray, truth: np.ndarray, squares: list[Square]) -> tuple[float, float, float]:
-    """Return the PSNR within the squares and beyond them, in dB, and the mean step across their borders, in levels."""
+    """Return the PSNR inside and outside the squares, in dB, and the mean step across their borders, in levels."""
     inside = np.zeros(truth.shape[:2], np.uint8)
     for square in squares:
         cv2.fillConvexPoly(inside, np.rint(square.corners).astype(int), 1)
@@ -103,7 +105,7 @@ def measure(image: np.ndarray, truth: np.ndarray, squares: list[Square]) -> tupl
 
 
 def steps_across(across: np.ndarray, down: np.ndarray, square: Square) -> list[float]:
-    """Return the size of the gradient across each side of a square at places along it within the image."""
+    """Return absolute gradients across the sides of a square, at all pixels along them that are inside the image."""
     corners = square.corners
     steps = []
     for start, end in zip(corners, np.roll(corners, -1, axis=0)):
@@ -116,7 +118,7 @@ def steps_across(across: np.ndarray, down: np.ndarray, square: Square) -> list[f
 
 
 def write_sheet(path: Path, degraded: np.ndarray, restored: np.ndarray) -> None:
-    """Write both, one above the other."""
+    """Write both images, one above the other."""
     sheet = cv2.resize(np.vstack([degraded, restored]), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
 

@@ -1,23 +1,23 @@
-"""Check the plugin on an NVIDIA card and measure it there, in under eight minutes.
+"""Test the plugin on an NVIDIA GPU and measure its speed, in less than eight minutes.
 
     make gpu                                       # all three parts
-    python benchmarks/gpu.py --check               # tests marked cuda; meanwhile compiles what the other parts time
-    python benchmarks/gpu.py --train               # images a second, beside the host's model and the plain update
-    python benchmarks/gpu.py --infer               # milliseconds an image, beside the host's network
+    python benchmarks/gpu.py --check               # tests marked cuda; also compiles networks for the other parts
+    python benchmarks/gpu.py --train               # images/s in training, compared with BasicSR and a plain update
+    python benchmarks/gpu.py --infer               # milliseconds per image, compared with BasicSR's network
     python benchmarks/gpu.py --pretrain FOLDER     # trains the packaged networks
-    python benchmarks/gpu.py --quick --device cpu  # rehearsal at tiny sizes
+    python benchmarks/gpu.py --quick --device cpu  # rehearsal with tiny sizes
 
-A rehearsal runs all but what needs a card: CUDA graphs, float16, memory, waits. It compiles nothing, because a C++
-compiler takes minutes for each network; TORCH_COMPILE_DISABLE=0 has it compile nevertheless.
+A rehearsal on a CPU leaves out what needs a GPU: CUDA graphs, float16, memory, synchronizations. It does not compile
+networks, because a C++ compiler takes minutes for each; set TORCH_COMPILE_DISABLE=0 to compile them.
 
-Exit status: 0 all is measured and all tests pass, 1 something failed or found no time, 2 there is no card.
+Exit status: 0 everything was measured and all tests passed, 1 something failed or ran out of time, 2 there is no GPU.
 
-Each part has a time limit and writes ``gpu-PART.json`` and ``gpu-PART.md`` anew after every measurement, so that a run
-that is cut off keeps what it has. A measurement that fails is recorded with its traceback, and the next one begins.
+Each part has a time limit. It rewrites ``gpu-PART.json`` and ``gpu-PART.md`` after each measurement, so an interrupted
+run keeps its results. If a measurement fails, its traceback is recorded and the next one starts.
 
-Weights are random and there is no perceptual loss, on any side: VGG19's weights are no part of the repository. Batches
-lie on the card already. Times are medians of wall-clock time between two synchronisations, after a warm-up. What
-matters most comes first in each part; plain float32, for which cuDNN searches long, last.
+All contestants have random weights and train without perceptual loss, because it needs the weights of VGG19. Batches
+are already on the GPU. Times are medians of wall-clock time between two synchronizations, after a warm-up. The most
+important measurements come first; plain float32, for which cuDNN's search takes long, comes last.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ from gpu_parts.training import measure_training
 
 PARTS = {'check': check, 'train': measure_training, 'infer': measure_inference}
 LIMITS = {'check': 150, 'train': 160, 'infer': 110}  # seconds; with GRACE for each, eight minutes
-REHEARSAL = 30  # times as long on a CPU
+REHEARSAL = 30  # factor for the limits on a CPU
 GRACE = 20  # seconds that a measurement in progress may take beyond its limit before the process ends
 
 
 def main() -> int:
-    """Run the parts that are asked for, each in a process of its own where there are several."""
+    """Run the selected parts; several parts run in a process each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for part, limit in LIMITS.items():
-        parser.add_argument(f'--{part}', action='store_true', help=f'this part ({limit} s at most)')
+        parser.add_argument(f'--{part}', action='store_true', help=f'run this part (at most {limit} s)')
     parser.add_argument(
         '--pretrain',
         type=Path,
         metavar='FOLDER',
-        help='train the packaged networks on the images in FOLDER/general and FOLDER/faces, and nothing else',
+        help='only train the packaged networks, on the images in FOLDER/general and FOLDER/faces',
     )
-    parser.add_argument('--minutes', type=float, default=7.5, help='of --pretrain (default: %(default)s)')
+    parser.add_argument('--minutes', type=float, default=7.5, help='duration of --pretrain (default: %(default)s)')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')
-    parser.add_argument('--quick', action='store_true', help='tiny networks and images, to rehearse')
+    parser.add_argument('--quick', action='store_true', help='rehearse with tiny networks and images')
     parser.add_argument('-o', '--output', type=Path, default=Path('benchmarks/on_gpu'), help='folder of the results')
     parser.add_argument('--compile', type=Path, help=argparse.SUPPRESS)  # the file that --check reads
     arguments = parser.parse_args()
     if arguments.device == 'cuda' and not torch.cuda.is_available():
-        print('gpu.py: torch sees no CUDA device. Rehearse with --device cpu --quick.', file=sys.stderr)
+        print('gpu.py: torch finds no CUDA device. To rehearse, use --device cpu --quick.', file=sys.stderr)
         return 2
     device = torch.device(arguments.device)
     if device.type == 'cpu':
-        os.environ.setdefault('TORCH_COMPILE_DISABLE', '1')  # for the processes of the tests
+        os.environ.setdefault('TORCH_COMPILE_DISABLE', '1')  # for the test processes
         torch._dynamo.config.disable = os.environ['TORCH_COMPILE_DISABLE'] == '1'
     logging.disable(logging.INFO)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so end what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that child processes are ended
     if arguments.compile:
         compile_beforehand(arguments.compile, arguments.quick, device)
         return 0
@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def pretrain(results: Results, images: Path, minutes: float) -> None:
-    """Train both packaged networks at the same time, because each leaves the card idle while it prepares a batch."""
+    """Train both packaged networks at the same time, because each leaves the GPU idle while it prepares a batch."""
     started = {}
     for task in ('general', 'faces'):
         command = [

@@ -1,17 +1,16 @@
-"""Time the restoration of one image by every engine, beside its peers, and show where the time goes.
+"""Measure how fast each engine restores images on a CPU, and profile the networks.
 
-    python benchmarks/inference.py                     # the table: 512x512, width 48, two threads
+    python benchmarks/inference.py                     # table for 512x512, width 48, two threads
     python benchmarks/inference.py --sizes 256 512 1024 --batches 1 2 4 8 --engines torch
     python benchmarks/inference.py --preset fast --num-feat 16 --no-host
-    python benchmarks/inference.py --profile           # where the time goes, before and after
-    python benchmarks/inference.py --memory 4000x3000  # peak memory of a fresh process
-    python benchmarks/inference.py --seams net_g.pth   # what strips and tiles change in the image
+    python benchmarks/inference.py --profile           # time by operation, unfolded and folded
+    python benchmarks/inference.py --memory 4000x3000  # peak memory of a new process
+    python benchmarks/inference.py --seams net_g.pth   # effect of strips and tiles on the image
 
-Weights are random, scaled so that the output has the contrast of an image. The input is scikit-image's photograph of
-an astronaut, resized, every other image of a batch mirrored: errors are those of a photograph. Each contestant has a
-process of its own, and they take turns in every round; figures are medians over the rounds. Ratios are against our own
-unfolded network in torch, float32; the BasicSR host's own HiFaceGAN (an easier network) is timed beside it. The peak is
-the best of a few convolutions, measured in the same run.
+Weights are random, and scaled so that the output has the contrast of an image. The input is a resized photograph of
+scikit-image; every second image of a batch is mirrored. The contestants run in separate processes and take turns;
+figures are medians over all rounds. Ratios are relative to our unfolded network in torch with float32. The table also
+contains BasicSR's HiFaceGAN, which needs fewer operations. The peak is the best of a few convolutions in the same run.
 """
 
 from __future__ import annotations
@@ -50,23 +49,27 @@ PEAK_SHAPES = ((96, 192, 256), (256, 256, 64), (128, 384, 128))  # fin, fout, si
 
 
 def main() -> None:
-    """Measure what the options ask for."""
+    """Run the selected measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--num-feat', type=int, default=48)
     parser.add_argument(
-        '--preset', choices=('paper', 'fast'), default='paper', help='form of the network (fast: --num-feat 16)'
+        '--preset', choices=('paper', 'fast'), default='paper', help='preset of the network (fast: --num-feat 16)'
     )
     parser.add_argument('--sizes', type=int, nargs='+', default=[512])
     parser.add_argument('--batches', type=int, nargs='+', default=[1])
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--engines', nargs='+', default=['torch', 'onnx', 'openvino'], choices=ENGINES)
-    parser.add_argument('--no-bfloat16', action='store_true', help='slow where the processor has no units for it')
-    parser.add_argument('--no-host', action='store_true', help='leave out the network of the host')
+    parser.add_argument(
+        '--no-bfloat16', action='store_true', help='skip bfloat16, which is slow on CPUs without support for it'
+    )
+    parser.add_argument('--no-host', action='store_true', help="leave out BasicSR's network")
     parser.add_argument('--profile', action='store_true')
     parser.add_argument('--memory', metavar='WIDTHxHEIGHT', help='measure the peak memory instead')
-    parser.add_argument('--limit', type=float, default=3, metavar='GIB', help='for --memory: the limit of the restorer')
-    parser.add_argument('--seams', metavar='WEIGHTS', help='compare strips and tiles with the whole instead')
+    parser.add_argument(
+        '--limit', type=float, default=3, metavar='GIB', help='memory limit of the restorer, for --memory'
+    )
+    parser.add_argument('--seams', metavar='WEIGHTS', help='compare strips and tiles with the whole image instead')
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.seams:
@@ -119,7 +122,7 @@ def measure_peak(dtype: torch.dtype) -> float:
 
 
 def choose_contestants(arguments: argparse.Namespace, dtypes: list[str]) -> dict[str, Callable[[CSRGenerator], Engine]]:
-    """Return, by name, a function that builds an engine from the generator, for each contestant."""
+    """Return functions that build an engine from the generator, by the name of the contestant."""
     contestants = {'unfolded, torch float32': in_torch}
     if not arguments.no_host:
         contestants['HiFaceGAN of the host, torch float32'] = partial(open_host, size=arguments.sizes[0])
@@ -146,28 +149,28 @@ def in_torch(network: torch.nn.Module) -> Engine:
 
 
 def open_host(generator: CSRGenerator, size: int) -> Engine:
-    """Make an engine of the host's network, as wide as ours."""
+    """Return an engine of BasicSR's network with the same width."""
     from basicsr.archs.hifacegan_arch import HiFaceGAN
 
     return in_torch(HiFaceGAN(num_feat=generator.num_feat, crop_size=size).eval())
 
 
 def open_folded(generator: CSRGenerator) -> Engine:
-    """Make an engine of the folded network without strips."""
+    """Return an engine of the folded network without strips."""
     return in_torch(network_for(generator))
 
 
 def start(opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> Connection:
-    """Start a process with one contestant, which ends with this process: its settings do not affect the others."""
-    ours, its = multiprocessing.Pipe()
+    """Start a process for a contestant, so that its settings do not affect the others. It ends with this process."""
+    here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context('spawn')
-    context.Process(target=serve, args=(its, opener, arguments), daemon=True).start()
-    its.close()
-    return ours
+    context.Process(target=serve, args=(there, opener, arguments), daemon=True).start()
+    there.close()
+    return here
 
 
 def serve(requests: Connection, opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> None:
-    """Answer each batch of images with the seconds that it took and the restored images."""
+    """Receive batches of images; return the seconds and the restored images."""
     torch.set_num_threads(arguments.threads)
     run = opener(make_generator(arguments.num_feat, arguments.preset))
     with suppress(EOFError):  # until the other end is closed
@@ -185,7 +188,7 @@ def report(
     rounds: int,
     peaks: dict[str, float],
 ) -> None:
-    """Time all contestants in turns and print the table."""
+    """Measure all contestants in turn and print the table."""
     images = photographs(shape)
     flops = {'unfolded': count_flops(generator, shape), 'folded': count_flops(network_for(generator), shape)}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
@@ -212,7 +215,7 @@ def report(
 
 
 def photographs(shape: tuple[int, int, int, int]) -> np.ndarray:
-    """Make a batch ``(N, 3, H, W)``, float32 in [0, 1], of scikit-image's astronaut, every other one mirrored."""
+    """Return a batch ``(N, 3, H, W)``, float32 in [0, 1], of scikit-image's astronaut; every second one is mirrored."""
     import cv2
     from skimage import data
 
@@ -223,7 +226,7 @@ def photographs(shape: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def count_flops(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
-    """Count operations by torch's own counter, on the smallest image; they are proportional to its pixels."""
+    """Return the number of floating-point operations, extrapolated from a small image."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -232,7 +235,7 @@ def count_flops(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
 
 
 def profile(generator: CSRGenerator, size: int) -> None:
-    """Print where the time goes, in the unfolded network, the folded one and the torch engine."""
+    """Print the time by operation of the unfolded network, the folded network and the torch engine."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
@@ -250,7 +253,7 @@ def profile(generator: CSRGenerator, size: int) -> None:
 
 
 def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> None:
-    """Restore one large image by the command and print its peak resident memory."""
+    """Restore a large image with the command and print its peak resident memory."""
     width, height = map(int, arguments.memory.split('x'))
     with tempfile.TemporaryDirectory() as folder:
         weights, image = Path(folder, 'net_g.safetensors'), Path(folder, 'large.png')
@@ -268,10 +271,10 @@ def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> No
 
 
 def measure_seams(generator: CSRGenerator) -> None:
-    """Restore a 4x downsampled photograph (512x512, needs scikit-image) as a whole, in strips and in tiles of 320.
+    """Restore a downsampled photograph (512x512) as a whole, in strips and in tiles of 320 pixels; print differences.
 
-    A seam is a jump: how much the difference to the whole changes from one pixel to the next, at the columns where a
-    tile begins or ends, compared with its change everywhere. In levels of 255.
+    Seams show as jumps: the change of the difference between neighbouring columns, at the borders of tiles compared
+    with everywhere. All differences are in levels of 0 to 255.
     """
     import cv2
     from skimage import data

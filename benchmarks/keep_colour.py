@@ -1,9 +1,9 @@
-"""What `--keep-colour` does to brightness and to the distance from the ground truth.
-
-Flat greys show the shift alone: whatever leaves their level is wrong. Photographs with noise are restored with and
-without it, beside the degraded image itself.
+"""Measure how `--keep-colour` affects the brightness and the PSNR of restored images.
 
     python benchmarks/keep_colour.py --weights net_g.safetensors --images datasets/demo/heldout
+
+Plain grey images, which should not change, show the shift of brightness. Noisy photographs are restored with and
+without the option.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hifacegan_plugin.images.photograph_files import read_photograph  # noqa: E4
 from hifacegan_plugin.restore import Restorer  # noqa: E402
 
 GREYS = range(32, 256, 32)
-SIDE = 128  # of a flat grey
+SIDE = 128  # side of a grey image, in pixels
 NOISE = 25  # sigma, in levels
 
 
 def main() -> None:
-    """Print a line for greys, and one for photographs."""
+    """Print a line for grey images and one for photographs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--weights', default='general', help='default: %(default)s')
     parser.add_argument('--images', type=Path, default=REPOSITORY / 'datasets/demo/heldout', help='clean images')
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def shift(image: np.ndarray, truth: np.ndarray) -> float:
-    """Return how far the means of the channels are apart, in levels of 255."""
+    """Return the mean difference between the means of the channels, in levels of 0 to 255."""
     return float(np.abs(image.mean((0, 1)) - truth.mean((0, 1))).mean())
 
 

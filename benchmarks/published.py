@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Compare a network with classical denoisers and with published figures, on Kodak's 24 images or any others.
+"""Compare a network with classical denoisers and with published results, on Kodak's 24 images or others.
 
-    python benchmarks/published.py --images kodak                        # the network that comes with the plugin
-    python benchmarks/published.py --images kodak -w net_g.safetensors   # others
+    python benchmarks/published.py --images kodak                        # the packaged network `general`
+    python benchmarks/published.py --images kodak -w net_g.safetensors   # another network
     python benchmarks/published.py --images kodak --methods network nlm bm3d
     python benchmarks/published.py --images faces -w hifacegan_plugin/pretrained/faces.safetensors --cases full gfpgan
 
-Every image is degraded in the same way for every method: Gaussian noise, JPEG and Gaussian blur, not at all, and, where
-asked for, by the recipes of the package. Noise is clipped and rounded to 8 bits, as a file holds it; published figures
-are of noise that is neither. The network is told nothing. Non-local means (OpenCV's, in colour) and BM3D (the package
-`bm3d`, whose licence excludes commercial use, so that it is no dependency) are told the standard deviation.
+All methods get the same images: clean, or degraded by Gaussian noise, JPEG, Gaussian blur or, with --cases, recipes of
+the package. Noisy images are clipped and rounded to 8 bits, as in files; published results are for noise that is
+neither clipped nor rounded. The network gets only the image. The denoisers also get the standard deviation of the
+noise: OpenCV's non-local means for colour images, and BM3D (the package `bm3d`, which is not a dependency because its
+licence excludes commercial use).
 
-Printed: the mean PSNR in dB over the images, with the figures as JSON by `-o`.
+The script prints the mean PSNR over all images in dB; -o writes the PSNR of each image as JSON.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ NOISE = (15, 25, 50)
 JPEG = (10, 20, 40)
 BLUR = (1.0, 1.5, 2.0)
 CLEAN = 'clean'
-RECIPES = ('full', 'gfpgan', 'mosaic16x', 'noise', 'blur', 'jpeg')  # those that keep the size
+RECIPES = ('full', 'gfpgan', 'mosaic16x', 'noise', 'blur', 'jpeg')  # recipes that keep the size
 
-# Kodak24 in colour, PSNR / dB at sigma 15, 25, 50. The first three from Zhang et al., "FFDNet", IEEE TIP 2018, the
-# fourth from Liang et al., "SwinIR", ICCVW 2021. All but DnCNN, here its blind form, are told sigma.
+# PSNR in dB on Kodak24, colour, at sigma 15, 25 and 50. Sources: Zhang et al., "FFDNet", IEEE TIP 2018 for the first
+# three, Liang et al., "SwinIR", ICCVW 2021 for the last. All except the blind CDnCNN-B get sigma.
 PUBLISHED = {
     'CBM3D': (34.28, 31.68, 28.46),
     'CDnCNN-B': (34.48, 32.03, 28.85),
@@ -53,7 +54,7 @@ PUBLISHED = {
 
 
 def degradations() -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
-    """Return what is done to an image (uint8 RGB), by name; the second argument is the number of the image."""
+    """Return degradations by name: functions of an image (uint8 RGB) and its number."""
     return {
         **{f'noise {sigma}': partial(add_noise, sigma=sigma) for sigma in NOISE},
         **{f'JPEG {quality}': partial(compress, quality=quality) for quality in JPEG},
@@ -64,24 +65,24 @@ def degradations() -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
 
 
 def add_noise(image: np.ndarray, number: int, sigma: float) -> np.ndarray:
-    """Add Gaussian noise of a seed of its own for each image; clip and round."""
+    """Add Gaussian noise, with a different seed for each image; clip and round."""
     noise = np.random.default_rng([number, int(sigma)]).normal(0, sigma, image.shape)
     return np.rint(np.clip(image + noise, 0, 255)).astype(np.uint8)
 
 
 def compress(image: np.ndarray, number: int, quality: int) -> np.ndarray:
-    """Compress as JPEG, colour at half resolution (OpenCV's default)."""
+    """Compress as JPEG with colour at half resolution, OpenCV's default."""
     encoded = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
 
 
 def blur(image: np.ndarray, number: int, sigma: float) -> np.ndarray:
-    """Blur by a Gaussian; round to 8 bits."""
+    """Blur with a Gaussian kernel; round to 8 bits."""
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 def degrade(image: np.ndarray, number: int, recipe: str) -> np.ndarray:
-    """Run a recipe of the package, with a seed of its own for each image."""
+    """Apply a recipe of the package, with a different seed for each image."""
     return build_degradation(recipe)(image, np.random.default_rng([number, 7]))
 
 
@@ -92,7 +93,7 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
 
 
 def non_local_means(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Denoise with OpenCV's non-local means, its strength the standard deviation."""
+    """Denoise with OpenCV's non-local means; its strength is proportional to sigma."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     return cv2.fastNlMeansDenoisingColored(bgr, None, 0.8 * sigma, 0.8 * sigma, 7, 21)[..., ::-1]
 
@@ -106,11 +107,11 @@ def bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 DENOISERS = {'nlm': non_local_means, 'bm3d': bm3d}
-NAMES = {'nlm': 'non-local means', 'bm3d': 'BM3D, told sigma'}
+NAMES = {'nlm': 'non-local means', 'bm3d': 'BM3D, given sigma'}
 
 
 def read_images(folder: Path) -> dict[str, np.ndarray]:
-    """Read all images of a folder, RGB uint8."""
+    """Read all images of a folder, uint8 RGB."""
     try:
         sources = find_images(str(folder), 'disk', option='--images')
         return {source.name: read_image(source)[..., ::-1] for source in sources}
@@ -121,7 +122,7 @@ def read_images(folder: Path) -> dict[str, np.ndarray]:
 def measure(
     images: dict[str, np.ndarray], restorers: dict[str, Method], denoisers: list[str], cases: list[str]
 ) -> dict[str, dict[str, list[float]]]:
-    """Return the PSNR of every image: method, then degradation."""
+    """Return the PSNR of each image, by method and degradation."""
     figures: dict[str, dict[str, list[float]]] = {}
     steps = {case: step for case, step in degradations().items() if case in cases}
     for number, (name, truth) in enumerate(images.items()):
@@ -140,7 +141,7 @@ def measure(
 
 
 def table(figures: dict[str, dict[str, list[float]]], cases: list[str]) -> str:
-    """Return a Markdown table of the means, with the published figures below."""
+    """Return a Markdown table of means and published results."""
     lines = ['| PSNR / dB | ' + ' | '.join(cases) + ' |', '|---|' + '---:|' * len(cases)]
     for method, by_case in figures.items():
         cells = [f'{np.mean(by_case[case]):.2f}' if case in by_case else '' for case in cases]
@@ -158,10 +159,10 @@ def main() -> None:
     parser.add_argument('--images', type=Path, required=True, metavar='FOLDER')
     parser.add_argument('-w', '--weights', type=Path, nargs='+', default=[PACKAGED['general']])
     parser.add_argument('--methods', nargs='+', choices=('network', *DENOISERS), default=['network', 'nlm'])
-    unnamed = [case for case in degradations() if case not in RECIPES]
-    parser.add_argument('--cases', nargs='+', choices=tuple(degradations()), default=unnamed)
-    parser.add_argument('--first', type=int, help='take only so many images')
-    parser.add_argument('-o', '--output', type=Path, help='JSON file for the figures of every image')
+    default_cases = [case for case in degradations() if case not in RECIPES]
+    parser.add_argument('--cases', nargs='+', choices=tuple(degradations()), default=default_cases)
+    parser.add_argument('--first', type=int, metavar='N', help='use only the first N images')
+    parser.add_argument('-o', '--output', type=Path, help='JSON file for the PSNR of each image')
     args = parser.parse_args()
     images = dict(list(read_images(args.images).items())[: args.first])
     restorers = {path.stem: Restorer(path) for path in args.weights} if 'network' in args.methods else {}

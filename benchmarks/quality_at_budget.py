@@ -1,19 +1,17 @@
-"""Train networks for the same time on the same images, and show the quality of each at several time marks.
+"""Train networks for the same time on the same images, and compare their quality at several times.
 
     python benchmarks/quality_at_budget.py --degradations noise full --minutes 2 5 10 --seeds 0 1 2
     python benchmarks/quality_at_budget.py --networks options/peers/edsr.yml my_network.yml --rates 5e-4 --core 1
-    python benchmarks/quality_at_budget.py --table     # of existing results, without training
+    python benchmarks/quality_at_budget.py --table     # prints existing results without training
 
-Without --train-data and --test-data it uses the data of `make demo`. A network is the `network_g` of an options file.
-All get the same crops, degraded alike and in the same order, L1 and Adam, and the same number of seconds of
-one core's processor time, so that other work on the machine does not count. The learning rate is constant; measured at
-each mark is the exponential moving average of the weights (--ema 0: the weights themselves), on held-out images, each
-degraded --draws times. Each network is trained with every learning rate; a table shows, of the rates
-that have the most seeds, the one that gave it the best PSNR at that mark.
+By default, the script uses the data of `make demo`. It trains `network_g` of each options file with Adam and an L1
+loss, on the same degraded crops in the same order, for the same processor time on one core, so that other programs do
+not affect the result. The learning rate is constant. At each mark (a training time in minutes), the exponential moving
+average of the weights (with --ema 0, the weights) restores held-out images, each degraded --draws times. Each network
+is trained with every learning rate; a table shows the rate with the best PSNR, among the rates with the most seeds.
 
-Results are kept in --output, one file per training: a second call continues from the last mark reached, and two calls
-may run side by side, each on its own core. Printed are mean and spread (largest less
-smallest) over the seeds.
+Each training has a result file in --output, from which a second call continues. Two calls can run at the same time on
+different cores. The tables show means and, in parentheses, the largest minus the smallest value over all seeds.
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ BATCH = 8
 
 
 def main() -> None:
-    """Train what is missing, then print the tables."""
+    """Run missing trainings and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         '--networks',
@@ -73,11 +71,13 @@ def main() -> None:
         nargs='+',
         default=peers(),
         metavar='FILE',
-        help='options files (default: those of options/peers that have a pixel loss alone)',
+        help='options files (default: those in options/peers with only a pixel loss)',
     )
     parser.add_argument('--degradations', nargs='+', default=['noise', 'full'], help='recipes (default: noise full)')
     parser.add_argument('--minutes', type=float, nargs='+', default=[2, 5, 10, 20], help='marks (default: 2 5 10 20)')
-    parser.add_argument('--rates', type=float, nargs='+', default=[2e-4, 5e-4, 1e-3], help='default: 2e-4 5e-4 1e-3')
+    parser.add_argument(
+        '--rates', type=float, nargs='+', default=[2e-4, 5e-4, 1e-3], help='learning rates (default: 2e-4 5e-4 1e-3)'
+    )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
     parser.add_argument('--ema', type=float, default=0.99, help='decay of the moving average (default: 0.99)')
     parser.add_argument('--crop', type=int, default=64, help='side of the training crops (default: 64)')
@@ -86,13 +86,13 @@ def main() -> None:
     parser.add_argument('--train-data', type=Path, default=Path('datasets/demo/train.lmdb'), metavar='LMDB_OR_FOLDER')
     parser.add_argument('--test-data', type=Path, default=Path('datasets/demo/heldout.lmdb'), metavar='LMDB_OR_FOLDER')
     parser.add_argument('-o', '--output', type=Path, default=Path('results/quality_at_budget'))
-    parser.add_argument('--table', action='store_true', help='train nothing')
+    parser.add_argument('--table', action='store_true', help='print the tables without training')
     arguments = parser.parse_args()
     for data in (arguments.train_data, arguments.test_data):
         if not data.is_dir():
             parser.error(f'{data} does not exist: run `make demo` first, or name other data')
     if min(arguments.minutes) <= 0:
-        parser.error('--minutes: marks come after 0')
+        parser.error('--minutes: expected numbers above 0')
     os.sched_setaffinity(0, {arguments.core})
     torch.set_num_threads(1)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def peers() -> list[Path]:
-    """Return the options files of the peers that are meant to be trained as it is done here, by a pixel loss alone."""
+    """Return the options files of the peers that train with only a pixel loss."""
     files = sorted((REPOSITORY / 'options/peers').glob('*.yml'))
     return [
         file
@@ -118,7 +118,7 @@ def peers() -> list[Path]:
 
 
 def train(file: Path, degradation: str, rate: float, seed: int, arguments: argparse.Namespace) -> None:
-    """Train a network up to the last mark, from where an earlier call stopped."""
+    """Train a network up to the last mark; continue an earlier training."""
     result = result_file(file, degradation, rate, seed, arguments)
     data = [str(arguments.train_data), str(arguments.test_data)]
     settings = {'ema': arguments.ema, 'crop': arguments.crop, 'draws': arguments.draws, 'data': data}
@@ -126,15 +126,15 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
     if result.is_file():
         content = json.loads(result.read_text(encoding='utf-8'))
         if content['settings'] != settings:
-            raise SystemExit(f'{result} was made with {content["settings"]}, not {settings}: give another --output')
+            raise SystemExit(f'{result} was made with {content["settings"]}, not {settings}: set another --output')
     marks = [minutes for minutes in sorted(arguments.minutes) if f'{minutes:g}' not in content['marks']]
     if not marks:
         return
     reached = max(map(float, content['marks']), default=0)
     if marks[0] < reached:
         raise SystemExit(
-            f'{result} has reached {reached:g} minutes and cannot go back to {marks[0]:g}: leave out '
-            'the marks before that it has not, or give another --output'
+            f'{result} has reached {reached:g} minutes and has no result at {marks[0]:g}: leave out this mark, or set '
+            'another --output'
         )
     torch.manual_seed(seed)
     network = build_network(yaml_load(str(file))['network_g'])
@@ -177,7 +177,7 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
                 'step': step,
                 'seconds': seconds,
             }
-            # The figures first: after a kill before the state follows, the earlier state goes the same way once more.
+            # Write the results first. If the process is killed before it writes the state, it repeats this part.
             with whole_file(result) as part:
                 part.write_text(json.dumps(content, indent=1), encoding='utf-8')
             with whole_file(state_file) as part:
@@ -185,7 +185,7 @@ def train(file: Path, degradation: str, rate: float, seed: int, arguments: argpa
 
 
 def result_file(file: Path, degradation: str, rate: float, seed: int, arguments: argparse.Namespace) -> Path:
-    """Return the path of the file that holds the figures of a training."""
+    """Return the path of the result file of a training."""
     return arguments.output / f'{file.stem}-{degradation}-{rate:g}-{seed}.json'
 
 
@@ -206,7 +206,7 @@ def data_options(phase: str, root: Path, degradation: str, **others: Any) -> dic
 def read_batches(
     degradation: str, seed: int, step: int, arguments: argparse.Namespace
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches from one step on: each is a function of seed and step alone."""
+    """Yield the batches starting at a step; each depends only on the seed and the step."""
     dataset = build_dataset(
         data_options(
             'train', arguments.train_data, degradation, seed=seed, gt_size=arguments.crop, use_hflip=True, use_rot=True
@@ -219,7 +219,7 @@ def read_batches(
 
 @torch.no_grad()
 def measure(network: nn.Module, held_out: ConcatDataset) -> dict[str, float]:
-    """Measure the network on the held-out images."""
+    """Return the metrics of a network on the held-out images."""
     metrics = build_metrics(METRICS)
     for item in held_out:
         height, width = item['lq'].shape[1:]
@@ -231,7 +231,7 @@ def measure(network: nn.Module, held_out: ConcatDataset) -> dict[str, float]:
 
 
 def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> str:
-    """Return a table of mean and spread over the seeds, best PSNR first."""
+    """Return a table of means and ranges over the seeds, sorted by PSNR."""
     rows = []
     for file in arguments.networks:
         of_rate = defaultdict(list)
@@ -242,7 +242,7 @@ def table(degradation: str, minutes: float, arguments: argparse.Namespace) -> st
                 if mark := content['marks'].get(f'{minutes:g}'):
                     of_rate[rate].append({**mark, 'gflop': content['gflop']})
         if of_rate:
-            # One seed may be lucky: it says less than a mean of several.
+            # Prefer rates with more seeds, because a single seed may be lucky.
             rate, marks = max(of_rate.items(), key=lambda item: (len(item[1]), mean_psnr(item[1])))
             rows.append((file.stem, rate, marks))
     rows.sort(key=lambda row: -mean_psnr(row[2]))

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-r"""Measure a network on rain and haze, beside two methods that learn nothing, on images that it has never seen.
+r"""Compare a network with two classical methods on rain and haze, on held-out images.
 
     python benchmarks/rain_haze.py -w experiments/HiFaceGAN_rain_haze/models/net_g_latest.pth \
         --images datasets/outdoor_test.lmdb --sheet docs/rain_haze.jpg
 
-Each image is degraded by the recipes ``rain``, ``haze`` and ``rain_haze``, --draws times, the same in every run. The
-peers are the dark channel prior (He, Sun, Tang, CVPR 2009) and non-local means. Printed as Markdown: PSNR and SSIM,
-means over the images with their 95 % bootstrap interval, and what each gains over the input, image by image. The
-draws of an image are averaged before, since they are not independent.
+Each image is degraded --draws times by each of the recipes ``rain``, ``haze`` and ``rain_haze``; all runs use the same
+seeds. The classical methods are the dark channel prior (He, Sun, Tang, CVPR 2009) and non-local means. The script
+prints Markdown tables of PSNR and SSIM and of the gains over the input, as means over the images with 95 % bootstrap
+intervals. The draws of an image are averaged first, because they are not independent.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ METRICS = {'PSNR': calculate_psnr, 'SSIM': calculate_ssim}
 DECIMALS = {'PSNR': 2, 'SSIM': 3}
 INPUT, NETWORK = 'input', 'network'
 
-Restore = Callable[[np.ndarray], np.ndarray]  # uint8 RGB (H, W, 3), in and out
-Values = dict[str, list[float]]  # of each metric, one for each image
+Restore = Callable[[np.ndarray], np.ndarray]  # takes and returns uint8 RGB (H, W, 3)
+Values = dict[str, list[float]]  # values for all images, by metric
 
 
 def main() -> None:
-    """Measure, and print a table for each recipe."""
+    """Print a table for each recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('-w', '--weights', required=True, metavar='FILE', help='of the network')
-    parser.add_argument('--images', type=Path, required=True, metavar='LMDB_OR_FOLDER', help='clean, never trained on')
+    parser.add_argument('-w', '--weights', required=True, metavar='FILE', help='weights of the network')
+    parser.add_argument('--images', type=Path, required=True, metavar='LMDB_OR_FOLDER', help='clean held-out images')
     parser.add_argument('--draws', type=int, default=2, metavar='N', help='degraded versions of an image (default: 2)')
     parser.add_argument('--sheet', type=Path, metavar='FILE', help='write input, output and ground truth of one image')
     arguments = parser.parse_args()
     if not arguments.images.is_dir():
         parser.error(f'--images: {arguments.images} does not exist: make it as docs/rain_haze.md says')
     if arguments.draws < 1:
-        parser.error('--draws: one at least')
+        parser.error('--draws: expected a number of at least 1')
     try:
         network = Restorer(arguments.weights)
     except WeightsError as error:
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measure(methods: dict[str, Restore], recipe: str, images: Path, draws: int) -> dict[str, Values]:
-    """Return the values of each method, the mean of its draws for each image."""
+    """Return the values of each method, averaged over the draws of each image."""
     values: dict[str, Values] = {name: defaultdict(list) for name in methods}
     for pairs in zip(*(read_pairs(recipe, images, draw) for draw in range(draws))):
         for name, restore in methods.items():
@@ -87,7 +87,7 @@ def measure(methods: dict[str, Restore], recipe: str, images: Path, draws: int) 
 
 
 def read_pairs(recipe: str, images: Path, draw: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each image degraded and as it is, uint8 RGB."""
+    """Yield degraded images and the ground truth, uint8 RGB."""
     backend = 'lmdb' if images.suffix == '.lmdb' else 'disk'
     dataset = DegradationDataset(
         {
@@ -105,7 +105,7 @@ def read_pairs(recipe: str, images: Path, draw: int) -> Iterator[tuple[np.ndarra
 
 
 def table(values: dict[str, Values]) -> str:
-    """Lay out means and gains over the input, with their intervals."""
+    """Return a table of means and gains over the input, with intervals."""
     header = ['', *(title for metric in METRICS for title in (metric, f'gain in {metric}'))]
     return markdown_table(header, [[name, *cells(values[name], values[INPUT])] for name in values])
 
@@ -120,7 +120,7 @@ def cells(of_method: Values, of_input: Values) -> Iterator[str]:
 
 
 def with_interval(form: str, mean: float, interval: tuple[float, float]) -> str:
-    """Write a mean and its interval."""
+    """Format a mean and its interval."""
     return '{0:{form}} [{1:{form}}, {2:{form}}]'.format(mean, *interval, form=form)
 
 
@@ -132,7 +132,7 @@ def write_sheet(file: Path, network: Restorer, images: Path) -> None:
 
 
 def bgr(image: np.ndarray) -> np.ndarray:
-    """Turn RGB into BGR, or back."""
+    """Convert RGB to BGR."""
     return np.ascontiguousarray(image[..., ::-1])
 
 
@@ -140,16 +140,16 @@ def bgr(image: np.ndarray) -> np.ndarray:
 
 
 def dehaze(image: np.ndarray, patch: int = 15, keep: float = 0.95, least: float = 0.1) -> np.ndarray:
-    """Remove haze by the dark channel prior: in clear images, every patch has a pixel that is dark in one colour.
+    """Remove haze with the dark channel prior: in clear images, most patches have a pixel with a low colour value.
 
-    Source: He, Sun, Tang, "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009, section 4, with its
-    constants. The transmission is refined by a guided filter (He, Sun, Tang, "Guided Image Filtering", ECCV 2010) of
-    four patches' radius in place of the first paper's soft matting, as its authors recommend in the second.
+    Source: He, Sun, Tang, "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009, section 4, with the same
+    constants. As the authors recommend later, a guided filter (He, Sun, Tang, "Guided Image Filtering", ECCV 2010)
+    replaces soft matting to refine the transmission; its radius is four patches.
 
     Args:
-        image: uint8 RGB (H, W, 3).
+        image: hazy image, ``(H, W, 3)``, uint8 RGB.
         patch: side of the patches, in pixels.
-        keep: share of the haze that is removed, omega.
+        keep: share of the haze to remove, omega.
         least: lower bound of the transmission, t_0.
     """
     hazy = image.astype(np.float32) / 255
@@ -161,19 +161,19 @@ def dehaze(image: np.ndarray, patch: int = 15, keep: float = 0.95, least: float 
 
 
 def dark_channel(image: np.ndarray, patch: int) -> np.ndarray:
-    """Return the least value of all colours in the patch around each pixel."""
+    """Return the minimum of all colour values in the patch around each pixel."""
     return cv2.erode(image.min(axis=2), np.ones((patch, patch), np.uint8))
 
 
 def airlight(hazy: np.ndarray, patch: int) -> np.ndarray:
-    """Return the colour of the brightest among the 0.1 % of pixels whose dark channel is brightest (section 4.4)."""
+    """Return the colour of the brightest pixel among the 0.1 % with the largest dark channel (section 4.4)."""
     dark = dark_channel(hazy, patch).ravel()
     colours = hazy.reshape(-1, 3)[np.argsort(dark)[-max(1, dark.size // 1000) :]]
     return np.maximum(colours[colours.sum(axis=1).argmax()], 1e-3)
 
 
 def guided_filter(guide: np.ndarray, image: np.ndarray, radius: int, eps: float) -> np.ndarray:
-    """Smooth an image, except across the edges of a grey guide: a mean of linear models of it, one a window."""
+    """Smooth an image but keep the edges of a grey guide, by averaging a linear model of the guide in each window."""
 
     def mean(x: np.ndarray) -> np.ndarray:
         return cv2.blur(x, (2 * radius + 1, 2 * radius + 1))

@@ -1,19 +1,19 @@
-"""Time one training iteration beside the host's model class and beside the reference's update.
+"""Compare the speed of training iterations with BasicSR's model and with the reference implementation's update.
 
     python benchmarks/training.py                                        # two to three minutes on two cores
     python benchmarks/training.py --size 256 --iterations 6              # larger crops
 
-1. On the host's own networks (HiFaceGAN, HiFaceGANDiscriminator), losses and optimisers: `HiFaceGANCSRModel` beside the
-   host's `HiFaceGANModel`, from the same weights on the same batches.
-2. On the CSR network: `HiFaceGANCSRModel` beside a plain version of the update as the reference makes it: the generator
-   runs again for the discriminator's update, and the discriminator passes are apart.
-3. Where the time of an iteration goes, by torch's profiler.
-4. The losses of both sides of 1. Each forward pass of the discriminator runs one power iteration of its spectral norm:
-   two per iteration in the host, one in ours. So the curves are also compared with the spectral norm frozen, and with
-   SGD, because Adam divides gradients that are nearly zero by their own size, which amplifies their rounding.
+1. `HiFaceGANCSRModel` and BasicSR's `HiFaceGANModel` on BasicSR's networks (HiFaceGAN, HiFaceGANDiscriminator), with
+   the same initial weights and batches.
+2. `HiFaceGANCSRModel` and a plain version of the reference implementation's update on the CSR network. The plain
+   version runs the generator again for the discriminator's update, and the discriminator separately for both updates.
+3. The time of an iteration by operation, measured with torch's profiler.
+4. The losses of both models of 1. Each forward pass of the discriminator updates its spectral norm: twice per iteration
+   in BasicSR, once in ours. Therefore the losses are also compared with a frozen spectral norm and SGD. Adam would
+   amplify rounding errors of gradients close to zero.
 
-The sides take turns, iteration by iteration; medians are printed. Without VGG19's weights there is no perceptual loss,
-which would cost both sides the same.
+The models take turns after each iteration; the script prints medians. There is no perceptual loss, because it needs the
+weights of VGG19; its cost would be the same for all models.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOSSES = {
 }
 
 
-# What the profiler's operations do, by a part of their names; the first that fits counts.
+# Kinds of operations, by parts of the names in the profile; the first match counts.
 KINDS = {
     'convolutions': ('conv',),
     'optimisers': ('adam', 'optimizer'),
@@ -56,7 +56,7 @@ KINDS = {
 
 
 def model(kind: str, networks: dict[str, Any], num_gpu: int = 0, **train: Any) -> Any:
-    """Build a model of the host's registry, from the same random numbers every time."""
+    """Build a model of BasicSR's registry, always with the same random seed."""
     torch.manual_seed(0)
     course = {'scheduler': {'type': 'MultiStepLR', 'milestones': [10**6]}, 'total_iter': 10**6}
     train = {'optim_g': dict(ADAM), 'optim_d': dict(ADAM), **course, **LOSSES, **train}
@@ -77,7 +77,7 @@ def as_step(trained: Any) -> Callable[[dict[str, torch.Tensor]], dict[str, float
 
 
 def reference_step(net_g: nn.Module, net_d: nn.Module) -> Callable[[dict[str, torch.Tensor]], dict[str, float]]:
-    """Return the update as the reference performs it, without optimisations."""
+    """Return a function that updates both networks like the reference implementation and returns the losses."""
     pixel, gan, feature = (build_loss(options) for options in LOSSES.values())
     optimizers = [torch.optim.Adam(net.parameters(), lr=ADAM['lr'], betas=ADAM['betas']) for net in (net_g, net_d)]
 
@@ -105,7 +105,7 @@ def reference_step(net_g: nn.Module, net_d: nn.Module) -> Callable[[dict[str, to
 
 
 def race(sides: dict[str, Callable], batches: list[dict]) -> tuple[dict[str, float], dict[str, list]]:
-    """Run the sides in turn on each batch; return the median seconds and the losses of each."""
+    """Run all sides in turn on each batch; return their median seconds and their losses."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     losses: dict[str, list] = {name: [] for name in sides}
     for batch in batches:
@@ -116,8 +116,8 @@ def race(sides: dict[str, Callable], batches: list[dict]) -> tuple[dict[str, flo
     return {name: statistics.median(values[2:]) for name, values in seconds.items()}, losses
 
 
-def hold_spectral_norm_still(network: nn.Module) -> None:
-    """Keep forward passes of a host's network from updating its estimates of spectral norms."""
+def freeze_spectral_norm(network: nn.Module) -> None:
+    """Stop forward passes of a BasicSR network from updating its spectral norms."""
     for module in network.modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):
@@ -125,7 +125,7 @@ def hold_spectral_norm_still(network: nn.Module) -> None:
 
 
 def report(title: str, medians: dict[str, float]) -> None:
-    """Print the seconds of all sides, and their ratios to the first one."""
+    """Print the seconds of all sides and their speed relative to the first one."""
     base = next(iter(medians.values()))
     print(f'\n| {title} | s / iteration | ratio |\n|---|---:|---:|')
     for name, median in medians.items():
@@ -133,7 +133,7 @@ def report(title: str, medians: dict[str, float]) -> None:
 
 
 def report_composition(title: str, step: Callable, batch: dict[str, torch.Tensor]) -> None:
-    """Print where the time of an iteration goes: medians of five iterations."""
+    """Print the time of an iteration by kind of operation, as medians of five iterations."""
     shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(5):
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
@@ -161,7 +161,7 @@ def report_agreement(title: str, losses: dict[str, list]) -> None:
 
 
 def main() -> None:
-    """Run both comparisons."""
+    """Run all comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--num-feat', type=int, default=32, help='width of the generators (default: 32)')
     parser.add_argument('--num-feat-d', type=int, default=64, help='width of the discriminators (default: 64)')
@@ -221,14 +221,14 @@ def main() -> None:
     for name in list(sides)[1:]:
         report_composition(f'CSR, {name}', sides[name], batches[0])
 
-    report_agreement('spectral norm moved twice by the host', with_spectral_norm)
+    report_agreement('BasicSR updates the spectral norm twice', with_spectral_norm)
     sides = {}
     for kind in ('HiFaceGANModel', 'HiFaceGANCSRModel'):
         by_sgd = {f'optim_{network}': {'type': 'SGD', 'lr': 1e-4} for network in 'gd'}
         trained = model(kind, host_networks, **by_sgd)
-        hold_spectral_norm_still(trained.net_d)
+        freeze_spectral_norm(trained.net_d)
         sides[kind] = as_step(trained)
-    report_agreement('spectral norm of the discriminator held still, SGD', race(sides, batches)[1])
+    report_agreement('frozen spectral norm, SGD', race(sides, batches)[1])
 
 
 if __name__ == '__main__':

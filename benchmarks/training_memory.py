@@ -3,8 +3,8 @@
     python benchmarks/training_memory.py                          # a minute
     python benchmarks/training_memory.py --num-feat 48 --size 512
 
-Every setting runs three iterations in a process of its own; the memory is the peak of the process less what it held
-once the model was built; the time is that of the last iteration.
+Each setting runs three iterations in a separate process. The memory is the peak of the process minus its memory after
+the model was built. The time is that of the last iteration.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def measure(options: dict[str, Any], num_feat: int, size: int, batch: int) -> tuple[float, float]:
-    """Train three iterations; return the GiB that they took and the seconds of the last one."""
+    """Train three iterations; return their memory in GiB and the seconds of the last one."""
     torch.set_num_threads(2)
     logging.disable(logging.WARNING)
     networks = {

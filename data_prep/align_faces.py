@@ -1,4 +1,4 @@
-"""``hifacegan align`` beside the other scripts; see ``python data_prep/align_faces.py --help``."""
+"""Script for ``hifacegan align``; see ``python data_prep/align_faces.py --help``."""
 
 import sys
 

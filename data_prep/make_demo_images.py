@@ -1,10 +1,11 @@
-"""Write images to train on and images to test with to two folders: photographs, and dead leaves.
+"""Write training and test images to two folders: photographs, and synthetic images of dead leaves.
 
     python data_prep/make_demo_images.py -o datasets/demo
 
-Nothing is downloaded: the photographs come with scikit-image, scikit-learn and matplotlib. They are few, and half of
-them are grey; the dead leaves teach a network colours. The documentation of skimage.data and sklearn.datasets gives
-sources and licences. Matplotlib's portrait of Grace Hopper is by the United States Navy and in the public domain.
+Nothing is downloaded: the photographs come with scikit-image, scikit-learn and matplotlib. They are few and half of
+them are grey, so dead leaves add colours for training. For sources and licences of the photographs, see the
+documentation of skimage.data and sklearn.datasets. Matplotlib's portrait of Grace Hopper is by the United States Navy
+and in the public domain.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ TRAIN = (
     'rocket',
     'stereo_motorcycle',
 )
-TRAIN_SIDE = 512  # the shorter side at most: as it is, a quarter of all crops would be of the retina
-HELD_OUT = {  # name: top left corners of the squares that are cut out
-    'astronaut': ((0, 110), (0, 256), (256, 0), (256, 256)),  # the first one holds the face
+TRAIN_SIDE = 512  # limit for the shorter side; otherwise, a quarter of all crops would come from `retina`
+HELD_OUT = {  # name: top left corners of the test crops
+    'astronaut': ((0, 110), (0, 256), (256, 0), (256, 256)),  # the first one contains the face
     'coffee': ((20, 60), (130, 300)),
 }
 SIDE = 256
-LEAVES = 12  # images of dead leaves to train on
+LEAVES = 12  # number of training images of dead leaves
 LEAVES_SIDE = 512
 
 
@@ -63,7 +64,9 @@ def load(name: str) -> np.ndarray:
 def main() -> None:
     """Write all images as PNG."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='gets train/ and heldout/')
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder for train/ and heldout/'
+    )
     folder = parser.parse_args().output
     for part in ('train', 'heldout'):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,7 @@ def main() -> None:
             square = load(name)[top : top + SIDE, left : left + SIDE]
             io.imsave(folder / 'heldout' / f'{name}{number}.png', square, check_contrast=False)
     count = len(TRAIN) + LEAVES
-    print(f'{count} images to train on, {sum(map(len, HELD_OUT.values()))} to test with: {folder}')
+    print(f'{folder}: {count} training images, {sum(map(len, HELD_OUT.values()))} test images')
 
 
 if __name__ == '__main__':

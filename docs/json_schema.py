@@ -1,4 +1,4 @@
-"""The JSON Schema of options files, by which editors complete and check them; ``make docs`` writes it."""
+"""Generate the JSON Schemas of options files for completion and checks in editors; ``make docs`` writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES: dict[str, type[Section]] = {
     'training.schema.json': TrainingFile, 'test.schema.json': TestFile, 'comparison.schema.json': ComparisonFile,
 }  # fmt: skip
 NETWORK, LOSS, METRIC, SCHEDULER, DEGRADATION = 'Network', 'Loss', 'MetricFunction', 'Scheduler', 'Degradation'
-STANDS_FOR = {  # options whose content a registry decides, by what they are
+REFERENCES = {  # definitions of options that have a registered class or function as their type
     'network_g': NETWORK, 'network_d': NETWORK, 'scheduler': SCHEDULER, 'degradation': DEGRADATION,
     'pixel_opt': LOSS, 'perceptual_opt': LOSS, 'gan_opt': LOSS, 'feature_matching_opt': LOSS,
 }  # fmt: skip
@@ -39,8 +39,8 @@ def schema_of(file: type[Section]) -> dict[str, Any]:
         section.pop('title', None)
         for name, option in section.get('properties', {}).items():
             _tidy(option)
-            if name in STANDS_FOR:
-                _refer(option, STANDS_FOR[name])
+            if name in REFERENCES:
+                _refer(option, REFERENCES[name])
     definitions[MetricOptions.__name__]['allOf'] = [{'$ref': f'#/$defs/{METRIC}'}]
     definitions |= {
         NETWORK: _by_signature(dict(iter(ARCH_REGISTRY)), ()),
@@ -53,7 +53,7 @@ def schema_of(file: type[Section]) -> dict[str, Any]:
 
 
 def _tidy(option: dict[str, Any]) -> None:
-    """Leave only what editors show."""
+    """Remove what editors do not show."""
     option.pop('title', None)
     option.pop('takes', None)
     if unit := option.pop('unit', ''):
@@ -61,7 +61,7 @@ def _tidy(option: dict[str, Any]) -> None:
 
 
 def _refer(option: dict[str, Any], name: str) -> None:
-    """Let an option be what a definition says, or nothing where it was optional."""
+    """Make an option refer to a definition; it may still be null if it was optional."""
     reference = {'$ref': f'#/$defs/{name}'}
     optional = {'type': 'null'} in option.pop('anyOf', [])
     option.pop('$ref', None)
@@ -69,19 +69,19 @@ def _refer(option: dict[str, Any], name: str) -> None:
 
 
 def _by_signature(registered: dict[str, Any], supplied: tuple[str, ...]) -> dict[str, Any]:
-    """Describe the arguments of the plugin's own classes and functions; those of others may have any."""
+    """Describe the arguments of the plugin's classes and functions. Those of others may have any arguments."""
     return _by_type({name: _arguments(called, supplied) for name, called in _own(registered).items()})
 
 
 def _own(registered: dict[str, Any]) -> dict[str, Any]:
-    """Return the plugin's own classes and functions."""
+    """Return the classes and functions of the plugin."""
     return {
         name: called for name, called in sorted(registered.items()) if called.__module__.startswith('hifacegan_plugin.')
     }
 
 
 def _by_type(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Describe options whose ``type`` decides what they are; of an unknown one they may be anything."""
+    """Describe options that depend on ``type``. With an unknown type, any options are valid."""
     return {
         'type': 'object',
         'properties': {'type': {'anyOf': [{'enum': list(described)}, {'type': 'string'}]}},
@@ -122,7 +122,7 @@ def _step(step: type[Any]) -> dict[str, Any]:
 
 
 def _parameter(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    """Describe a parameter of a step: a value or the range that it is drawn from."""
+    """Describe a parameter of a step: a value, or a range to draw it from."""
     match field.metadata.get('parameter'):
         case Uniform() as drawn:
             limits = {'minimum': drawn.at_least, 'maximum': drawn.at_most}

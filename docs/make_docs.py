@@ -1,4 +1,4 @@
-"""Write what the docs and editors know of the options: tables in docs/*.md and JSON Schemas. `make docs` runs it."""
+"""Generate the tables of options in docs/*.md and the JSON Schemas of options files. `make docs` runs this script."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SECTIONS: dict[str, type[Section]] = {
 TABLE = re.compile(r'(<!-- options: (\w+), written by `make docs` -->\n).*?(?=<!-- end -->)', re.S)
 
 
-def written(page: str) -> str:
-    """Return a page with its tables as they are now."""
+def with_tables(page: str) -> str:
+    """Return a page with updated tables."""
     return TABLE.sub(lambda match: match[1] + _table(match[2]), page)
 
 
@@ -36,7 +36,7 @@ def _table(name: str) -> str:
 
 
 def _options(section: type[Section]) -> list[tuple[str, ...]]:
-    """Return the rows of the table of a section; what it has in common with other data sets has a table of its own."""
+    """Return the rows of a section's table. Options that all data sets have are in a separate table."""
     shared = data.Loading.model_fields if section is data.DegradationOptions else {}
     rows = [('option', 'takes', 'default', 'what it does'), ('---',) * 4]
     for name, field in section.model_fields.items():
@@ -65,7 +65,7 @@ def _steps() -> list[tuple[str, ...]]:
 
 
 def _parameter(field: dataclasses.Field[Any]) -> str:
-    """Return an option of a step, its default and its limits."""
+    """Return an option of a step with its default and limits."""
     default = '' if field.default is dataclasses.MISSING else f': {_value(field.default)}'
     parameter = field.metadata.get('parameter')
     limits = ''
@@ -90,7 +90,7 @@ def _value(value: Any) -> str:
 
 
 def schemas() -> dict[Path, str]:
-    """Return the text of each JSON Schema, by its file."""
+    """Return the text of each JSON Schema, by path."""
     hifacegan_plugin.register()
     import json_schema
 
@@ -103,7 +103,7 @@ def schemas() -> dict[Path, str]:
 def main() -> None:
     """Write the tables and the schemas."""
     for page in FOLDER.glob('*.md'):
-        page.write_text(written(page.read_text(encoding='utf-8')), encoding='utf-8')
+        page.write_text(with_tables(page.read_text(encoding='utf-8')), encoding='utf-8')
     for path, text in schemas().items():
         path.write_text(text, encoding='utf-8')
 

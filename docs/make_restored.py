@@ -1,9 +1,9 @@
-"""Draw docs/restored.jpg: images before and after the packaged networks, and their ground truth.
+"""Draw docs/restored.jpg: degraded images, results of the packaged networks, and the ground truth.
 
     python docs/make_restored.py [datasets/faces/test.lmdb]
 
-The portraits are test portraits of `make faces`, the other images are from scikit-image. No network was trained on
-any of them.
+The portraits are test portraits of `make faces`; the other images are from scikit-image. No network was trained on
+these images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHOWN = 256  # side of an image on the sheet, in pixels
 
 
 def main(test_portraits: str) -> None:
-    """Draw the sheet; ``test_portraits`` is the database that `make faces` makes."""
+    """Draw the sheet; ``test_portraits`` is the test database of `make faces`."""
     first, second, third = (
         cv2.cvtColor(read_image(source), cv2.COLOR_BGR2RGB) for source in find_images(test_portraits, 'lmdb')[:3]
     )
@@ -44,7 +44,7 @@ def main(test_portraits: str) -> None:
 
 
 def before_after_truth(truth: np.ndarray, recipe: Recipe, restorer: Restorer) -> list[np.ndarray]:
-    """Degrade an image ``(H, W, 3)``, RGB uint8, and restore it; return all three at the size that is shown."""
+    """Degrade and restore an image ``(H, W, 3)``, uint8 RGB; return all three images at the size on the sheet."""
     degraded = build_degradation(recipe)(truth, np.random.default_rng(0))
     images = (degraded, restorer(degraded), truth)
     return [cv2.resize(image, (SHOWN, SHOWN), interpolation=cv2.INTER_AREA) for image in images]

@@ -1,1 +1,1 @@
-"""The parts of ``benchmarks/gpu.py``: what it checks and measures on a card, and how it keeps the results."""
+"""The parts of ``benchmarks/gpu.py``: tests, measurements and results."""

@@ -1,4 +1,4 @@
-"""The tests marked cuda, and what is compiled beside them."""
+"""Run the tests marked cuda, and compile networks for the other parts at the same time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gpu_parts.results import REPOSITORY, Results
 from gpu_parts.timing import TF32, batch_of, float32_as
 from gpu_parts.training import BF16, Setting, stepper
 
-WARMED = ('train paper', 'infer paper', 'train fast', 'infer packaged')  # what --check compiles in the background
+WARMED = ('train paper', 'infer paper', 'train fast', 'infer packaged')  # compiled by --check in the background
 
 
 def check(results: Results, quick: bool) -> None:
-    """Run the tests marked cuda, several at a time; meanwhile compile what the other parts will time."""
+    """Run the tests marked cuda in parallel; at the same time, compile networks for the other parts."""
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder, 'rows')
         rows.touch()
@@ -64,9 +64,9 @@ def check(results: Results, quick: bool) -> None:
 
 
 def run_tests(results: Results) -> None:
-    """Run pytest in a process of its own; a row for each test as it ends."""
+    """Run pytest in a subprocess, and add a row for each test as soon as it ends."""
     workers = min(8, (os.cpu_count() or 2) // 2)
-    files = sorted((REPOSITORY / 'tests').rglob('test_cuda_*.py'))  # others import what may not be there
+    files = sorted((REPOSITORY / 'tests').rglob('test_cuda_*.py'))  # other files import optional packages
     command = [
         sys.executable,
         '-m',
@@ -149,8 +149,8 @@ def pytest_runtest_logreport(report):
 
 
 def compile_beforehand(rows: Path, quick: bool, device: torch.device) -> None:
-    """Compile what the other parts time, so that they find it in torch's cache; add a row to a file for each."""
-    os.nice(10)  # the tests go first
+    """Compile networks for the other parts, which load them from torch's cache; append a row to a file for each."""
+    os.nice(10)  # the tests have priority
     for name in WARMED:
         start = time.monotonic()
         row = {'name': name, 'outcome': 'compiled'}
@@ -159,7 +159,7 @@ def compile_beforehand(rows: Path, quick: bool, device: torch.device) -> None:
                 compile_training(name, quick, device)
             else:
                 compile_inference(name, quick, device)
-        except Exception:  # whatever it is, the next one may be compiled
+        except Exception:  # continue with the next network
             row |= {'outcome': 'failed', 'traceback': traceback.format_exc()[-6000:]}
         gc.collect()
         torch._dynamo.reset()
@@ -168,14 +168,14 @@ def compile_beforehand(rows: Path, quick: bool, device: torch.device) -> None:
 
 
 def compile_training(name: str, quick: bool, device: torch.device) -> None:
-    """Compile what the part --train times, of the paper's form or of that for small budgets."""
+    """Compile a training iteration for the part --train, with the preset paper or fast."""
     setting = Setting(name.removeprefix('train '), quick, device)
     with float32_as(TF32, benchmark=False):
         stepper(setting.build(**BF16, compile=True), setting.batch)()
 
 
 def compile_inference(name: str, quick: bool, device: torch.device) -> None:
-    """Compile what the part --infer times, of the paper's form or of the network that comes with the plugin."""
+    """Compile a network for the part --infer, the paper's network or the packaged network `general`."""
     from inference import make_generator
 
     from hifacegan_plugin.weights import PACKAGED, load_generator

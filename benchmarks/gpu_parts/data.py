@@ -1,4 +1,4 @@
-"""How fast images are read and degraded: whether that limits training."""
+"""Measure how fast images are read and degraded, which may limit training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpu_parts.timing import batch_of, rates, timed
 
 
 def measure_degradations(results: Results, quick: bool) -> None:
-    """Time degradations of whole batches on the device, as the packaged networks are trained with."""
+    """Measure degradations of batches on the device, as in the training of the packaged networks."""
     from train_pretrained import TASKS
 
     for name, task in TASKS.items():
@@ -30,7 +30,7 @@ def measure_degradations(results: Results, quick: bool) -> None:
 
 
 def measure_data(results: Results, quick: bool) -> None:
-    """Time the data set alone: read, degrade, collate, with a worker for every core up to 16."""
+    """Measure the data set alone, with a worker for each of up to 16 cores."""
     import cv2
     from basicsr.utils.options import yaml_load
     from torch.utils.data import DataLoader
@@ -55,7 +55,7 @@ def measure_data(results: Results, quick: bool) -> None:
         indices = range(count * (4 if quick else 2000))
         loader = DataLoader(dataset, count, sampler=indices, num_workers=workers, prefetch_factor=4)
         batches = iter(loader)
-        for _ in range(2 if quick else 4 * workers if count < 8 else workers):  # start the workers, fill their queues
+        for _ in range(2 if quick else 4 * workers if count < 8 else workers):  # warm-up
             next(batches)
         start, images = time.perf_counter(), 0
         for batch in batches:

@@ -1,4 +1,4 @@
-"""Milliseconds an image: the paper's form and the networks that come with the plugin."""
+"""Measure inference: milliseconds per image of the paper's network and the packaged networks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gpu_parts.results import Results
 from gpu_parts.timing import STRICT, batch_of, float32_as, timed
 
-# Forms of a network and numbers that it computes in, in the order of what matters most.
+# Forms of a network and number formats, most important first.
 OF_PACKAGED = ('compiled fp16', 'unfolded TF32', 'unfolded fp32', 'folded fp16', 'graph fp16')
 OF_PAPER = (*OF_PACKAGED[:4], 'folded bf16', 'graph fp16', 'host TF32', 'folded TF32')
 OF_LARGE = ('folded fp16', 'compiled fp16', 'unfolded TF32')
@@ -28,7 +28,7 @@ RARE = ('compiled graph fp16', 'benchmark fp16', 'folded fp32')
 
 
 def measure_inference(results: Results, quick: bool) -> None:
-    """Measure milliseconds an image: the paper's form at several sizes, then the networks that come with the plugin."""
+    """Measure milliseconds per image of the paper's network and the packaged networks at several sizes."""
     from inference import make_generator
 
     from hifacegan_plugin.weights import PACKAGED, load_generator
@@ -62,7 +62,7 @@ def measure_inference(results: Results, quick: bool) -> None:
 
 
 def contestant(name: str, generator: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], bool, bool]:
-    """Make what ``name`` says of a generator; also tell whether it uses TF32 and cuDNN's benchmark."""
+    """Return the form ``name`` of a generator, whether it uses TF32, and whether it uses cuDNN's benchmark mode."""
     from hifacegan_plugin.restore.engines.inference import network_for
 
     form, _, kind = name.rpartition(' ')
@@ -86,7 +86,7 @@ def contestant(name: str, generator: nn.Module, x: Tensor) -> tuple[Callable[[Te
 def measure_networks(
     results: Results, name: str, generator: nn.Module, count: int, size: int, contestants: tuple[str, ...]
 ) -> None:
-    """Time contestants on one batch, and compare their images with those of our unfolded network in float32."""
+    """Measure contestants on one batch, and compare their images with those of the unfolded network in float32."""
     device = results.device
     group = f'Inference, {name} width {generator.num_feat}: {count} x {size}x{size}'
     x = batch_of(count, size, device)['lq']
@@ -94,7 +94,7 @@ def measure_networks(
     expected = []
 
     def run(one: str) -> dict[str, Any]:
-        if is_small and not expected:  # for large images, plain float32 takes most of the time limit
+        if is_small and not expected:  # for large images, plain float32 would take most of the time limit
             with float32_as(STRICT), torch.inference_mode():
                 expected.append(generator.eval()(x[:1]).cpu())
         network, tf32, benchmark = contestant(one, generator, x)
@@ -115,7 +115,7 @@ def measure_networks(
 
 
 def measure_onnx(results: Results, networks: dict[str, nn.Module], count: int, size: int) -> None:
-    """Time ONNX Runtime, in memory of the device, with each of its execution providers that run on it."""
+    """Measure ONNX Runtime on images in the device's memory, with each available execution provider."""
     import onnxruntime
 
     providers = onnxruntime.get_available_providers()
@@ -130,10 +130,10 @@ def measure_onnx(results: Results, networks: dict[str, nn.Module], count: int, s
 
 
 def by_onnx(generator: nn.Module, x: Tensor, provider: str, dtype: str) -> dict[str, Any]:
-    """Time an exported network, and compare its images with those of the network as it is trained.
+    """Measure an exported network, and compare its images with those of the original network.
 
     Raises:
-        RuntimeError: the provider cannot be set up, and ONNX Runtime has taken another one.
+        RuntimeError: ONNX Runtime cannot use the provider and has chosen another one.
     """
     import onnxruntime
 
@@ -156,7 +156,7 @@ def by_onnx(generator: nn.Module, x: Tensor, provider: str, dtype: str) -> dict[
 
 
 def restored(generator: nn.Module, dtype: str, size: int, device: torch.device) -> dict[str, Any]:
-    """Time the restorer of the command line: uint8 in and out, with all copies."""
+    """Measure the restorer of the command line: uint8 in and out, including all copies."""
     from hifacegan_plugin.restore.restorer import Restorer
 
     restore = Restorer(generator, 'torch', dtype)
@@ -166,7 +166,7 @@ def restored(generator: nn.Module, dtype: str, size: int, device: torch.device) 
 
 
 def replayed(network: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
-    """Capture a network's work on images of one size as a CUDA graph; give what replays it."""
+    """Capture a network on images of one size as a CUDA graph; return a function that replays it."""
     static = x.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

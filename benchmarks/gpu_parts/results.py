@@ -1,4 +1,4 @@
-"""What a part has measured, on the disk after every measurement, as JSON and Markdown."""
+"""The results of a part, written to JSON and Markdown files after each measurement."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hifacegan_plugin.system.files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAILED = ('failed', 'cut off')  # outcomes of tests
-HIDDEN = ('group', 'traceback', 'kernels')  # in JSON alone
+HIDDEN = ('group', 'traceback', 'kernels')  # only in JSON
 
 
 class Results:
-    """What a part has measured; on the disk after every measurement."""
+    """The results of a part, written to files after each measurement."""
 
     def __init__(self, part: str, folder: Path, limit: float, device: torch.device) -> None:
         self.part, self.folder = part, folder
@@ -33,24 +33,24 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, **row: Any) -> dict[str, Any]:
-        """Take a row and write the files."""
+        """Add a row and write the files."""
         self.rows.append(row)
         everything = {'part': self.part, 'environment': self.environment, 'rows': self.rows}
         for suffix, text in (('json', json.dumps(everything, indent=1, default=str)), ('md', self.as_markdown())):
             with whole_file(self.folder / f'gpu-{self.part}.{suffix}') as draft:
                 draft.write_text(text, encoding='utf-8')
-        told = {key: value for key, value in row.items() if key not in HIDDEN}
-        print(f'[{row["group"]}]', ', '.join(f'{key} {shown(value)}' for key, value in told.items()), flush=True)
+        printed = {key: value for key, value in row.items() if key not in HIDDEN}
+        print(f'[{row["group"]}]', ', '.join(f'{key} {shown(value)}' for key, value in printed.items()), flush=True)
         return row
 
     def measure(self, group: str, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Take a measurement, or what kept it from being taken; the memory of the device is empty afterwards."""
+        """Run a measurement and add its result or error; free the memory of the device afterwards."""
         if time.monotonic() > self.deadline:
             return self.add(group=group, name=name, error='not measured: no time left')
         start = time.monotonic()
         try:
             figures = work()
-        except Exception as error:  # whatever it is, it belongs to this measurement alone
+        except Exception as error:  # record it and continue with the next measurement
             figures = {
                 'error': f'{type(error).__name__}: {error}'.partition('\n')[0][:200],
                 'traceback': traceback.format_exc(),
@@ -62,11 +62,11 @@ class Results:
         return self.add(group=group, name=name, **figures, took=time.monotonic() - start)
 
     def status(self) -> int:
-        """Return the exit status: 1 where a measurement or a test failed, was cut off or found no time."""
+        """Return the exit status: 1 if a measurement or a test failed, was cut off or was skipped for lack of time."""
         return int(any('error' in row or row.get('outcome') in FAILED or row.get('status') for row in self.rows))
 
     def as_markdown(self) -> str:
-        """Give a table of each group; its columns are the figures of its rows."""
+        """Return a table for each group, with a column for each key of its rows."""
         lines = [
             f'# {self.part}: {self.environment["device"]}',
             '',
@@ -81,12 +81,12 @@ class Results:
 
 
 def shown(value: Any) -> str:
-    """Write a figure with four digits, and anything else on one line that no table takes for its own."""
+    """Format a float with four digits, and anything else so that it fits into a table cell."""
     return f'{value:.4g}' if isinstance(value, float) else str(value).replace('\n', ' ').replace('|', '/')
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Tell what the figures were measured on."""
+    """Return a description of the device and the software."""
     about = {
         'device': platform.processor() or platform.machine(),
         'torch': torch.__version__,

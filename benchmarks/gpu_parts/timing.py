@@ -1,4 +1,4 @@
-"""Time, operations and kernels of a call, and the most that the device can do."""
+"""Measure the time, operations and kernels of a call, and the peak performance of the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 from gpu_parts.results import Results
 
 PEAK_SHAPES = ((128, 128, 512), (512, 512, 128), (1024, 1024, 32))  # channels in, out, side
-TF32, STRICT = True, False  # whether float32 convolutions may round their operands to 10 bits, as torch does by default
+TF32, STRICT = True, False  # whether float32 convolutions may round to 10 bits of mantissa, torch's default
 
 
 def synchronize(device: torch.device) -> None:
@@ -27,7 +27,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def timed(call: Callable[[], Any], device: torch.device, seconds: float = 0.6, rounds: int = 3) -> dict[str, float]:
-    """Give the median time of a call: of rounds of as many calls as fill ``seconds`` together, and of the first one."""
+    """Return the median time of a call over rounds that take ``seconds`` in total, and the time of the first call."""
 
     def run(calls: int) -> float:
         synchronize(device)
@@ -39,7 +39,7 @@ def timed(call: Callable[[], Any], device: torch.device, seconds: float = 0.6, r
 
     first = run(1)
     if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats()  # cuDNN's search for algorithms is over, which takes what there is
+        torch.cuda.reset_peak_memory_stats()  # ignore the memory of cuDNN's search for algorithms
     once = run(1)
     if once > 1:
         rounds = 1
@@ -52,7 +52,7 @@ def timed(call: Callable[[], Any], device: torch.device, seconds: float = 0.6, r
 
 @contextlib.contextmanager
 def float32_as(tf32: bool, benchmark: bool = True) -> Iterator[None]:
-    """Let convolutions and matrix products in float32 use TF32 or not; let cuDNN try its algorithms or not."""
+    """Set whether float32 convolutions and matrix products use TF32, and whether cuDNN benchmarks its algorithms."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark
     cudnn.allow_tf32 = matmul.allow_tf32 = tf32
@@ -64,7 +64,7 @@ def float32_as(tf32: bool, benchmark: bool = True) -> Iterator[None]:
 
 
 def convolution_peak(device: torch.device, dtype: torch.dtype, tf32: bool, quick: bool) -> dict[str, float]:
-    """Give the rate of the best convolution of the network's kind in TFLOP/s."""
+    """Return the rate of the fastest of a few convolutions like those in the network, in TFLOP/s."""
     best = 0.0
     with float32_as(tf32), torch.inference_mode():
         for fin, fout, side in PEAK_SHAPES:
@@ -77,14 +77,14 @@ def convolution_peak(device: torch.device, dtype: torch.dtype, tf32: bool, quick
 
 
 def copy_bandwidth(device: torch.device, quick: bool) -> dict[str, float]:
-    """Give the rate of a copy on the device in GB/s, bytes read and written together."""
+    """Return the rate of a copy on the device in GB/s, the sum of bytes read and written."""
     source = torch.empty((1 << (20 if quick else 30)), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return {'GB/s': 2 * source.nbytes / timed(lambda: target.copy_(source), device, 0.1)['ms'] / 1e6}
 
 
 def measure_ceiling(results: Results, kind: str, quick: bool) -> float:
-    """Measure what the device can do at best in numbers of a kind, in TFLOP/s."""
+    """Measure the peak performance of the device in a number format, in TFLOP/s."""
     dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16}.get(kind, torch.float32)
     row = results.measure(
         'Ceilings', f'convolution, {kind}', lambda: convolution_peak(results.device, dtype, kind != 'fp32', quick)
@@ -93,14 +93,14 @@ def measure_ceiling(results: Results, kind: str, quick: bool) -> float:
 
 
 class FlopCounter(TorchDispatchMode):
-    """Counts floating-point operations by torch's own formulas; torch's counter fails on parts of a backward pass."""
+    """Counts floating-point operations with torch's formulas. Torch's own counter fails in some backward passes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Run an operation and count it."""
+        """Run an operation and count its floating-point operations."""
         out = function(*args, **(kwargs or {}))
         formula = flop_registry.get(function._overloadpacket)
         if formula:
@@ -109,14 +109,14 @@ class FlopCounter(TorchDispatchMode):
 
 
 def flops_of(step: Callable[[], Any]) -> int:
-    """Count the floating-point operations of an iteration, forward and backward."""
+    """Return the floating-point operations of an iteration, forward and backward."""
     with FlopCounter() as counter:
         step()
     return counter.total
 
 
 def synchronisations(step: Callable[[], Any]) -> int:
-    """Count the places of an iteration at which the processor waits for the card."""
+    """Return how often the CPU waits for the GPU in an iteration."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         torch.cuda.set_sync_debug_mode('warn')
@@ -128,7 +128,7 @@ def synchronisations(step: Callable[[], Any]) -> int:
 
 
 def kernels_of(step: Callable[[], Any], device: torch.device) -> dict[str, Any]:
-    """Tell which kernels an iteration spends its time in, and how long the card is busy."""
+    """Return the slowest kernels of an iteration, and how long the device is busy."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CUDA] if device.type == 'cuda' else [ProfilerActivity.CPU]
@@ -152,7 +152,7 @@ def kernels_of(step: Callable[[], Any], device: torch.device) -> dict[str, Any]:
 
 
 def batch_of(count: int, size: int, device: torch.device) -> dict[str, Tensor]:
-    """Make a batch of smooth images and noisy ones, float32 in [0, 1]."""
+    """Return a batch of smooth images and noisy versions, float32 in [0, 1]."""
     generator = torch.Generator(device).manual_seed(0)
     coarse = torch.rand(count, 3, size // 8, size // 8, generator=generator, device=device)
     truth = nn.functional.interpolate(coarse, scale_factor=8, mode='bilinear')
@@ -161,5 +161,5 @@ def batch_of(count: int, size: int, device: torch.device) -> dict[str, Tensor]:
 
 
 def rates(figures: dict[str, float], count: int) -> dict[str, float]:
-    """Add images a second to the time of a batch."""
+    """Add images per second to the time of a batch."""
     return {'images/s': 1000 * count / figures['ms'], **figures}

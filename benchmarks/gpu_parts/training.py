@@ -1,4 +1,4 @@
-"""Images a second in training: the paper's setting and the form for small budgets."""
+"""Measure training: images per second with the paper's network and the fast network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BF16 = {'amp': 'bf16', 'channels_last': True}
 
 
 class Setting:
-    """Networks, losses and batch of a training, and how many operations an iteration of it takes."""
+    """The networks, losses and batch of a training, and the number of operations of an iteration."""
 
     def __init__(self, form: str, quick: bool, device: torch.device) -> None:
         self.count, self.size = (2, 64) if quick else {'paper': (2, 512), 'fast': (64, 128)}[form]
@@ -44,16 +44,16 @@ class Setting:
         self.title = f'Training, {form}: width {width}, {self.count} x {self.size}x{self.size}'
 
     def build(self, **train: Any) -> Any:
-        """Build our model for it, with more options of ``train``."""
+        """Build our model, with additional options under ``train``."""
         return built('HiFaceGANCSRModel', self.networks, self.device, **self.losses, **train)
 
     def time(self, step: Callable[[], Any], tf32: bool) -> dict[str, Any]:
-        """Time an iteration."""
+        """Measure an iteration."""
         with float32_as(tf32):
             return rates(timed(step, self.device), self.count)
 
     def time_ours(self, peak: float, tf32: bool = TF32, with_graph: bool = False, **train: Any) -> dict[str, Any]:
-        """Time our model, and tell which part of the peak (TFLOP/s) it reaches and where it waits for the device."""
+        """Measure our model: its time, share of the peak performance (TFLOP/s) and number of synchronizations."""
         trained = self.build(**train)
         with float32_as(tf32):
             step = stepper(graphed(trained, self.batch) if with_graph else trained, self.batch)
@@ -68,7 +68,7 @@ class Setting:
 
 
 def measure_training(results: Results, quick: bool) -> None:
-    """Measure images a second in training: the form for small budgets, the paper's setting, the data."""
+    """Measure the fast network, the paper's network and the data set."""
     device = results.device
     paper, fast = (Setting(form, quick, device) for form in ('paper', 'fast'))
     peaks = {kind: measure_ceiling(results, kind, quick) for kind in ('bf16', 'TF32')}
@@ -92,16 +92,16 @@ def measure_training(results: Results, quick: bool) -> None:
 def measure_common(
     results: Results, setting: Setting, peaks: dict[str, float], plain: Callable[[], Callable[[], Any]]
 ) -> None:
-    """Time what both settings have in common: ours in several ways, and the plain update."""
+    """Measure our model with several options, and the plain update."""
     bf16, tf32 = peaks['bf16'], peaks['TF32']
-    ways = {
+    variants = {
         'ours, bf16, channels last': lambda: setting.time_ours(bf16, **BF16),
         'ours, bf16, channels last, compiled': lambda: setting.time_ours(bf16, **BF16, compile=True),
         'plain update, TF32': lambda: setting.time(plain(), TF32),
         'ours, bf16, channels last, CUDA graph': lambda: setting.time_ours(bf16, with_graph=True, **BF16),
         'ours, TF32': lambda: setting.time_ours(tf32),
     }
-    for name, work in ways.items():
+    for name, work in variants.items():
         if results.device.type == 'cuda' or 'graph' not in name:
             results.measure(setting.title, name, work)
     if setting.flops is not None:
@@ -109,13 +109,13 @@ def measure_common(
 
 
 def time_host(setting: Setting, quick: bool) -> dict[str, Any]:
-    """Time the host's model on its own networks."""
+    """Measure BasicSR's model with its own networks."""
     trained = built('HiFaceGANModel', paper_networks('host', quick, setting.size), setting.device)
     return setting.time(stepper(trained, setting.batch), TF32)
 
 
 def measure_large_batch(results: Results, setting: Setting) -> None:
-    """Train on as large a batch as the device holds, at the sizes of the paper."""
+    """Measure training with the largest batch that fits the device."""
     device, size = setting.device, setting.size
 
     def own() -> dict[str, Any]:
@@ -129,7 +129,7 @@ def measure_large_batch(results: Results, setting: Setting) -> None:
 
 
 def largest_batch(trained: Any, size: int) -> int:
-    """Return how many images fit a card, by what one and two of them take; a seventh of its memory stays free."""
+    """Return how many images fit the GPU, extrapolated from one and two images; 15 % of the memory stays free."""
     used = []
     for few in (1, 2):
         torch.cuda.reset_peak_memory_stats()
@@ -147,7 +147,7 @@ def profiled(setting: Setting) -> dict[str, Any]:
 
 
 def paper_networks(kind: str, quick: bool, size: int) -> dict[str, Any]:
-    """Give the sections of the networks of the paper's setting, ours or the host's."""
+    """Return the options of the paper's networks, ours or BasicSR's."""
     width = 4 if quick else 64
     if kind == 'host':
         return {
@@ -167,12 +167,12 @@ def paper_networks(kind: str, quick: bool, size: int) -> dict[str, Any]:
 
 
 def fast_networks(quick: bool) -> dict[str, Any]:
-    """Give the section of the network for small budgets, which learns by a pixel loss alone."""
+    """Return the options of the fast network, which is trained with only a pixel loss."""
     return {'network_g': {'type': 'CSRGenerator', 'preset': 'fast', 'num_feat': 4 if quick else 16}}
 
 
 def built(kind: str, networks: dict[str, Any], device: torch.device, **train: Any) -> Any:
-    """Build a model of the host's registry on the device, where drawing the weights takes no time."""
+    """Build a model of BasicSR's registry directly on the device, where initialization is fast."""
     from training import model
 
     hifacegan_plugin.register()
@@ -181,7 +181,7 @@ def built(kind: str, networks: dict[str, Any], device: torch.device, **train: An
 
 
 def stepper(trained: Any, batch: dict[str, Tensor]) -> Callable[[], None]:
-    """Give an iteration as the host's loop makes it between two lines of the log."""
+    """Return a function that runs an iteration of BasicSR's loop, without logging."""
 
     def step() -> None:
         trained.feed_data(dict(batch))
@@ -191,7 +191,7 @@ def stepper(trained: Any, batch: dict[str, Tensor]) -> Callable[[], None]:
 
 
 def plain_paper_step(setting: Setting) -> Callable[[], Any]:
-    """Give the update of the reference, written plainly, on our networks."""
+    """Return the reference implementation's update of our networks."""
     from training import reference_step
 
     trained = setting.build()
@@ -200,7 +200,7 @@ def plain_paper_step(setting: Setting) -> Callable[[], Any]:
 
 
 def plain_fast_step(network: nn.Module, batch: dict[str, Tensor]) -> Callable[[], float]:
-    """Give the update of a network by a pixel loss, written plainly."""
+    """Return a plain update of a network with a pixel loss."""
     from training import ADAM
 
     optimizer = torch.optim.Adam(network.parameters(), lr=ADAM['lr'], betas=ADAM['betas'])
@@ -216,7 +216,7 @@ def plain_fast_step(network: nn.Module, batch: dict[str, Tensor]) -> Callable[[]
 
 
 def graphed(trained: Any, batch: dict[str, Tensor]) -> Any:
-    """Replace the generator's passes by replays of CUDA graphs, captured in the type that it trains in."""
+    """Replace the generator's passes by CUDA graphs, captured in the number format of the training."""
     lq = batch['lq'].to(memory_format=torch.channels_last)
     with torch.autocast('cuda', trained.amp_dtype, cache_enabled=False, enabled=trained.amp_dtype is not None):
         trained.net_g = torch.cuda.make_graphed_callables(trained.net_g, (lq,))
