@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures and helpers of several test files."""
 
 import copy
 import resource
@@ -21,19 +21,19 @@ from hifacegan_plugin.archs import CSRGenerator
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-HANGS = 900  # seconds, far beyond what the slowest machine takes: whatever is waited for will not come
+HANGS = 900  # timeout in seconds, much longer than anything takes on a slow machine
 
-# The host cuts its logger off from the root logger when it is first used, and pytest's caplog with it.
+# On first use, the host sets propagate to False, which would hide messages from pytest's caplog.
 get_root_logger().propagate = True
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let tests marked cuda be rehearsed on the CPU."""
-    parser.addoption('--device', default='cuda', choices=('cuda', 'cpu'), help='what tests marked cuda run on')
+    """Add an option to rehearse tests marked cuda on the CPU."""
+    parser.addoption('--device', default='cuda', choices=('cuda', 'cpu'), help='device of tests marked cuda')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests marked cuda where there is no card."""
+    """Skip tests marked cuda without a GPU."""
     if config.getoption('--device') == 'cuda' and not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker('cuda'):
@@ -42,13 +42,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope='session')
 def device(pytestconfig) -> torch.device:
-    """Return what tests marked cuda run on."""
+    """The device of tests marked cuda."""
     return torch.device(pytestconfig.getoption('--device'))
 
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Let a card compute float32 with all its 23 bits."""
+    """Disable TF32, so that a GPU computes float32 with its full precision."""
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
@@ -57,25 +57,25 @@ def without_tf32() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def stoppable() -> Iterator[None]:
-    """A model that is built for training takes the signals, Ctrl-C among them: give them back to pytest."""
+    """Restore signal handlers, such as that of Ctrl-C, which models replace when they are built for training."""
     with signals_left_alone():
         yield
 
 
 @pytest.fixture(scope='session')
 def reference_dir() -> Path:
-    """Numbers of the reference implementation, which live beside the repository where they are at hand."""
+    """Outputs of the reference implementation, in a folder next to the repository."""
     folder = REPOSITORY.parent / 'shared/reference'
     if not folder.is_dir():
-        pytest.skip(f'the reference numbers are not at hand ({folder.name}/ beside the repository)')
+        pytest.skip(f'{folder} does not exist')
     return folder
 
 
 @pytest.fixture
 def lively_generator() -> Callable[..., CSRGenerator]:
-    """A small generator with weights at which every part of it matters to the output.
+    """A function that makes a small generator with weights for which all parts affect the output.
 
-    The initial weights of the paper are so small that the output is 1e-6: whatever one compares, it agrees.
+    With the paper's initial weights, the output is about 1e-6, so comparisons would always pass.
     """
 
     def make(num_feat: int = 4, seed: int = 0, **options) -> CSRGenerator:
@@ -86,7 +86,7 @@ def lively_generator() -> Callable[..., CSRGenerator]:
                 torch.nn.init.xavier_normal_(parameter)
             else:
                 torch.nn.init.normal_(parameter, std=0.1)
-        for _ in range(30):  # let the power iteration of spectral norm settle on the new weights
+        for _ in range(30):  # power iterations, until the spectral norm fits the new weights
             for conv in network.modules():
                 if is_parametrized(conv):
                     _ = conv.weight
@@ -97,7 +97,7 @@ def lively_generator() -> Callable[..., CSRGenerator]:
 
 @pytest.fixture(scope='session')
 def inception_state() -> dict[str, torch.Tensor]:
-    """Random weights under the names of the FID's Inception, which are torchvision's, with features of about 1."""
+    """Random weights for the Inception network of the FID, scaled so that features are about 1."""
     torch.manual_seed(0)
     network = torchvision.models.inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
     for parameter in network.parameters():
@@ -108,11 +108,11 @@ def inception_state() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def enlarger(tmp_path: Path) -> tuple[RRDBNet, Path]:
-    """A network that enlarges twice, and its file."""
+    """A network that enlarges images by a factor of 2, and its file."""
     torch.manual_seed(0)
     network = RRDBNet(3, 3, scale=2, num_feat=8, num_block=1, num_grow_ch=32).eval()
     for parameter in network.parameters():
-        parameter.data *= 3  # its output would be nearly constant
+        parameter.data *= 3  # otherwise, the output would be nearly constant
     torch.save({'params_ema': network.state_dict()}, tmp_path / 'x2.pth')
     return network, tmp_path / 'x2.pth'
 
@@ -134,7 +134,7 @@ def small_lmdb(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def options(tmp_path) -> dict:
-    """Options that a test may change; checkpoints go to a temporary folder."""
+    """Options that tests may change, with temporary folders for checkpoints."""
     opt = copy.deepcopy(OPTIONS)
     for name in ('models', 'training_states'):
         (tmp_path / name).mkdir()
@@ -144,7 +144,7 @@ def options(tmp_path) -> dict:
 
 @pytest.fixture
 def full_disk() -> Iterator[Callable[[], None]]:
-    """No file may grow beyond 1000 bytes from now on."""
+    """A function that limits the size of files to 1000 bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)

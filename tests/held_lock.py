@@ -25,11 +25,11 @@ except InUseError as owner:
 
 @contextmanager
 def holder(path: Path, paths: Sequence[Path] = ()) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Yield a process that tries to hold a lock file during the block, and what it says of that.
+    """Yield a process that tries to hold a lock file during the block, and its output.
 
     Args:
-        path: of the lock file.
-        paths: where the process looks for modules first.
+        path: path of the lock file.
+        paths: folders to prepend to PYTHONPATH.
     """
     environment = os.environ | {'PYTHONPATH': os.pathsep.join(map(str, [*paths, REPOSITORY]))}
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A training through the host's own command, small enough for tests."""
+"""Small trainings through the host's command."""
 
 import os
 import re
@@ -14,17 +14,17 @@ from conftest import HANGS, REPOSITORY
 DEMO = REPOSITORY / 'options/hifacegan_demo.yml'
 TRAIN = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO]
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m']
-NAME = 'experiments/HiFaceGAN_demo'  # where the demo's options put a training
+NAME = 'experiments/HiFaceGAN_demo'  # folder of a training with the demo's options
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """One thread, and modules beside the options file can be imported, as can those that the tests can import."""
+    """Return an environment with one thread, in which modules in the folder and the repository can be imported."""
     path = os.pathsep.join([str(folder), str(REPOSITORY), os.environ.get('PYTHONPATH', '')])
     return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': path.rstrip(os.pathsep)}
 
 
 def run(command: list, folder: Path) -> str:
-    """Run a command in ``folder`` and give what it printed; fail with that if it fails."""
+    """Run a command in ``folder`` and return its output; fail with the output if the command fails."""
     result = subprocess.run(
         list(map(str, command)),
         cwd=folder,
@@ -39,7 +39,7 @@ def run(command: list, folder: Path) -> str:
 
 
 def small(database: Path, iterations: int, **others: object) -> list[str]:
-    """Overrides that make the demo's options small; keys may name sections as ``train__total_iter``."""
+    """Return arguments that shrink the demo's options; keywords may name sections, as in ``train__total_iter``."""
     options = {
         'network_g:num_feat': 4,
         'network_d:num_feat': 4,
@@ -50,13 +50,13 @@ def small(database: Path, iterations: int, **others: object) -> list[str]:
 
 
 def small_peer(database: Path) -> list[str]:
-    """Overrides that make the options of a peer small: two iterations."""
+    """Return arguments that shrink the options of a peer to two iterations."""
     without = {'datasets:train:persistent_workers': 'false', 'logger:use_tb_logger': 'false'}
     return forced({'network_g:num_feat': 4, **short(database, 2), **without})
 
 
 def short(database: Path, iterations: int) -> dict[str, object]:
-    """Return what makes a training short, on another database."""
+    """Return options of a short training on a database."""
     return {
         'datasets:train:dataroot_gt': database,
         'datasets:train:num_worker_per_gpu': 0,
@@ -72,30 +72,30 @@ def short(database: Path, iterations: int) -> dict[str, object]:
 
 
 def forced(options: dict[str, object]) -> list[str]:
-    """Return the arguments of the host's commands that set options."""
+    """Return the arguments that set options in the host's commands."""
     return ['--force_yml', *(f'{key}={value}' for key, value in options.items())]
 
 
 def write_sgd_options(folder: Path) -> Path:
-    """Write the demo's options with SGD: Adam would blow up the rounding of gradients that are all but zero."""
+    """Write the demo's options with SGD, because Adam amplifies rounding errors of gradients close to zero."""
     options = folder / 'sgd.yml'
     options.write_text(re.sub(r'type: Adam\n( +lr:).*\n.*betas.*', r'type: SGD\n\1 0.05', DEMO.read_text()))
     return options
 
 
 def logged(output: str) -> dict[int, str]:
-    """Learning rate by iteration, as the host's log prints them."""
+    """Return the learning rates in the host's log, by iteration."""
     return {int(n): rate for n, rate in re.findall(r'iter: +(\d+), lr:\(([\d.e+-]+),', output)}
 
 
 def hear_signals() -> None:
-    """Take no part in what the tests were started to ignore, as shells make it of what runs in the background."""
+    """Reset signals that the tests may have been started to ignore, as shells do with background jobs."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
 def start(command: list, folder: Path, output: Path) -> subprocess.Popen:
-    """Start a command in ``folder``, in a process group of its own, that writes what it prints to ``output``."""
+    """Start a command in ``folder``, in its own process group; write its output to ``output``."""
     with output.open('w') as file:
         return subprocess.Popen(
             list(map(str, command)),
@@ -109,7 +109,7 @@ def start(command: list, folder: Path, output: Path) -> subprocess.Popen:
 
 
 def wait_for_iterations(process: subprocess.Popen, output: Path, count: int) -> None:
-    """Wait until a started training has logged so many iterations, or has ended."""
+    """Wait until a training has logged ``count`` iterations or has ended."""
     deadline = time.monotonic() + HANGS
     while len(logged(output.read_text())) < count and process.poll() is None:
         assert time.monotonic() < deadline, output.read_text()
@@ -117,7 +117,7 @@ def wait_for_iterations(process: subprocess.Popen, output: Path, count: int) -> 
 
 
 def check_checkpoints(experiment: Path) -> int:
-    """Every training state can be read and has its networks; give the iteration that the host would go on from."""
+    """Check that all checkpoints are complete; return the iteration that the host would resume from."""
     iterations = []
     for state in experiment.glob('training_states/[0-9]*.state'):
         iterations.append(torch.load(state)['iter'])
@@ -128,7 +128,7 @@ def check_checkpoints(experiment: Path) -> int:
 
 
 def assert_same_weights(experiment: Path, expected: Path, tolerance: float) -> None:
-    """The last weights of both networks, and the average, are those of another training."""
+    """Check that the last weights of both networks, and the averaged weights, equal those of another training."""
     for network in 'gd':
         contents = [torch.load(place / f'models/net_{network}_latest.pth') for place in (experiment, expected)]
         for label in {'params', 'params_ema'} & set(contents[1]):

@@ -1,4 +1,4 @@
-"""`hifacegan app` in a process of its own, for the tests of its page."""
+"""``hifacegan app`` in a subprocess, for tests."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from conftest import REPOSITORY
 from host_training import hear_signals
 
-# The command, in a process that writes down what it looks up and where it connects to.
+# Run the command and log all host name lookups and connections.
 COMMAND = """
 import sys
 def note(event, arguments):
@@ -28,7 +28,7 @@ sys.exit(main())
 
 
 class Page(NamedTuple):
-    """A page that is served."""
+    """A running server."""
 
     process: subprocess.Popen
     url: str
@@ -37,7 +37,7 @@ class Page(NamedTuple):
 
 
 def serve_page(folder: Path, *options: str) -> Page:
-    """Serve a page; it is there when this returns."""
+    """Start a server and wait until it is ready."""
     temporary, connections = folder / 'tmp', folder / 'connections'
     temporary.mkdir()
     command = [sys.executable, '-c', COMMAND, str(connections), 'app', '--port', '0', *options]
@@ -57,7 +57,7 @@ def serve_page(folder: Path, *options: str) -> Page:
 
 
 def png_bomb(width: int, height: int) -> bytes:
-    """A small file that says it is a large image, of which nobody should come to decode a pixel."""
+    """Return a small PNG file whose header claims a large image, which must not be decoded."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))

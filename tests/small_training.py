@@ -1,4 +1,4 @@
-"""A training small enough for tests: options, batches, a model, iterations."""
+"""Small trainings in this process: options, batches, models, iterations."""
 
 import torch
 from basicsr.models import build_model

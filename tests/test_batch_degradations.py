@@ -1,4 +1,4 @@
-"""Degradations of whole batches by torch, against the numpy steps that they stand for."""
+"""Tests of degradations of batches with torch, compared with the numpy steps."""
 
 import sys
 
@@ -21,7 +21,7 @@ UNCHANGED_COLOUR = {'type': 'ColourJitter', 'brightness': 1, 'contrast': 1, 'sat
 
 @pytest.fixture(scope='module')
 def images():
-    """Smooth colours with an edge and some texture, (8, 3, 96, 96), whole grey levels."""
+    """Smooth images with an edge and some texture, (8, 3, 96, 96), rounded to 0 to 255."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(20, 236, (8, 6, 6, 3)).astype(np.uint8)
     smooth = np.stack([cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for image in coarse])
@@ -39,7 +39,7 @@ def mean_square(difference):
 
 
 @pytest.mark.parametrize('quality', [10, 35, 60, 95])
-def test_jpeg_is_that_of_the_library(images, quality):
+def test_jpeg_is_close_to_opencvs(images, quality):
     degraded = on_device.compress(images, torch.full((8,), quality), subsampled=True)
     for image, ours in zip(numpy_images(images), numpy_images(degraded), strict=True):
         encoded = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
@@ -74,12 +74,12 @@ def test_jpeg_is_that_of_the_library(images, quality):
         ),
     ],
 )
-def test_what_is_not_random_agrees(images, ours, recipe):
+def test_deterministic_degradations_equal_numpys(images, ours, recipe):
     degraded = numpy_images(ours(images, np.random.default_rng(0)))
     step = build_degradation(recipe)
     for image, result in zip(numpy_images(images), degraded, strict=True):
         expected = step(image, np.random.default_rng(0))
-        assert np.abs(result.astype(int) - expected).max() <= 2  # each of two resizes may round the other way
+        assert np.abs(result.astype(int) - expected).max() <= 2  # one for the rounding of each resize
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_what_is_not_random_agrees(images, ours, recipe):
         (on_device.colour_shift((-20, 20)), {'type': 'ColourShift'}),
     ],
 )
-def test_what_is_random_does_as_much(images, ours, recipe):
-    """Over many draws the mean squared change is that of the numpy step."""
+def test_random_degradations_are_as_strong_as_numpys(images, ours, recipe):
+    """The mean squared change over many draws equals that of the numpy step."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     if recipe == 'blur':
@@ -105,8 +105,8 @@ def test_what_is_random_does_as_much(images, ours, recipe):
     assert np.mean(ours_changes) == pytest.approx(np.mean(theirs), rel=0.06)
 
 
-def test_motion_kernels_are_those_of_numpy(monkeypatch):
-    """An impulse shows the kernel; a seed draws the same numbers on both sides."""
+def test_motion_kernels_equal_numpys(monkeypatch):
+    """Blur an impulse to get the kernel, and draw the same parameters again."""
     impulse = torch.zeros(4, 3, 63, 63)
     impulse[..., 31, 31] = 255 * 100
     monkeypatch.setattr(on_device, '_whole', lambda images: images)
@@ -123,8 +123,8 @@ def test_motion_kernels_are_those_of_numpy(monkeypatch):
         np.testing.assert_allclose(blurred[i, 0] / 25500, expected, atol=2e-3)
 
 
-def test_a_mixture_keeps_its_weights(images):
-    """Of many images a fourth are black, three fourths white; nothing gets lost."""
+def test_mixture_follows_its_weights(images):
+    """A quarter of the images become black, the others white, and none are lost."""
     degrade = on_device.mixture([(1, lambda x, rng: x * 0), (3, lambda x, rng: x * 0 + 255)])
     rng = np.random.default_rng(0)
     values = torch.cat([degrade(images, rng)[:, 0, 0, 0] for _ in range(200)])
@@ -132,7 +132,7 @@ def test_a_mixture_keeps_its_weights(images):
     assert float((values == 0).float().mean()) == pytest.approx(0.25, abs=0.04)
 
 
-def test_groups_are_drawn_apart(images):
+def test_groups_have_separate_draws(images):
     rng = np.random.default_rng(0)
     seen = []
 

@@ -1,4 +1,4 @@
-"""The benchmarks that keep what they have trained: what a second call may take over, and what not. `make bench`."""
+"""Tests of benchmarks: repeated calls, packaging of networks, dehazing, and ``make bench``."""
 
 import argparse
 import itertools
@@ -29,7 +29,7 @@ from hifacegan_plugin.weights import PACKAGED, generator_options, load_generator
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Benchmarks work in the current folder, on one core."""
+    """Run benchmarks in a temporary folder, on one core."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, 'sched_setaffinity', lambda process, cores: None)
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
@@ -38,7 +38,7 @@ def here(tmp_path, monkeypatch):
 class TestTrainPeers:
     @pytest.fixture
     def run(self, small_lmdb, tmp_path, monkeypatch):
-        """Runs the command with a training that takes a second an iteration; gives the names of what was trained."""
+        """Run the command with a fake training that takes a second per iteration; return the names of the trainings."""
         trained = []
 
         def train(peer, name, iterations, arguments):
@@ -59,11 +59,11 @@ class TestTrainPeers:
         monkeypatch.setattr(train_peers, 'compare', lambda *arguments, **options: ['metrics: LPIPS is left out'])
         return run
 
-    def test_each_seed_has_results_of_its_own(self, run):
+    def test_each_seed_has_separate_results(self, run):
         run()
         assert 'peer_csr_noise_60s_seed1' in run('--seed', '1')
 
-    def test_a_second_call_trains_what_is_missing(self, run):
+    def test_a_second_call_trains_missing_networks(self, run):
         assert run() == ['peer_csr_noise_60s_pace', 'peer_csr_noise_60s_pace', 'peer_csr_noise_60s']
         assert run() == []
         assert 'peer_edsr_noise_60s' in run('--peers', 'csr', 'edsr')
@@ -74,7 +74,7 @@ class TestTrainPeers:
             run('--crop', '128')
 
     def test_other_data_are_refused(self, run, small_lmdb, tmp_path):
-        """Another database, and what it was made anew from."""
+        """Data are another database, or the same one with other images."""
         database = tmp_path / 'other.lmdb'
         shutil.copytree(small_lmdb, database)
         run('--train-data', str(database))
@@ -91,15 +91,12 @@ class TestQualityAtBudget:
 
     @classmethod
     def marks(cls):
-        """Give what is kept of the marks."""
+        """Return the stored marks."""
         return json.loads(cls.KEPT.read_text())['marks']
 
     @pytest.fixture
     def run(self, small_lmdb, tmp_path, monkeypatch):
-        """Runs the command on a network of one layer and one crop for a batch; gives its figures by mark.
-
-        By the clock of the test, each step takes 0.05 s.
-        """
+        """Run the command with a tiny network, one crop per batch and a fake clock of 0.05 s per step; return marks."""
         import quality_at_budget
 
         (tmp_path / 'small.yml').write_text(
@@ -120,14 +117,14 @@ class TestQualityAtBudget:
         monkeypatch.setattr(torch, 'set_num_threads', lambda threads: None)
         return run
 
-    def test_the_default_leaves_out_what_needs_more_than_a_pixel_loss(self):
+    def test_default_networks_have_only_a_pixel_loss(self):
         import quality_at_budget
 
         names = {file.stem for file in quality_at_budget.peers()}
         assert {'csr', 'csr_fast', 'edsr'} < names
         assert not names & {'guided', 'vae'}
 
-    def test_it_goes_on_to_later_marks_alone(self, run):
+    def test_a_second_call_continues_to_later_marks(self, run):
         first = run(0.002)
         assert run(0.002) == first
         second = run(0.002, 0.004)
@@ -138,8 +135,8 @@ class TestQualityAtBudget:
         assert run(0.004) == second
 
     @pytest.mark.parametrize('killed_at', [2, 4])
-    def test_a_kill_between_two_files_is_harmless(self, run, monkeypatch, killed_at):
-        """A state is never beyond the figures: else it would be taken for that of the next mark that is asked for."""
+    def test_a_kill_between_two_writes_is_harmless(self, run, monkeypatch, killed_at):
+        """A state must not be newer than the results; otherwise, the next call would record it for a later mark."""
         import quality_at_budget
 
         whole_file, names = quality_at_budget.whole_file, []
@@ -161,7 +158,7 @@ class TestQualityAtBudget:
             assert 60 * float(earlier) <= marks[earlier]['seconds'] < 60 * float(later) <= marks[later]['seconds']
             assert marks[earlier]['steps'] < marks[later]['steps']
 
-    def test_a_mean_of_seeds_counts_more_than_a_lucky_one(self, tmp_path):
+    def test_rates_with_more_seeds_are_preferred(self, tmp_path):
         import quality_at_budget
 
         kept = {(1e-3, 0): 29, (1e-3, 1): 31.5, (5e-4, 0): 27, (5e-4, 1): 30, (2e-4, 0): 40}
@@ -181,30 +178,30 @@ class TestQualityAtBudget:
             '1.00',
         ]
 
-    def test_marks_come_after_the_beginning(self, run, capsys):
+    def test_marks_must_be_above_zero(self, run, capsys):
         with pytest.raises(SystemExit):
             run(0, 1)
-        assert '--minutes: marks come after 0' in capsys.readouterr().err
+        assert '--minutes: expected numbers above 0' in capsys.readouterr().err
 
 
-def test_make_bench_makes_the_data_and_runs_each_benchmark_once():
+def test_make_bench_runs_each_benchmark_once():
     plan = subprocess.run(['make', '-n', 'bench'], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     _, databases, benchmarks = plan.rpartition('-o datasets/demo/heldout.lmdb')
     assert databases
     scripts = {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob('benchmarks/*.py')}
-    takes_what_bench_has_not = {script for script in scripts if 'required=True' in (REPOSITORY / script).read_text()}
-    scripts -= takes_what_bench_has_not | {'benchmarks/gpu.py'}  # which needs a card
+    needs_arguments = {script for script in scripts if 'required=True' in (REPOSITORY / script).read_text()}
+    scripts -= needs_arguments | {'benchmarks/gpu.py'}  # needs a GPU
     assert sorted(re.findall(r'benchmarks/\w+\.py', benchmarks)) == sorted(scripts)
     assert re.search(r'train_peers.py --budget 60 ', benchmarks)
     assert re.search(r'quality_at_budget.py .*--minutes 1 .*--seeds 0$', benchmarks.replace('\\\n', ''), re.MULTILINE)
 
 
 class TestPackagePretrained:
-    """What training and published.py wrote becomes a packaged network with its figures."""
+    """Tests of package_pretrained.py."""
 
     @pytest.fixture
     def packaged(self, tmp_path, monkeypatch):
-        """The file of a packaged network that may be overwritten."""
+        """A copy of a packaged network, which the script overwrites."""
         copy = tmp_path / 'packaged.safetensors'
         shutil.copy(PACKAGED['faces'], copy)
         monkeypatch.setattr(package_pretrained, 'PACKAGED', {'faces': copy})
@@ -214,7 +211,7 @@ class TestPackagePretrained:
     def run(self, packaged, tmp_path, monkeypatch):
         torch.manual_seed(0)
         network = CSRGenerator(preset='fast', num_feat=8, num_scales=3)
-        with torch.no_grad():  # it begins as the identity
+        with torch.no_grad():  # initially, the network is the identity
             for parameter in network.parameters():
                 parameter += 0.02 * torch.randn_like(parameter)
         write_weights(tmp_path / 'net_g.safetensors', network.state_dict(), generator_options(network))
@@ -230,12 +227,12 @@ class TestPackagePretrained:
 
         return run
 
-    def test_it_restores_as_what_was_trained_and_tells_its_figures(self, run, packaged):
+    def test_packaged_network_and_card(self, run, packaged):
         network, purpose = run().eval(), read_card(packaged)['purpose']
         image = torch.rand(1, 3, 64, 64)
         with torch.inference_mode():
             difference = load_generator(packaged).eval()(image) - network(image)
-        assert 0 < difference.abs().max() < 2e-3  # of float16
+        assert 0 < difference.abs().max() < 2e-3  # rounding to float16
         card = read_card(packaged)
         assert card['figures'] == {'two images': {'noise 25': [20.5, 31.0], 'clean': [None, 44.5]}}
         assert card['recipe'] == 'none' and card['purpose'] == purpose == read_card(PACKAGED['faces'])['purpose']
@@ -249,33 +246,33 @@ class TestPackagePretrained:
 
 
 class TestRainHaze:
-    """What is compared with: the dark channel prior, on haze whose airlight and transmission are known."""
+    """Tests of rain_haze.py and of its dark channel prior, on haze with known airlight and transmission."""
 
     @pytest.fixture
     def clear(self):
-        """An image of saturated tiles, red, green or blue: its dark channel is zero."""
+        """An image of red, green and blue tiles, so that the dark channel is zero."""
         rng = np.random.default_rng(0)
         tiles = np.zeros((12, 16, 3), np.uint8)
         tiles[np.arange(12)[:, None], np.arange(16), rng.integers(3, size=(12, 16))] = rng.integers(60, 250, (12, 16))
         image = tiles.repeat(16, 0).repeat(16, 1)
-        image[:16, :16] = 255  # a cloud, from which the airlight is read
+        image[:16, :16] = 255  # a white region, which gives the airlight
         return image
 
     def test_dehazing_inverts_koschmieders_law(self, clear):
-        """With 95 % of the haze removed, 1 - t becomes 0.95 (1 - t)."""
+        """Removing 95 % of the haze replaces 1 - t by 0.95 (1 - t)."""
         light, transmission = 255.0, 0.6
         hazy = np.rint(clear * transmission + light * (1 - transmission)).astype(np.uint8)
         estimate = 1 - 0.95 * (1 - transmission)
         expected = np.clip((hazy - light) / estimate + light, 0, 255)
-        far = np.s_[110:, 110:]  # from the cloud: farther than a patch and two windows of the filter
+        far = np.s_[110:, 110:]  # not affected by the white region through patches and filters
         assert np.abs(rain_haze.dehaze(hazy, patch=9)[far].astype(float) - expected[far]).max() < 1
         assert np.abs(hazy[far].astype(float) - clear[far]).max() > 100
 
-    def test_a_clear_image_stays(self, clear):
+    def test_a_clear_image_does_not_change(self, clear):
         far = np.s_[110:, 110:]
         assert np.array_equal(rain_haze.dehaze(clear, patch=9)[far], clear[far])
 
-    def test_the_guided_filter_keeps_what_is_linear_in_its_guide(self):
+    def test_the_guided_filter_keeps_linear_functions_of_the_guide(self):
         rng = np.random.default_rng(0)
         guide = rng.random((40, 50)).astype(np.float32)
         filtered = rain_haze.guided_filter(guide, 0.3 * guide + 0.2, radius=4, eps=1e-8)
@@ -284,9 +281,9 @@ class TestRainHaze:
         box = scipy.ndimage.uniform_filter(guide, 9, mode='mirror')
         assert flat == pytest.approx(scipy.ndimage.uniform_filter(box, 9, mode='mirror'), abs=1e-4)
 
-    def test_the_table_holds_what_numpy_computes(self, small_lmdb, tmp_path, monkeypatch, capsys):
-        """A network that changes nothing has the figures of the input, and no gain."""
-        network = CSRGenerator(preset='fast', num_feat=2)  # it begins as the identity
+    def test_the_table_contains_the_psnr(self, small_lmdb, tmp_path, monkeypatch, capsys):
+        """The identity network has the same values as the input and no gain."""
+        network = CSRGenerator(preset='fast', num_feat=2)  # initially, the network is the identity
         write_weights(tmp_path / 'same.safetensors', network.state_dict(), generator_options(network))
         command = ['rain_haze.py', '-w', 'same.safetensors', '--images', str(small_lmdb), '--draws', '2']
         monkeypatch.setattr(sys, 'argv', [*command, '--sheet', 'sheet.jpg'])
@@ -307,21 +304,21 @@ class TestRainHaze:
         assert cv2.imread('sheet.jpg').shape[1] == 3 * (80 + 6)
 
     @pytest.mark.parametrize(
-        ('weights', 'images', 'draws', 'says'),
+        ('weights', 'images', 'draws', 'message'),
         [
             (
                 'general',
                 'nowhere.lmdb',
                 '1',
-                '--images: nowhere.lmdb does not exist: make it as docs/rain_haze.md says',
+                '--images: nowhere.lmdb does not exist: make it as docs/rain_haze.md message',
             ),
             ('nothing.pth', '.', '1', '--weights: nothing.pth: there is no such weights file. Check the path.'),
-            ('general', '.', '0', '--draws: one at least'),
+            ('general', '.', '0', '--draws: expected a number of at least 1'),
         ],
     )
-    def test_what_is_wrong_is_named(self, weights, images, draws, says, monkeypatch, capsys):
+    def test_invalid_arguments_are_reported(self, weights, images, draws, message, monkeypatch, capsys):
         command = ['rain_haze.py', '-w', weights, '--images', images, '--draws', draws]
         monkeypatch.setattr(sys, 'argv', command)
         with pytest.raises(SystemExit):
             rain_haze.main()
-        assert says in capsys.readouterr().err
+        assert message in capsys.readouterr().err

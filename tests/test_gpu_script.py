@@ -1,4 +1,4 @@
-"""What ``benchmarks/gpu.py`` keeps of a run on a card; its parts are rehearsed by ``gpu.py --quick --device cpu``."""
+"""Tests of the results of ``benchmarks/gpu.py``. To rehearse its parts, run ``gpu.py --quick --device cpu``."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ def fail():
     raise RuntimeError('no | memory\nat all')
 
 
-def test_what_is_measured_is_on_the_disk_at_once(tmp_path):
+def test_results_are_written_after_each_measurement(tmp_path):
     results = Results('train', tmp_path / 'new', 60, CPU)
     results.measure('Group', 'first', lambda: {'ms': 1.23456})
     (row,) = json.loads((tmp_path / 'new/gpu-train.json').read_text())['rows']
@@ -30,13 +30,13 @@ def test_what_is_measured_is_on_the_disk_at_once(tmp_path):
     assert results.status() == 0
 
 
-def test_a_failure_is_kept_and_the_next_measurement_begins(tmp_path):
+def test_a_failure_is_recorded_and_does_not_stop_the_script(tmp_path):
     results = Results('train', tmp_path, 60, CPU)
     assert results.measure('Group', 'broken', fail)['error'] == 'RuntimeError: no | memory'
     assert results.measure('Group', 'next', lambda: {'ms': 2.0})['ms'] == 2
     rows = json.loads((tmp_path / 'gpu-train.json').read_text())['rows']
     assert 'in fail' in rows[0]['traceback'] and 'error' not in rows[1]
-    assert 'no / memory |' in (tmp_path / 'gpu-train.md').read_text()  # the bar would begin another column
+    assert 'no / memory |' in (tmp_path / 'gpu-train.md').read_text()  # `|` would start another column
     assert results.status() == 1
 
 
@@ -56,7 +56,7 @@ def test_a_failed_test_makes_the_script_fail(row, status, tmp_path):
     assert results.status() == status
 
 
-def test_all_parts_end_within_eight_minutes():
+def test_limits_add_up_to_eight_minutes():
     assert sum(limit + gpu.GRACE for limit in gpu.LIMITS.values()) <= 8 * 60
 
 
@@ -65,18 +65,18 @@ def test_operations_of_a_convolution_are_counted_forward_and_backward():
     weight = torch.rand(4, 3, 3, 3, requires_grad=True)
     with FlopCounter() as counter:
         torch.nn.functional.conv2d(x, weight, padding=1).sum().backward()
-    assert counter.total == 3 * (2 * 9 * 3 * 4 * 8 * 8)  # the output, and the gradients of input and weights
+    assert counter.total == 3 * (2 * 9 * 3 * 4 * 8 * 8)  # output, gradient of the input, gradient of the weights
 
 
 @pytest.mark.parametrize('form', ['paper', 'fast'])
-def test_a_setting_tells_the_rate_and_the_share_of_the_peak(form):
+def test_rate_and_share_of_the_peak(form):
     setting = Setting(form, True, CPU)
     figures = setting.time_ours(peak=1e-3)
     assert figures['images/s'] == pytest.approx(1000 * setting.count / figures['ms'])
     assert figures['of_peak'] == pytest.approx(setting.flops / (figures['ms'] / 1000) / 1e9)
 
 
-def test_times_are_those_of_one_call():
+def test_times_are_per_call():
     calls = []
     figures = timed(lambda: calls.append(1), CPU, seconds=1e-9)
     assert len(calls) == 5 and figures['ms'] > 0  # two to warm up, three rounds of one
@@ -88,8 +88,8 @@ def test_batches_are_images():
         assert images.shape == (2, 3, 32, 32) and 0 <= images.min() < images.max() <= 1
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a card')
-def test_without_a_card_it_says_how_to_rehearse(monkeypatch, capsys):
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without a GPU')
+def test_without_a_gpu_the_message_explains_rehearsals(monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', ['gpu.py'])
     assert gpu.main() == 2
     assert '--device cpu --quick' in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every shipped options file builds: data set, networks, losses and model, through the host's builders."""
+"""Tests that data sets, networks, losses and models of all shipped options files can be built."""
 
 import functools
 import shutil
@@ -24,20 +24,20 @@ import make_options
 
 OPTIONS = REPOSITORY / 'options'
 FILES = sorted(OPTIONS.rglob('*.yml'))
-FILES = [file for file in FILES if not file.name.startswith('compare_')]  # no host options: see test_compare.py
+FILES = [file for file in FILES if not file.name.startswith('compare_')]  # not for the host: see test_compare.py
 BY_HAND = {'hifacegan_mild.yml'}
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 
 @functools.cache
 def untrained_vgg19(pretrained: bool):
-    """What the perceptual loss is built on, without its weights, which are a download."""
+    """Return VGG19 for the perceptual loss without downloading its weights."""
     return vgg19(weights=None, init_weights=False)
 
 
 @pytest.fixture
 def host_options(monkeypatch, tmp_path):
-    """Read an options file as the host's commands do."""
+    """A function that reads an options file like the host's commands."""
 
     def read(file):
         monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
@@ -53,7 +53,7 @@ def test_the_plugin_line_comes_first(file, host_options):
     assert host_options(file)['plugin'] == hifacegan_plugin.__version__
 
 
-def test_networks_build_as_they_are_written(host_options):
+def test_networks_can_be_built(host_options):
     sections = [opt[name] for opt in map(host_options, FILES) for name in ('network_g', 'network_d') if name in opt]
     for section in {str(section): section for section in sections}.values():  # many files share a network
         with torch.device('meta' if 'num_feat' in section else 'cpu'):  # SwinIR computes while it is built
@@ -61,7 +61,7 @@ def test_networks_build_as_they_are_written(host_options):
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: f'{file.parent.name}-{file.stem}')
-def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, monkeypatch):
+def test_model_data_and_losses_can_be_built(file, host_options, small_lmdb, monkeypatch):
     opt = host_options(file)
     opt['num_gpu'] = 0
     monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
@@ -74,17 +74,17 @@ def test_model_builds_with_its_data_and_losses(file, host_options, small_lmdb, m
         assert items[-1]['lq'].dtype == (torch.uint8 if dataset.training else torch.float32)
     for section in ('network_g', 'network_d'):
         if 'num_feat' in opt.get(section, ()):
-            opt[section]['num_feat'] = 4  # its full width is built above, without memory
+            opt[section]['num_feat'] = 4  # test_networks_can_be_built builds the full width without memory
     opt['path']['pretrain_network_g'] = None
     model = build_model(opt)
-    assert hasattr(model, 'optimizer_g') == opt['is_train'] != opt['val']['save_img']  # a training would fill the disk
+    assert hasattr(model, 'optimizer_g') == opt['is_train'] != opt['val']['save_img']  # only tests save images
     for item in items:
         model.feed_data(torch.utils.data.default_collate([item]))
         assert model.lq.dtype == torch.float32 and model.lq.max() <= 1
 
 
 @pytest.mark.parametrize('degradation', ['sr4x', 'mosaic16x', 'noise', 'blur', 'jpeg'])
-def test_a_task_differs_in_its_degradation_alone(degradation):
+def test_tasks_differ_only_in_their_degradation(degradation):
     expected = yaml_load(str(OPTIONS / 'hifacegan.yml'))
     expected['name'] = f'HiFaceGAN_{degradation}'
     for options in expected['datasets'].values():
@@ -92,14 +92,14 @@ def test_a_task_differs_in_its_degradation_alone(degradation):
     assert yaml_load(str(OPTIONS / f'hifacegan_{degradation}.yml')) == expected
 
 
-def test_files_are_what_make_options_writes():
+def test_generated_files_are_current():
     for file in make_options.FILES:
         assert (OPTIONS / file).read_text() == make_options.make(file), f'{file}: run `make options`'
     assert {str(file.relative_to(OPTIONS)) for file in FILES} - BY_HAND == set(make_options.FILES)
 
 
 def changed(options, path, text):
-    """What YAML reads once an option of a small file is changed."""
+    """Return the text of a file after a change."""
     return '\n'.join(render(edit(options, {path: text})))
 
 
@@ -116,18 +116,18 @@ def changed(options, path, text):
         ('a', None, 'b: ~'),
     ],
 )
-def test_a_change_leaves_the_rest_of_a_file_alone(path, text, expected):
+def test_changing_an_option_keeps_the_rest_of_the_file(path, text, expected):
     assert changed('a:  # of a\n  x: 1  # of x\n\n  # of y\n  y: [1]\nb: ~', path, text) == expected
 
 
 @pytest.mark.parametrize(('path', 'text'), [('a:y', None), ('a:y', '# of y'), ('b:x', '1')])
-def test_a_change_of_what_is_not_there_is_an_error(path, text):
+def test_changing_a_missing_option_is_an_error(path, text):
     with pytest.raises(KeyError):
         changed('a:\n  x: 1', path, text)
 
 
 @pytest.mark.parametrize('name', ['csr', 'csr_no_perceptual', 'csr_no_feature_matching', 'csr_no_adversarial'])
-def test_an_ablation_trains_without_what_it_leaves_out(name, host_options, monkeypatch):
+def test_ablations_train_without_the_removed_loss(name, host_options, monkeypatch):
     monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
     opt = host_options(OPTIONS / f'ablations/{name}.yml')
     opt['num_gpu'] = 0
@@ -144,8 +144,8 @@ def test_an_ablation_trains_without_what_it_leaves_out(name, host_options, monke
     assert losses['l_d_real'] > 0 and losses['l_d_fake'] > 0
 
 
-def test_the_hosts_own_hifacegan_options_build(monkeypatch):
-    """The losses and networks of the host's options/train/HiFaceGAN/train_hifacegan.yml, which pip does not install."""
+def test_the_hosts_hifacegan_options_can_be_built(monkeypatch):
+    """Losses and networks of the host's options/train/HiFaceGAN/train_hifacegan.yml, which pip does not install."""
     monkeypatch.setattr(vgg_arch.vgg, 'vgg19', untrained_vgg19)
     adam = {'type': 'Adam', 'lr': 2e-4, 'weight_decay': 0, 'betas': [0.9, 0.999]}
     layers = {'relu1_1': 0.03125, 'relu2_1': 0.0625, 'relu3_1': 0.125, 'relu4_1': 0.25, 'relu5_1': 1.0}
@@ -192,7 +192,7 @@ def test_the_hosts_own_hifacegan_options_build(monkeypatch):
 
 
 @pytest.mark.parametrize(('portraits', 'name'), [(False, 'hifacegan_demo'), (True, 'faces_demo')])
-def test_the_demo_is_on_portraits_where_they_are(portraits, name, tmp_path):
+def test_the_demo_uses_portraits_if_they_exist(portraits, name, tmp_path):
     if portraits:
         (tmp_path / 'datasets/faces/test.lmdb').mkdir(parents=True)
     for file in ('Makefile', 'setup.py', 'constraints.txt'):

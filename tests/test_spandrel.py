@@ -1,4 +1,4 @@
-"""Programs built on spandrel open our files."""
+"""Tests that spandrel opens the plugin's weights."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_model_loader_opens_converted_weights(tmp_path, variant, options):
         assert torch.equal(model(images), generator(images).clamp(0, 1))
 
 
-def test_model_loader_opens_the_fast_form(tmp_path, lively_generator):
+def test_model_loader_opens_the_fast_preset(tmp_path, lively_generator):
     generator = lively_generator(preset='fast').eval()
     torch.save({'params': generator.state_dict()}, tmp_path / 'a.pth')
     model = spandrel.ModelLoader().load_from_file(tmp_path / 'a.pth')
@@ -38,7 +38,7 @@ def test_model_loader_opens_the_fast_form(tmp_path, lively_generator):
 
 
 @pytest.mark.parametrize('options', [{}, {'norm': 'rms', 'global_residual': True}])
-def test_model_loader_opens_checkpoints_unconverted(tmp_path, lively_generator, options):
+def test_model_loader_opens_checkpoints(tmp_path, lively_generator, options):
     generator = lively_generator(**options).eval()
     torch.save({'params_ema': generator.state_dict(), 'params': {}, 'network_g': options}, tmp_path / 'a.pth')
     model = spandrel.ModelLoader().load_from_file(tmp_path / 'a.pth')
@@ -59,5 +59,5 @@ def test_model_loader_opens_published_weights(reference_dir, tmp_path, name):
     assert (output - tensors['output_per_sample'].clamp(0, 1)).abs().max() < 1e-4
 
 
-def test_other_architectures_stay_what_they_are():
+def test_other_architectures_are_not_detected():
     assert not hifacegan_plugin.spandrel.HiFaceGANArch().detect({'conv_first.weight': torch.ones(1)})

@@ -1,4 +1,4 @@
-"""The page of `hifacegan app` as a client of it sees it: what it restores, what it refuses, what it leaves behind."""
+"""Tests of ``hifacegan app`` through Gradio's client."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def page(tmp_path_factory):
 
 
 def open_client(page, download_files):
-    """Return a client that waits for a busy machine: one that gives up its heartbeat has closed the page."""
+    """Return a client with a long timeout, because on a timeout of its heartbeat, the server ends the session."""
     options = {'verbose': False, 'analytics_enabled': False, 'httpx_kwargs': {'timeout': HANGS}}
     return gradio_client.Client(page.url, download_files=download_files, **options)
 
@@ -55,7 +55,7 @@ def client(page, tmp_path_factory):
 
 
 def arguments(files, what='whole image', network='general', face_network='faces', strength=1, keep_identity=False):
-    """The arguments of the functions behind the buttons."""
+    """Return the arguments of the buttons' handlers."""
     return (
         [gradio_client.handle_file(str(file)) for file in files],
         what,
@@ -71,7 +71,7 @@ def restore(client, *files, api_name='/restore', **settings):
 
 
 def rows(table):
-    """The lines of a table of files and what became of them."""
+    """Return the results in a table by file name."""
     return dict(table['data'])
 
 
@@ -87,7 +87,7 @@ def photographs(photo, tmp_path):
     folder.mkdir()
     exif = Image.Exif()
     exif[0x0110] = 'A camera'
-    exif[0x0112] = 6  # turned
+    exif[0x0112] = 6  # rotated
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
     Image.fromarray(photo).save(folder / 'turned.jpg', exif=exif, icc_profile=profile, dpi=(300, 300))
     cv2.imwrite(str(folder / 'deep.png'), photo[..., ::-1].astype(np.uint16) * 257)
@@ -105,7 +105,7 @@ def photographs(photo, tmp_path):
         ({'network': 'mine.safetensors', 'strength': 0.5}, ['--model', 'faces', '--strength', '0.5']),
     ],
 )
-def test_downloads_are_what_the_command_writes(settings, options, client, photographs, tmp_path):
+def test_results_equal_those_of_the_command(settings, options, client, photographs, tmp_path):
     names = sorted(path.name for path in photographs.iterdir())
     _, results, table = restore(client, *(photographs / name for name in names), **settings)
     assert main(['restore', '-i', str(photographs), '-o', str(tmp_path / 'expected'), *options]) == 0
@@ -114,7 +114,7 @@ def test_downloads_are_what_the_command_writes(settings, options, client, photog
     assert rows(table) == dict.fromkeys(names, 'restored')
 
 
-def test_faces_are_what_the_command_writes_and_reports(client, tmp_path):
+def test_faces_equal_those_of_the_command(client, tmp_path):
     pytest.importorskip('dlib')
     Image.fromarray(data.astronaut()[:256, 96:352]).save(tmp_path / 'portrait.png')
     _, (result,), table = restore(client, tmp_path / 'portrait.png', what='both')
@@ -129,7 +129,7 @@ def test_faces_are_what_the_command_writes_and_reports(client, tmp_path):
     assert faces['value']['data'] == [[1, left, top, round(reported['size']), distance]]
 
 
-def test_both_sides_of_the_slider_show_the_image_upright(client, photographs, photo):
+def test_the_slider_shows_upright_images(client, photographs, photo):
     restore(client, photographs / 'turned.jpg')
     (before, after), _ = client.predict(0, api_name='/show')
     upright = np.rot90(photo, -1)
@@ -141,8 +141,8 @@ def test_both_sides_of_the_slider_show_the_image_upright(client, photographs, ph
         assert not shown.getexif()
 
 
-def test_many_files_come_back_in_a_zip(client, photographs, photo, tmp_path):
-    """Two of one name among them."""
+def test_batch_results_are_zipped(client, photographs, photo, tmp_path):
+    """Two of the files have the same name."""
     (tmp_path / 'other').mkdir()
     Image.fromarray(photo[::-1]).save(tmp_path / 'other/grey.tif')
     (tmp_path / 'other/broken.jpg').write_bytes((photographs / 'turned.jpg').read_bytes()[:500])
@@ -162,7 +162,7 @@ def test_many_files_come_back_in_a_zip(client, photographs, photo, tmp_path):
     assert shapes == {photo.shape, photo.shape[:2]}
 
 
-def test_what_is_no_image_is_named_with_the_reason(client, photo, tmp_path):
+def test_invalid_images_are_reported(client, photo, tmp_path):
     (tmp_path / 'bomb.png').write_bytes(png_bomb(60_000, 60_000))
     (tmp_path / 'text.png').write_text('no image')
     (tmp_path / 'empty.jpg').touch()
@@ -190,7 +190,7 @@ def test_files_that_are_too_large_are_refused(page):
         assert requests.post(f'{page.url}/gradio_api/upload', files=files, timeout=HANGS).status_code == status
 
 
-def test_an_image_whose_files_are_gone_is_named(client, page, photo, tmp_path):
+def test_deleted_results_are_reported(client, page, photo, tmp_path):
     Image.fromarray(photo).save(tmp_path / 'gone.png')
     restore(client, tmp_path / 'gone.png')
     (result,) = page.temporary.rglob('output/gone.png')
@@ -199,12 +199,12 @@ def test_an_image_whose_files_are_gone_is_named(client, page, photo, tmp_path):
         client.predict(0, api_name='/show')
 
 
-def test_no_image_is_no_work(client):
+def test_no_image_is_an_error(client):
     with pytest.raises(Exception, match='Choose an image'):
         restore(client)
 
 
-def test_nobody_else_is_asked_and_nobody_else_is_served(page):
+def test_the_page_connects_only_to_this_machine(page):
     port = int(page.url.rpartition(':')[2])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(('127.0.0.2', port), timeout=5).close()
@@ -216,8 +216,8 @@ def test_nobody_else_is_asked_and_nobody_else_is_served(page):
     assert all('127.0.0.1' in line or 'localhost' in line for line in asked), asked
 
 
-def test_what_a_session_leaves_is_removed_when_it_ends(page, photo, tmp_path):
-    """A browser holds its session by a stream; when it closes the page, the stream breaks off."""
+def test_the_files_of_a_session_are_deleted_when_it_ends(page, photo, tmp_path):
+    """A session ends when the browser closes its heartbeat stream."""
     before = set(page.temporary.rglob('restored.zip'))
     Image.fromarray(photo).save(tmp_path / 'photo.png')
     client = open_client(page, False)
@@ -238,11 +238,11 @@ def test_what_a_session_leaves_is_removed_when_it_ends(page, photo, tmp_path):
     [
         (['--port', 'TAKEN'], 'cannot listen on 127.0.0.1, port'),
         (['--port', '70000'], 'cannot listen on 127.0.0.1, port 70000'),
-        (['--host', '203.0.113.1'], 'cannot listen on 203.0.113.1, port 7860'),  # an address for documentation alone
+        (['--host', '203.0.113.1'], 'cannot listen on 203.0.113.1, port 7860'),  # an address reserved for documentation
         (['-w', 'missing.pth'], 'missing.pth: there is no such weights file'),
     ],
 )
-def test_what_cannot_be_served_is_named(options, message, page, capsys):
+def test_invalid_arguments_are_reported(options, message, page, capsys):
     taken = page.url.rpartition(':')[2]
     assert main(['app', *(taken if option == 'TAKEN' else option for option in options)]) == 2
     output = capsys.readouterr()
@@ -250,8 +250,8 @@ def test_what_cannot_be_served_is_named(options, message, page, capsys):
     assert output.out == ''
 
 
-def test_ctrl_c_in_the_middle_of_work_leaves_nothing_behind(page, client, tmp_path):
-    """The last one, because it ends the page."""
+def test_ctrl_c_during_a_batch_deletes_all_files(page, client, tmp_path):
+    """This must be the last test, because it stops the server."""
     Image.fromarray(data.astronaut()[:400, :400]).save(tmp_path / 'photo.jpg')
     files = [tmp_path / 'photo.jpg'] * 6
     working = client.submit(*arguments(files), api_name='/restore_batch')

@@ -1,4 +1,4 @@
-"""The page of `hifacegan app` in a browser: Chromium, where there is one, driven by Playwright."""
+"""Tests of ``hifacegan app`` in Chromium, with Playwright."""
 
 import re
 import shutil
@@ -19,9 +19,9 @@ from hifacegan_plugin.__main__ import main
 playwright = pytest.importorskip('playwright.sync_api')
 pytest.importorskip('gradio')
 CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
-pytestmark = [pytest.mark.heavy, pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium')]
+pytestmark = [pytest.mark.heavy, pytest.mark.skipif(CHROMIUM is None, reason='needs Chromium')]
 
-MEMORY = 1  # GiB, of the server for an image
+MEMORY = 1  # the server's memory limit for an image, in GiB
 
 
 @pytest.fixture(scope='module')
@@ -54,15 +54,15 @@ def photo():
 
 
 def restore(browser_page, *files: Path) -> None:
-    """Give files to the first tab and press its button."""
+    """Upload files to the first tab and press its button."""
     browser_page.locator('input[type=file]').first.set_input_files(files)
     for file in files:
         browser_page.locator(f'a[href$="/{file.name}"]').wait_for()
     browser_page.get_by_role('button', name='Restore', exact=True).click()
 
 
-def share_hidden(browser_page) -> float:
-    """How much of the image after lies under that before, in per cent of its width."""
+def hidden_share(browser_page) -> float:
+    """Return how much of the restored image the slider hides, in per cent of its width."""
     style = browser_page.get_by_test_id('imageslider-image').last.get_attribute('style')
     return float(re.search(r'clip-path: inset\(0(?:px)? 0(?:px)? 0(?:px)? ([\d.]+)%', style)[1])
 
@@ -77,14 +77,14 @@ def test_an_image_is_restored_compared_and_downloaded(browser_page, page, photo,
     browser_page.wait_for_function('[...document.images].every(image => image.complete && image.naturalWidth)')
     assert [image.evaluate('image => image.naturalWidth') for image in images.all()] == [512, 512]
 
-    hidden = share_hidden(browser_page)
+    hidden = hidden_share(browser_page)
     handle = browser_page.get_by_test_id('slider').bounding_box()
     at = handle['x'] + handle['width'] / 2, handle['y'] + handle['height'] / 2
     browser_page.mouse.move(*at)
     browser_page.mouse.down()
     browser_page.mouse.move(at[0] + 100, at[1], steps=5)
     browser_page.mouse.up()
-    assert share_hidden(browser_page) > hidden + 5
+    assert hidden_share(browser_page) > hidden + 5
 
     with browser_page.expect_download() as download:
         browser_page.locator('a[href*="/output/"]').click()
@@ -97,7 +97,7 @@ def test_an_image_is_restored_compared_and_downloaded(browser_page, page, photo,
     assert hosts == {'127.0.0.1'}
 
 
-def test_what_is_wrong_with_a_file_stands_on_the_page(browser_page, photo, tmp_path):
+def test_invalid_images_are_reported(browser_page, photo, tmp_path):
     (tmp_path / 'bomb.png').write_bytes(png_bomb(60_000, 60_000))
     (tmp_path / 'text.png').write_text('no image')
     restore(browser_page, tmp_path / 'bomb.png', tmp_path / 'text.png')
@@ -110,7 +110,7 @@ def test_what_is_wrong_with_a_file_stands_on_the_page(browser_page, photo, tmp_p
     )
 
 
-def test_a_batch_that_is_stopped_gives_what_is_done(browser_page, photo, tmp_path):
+def test_stopping_a_batch_returns_finished_results(browser_page, photo, tmp_path):
     for number in range(9):
         Image.fromarray(np.tile(photo, (2, 2, 1))).save(tmp_path / f'{number}.jpg')
     browser_page.get_by_role('tab', name='Batch').click()
@@ -131,7 +131,7 @@ def test_a_batch_that_is_stopped_gives_what_is_done(browser_page, photo, tmp_pat
     assert 1 <= len(names) < 9
 
 
-def test_twelve_megapixels_are_restored_within_the_memory(browser_page, page, photo, tmp_path):
+def test_memory_limit_with_twelve_megapixels(browser_page, page, photo, tmp_path):
     def peak() -> int:
         status = Path(f'/proc/{page.process.pid}/status').read_text()
         return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) << 10
@@ -144,7 +144,7 @@ def test_twelve_megapixels_are_restored_within_the_memory(browser_page, page, ph
     browser_page.reload()
     restore(browser_page, tmp_path / 'large.jpg')
     browser_page.locator('a[href*="/output/large.jpg"]').wait_for()
-    # Beside what --memory is about: the image and its result, decoded, encoded, and as previews.
+    # In addition to --memory: the image and its result, decoded, encoded, and as previews.
     assert peak() - before < (MEMORY << 30) + 12 * 12_000_000
     with browser_page.expect_download() as download:
         browser_page.locator('a[href*="/output/"]').click()
@@ -153,7 +153,7 @@ def test_twelve_megapixels_are_restored_within_the_memory(browser_page, page, ph
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
-def test_other_signals_end_it_cleanly_too(number, tmp_path):
+def test_exit_status_and_cleanup_on_signals(number, tmp_path):
     page = serve_page(tmp_path)
     page.process.send_signal(number)
     output, errors = page.process.communicate(timeout=HANGS)

@@ -1,4 +1,4 @@
-"""What the settings of the page do, with stand-ins for networks whose results are easily told apart."""
+"""Tests of the backend of the web page, with simple functions instead of networks."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_each_part_is_restored_by_its_network(what, in_face, in_background, face
     restore_file = backend.file_restorer(Settings(what, 'inverting', 'blackening', 1, False))
     assert len(restore_file(tmp_path / 'portrait.png', tmp_path / 'result.png')) == faces
     result = np.asarray(Image.open(tmp_path / 'result.png'))
-    # Detail of the photograph that is finer than the pixels of an aligned face stays.
+    # Details that are finer than the pixels of the aligned face are kept from the photograph.
     assert np.abs(result[FACE].astype(int) - in_face(PORTRAIT[FACE])).mean() < 5
     assert np.array_equal(result[BACKGROUND], in_background(PORTRAIT[BACKGROUND]))
 
@@ -41,7 +41,7 @@ def test_strength_blends_with_the_image(backend, tmp_path):
 
 
 @pytest.mark.parametrize('keep_identity', [False, True])
-def test_a_face_that_would_be_another_is_restored_less_on_request(keep_identity, backend, tmp_path):
+def test_keep_identity_lowers_the_strength(keep_identity, backend, tmp_path):
     pytest.importorskip('dlib')
     Image.fromarray(PORTRAIT).save(tmp_path / 'portrait.png')
     restore_file = backend.file_restorer(Settings(FACES, 'inverting', 'blackening', 1, keep_identity))
@@ -49,19 +49,19 @@ def test_a_face_that_would_be_another_is_restored_less_on_request(keep_identity,
     assert (face.strength < 1, face.exceeds_identity_limit) == (keep_identity, not keep_identity)
 
 
-def test_no_name_of_a_session_leads_out_of_the_folder(backend, tmp_path):
+def test_session_names_cannot_leave_the_folder(backend, tmp_path):
     folders = {backend.session_folder(name) for name in ('../../..', '/', 'a/b', '', None)}
     assert len(folders) == 5 and {folder.parent for folder in folders} == {tmp_path / 'sessions'}
 
 
-def test_a_folder_that_cannot_be_removed_is_named_and_left(tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_deleted_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(environment, 'REMOVALS', 2)
     monkeypatch.setattr('shutil.rmtree', lambda *arguments, **options: None)
     environment._remove(tmp_path)
     assert f'{tmp_path} could not be removed' in capsys.readouterr().err
 
 
-def test_a_zip_file_is_written_whole_or_not_at_all(tmp_path, full_disk):
+def test_an_incomplete_zip_file_is_deleted(tmp_path, full_disk):
     (tmp_path / 'output').mkdir()
     (tmp_path / 'output/a.png').write_bytes(bytes(2000))
     full_disk()

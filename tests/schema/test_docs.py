@@ -1,4 +1,4 @@
-"""What is written from the schema: tables in the docs and JSON Schemas, checked by a validator of another author."""
+"""Tests of generated files: tables in the docs and JSON Schemas, with an independent validator."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def read(file):
 
 
 def changed(path, value, file=DEMO):
-    """The options of a file with one of them changed."""
+    """Return the options of a file with one option changed."""
     opt = section = read(file)
     *sections, key = path.split('.')
     for name in sections:
@@ -40,7 +40,7 @@ def changed(path, value, file=DEMO):
 
 
 def schema_named_by(file):
-    """The JSON Schema that an options file names for editors."""
+    """Return the JSON Schema that an options file names for editors."""
     (named,) = re.findall(r'^# yaml-language-server: \$schema=(\S+)$', file.read_text(), re.M)
     return json.loads((file.parent / named).read_text())
 
@@ -56,7 +56,7 @@ def test_the_schemas_are_current():
         assert path.read_text() == text, 'run `make docs`'
 
 
-def test_a_table_says_what_an_option_takes_and_its_default():
+def test_a_table_contains_the_values_and_the_default_of_an_option():
     (row,) = [
         row
         for row in make_docs.with_tables((REPOSITORY / 'docs/training.md').read_text()).splitlines()
@@ -101,7 +101,7 @@ def test_shipped_files_are_valid(file):
         ('name', 5),
     ],
 )
-def test_validator_and_doctor_agree_on_what_is_wrong(path, value):
+def test_validator_and_doctor_reject_the_same_options(path, value):
     opt = changed(path, value)
     assert problems_of_file(opt)
     assert not Draft202012Validator(schema_named_by(DEMO)).is_valid(opt)
@@ -130,7 +130,7 @@ def test_validator_and_doctor_agree_on_what_is_wrong(path, value):
         ('datasets.val.degradation', [{'type': 'Vignette', 'strength': 1}], True),
     ],
 )
-def test_what_registries_know_is_in_the_schema(path, value, valid):
+def test_registered_names_are_in_the_schema(path, value, valid):
     assert Draft202012Validator(schema_named_by(DEMO)).is_valid(changed(path, value)) == valid
 
 
@@ -148,7 +148,7 @@ def test_what_registries_know_is_in_the_schema(path, value, valid):
         ('datasets.demo_heldout', {'type': 'PairedImageDataset'}),
     ],
 )
-def test_validator_and_comparison_agree_on_what_is_wrong(path, value):
+def test_validator_and_comparison_reject_the_same_options(path, value):
     opt = changed(path, value, COMPARISON)
     validator = Draft202012Validator(schema_named_by(COMPARISON))
     assert find_problems(ComparisonFile, opt)

@@ -1,4 +1,4 @@
-"""Arguments of what a registry names, by the signature of the class or function."""
+"""Tests of checks of arguments against the signatures of registered classes and functions."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from hifacegan_plugin.schema.registered import problems_of_call, registered_name
 
 
 def measure(img, border, *, scale=1):
-    """A metric of somebody else."""
+    """A third-party metric."""
 
 
 def take_anything(**options):
-    """A class that hands its options on."""
+    """A function that accepts any options."""
 
 
 KNOWN = {'measure': measure, 'take_anything': take_anything, 'LinearDecayLR': LinearDecayLR}
@@ -38,11 +38,11 @@ KNOWN = {'measure': measure, 'take_anything': take_anything, 'LinearDecayLR': Li
     ],
     ids=str,
 )
-def test_arguments_go_by_the_signature(options, message):
+def test_arguments_are_checked_against_the_signature(options, message):
     problems = problems_of_call('here', options, KNOWN, supplied=('img', 'optimizer'))
     assert [problem.what for problem in problems] == ([message] if message else [])
 
 
-def test_the_host_finds_its_own_names_without_their_suffix():
+def test_the_hosts_suffix_may_be_omitted():
     names = registered_names([('Unet_basicsr', measure), ('Net', take_anything), ('Net_basicsr', measure)])
     assert names['Unet'] is names['Unet_basicsr'] is measure and names['Net'] is take_anything

@@ -1,4 +1,4 @@
-"""The options as the schema declares them: what it takes, what it refuses, in what words."""
+"""Tests of the schema of options: accepted and rejected values, messages."""
 
 import copy
 import subprocess
@@ -31,7 +31,7 @@ def test_importing_the_schema_imports_neither_torch_nor_the_host():
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: f'{file.parent.name}-{file.stem}')
-def test_nothing_is_wrong_with_a_shipped_file(file):
+def test_shipped_files_are_valid(file):
     assert problems_of_file(read(file)) == []
 
 
@@ -39,7 +39,7 @@ def test_whole_numbers_may_be_written_as_powers_of_ten():
     assert parse(Train, {**TRAIN, 'total_iter': 25e4}).total_iter == 250_000
 
 
-def test_options_that_are_not_set_have_their_defaults():
+def test_defaults_of_missing_and_null_options():
     train = parse(Train, {**TRAIN, 'compile': None, 'amp': None})
     assert (train.ema_decay, train.compile, train.amp, train.on_not_finite) == (0, False, None, 'stop')
 
@@ -98,14 +98,14 @@ def test_the_first_problem_is_raised(change, message):
     assert str(raised.value) == message
 
 
-def test_an_option_under_train_that_nobody_reads_is_told_but_stops_nothing():
+def test_unknown_options_under_train_are_only_warned_about():
     options = {**TRAIN, 'ema_decya': 0.9}
     (problem,) = find_problems(Train, options, 'train')
     assert not problem.stops and problem.what.startswith("train: unknown option 'ema_decya'. Did you mean 'ema_decay'?")
     assert parse(Train, options).ema_decay == 0
 
 
-def test_options_without_effect_hide_no_contradiction():
+def test_unknown_options_do_not_hide_contradictions():
     opt = read('hifacegan_demo.yml')
     opt['train'].update(gan=opt['train'].pop('gan_opt'), keep_best='lpips')
     first, second = problems_of_file(opt)
@@ -115,7 +115,7 @@ def test_options_without_effect_hide_no_contradiction():
         parse(Train, opt['train'], 'train')
 
 
-def test_all_problems_of_a_file_are_told_each_at_its_option():
+def test_all_problems_of_a_file_are_reported():
     opt = read('hifacegan_demo.yml')
     good = copy.deepcopy(opt)
     opt['train'].update(total_iter=0, amp='half', progressive=[3, 2])
@@ -153,12 +153,12 @@ DATASETS = read('hifacegan_demo.yml')['datasets']
         ({'network_g': {'type': 'CSRGenerator', 'num_in_ch': 1}}, 'set network_d: num_in_ch: 1 and num_out_ch: 1'),
     ],
 )
-def test_what_contradicts_other_sections_is_told(change, message):
+def test_contradictions_between_sections_are_reported(change, message):
     (problem,) = problems_of_file(read('hifacegan_demo.yml') | change)
     assert message in problem.what
 
 
-def test_numbers_that_are_text_are_told_of_whatever_class_takes_them_but_names_may_look_like_them():
+def test_numbers_written_as_text_are_reported_except_in_names():
     opt = read('hifacegan_demo.yml') | {'name': '1e3', 'model_type': 'SRModel'}
     opt['datasets']['train']['dataroot_gt'] = '1e3'
     opt['train']['optim_g']['lr'] = opt['network_g']['num_feat'] = '1e-4'
@@ -168,13 +168,13 @@ def test_numbers_that_are_text_are_told_of_whatever_class_takes_them_but_names_m
     ]
 
 
-def test_models_of_others_may_have_other_options():
+def test_other_models_may_have_other_options():
     opt = read('hifacegan_demo.yml') | {'model_type': 'GFPGANModel', 'network_l': {'type': 'X'}}
     opt['train'].update(net_g_reg_every=1, amp={'any': 'thing'})
     assert problems_of_file(opt) == []
 
 
-def test_data_sets_of_others_may_have_other_options():
+def test_other_data_sets_may_have_other_options():
     opt = read('hifacegan_demo.yml')
     opt['datasets']['train'].update(type='FFHQDataset', mean=[0.5], degradation=None)
     assert problems_of_file(opt) == []
