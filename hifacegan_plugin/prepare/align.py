@@ -127,8 +127,8 @@ def prepare(folder: Path, options: Options, crop_store: str, photograph: tuple[s
         else:
             reasons.append(reason)
     if not crops:
-        number = f'{len(found)} face{"s" * (len(found) > 1)}'
-        return Outcome({}, rejected=f'has {number}, none accepted: {"; ".join(reasons)}')
+        count = f'{len(found)} face{"s" * (len(found) > 1)}'
+        return Outcome({}, rejected=f'has {count}, none accepted: {"; ".join(reasons)}')
     return Outcome({crop_store: crops, FACES: records})
 
 
