@@ -38,7 +38,7 @@ def test_the_registered_name_builds_the_network_of_the_preset(preset, network, o
     rebuilt.load_state_dict(built.state_dict())
 
 
-def test_the_registered_name_tells_its_options():
+def test_the_registered_name_has_the_signature_of_the_options():
     options = inspect.signature(CSRGenerator).parameters
     assert {name: option.default for name, option in options.items()} == {
         'num_in_ch': 3, 'num_feat': 64, 'variant': 'csr', 'norm': 'batch', 'global_residual': None, 'preset': 'paper',
@@ -46,7 +46,7 @@ def test_the_registered_name_tells_its_options():
     }  # fmt: skip
 
 
-def test_a_class_cannot_derive_from_the_registered_name_but_from_the_network():
+def test_only_the_network_class_can_be_subclassed():
     with pytest.raises(TypeError, match=r'Mine cannot derive from CSRGenerator, .* derive from one of these'):
         type('Mine', (CSRGenerator,), {})
     mine = type('Mine', (PaperCSR,), {})
@@ -64,12 +64,12 @@ def reference(request, reference_dir):
     return network, tensors, gradients
 
 
-def test_training_output_uses_batch_statistics_as_the_reference(reference):
+def test_output_in_train_mode_equals_the_reference(reference):
     network, tensors, _ = reference
     torch.testing.assert_close(network(tensors['input']), tensors['output_batch_statistics'], atol=1e-4, rtol=0)
 
 
-def test_evaluation_output_uses_per_sample_statistics_as_the_reference(reference):
+def test_output_in_eval_mode_equals_the_reference(reference):
     network, tensors, _ = reference
     with torch.no_grad():
         output = network.eval()(tensors['input'])
@@ -82,7 +82,7 @@ def gradient_norms(network, image):
     return {name: parameter.grad.norm().item() for name, parameter in network.named_parameters()}
 
 
-def test_gradients_are_the_references_and_no_parameter_goes_without(reference):
+def test_gradients_equal_the_reference(reference):
     network, tensors, gradients = reference
     expected = {rename(name): norm for name, norm in gradients['grad_norm_of_mean_square'].items()}
     norms = gradient_norms(network, tensors['input'])
@@ -99,7 +99,7 @@ def test_gradients_are_the_references_and_no_parameter_goes_without(reference):
 
 
 @pytest.mark.parametrize('size', [(64, 64), (96, 160)])
-def test_lip_spade_is_the_hosts_network(size):
+def test_lip_spade_equals_the_hosts_network(size):
     torch.manual_seed(0)
     host = HiFaceGAN(num_feat=4, crop_size=64, norm_g='spectralspadeinstance3x3', is_train=False)
     host.init_weights('xavier', gain=1.0)
@@ -120,7 +120,7 @@ def test_every_parameter_gets_a_gradient(variant, norm):
 
 
 @pytest.mark.parametrize(('variant', 'millions'), [('csr', 130.6), ('lip_spade', 120.3), ('spade', 92.0)])
-def test_size_is_the_published_one(variant, millions):
+def test_number_of_parameters_equals_the_paper(variant, millions):
     with torch.device('meta'):
         network = CSRGenerator(num_feat=64, variant=variant)
     parameters = sum(p.numel() for p in network.parameters())
@@ -130,7 +130,7 @@ def test_size_is_the_published_one(variant, millions):
 
 
 @pytest.mark.parametrize('norm', NORMS)
-def test_evaluation_is_deterministic_and_independent_of_the_batch(norm, lively_generator):
+def test_eval_mode_is_deterministic_and_does_not_depend_on_the_batch(norm, lively_generator):
     network = lively_generator(norm=norm).eval()
     x = torch.rand(3, 3, 64, 96)
     with torch.no_grad():
@@ -141,7 +141,7 @@ def test_evaluation_is_deterministic_and_independent_of_the_batch(norm, lively_g
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_training_depends_on_the_batch_and_moves_spectral_norm_but_evaluation_does_not(lively_generator):
+def test_only_train_mode_depends_on_the_batch_and_updates_spectral_norm(lively_generator):
     network = lively_generator()
     network.blocks[0].conv_0.parametrizations.weight.original.data.uniform_()  # leaves its spectral norm behind
     x = torch.rand(2, 3, 64, 64)
@@ -154,13 +154,13 @@ def test_training_depends_on_the_batch_and_moves_spectral_norm_but_evaluation_do
 
 
 @pytest.mark.parametrize('size', [(64, 64), (65, 97), (95, 64), (127, 130)])
-def test_any_size_keeps_its_size(size):
+def test_output_has_the_size_of_the_input(size):
     network = CSRGenerator(num_feat=4).eval()
     with torch.no_grad():
         assert network(torch.rand(1, 3, *size)).shape == (1, 3, *size)
 
 
-def test_odd_sizes_are_padded_with_the_mirrored_image(lively_generator):
+def test_odd_sizes_are_padded_by_reflection(lively_generator):
     network = lively_generator().eval()
     x = torch.rand(1, 3, 70, 80)
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_global_residual_adds_the_input(lively_generator):
 
 
 @pytest.mark.parametrize('norm', ['batch', 'instance'])
-def test_normalise_agrees_with_torchs_layers(norm):
+def test_normalise_equals_torchs_layers(norm):
     x = torch.randn(3, 5, 8, 9) * 4 + 2
     layer = (nn.BatchNorm2d if norm == 'batch' else nn.InstanceNorm2d)(5, affine=False)
     torch.testing.assert_close(normalise(x, norm, training=True), layer(x))
@@ -201,7 +201,7 @@ def test_initial_weights_are_xavier_normal_with_a_small_gain():
     ],
 )
 @pytest.mark.parametrize('init', ['reference', 'pytorch'])
-def test_initial_weights_keep_torchs_default_under_spectral_norm_alone_or_everywhere(build, init):
+def test_layers_with_torchs_default_initial_weights(build, init):
     torch.manual_seed(0)
     network = build(init=init)
     if isinstance(network, CSRGenerator):
@@ -229,11 +229,11 @@ def test_initial_weights_keep_torchs_default_under_spectral_norm_alone_or_everyw
         ({'preset': 'slow'}, "preset: 'slow' is not one of paper, fast"),
     ],
 )
-def test_unknown_choices_are_named(options, message):
+def test_unknown_choices_are_reported(options, message):
     with pytest.raises(ValueError, match=message):
         CSRGenerator(num_feat=4, **options)
 
 
-def test_an_image_that_is_too_small_is_refused():
+def test_too_small_images_are_refused():
     with pytest.raises(ValueError, match='of at least 64 x 64 pixels, got 63 x 80'):
         CSRGenerator(num_feat=4)(torch.rand(1, 3, 63, 80))

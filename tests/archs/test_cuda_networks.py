@@ -33,7 +33,7 @@ def relative_error(actual, expected):
 
 @pytest.mark.parametrize('options', FORMS, ids=str)
 @pytest.mark.parametrize('mode', ['train', 'eval'])
-def test_generator_agrees_with_the_cpu(options, mode, lively_generator, device, record_property):
+def test_generator_equals_the_cpu(options, mode, lively_generator, device, record_property):
     generator = lively_generator(**options)
     generator.train(mode == 'train')
     exact, on_card = copy.deepcopy(generator).double(), copy.deepcopy(generator).to(device)
@@ -51,7 +51,7 @@ def test_generator_agrees_with_the_cpu(options, mode, lively_generator, device, 
 
 
 @pytest.mark.parametrize('options', FORMS, ids=str)
-def test_generator_in_bfloat16_is_near(options, lively_generator, device, record_property):
+def test_generator_in_bfloat16_is_close(options, lively_generator, device, record_property):
     generator = lively_generator(**options)
     x = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_generator_in_bfloat16_is_near(options, lively_generator, device, record
     assert error < BF16_ERROR
 
 
-def test_discriminator_agrees_with_the_cpu(device, record_property):
+def test_discriminator_equals_the_cpu(device, record_property):
     torch.manual_seed(0)
     discriminator = MultiscalePatchDiscriminator(num_feat=16)
     for parameter in discriminator.parameters():
@@ -83,7 +83,7 @@ def test_discriminator_agrees_with_the_cpu(device, record_property):
     assert error < BF16_ERROR
 
 
-def test_channels_last_changes_no_image(lively_generator, device):
+def test_channels_last_does_not_change_images(lively_generator, device):
     generator = lively_generator().to(device)
     x = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1)).to(device)
     with without_tf32(), torch.no_grad():

@@ -30,7 +30,7 @@ def judge(network, tensors):
     return outputs, *halves
 
 
-def test_every_layer_is_the_references(reference):
+def test_every_layer_equals_the_reference(reference):
     network, tensors, _ = reference
     outputs, _, _ = judge(network, tensors)
     for i, scale in enumerate(outputs):
@@ -39,7 +39,7 @@ def test_every_layer_is_the_references(reference):
 
 
 @pytest.mark.parametrize(('gan_type', 'name'), [('lsgan', 'ls'), ('hinge', 'hinge')])
-def test_the_hosts_gan_losses_give_the_references_values(reference, gan_type, name):
+def test_gan_losses_equal_the_reference(reference, gan_type, name):
     network, tensors, losses = reference
     _, fake, real = judge(network, tensors)
     criterion = build_loss({'type': 'MultiScaleGANLoss', 'gan_type': gan_type})
@@ -48,14 +48,14 @@ def test_the_hosts_gan_losses_give_the_references_values(reference, gan_type, na
     assert criterion(real, True, is_disc=True).item() == pytest.approx(losses[f'{name}.discriminator_real'], abs=1e-4)
 
 
-def test_feature_matching_is_the_references(reference):
+def test_feature_matching_equals_the_reference(reference):
     network, tensors, losses = reference
     _, fake, real = judge(network, tensors)
     assert FeatureMatchingLoss()(fake, real).item() == pytest.approx(losses['feature_matching_weight_10'], abs=1e-4)
 
 
 @pytest.mark.parametrize(('num_d', 'n_layers_d'), [(2, 4), (3, 3), (1, 2)])
-def test_it_is_the_hosts_network(num_d, n_layers_d):
+def test_it_equals_the_hosts_network(num_d, n_layers_d):
     torch.manual_seed(0)
     host = HiFaceGANDiscriminator(num_feat=4, num_d=num_d, n_layers_d=n_layers_d).eval()
     ours = MultiscalePatchDiscriminator(num_feat=4, num_d=num_d, n_layers_d=n_layers_d).eval()

@@ -14,7 +14,7 @@ from hifacegan_plugin.archs.csr.shapes import SCALES, read_generator_options
 from hifacegan_plugin.restore.engines.inference import DynamicCSR
 
 
-def test_gives_its_input_before_it_is_trained():
+def test_initially_returns_its_input():
     x = torch.rand(2, 3, 70, 64)
     assert torch.equal(CSRGenerator(num_feat=4, preset='fast')(x), x)
 
@@ -27,7 +27,7 @@ def test_every_parameter_gets_a_gradient(lively_generator):
 
 @pytest.mark.parametrize('num_scales', SCALES)
 @pytest.mark.parametrize('size', [(16, 16), (17, 30), (66, 16)])
-def test_any_size_is_padded_with_the_mirrored_image_or_else_its_border(lively_generator, num_scales, size):
+def test_padding_of_any_size(lively_generator, num_scales, size):
     """At six scales, 16 pixels miss a whole other 16, of which a mirror has but 15."""
     network = lively_generator(preset='fast', num_scales=num_scales).eval()
     multiple = {3: 4, 4: 8, 5: 16, 6: 32}[num_scales]
@@ -45,13 +45,13 @@ def test_any_size_is_padded_with_the_mirrored_image_or_else_its_border(lively_ge
         assert (expected - x).abs().mean() > 0.1
 
 
-def test_an_image_that_is_too_small_is_refused():
+def test_too_small_images_are_refused():
     with pytest.raises(ValueError, match='of at least 16 x 16 pixels, got 40 x 15'):
         CSRGenerator(num_feat=4, preset='fast')(torch.rand(1, 3, 40, 15))
 
 
 @pytest.mark.parametrize('num_scales', [3, 4])
-def test_looks_no_further_than_it_says(lively_generator, num_scales):
+def test_receptive_field(lively_generator, num_scales):
     """A changed pixel changes its neighbourhood, and nothing beyond."""
     network = lively_generator(preset='fast', num_scales=num_scales).double().eval()
     reach, coarsest = network.reach, 2 ** (num_scales - 1)
@@ -67,7 +67,7 @@ def test_looks_no_further_than_it_says(lively_generator, num_scales):
             assert reach - 3 * coarsest <= seen <= reach
 
 
-def test_borders_are_continued_as_they_are(lively_generator):
+def test_borders_are_padded_by_replication(lively_generator):
     """In an image of one colour the border is like the middle; zeros around it would darken it."""
     network = lively_generator(preset='fast').eval()
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_borders_are_continued_as_they_are(lively_generator):
     torch.testing.assert_close(out, out[..., 40:41, 40:41].expand_as(out), atol=1e-5, rtol=0)
 
 
-def test_border_is_the_same_by_the_means_of_a_compiler(monkeypatch):
+def test_padding_for_compilers_is_the_same(monkeypatch):
     x = torch.rand(2, 5, 6, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
     steering = torch.rand(2, 5, 8, 9)
     expected = F.pad(x, (1, 1, 1, 1), mode='replicate')
@@ -89,7 +89,7 @@ def test_border_is_the_same_by_the_means_of_a_compiler(monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which('c++') is None, reason="torch's compiler needs a C++ compiler")
-def test_gradient_passes_a_compiled_border():
+def test_compiled_padding_has_gradients():
     conv = BorderConv2d(2, 3)
     gradients = []
     for network in (conv, torch.compile(conv)):  # by the default backend: only that one checks memory layouts
@@ -109,7 +109,7 @@ def test_unguided_pooling_is_an_average(lively_generator):
     assert (module.pool(x) - expected).abs().max() > 0.01
 
 
-def test_guidance_steers_the_block_of_its_scale(lively_generator):
+def test_guidance_affects_the_block_of_its_scale(lively_generator):
     network = lively_generator(preset='fast').eval()
     with torch.no_grad():
         start, guidance = network.suppress(torch.rand(1, 3, 64, 96))
@@ -120,7 +120,7 @@ def test_guidance_steers_the_block_of_its_scale(lively_generator):
             assert (network.replenish(start, mixed) - full).abs().max() > 1e-3
 
 
-def test_options_are_read_off_the_weights():
+def test_options_can_be_inferred_from_the_weights():
     network = CSRGenerator(num_in_ch=1, num_feat=6, preset='fast', num_scales=5)
     options = read_generator_options(network.state_dict())
     assert options == {'num_in_ch': 1, 'num_feat': 6, 'preset': 'fast', 'num_scales': 5, 'global_residual': True}
@@ -128,14 +128,14 @@ def test_options_are_read_off_the_weights():
         CSRGenerator(num_in_ch=1, num_feat=6).load_state_dict(network.state_dict())
 
 
-def test_the_fast_form_refuses_to_do_without_its_residual():
+def test_global_residual_cannot_be_disabled():
     with pytest.raises(ValueError, match=r'preset: fast always predicts a correction .* take global_residual: false'):
         CSRGenerator(num_feat=4, preset='fast', global_residual=False)
     assert CSRGenerator(num_feat=4, preset='fast', global_residual=True).global_residual
 
 
 @pytest.mark.parametrize('options', [{'variant': 'spade'}, {'norm': 'instance'}])
-def test_what_the_fast_form_does_not_have(options):
+def test_options_that_the_fast_preset_does_not_have(options):
     with pytest.raises(ValueError, match='preset: fast has no variants and no normalisation'):
         CSRGenerator(num_feat=4, preset='fast', **options)
 
@@ -147,6 +147,6 @@ def test_what_the_fast_form_does_not_have(options):
         ({'num_scales': 4}, 'num_scales is for preset: fast'),
     ],
 )
-def test_scales_that_there_are(options, message):
+def test_invalid_numbers_of_scales(options, message):
     with pytest.raises(ValueError, match=message):
         CSRGenerator(num_feat=4, **options)

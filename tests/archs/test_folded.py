@@ -43,7 +43,7 @@ def make_generator(**options) -> CSRGenerator:
 @torch.no_grad()
 @pytest.mark.parametrize('walk', WALKS)
 @pytest.mark.parametrize('variant', VARIANTS)
-def test_gives_what_the_generator_gives(variant, walk):
+def test_output_equals_the_generators(variant, walk):
     generator = make_generator(variant=variant)
     images = torch.rand(2, 3, 100, 75)
     expected = generator(images)
@@ -53,7 +53,7 @@ def test_gives_what_the_generator_gives(variant, walk):
 
 @torch.no_grad()
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
-def test_the_generator_may_go_on_training(preset):
+def test_the_generator_can_still_be_trained(preset):
     generator = CSRGenerator(num_feat=4, preset=preset).train()
     images = torch.rand(1, 3, 64, 64)
     network = network_for(generator)
@@ -75,7 +75,7 @@ def test_norms_and_residual(norm, walk):
 
 @torch.no_grad()
 @pytest.mark.parametrize('name', ['csr_ngf10_64', 'lip_spade_ngf4_64', 'spade_ngf4_64'])
-def test_gives_what_the_reference_gives(reference_dir, name):
+def test_output_equals_the_reference(reference_dir, name):
     tensors = load_file(reference_dir / f'{name}.safetensors')
     prefix = 'state_dict.'
     state_dict = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -87,7 +87,7 @@ def test_gives_what_the_reference_gives(reference_dir, name):
 
 
 @torch.no_grad()
-def test_other_images_in_the_batch_change_nothing():
+def test_output_does_not_depend_on_the_batch():
     network = FoldedCSR(make_generator())
     images = torch.rand(3, 3, 64, 64)
     walk = Walk(strip_elements=20_000)
@@ -96,7 +96,7 @@ def test_other_images_in_the_batch_change_nothing():
 
 
 @torch.no_grad()
-def test_frugal_walk_stores_less(monkeypatch):
+def test_frugal_mode_stores_less(monkeypatch):
     network = FoldedCSR(make_generator())
     sizes = {}
 
@@ -117,7 +117,7 @@ def test_frugal_walk_stores_less(monkeypatch):
     assert sizes[True] < 0.45 * sizes[False]
 
 
-def test_saves_arithmetic():
+def test_number_of_operations():
     """Counted by torch, on 128 x 128 pixels at the width 48 of the smaller published networks."""
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -20,7 +20,7 @@ def lively(**options) -> GuidedRestorer:
     return network
 
 
-def test_the_warp_fetches_pixels_as_scipy_does():
+def test_the_warp_equals_scipys():
     rng = np.random.default_rng(0)
     image, flow = rng.random((17, 24)), rng.uniform(-0.3, 0.3, (2, 17, 24))
     rows, columns = np.mgrid[:17, :24]
@@ -30,7 +30,7 @@ def test_the_warp_fetches_pixels_as_scipy_does():
     np.testing.assert_allclose(warped, expected, atol=1e-6)
 
 
-def test_training_begins_with_the_image_and_the_guide_as_they_are():
+def test_initially_returns_the_image_and_the_guide():
     x, guide = torch.rand(2, 2, 3, 50, 64)
     image, byproducts = GuidedRestorer(num_feat=4)(x, guide, with_byproducts=True)
     assert torch.equal(image, x)
@@ -39,7 +39,7 @@ def test_training_begins_with_the_image_and_the_guide_as_they_are():
 
 
 @pytest.mark.parametrize(('height', 'width'), [(64, 96), (45, 70), (5, 3)])
-def test_any_size_keeps_its_size_and_no_image_depends_on_its_neighbours(height, width):
+def test_output_has_the_size_of_the_input_and_does_not_depend_on_the_batch(height, width):
     network = lively()
     x, guide = torch.rand(2, 2, 3, height, width)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def test_any_size_keeps_its_size_and_no_image_depends_on_its_neighbours(height, 
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_the_guide_matters_and_every_parameter_gets_a_gradient():
+def test_the_guide_affects_the_output_and_every_parameter_gets_a_gradient():
     network = lively()
     x, guide, other = torch.rand(3, 2, 3, 64, 64)
     image = network(x, guide)
@@ -65,7 +65,7 @@ def test_a_guide_of_another_size_is_refused():
         GuidedRestorer(num_feat=4)(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 32, 64))
 
 
-def test_the_levels_of_the_u_net_meet_at_their_sizes():
+def test_the_levels_of_the_u_net_fit_together():
     torch.manual_seed(0)
     network = UNet(3, 5, [2, 4, 6])
     assert network(torch.rand(1, 3, 16, 24)).shape == (1, 5, 16, 24) and network.multiple == 4

@@ -9,7 +9,7 @@ from hifacegan_plugin.archs.csr.latent_code import LATENT, LatentCode, LatentEnc
 from hifacegan_plugin.archs.csr.shapes import read_generator_options
 
 
-def test_the_encoder_is_six_normalised_convolutions_and_two_linear_layers():
+def test_layers_of_the_encoder():
     torch.manual_seed(0)
     encoder = LatentEncoder(3, num_feat=2)
     layers = [
@@ -25,7 +25,7 @@ def test_the_encoder_is_six_normalised_convolutions_and_two_linear_layers():
         assert encoder(torch.rand(1, 3, 70, 333)).mean.shape == (1, LATENT)
 
 
-def test_codes_are_drawn_from_their_distribution_in_training_alone():
+def test_codes_are_sampled_only_in_train_mode():
     torch.manual_seed(0)
     code = LatentCode(torch.full((50_000, 1), 3.0), torch.full((50_000, 1), 0.5).log().mul(2))
     drawn = code.draw(training=True)
@@ -33,7 +33,7 @@ def test_codes_are_drawn_from_their_distribution_in_training_alone():
     assert code.draw(training=False) is code.mean
 
 
-def test_at_256_pixels_the_start_is_what_the_linear_layer_gives():
+def test_start_at_256_pixels_equals_the_linear_layer():
     """SPADE has no other size; its weights are laid out channel by channel."""
     flat = torch.rand(2, 5 * 64)
     assert torch.equal(spread_code(flat, 8, 8), flat.view(2, 5, 8, 8))
@@ -41,7 +41,7 @@ def test_at_256_pixels_the_start_is_what_the_linear_layer_gives():
     torch.testing.assert_close(spread_code(constant, 3, 5), torch.full((1, 5, 3, 5), 0.7))
 
 
-def test_training_draws_and_evaluation_does_not(lively_generator):
+def test_output_is_random_only_in_train_mode(lively_generator):
     network = lively_generator(variant='vae', norm='instance')
     x = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
@@ -49,7 +49,7 @@ def test_training_draws_and_evaluation_does_not(lively_generator):
         assert torch.equal(network.eval()(x), network(x))
 
 
-def test_byproducts_are_the_code_of_the_image(lively_generator):
+def test_byproducts_contain_the_code_of_the_image(lively_generator):
     x = torch.rand(2, 3, 64, 64)
     network = lively_generator(variant='vae').eval()
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_byproducts_are_the_code_of_the_image(lively_generator):
         assert lively_generator()(x, with_byproducts=True)[1] == {}
 
 
-def test_the_variant_is_read_off_the_weights():
+def test_the_variant_can_be_inferred_from_the_weights():
     weights = CSRGenerator(num_feat=4, variant='vae').state_dict()
     assert read_generator_options(weights) == {'num_in_ch': 3, 'num_feat': 4, 'preset': 'paper', 'variant': 'vae'}
     with pytest.raises(RuntimeError, match='They look like variant: vae'):
@@ -69,7 +69,7 @@ def test_the_variant_is_read_off_the_weights():
     CSRGenerator(num_feat=4, variant='vae').load_state_dict(published)
 
 
-def test_linear_layers_begin_as_convolutions_do():
+def test_initial_weights_of_linear_layers():
     torch.manual_seed(0)
     start = CSRGenerator(num_feat=4, variant='vae').start
     assert start.weight.std().item() == pytest.approx(0.02 * (2 / sum(start.weight.shape)) ** 0.5, rel=0.02)

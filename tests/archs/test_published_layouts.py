@@ -31,24 +31,24 @@ def as_state_dict(layout):
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
-def test_published_generators_load_strictly(name, layouts):
+def test_published_generators_can_be_loaded(name, layouts):
     with torch.device('meta'):
         network = CSRGenerator(**PUBLISHED[name])
     network.load_state_dict(as_state_dict(layouts[name]), assign=True)
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
-def test_options_are_read_off_published_weights(name, layouts):
+def test_options_can_be_inferred_from_published_weights(name, layouts):
     assert read_generator_options(as_state_dict(layouts[name])) == PUBLISHED[name] | {'preset': 'paper'}
 
 
-def test_published_discriminator_loads_strictly(layouts):
+def test_published_discriminator_can_be_loaded(layouts):
     with torch.device('meta'):
         network = MultiscalePatchDiscriminator()
     network.load_state_dict(as_state_dict(layouts['discriminator_ndf64']), assign=True)
 
 
-def test_the_hosts_weights_load_and_arrive_where_they_belong():
+def test_the_hosts_weights_give_the_hosts_output():
     host = HiFaceGAN(num_feat=4)
     ours = CSRGenerator(num_feat=4, variant='lip_spade')
     ours.load_state_dict(host.state_dict())
@@ -61,7 +61,7 @@ def test_the_hosts_weights_load_and_arrive_where_they_belong():
 
 
 @pytest.mark.parametrize(('norm_g', 'norm'), [('instance', 'instance'), ('batch', None)])
-def test_norm_of_the_hosts_network_is_read_off_its_weights(norm_g, norm):
+def test_norm_can_be_inferred_from_the_hosts_weights(norm_g, norm):
     host = HiFaceGAN(num_feat=4, norm_g=f'spectralspade{norm_g}3x3').state_dict()
     assert read_generator_options(host).get('norm') == norm
     assert read_generator_options({f'module.{key}': value for key, value in host.items()}).get('norm') == norm
@@ -91,7 +91,7 @@ def in_the_references_layout(state_dict, statistics):
 
 
 @pytest.mark.parametrize('norm', ['batch', 'rms'])
-def test_the_references_weights_tell_their_norm(lively_generator, caplog, norm):
+def test_norm_can_be_inferred_from_the_references_weights(lively_generator, caplog, norm):
     """Its "instance" norm, ``rms`` here, keeps nothing beside the weights; taken for another, the image is another."""
     network = lively_generator(norm=norm).eval()
     theirs = in_the_references_layout(network.state_dict(), statistics=norm == 'batch')
@@ -110,7 +110,7 @@ def test_own_state_dict_survives_a_round_trip():
     assert {key: rename(key) for key in network.state_dict()} == {key: key for key in network.state_dict()}
 
 
-def test_what_is_dropped_is_logged_in_one_line(caplog):
+def test_dropped_tensors_are_logged_in_one_line(caplog):
     with caplog.at_level(logging.INFO):
         network = CSRGenerator(num_feat=4, variant='lip_spade', norm='instance')
         network.load_state_dict(HiFaceGAN(num_feat=4).state_dict())
@@ -128,7 +128,7 @@ def test_weights_of_another_network_are_refused_with_the_likely_options(other):
     assert f'They look like {option}: {value}: set this under network_g' in str(error.value)
 
 
-def test_missing_and_unknown_keys_are_named():
+def test_missing_and_unknown_keys_are_reported():
     network = CSRGenerator(num_feat=4)
     state_dict = network.state_dict()
     state_dict['extra.weight'] = state_dict.pop('to_picture.bias')
@@ -136,6 +136,6 @@ def test_missing_and_unknown_keys_are_named():
         network.load_state_dict(state_dict)
 
 
-def test_weights_of_no_generator_have_no_options():
+def test_no_options_can_be_inferred_from_other_weights():
     with pytest.raises(ValueError, match='no weights of a HiFaceGAN generator'):
         read_generator_options({'conv.weight': torch.zeros(3, 3, 3, 3)})

@@ -36,7 +36,7 @@ def host_generator(monkeypatch):
 
 @torch.no_grad()
 @pytest.mark.parametrize('out_size', [8, 64])
-def test_the_synthesis_makes_the_images_of_the_hosts_generator(host_generator, out_size):
+def test_the_synthesis_equals_the_hosts_generator(host_generator, out_size):
     theirs = host_generator(out_size)
     ours = StyleGANRestorer(**SMALL | {'out_size': out_size})
     ours.load_state_dict(theirs.state_dict())
@@ -47,7 +47,7 @@ def test_the_synthesis_makes_the_images_of_the_hosts_generator(host_generator, o
 
 
 @torch.no_grad()
-def test_the_average_code_is_that_of_the_hosts_mapping_network(host_generator):
+def test_the_average_code_equals_that_of_the_hosts_mapping_network(host_generator):
     theirs = host_generator(8)
     ours = StyleGANRestorer(**SMALL | {'out_size': 8})
     ours.load_state_dict(theirs.state_dict())
@@ -56,7 +56,7 @@ def test_the_average_code_is_that_of_the_hosts_mapping_network(host_generator):
 
 
 @torch.no_grad()
-def test_an_encoder_that_says_nothing_makes_the_average_face(host_generator):
+def test_a_zero_encoder_gives_the_average_face(host_generator):
     theirs = host_generator()
     ours = StyleGANRestorer(**SMALL)
     ours.load_state_dict(theirs.state_dict())
@@ -70,7 +70,7 @@ def test_an_encoder_that_says_nothing_makes_the_average_face(host_generator):
 
 
 @pytest.mark.parametrize('spatial', [True, False])
-def test_every_parameter_gets_a_gradient_and_the_image_matters(spatial):
+def test_every_parameter_gets_a_gradient_and_the_image_affects_the_output(spatial):
     torch.manual_seed(0)
     network = StyleGANRestorer(**SMALL, spatial=spatial)
     if spatial:
@@ -84,7 +84,7 @@ def test_every_parameter_gets_a_gradient_and_the_image_matters(spatial):
 
 
 @torch.no_grad()
-def test_what_the_encoder_sees_in_a_place_changes_that_place():
+def test_local_changes_of_the_input_affect_the_output_locally():
     torch.manual_seed(0)
     network = StyleGANRestorer(**SMALL)
     scales = [torch.zeros(1, conv.out_channels // 2, 8 << i, 8 << i) for i, conv in enumerate(network.modulations)]
@@ -97,7 +97,7 @@ def test_what_the_encoder_sees_in_a_place_changes_that_place():
     assert changed[:16, :16].min() > 0 and changed[20:].max() == 0
 
 
-def test_its_own_weights_load_as_ever():
+def test_own_weights_can_be_loaded():
     torch.manual_seed(0)
     network, other = (StyleGANRestorer(**SMALL) for _ in range(2))
     other.load_state_dict(network.state_dict())
@@ -115,7 +115,7 @@ def test_its_own_weights_load_as_ever():
         ({'num_style_feat': 16}, 'out_size: 64, num_style_feat: 16'),
     ],
 )
-def test_weights_of_another_size_are_named(host_generator, theirs, message):
+def test_weights_of_another_size_are_refused(host_generator, theirs, message):
     with pytest.raises(RuntimeError, match='These weights do not fit the generator of StyleGANRestorer') as raised:
         StyleGANRestorer(**SMALL).load_state_dict(host_generator(**theirs).state_dict())
     assert message in str(raised.value)
@@ -125,6 +125,6 @@ def test_weights_of_another_size_are_named(host_generator, theirs, message):
     ('options', 'message'),
     [({'out_size': 48}, 'out_size: 48 is no power of 2 from 8'), ({'num_in_ch': 1}, 'num_in_ch: 1: a StyleGAN2 makes')],
 )
-def test_what_does_not_exist_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         StyleGANRestorer(**SMALL | options)

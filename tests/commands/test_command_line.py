@@ -9,13 +9,13 @@ import pytest
 from hifacegan_plugin.__main__ import COMMANDS, main
 
 
-def test_without_a_command_all_are_listed(capsys):
+def test_without_a_command_all_commands_are_listed(capsys):
     assert main([]) == 2
     listed = capsys.readouterr().err
     assert all(f'  {name} ' in listed for group in COMMANDS.values() for name in group)
 
 
-def test_where_a_package_is_missing_the_doctor_is_named_who_does_without():
+def test_a_missing_package_is_reported_with_a_hint_at_the_doctor():
     code = """
 import sys
 sys.modules['torch'] = None
@@ -36,7 +36,7 @@ print(main(['restore', '-i', 'a', '-o', 'b']), main(['doctor']))
         (['split', '-i', 'a', '--seed', 'b'], "hifacegan split: argument --seed: invalid int value: 'b'"),
     ],
 )
-def test_an_error_is_said_first_and_then_what_explains_the_options(arguments, message, capsys):
+def test_errors_come_before_the_hint_at_the_help(arguments, message, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
     said = capsys.readouterr().err

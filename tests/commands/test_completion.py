@@ -24,7 +24,7 @@ def script(tmp_path_factory):
 
 
 @pytest.fixture
-def at_the_prompt(script, tmp_path):
+def complete_in_bash(script, tmp_path):
     """Type at a bash that completes, in the folder of the script: give the words of the command that it runs."""
     if shutil.which('bash') is None:
         pytest.skip('there is no bash')
@@ -65,11 +65,11 @@ def at_the_prompt(script, tmp_path):
         ('hifacegan lmdb --engi\t', ['lmdb', '--engi']),  # an option of another command
     ],
 )
-def test_a_tab_completes_commands_options_choices_and_files(typed, words, at_the_prompt):
-    assert at_the_prompt(typed) == words
+def test_completion_of_commands_options_choices_and_files(typed, words, complete_in_bash):
+    assert complete_in_bash(typed) == words
 
 
-def test_every_command_has_its_options(script):
+def test_completion_knows_the_options_of_every_command(script):
     text = script.read_text()
     for name in (name for group in COMMANDS.values() for name in group):
         assert f'"{name} "*" -"*) words="-h --help' in text

@@ -36,7 +36,7 @@ def written(folder, name='mine'):
     return options, options['datasets']['train'], options['datasets']['val']
 
 
-def test_three_commands_lead_to_a_training(here, capsys):
+def test_init_after_lmdb_writes_a_file_that_trains(here, capsys):
     assert main(['lmdb', '-i', 'photographs', '-o', 'photographs.lmdb', '--size', '64', '--jobs', '1']) == 0
     assert main(['init', 'mine', '-i', 'photographs.lmdb', '--degradation', 'noise', '--memory', '0']) == 0
     assert capsys.readouterr().out.endswith('mine.yml is ready. To train:\n  python -m basicsr.train -opt mine.yml\n')
@@ -49,7 +49,7 @@ def test_three_commands_lead_to_a_training(here, capsys):
     assert (here / 'experiments/mine/models/net_g_latest.pth').is_file()
 
 
-def test_no_image_is_both_trained_and_validated_on(here):
+def test_training_and_validation_images_are_disjoint(here):
     assert main(['init', 'mine', '-i', 'photographs']) == 0
     _, train, val = written(here)
     lists = [(here / options['meta_info_file']).read_text().split() for options in (train, val)]
@@ -60,7 +60,7 @@ def test_no_image_is_both_trained_and_validated_on(here):
     assert [(here / options['meta_info_file']).read_text().split() for options in written(here)[1:]] == before
 
 
-def test_validation_images_of_ones_own_leave_all_others_to_training(here, capsys):
+def test_separate_validation_images(here, capsys):
     shutil.copytree(here / 'photographs', here / 'others')
     assert main(['init', 'mine', '-i', 'photographs', '--val', 'others']) == 0
     assert 'trains on 4 images' in capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_validation_images_of_ones_own_leave_all_others_to_training(here, capsys
     ('memory', 'side', 'width', 'crop'),
     [(24, 1000, 64, 512), (12, 1000, 48, 512), (8, 1000, 32, 512), (8, 300, 32, 288), (6, 1000, 32, 256)],
 )
-def test_network_and_crops_fit_the_memory_and_the_images(memory, side, width, crop, tmp_path):
+def test_network_and_crops_depend_on_memory_and_images(memory, side, width, crop, tmp_path):
     images = OwnImages(
         root=tmp_path,
         count=20,
@@ -96,7 +96,7 @@ def test_network_and_crops_fit_the_memory_and_the_images(memory, side, width, cr
     assert val['resize'] == crop  # 1.1 megapixels would take more memory than training does
 
 
-def test_names_that_yaml_takes_for_something_else_arrive_as_they_are(here, monkeypatch):
+def test_names_are_quoted_for_yaml(here, monkeypatch):
     monkeypatch.setattr('hifacegan_plugin.commands.doctor.run', lambda arguments: 0)
     for name in ('true', '1e3', 'a # b', 'ключ: "x"', '&a', "it's", '😀'):
         shutil.copytree(here / 'photographs', here / f'{name} of')
@@ -107,7 +107,7 @@ def test_names_that_yaml_takes_for_something_else_arrive_as_they_are(here, monke
         assert (here / train['meta_info_file']).is_file()
 
 
-def test_what_the_doctor_finds_wrong_is_not_called_ready(here, monkeypatch, capsys):
+def test_problems_that_the_doctor_finds_are_reported(here, monkeypatch, capsys):
     monkeypatch.setattr(training, 'check_start', lambda opt: [Problem('No device.', 'get one')])
     assert main(['init', 'mine', '-i', 'photographs']) == 1
     output = capsys.readouterr().out
@@ -127,7 +127,7 @@ def test_what_the_doctor_finds_wrong_is_not_called_ready(here, monkeypatch, caps
         (['-i', 'photographs', '-o', 'nowhere/x.yml'], '-o nowhere/x.yml: no such folder'),
     ],
 )
-def test_what_cannot_be_done_is_said_and_nothing_is_written(arguments, message, here, capsys):
+def test_invalid_arguments_are_reported(arguments, message, here, capsys):
     for folder in ('one', 'empty', 'broken', 'tiny'):
         (here / folder).mkdir()
     shutil.copy(here / 'photographs/coffee.png', here / 'one')
@@ -144,13 +144,13 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(arguments, message, 
 
 
 @pytest.mark.parametrize('argument', ['a/b', '', '..'])
-def test_a_name_is_one_of_a_folder(argument, here, capsys):
+def test_invalid_names_are_refused(argument, here, capsys):
     with pytest.raises(SystemExit, match='2'):
         main(['init', argument, '-i', 'photographs'])
     assert 'expected a name without "/"' in capsys.readouterr().err
 
 
-def test_at_a_terminal_it_asks_again_until_an_answer_will_do(here, monkeypatch, capsys):
+def test_questions_are_repeated_until_the_answer_is_valid(here, monkeypatch, capsys):
     monkeypatch.setattr('hifacegan_plugin.commands.doctor.run', lambda arguments: 0)
     keyboard, terminal = pty.openpty()
     os.write(keyboard, b'nowhere\nphotographs\nnoises\nnoise\nmuch\n8\n')
@@ -170,7 +170,7 @@ def test_at_a_terminal_it_asks_again_until_an_answer_will_do(here, monkeypatch, 
     )
 
 
-def test_its_file_keeps_to_the_schema_of_editors(here):
+def test_the_file_is_valid_by_its_json_schema(here):
     assert main(['init', 'mine', '-i', 'photographs']) == 0
     line = (here / 'mine.yml').read_text().splitlines()[1]
     assert line == f'# yaml-language-server: $schema={REPOSITORY}/hifacegan_plugin/schema/training.schema.json'

@@ -88,13 +88,13 @@ def workplace(tmp_path, small_lmdb, lively_generator, monkeypatch):
     return tmp_path
 
 
-def test_no_command_is_left_out():
+def test_every_command_is_tested():
     ends_its_own_process = {'app'}  # tests/app interrupts it
     assert set(RUNS) == {name for group in COMMANDS.values() for name in group} - ends_its_own_process
 
 
 @pytest.mark.parametrize('command', RUNS)
-def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(command, workplace, monkeypatch, capsys):
+def test_ctrl_c_leaves_no_incomplete_files_and_says_how_to_continue(command, workplace, monkeypatch, capsys):
     def interrupted(*arguments, **options):
         came.append(command)
         signal.raise_signal(signal.SIGINT)
@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(command, workp
 
 @pytest.mark.heavy
 @pytest.mark.parametrize('moment', ['while the host is loaded', 'while images are restored'])
-def test_ctrl_c_at_a_terminal_ends_a_comparison_and_its_processes(workplace, moment):
+def test_ctrl_c_ends_all_processes_of_a_comparison(workplace, moment):
     """It reaches all of them."""
 
     def reached():
@@ -143,7 +143,7 @@ def test_ctrl_c_at_a_terminal_ends_a_comparison_and_its_processes(workplace, mom
 
 
 @pytest.mark.heavy
-def test_a_comparison_that_is_killed_takes_its_processes_along(workplace):
+def test_killing_a_comparison_ends_all_its_processes(workplace):
     slow = {**COMPARISON, 'restorers': {'slow': {'type': 'fast_nl_means', 'search': 301}}}
     Path('slow.yml').write_text(yaml.safe_dump(slow))
     command = [sys.executable, '-m', 'hifacegan_plugin', 'compare', '-opt', 'slow.yml', '-o', 'out']

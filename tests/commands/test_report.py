@@ -44,7 +44,7 @@ def report(folder, dataset, metrics, **options):
     return main(['report', '-opt', 'trial.yml'])
 
 
-def test_measures_pairs_and_lays_them_out(images, tmp_path, capsys):
+def test_table_and_sheet_of_pairs(images, tmp_path, capsys):
     degraded, restored, truth = images
     assert report(tmp_path, {'type': 'PairedImageDataset', 'dataroot_gt': 'gt'}, {'metrics': METRICS}) == 0
     figures = [float(cell) for cell in capsys.readouterr().out.split('psnr')[1].split('|')[1:3]]
@@ -53,7 +53,7 @@ def test_measures_pairs_and_lays_them_out(images, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('color', ['y', 'rgb'])
-def test_what_a_network_for_grey_images_restored_is_measured_in_grey(images, tmp_path, capsys, color):
+def test_grey_results_are_measured_in_grey(images, tmp_path, capsys, color):
     restored = cv2.cvtColor(images[1], cv2.COLOR_BGR2GRAY)
     cv2.imwrite('results/trial/visualization/set/a_trial.png', restored)
     dataset = {'type': 'PairedImageDataset', 'dataroot_gt': 'gt', 'color': color}
@@ -69,13 +69,13 @@ def test_what_a_network_for_grey_images_restored_is_measured_in_grey(images, tmp
 
 
 @pytest.mark.parametrize('val', [{}, {'metrics': None}])
-def test_without_the_truth_there_are_two_columns_and_no_figures(images, tmp_path, capsys, val):
+def test_without_ground_truth_there_are_no_metrics(images, tmp_path, capsys, val):
     assert report(tmp_path, {'type': 'SingleImageDataset'}, val) == 0
     assert 'Images, degraded | restored: results/trial/set_degraded_restored.png' in capsys.readouterr().out
     assert np.array_equal(read_sheet('results/trial/set_degraded_restored.png'), images[:2])
 
 
-def test_what_was_not_restored_is_named(images, tmp_path, capsys):
+def test_missing_results_are_reported(images, tmp_path, capsys):
     (tmp_path / 'results/trial/visualization/set/a_trial.png').unlink()
     assert report(tmp_path, {'type': 'SingleImageDataset'}, {}) == 2
     assert re.search(r'report: .*a_trial\.png is missing: run `python -m basicsr\.test', capsys.readouterr().err)
@@ -97,24 +97,24 @@ def without(option):
         ({'datasets': {'test': without('dataroot_lq')}}, 'datasets: test: SingleImageDataset needs dataroot_lq'),
     ],
 )
-def test_options_that_the_host_cannot_have_run_are_named(images, tmp_path, capsys, options, message):
+def test_invalid_options_are_reported(images, tmp_path, capsys, options, message):
     assert report(tmp_path, {'type': 'SingleImageDataset'}, {}, **options) == 2
     assert capsys.readouterr().err.startswith(f'hifacegan report: {message}')
 
 
 @pytest.mark.parametrize('root', ['nowhere', 'empty'])
-def test_a_test_set_without_images_is_named(images, tmp_path, capsys, root):
+def test_a_test_set_without_images_is_reported(images, tmp_path, capsys, root):
     (tmp_path / 'empty').mkdir()
     assert report(tmp_path, {'type': 'SingleImageDataset', 'dataroot_lq': root}, {}) == 2
     assert ('nowhere' if root == 'nowhere' else 'set: no images') in capsys.readouterr().err
 
 
-def test_a_missing_options_file_is_named(tmp_path, capsys):
+def test_a_missing_options_file_is_reported(tmp_path, capsys):
     assert main(['report', '-opt', 'nope.yml']) == 2
     assert 'report: nope.yml cannot be read: No such file' in capsys.readouterr().err
 
 
-def test_a_full_disk_costs_the_sheet_but_not_the_table(images, tmp_path, capsys, full_disk):
+def test_the_table_is_printed_even_if_the_sheet_cannot_be_written(images, tmp_path, capsys, full_disk):
     full_disk()
     assert report(tmp_path, {'type': 'PairedImageDataset', 'dataroot_gt': 'gt'}, {'metrics': METRICS}) == 2
     captured = capsys.readouterr()

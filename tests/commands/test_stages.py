@@ -35,7 +35,7 @@ def restored(generator, face):
         return (generator(x)[0].clamp(0, 1) * 255).round().byte().numpy().transpose(1, 2, 0)
 
 
-def test_a_network_for_grey_images_is_drawn_for_the_luma(face, lively_generator):
+def test_a_grey_network_gets_the_luma(face, lively_generator):
     generator = lively_generator(num_in_ch=1).eval()
     luma = face.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_a_network_for_grey_images_is_drawn_for_the_luma(face, lively_generator)
     ],
     ids=['csr', 'lip_spade', 'spade', 'fast'],
 )
-def test_panels_end_with_what_the_generator_gives(options, units, face, lively_generator):
+def test_the_last_panels_show_the_generators_output(options, units, face, lively_generator):
     generator = lively_generator(**options).eval()
     panels = stages.draw_panels(generator, face)
     maps = {'suppression'} if options.get('variant') != 'spade' else set()
@@ -67,7 +67,7 @@ def test_panels_end_with_what_the_generator_gives(options, units, face, lively_g
     assert len({image.tobytes() for image in shown}) == 2 * units - 1  # n = 6 of 7 is the same as without unit 7
 
 
-def test_each_panel_steers_the_units_that_it_names(face, lively_generator):
+def test_each_panel_changes_the_guidance_of_its_units(face, lively_generator):
     generator = lively_generator().eval()
     steered = []
     for unit, block in enumerate(generator.blocks):
@@ -82,7 +82,7 @@ def test_each_panel_steers_the_units_that_it_names(face, lively_generator):
     ]
 
 
-def test_another_image_takes_the_place_of_the_neutral(face, lively_generator):
+def test_another_image_replaces_the_neutral_guidance(face, lively_generator):
     generator = lively_generator(variant='spade').eval()
     other = np.ascontiguousarray(face[::-1])
     panels = stages.draw_panels(generator, face, other)
@@ -93,7 +93,7 @@ def test_another_image_takes_the_place_of_the_neutral(face, lively_generator):
     assert not np.array_equal(cut(panels['progressive'], 0, 1), first)
 
 
-def test_importance_is_what_the_pooling_uses(face, lively_generator):
+def test_importance_equals_the_weights_of_the_pooling(face, lively_generator):
     generator = lively_generator().eval()
     x = stages.to_tensor(generator, face)
     logits = []
@@ -124,7 +124,7 @@ def test_the_command_writes_the_panels(face, lively_generator, tmp_path, capsys)
     assert main([*command, '-o', str(tmp_path / 'mixed'), '--mix', str(tmp_path / 'face.png')]) == 0
 
 
-def test_the_command_takes_a_network_of_the_package(face, tmp_path):
+def test_the_command_accepts_a_packaged_network(face, tmp_path):
     cv2.imwrite(str(tmp_path / 'face.png'), face[..., ::-1])
     for model, options in {'general': [], 'faces': ['--model', 'faces']}.items():
         assert main(['stages', '-i', str(tmp_path / 'face.png'), '-o', str(tmp_path / model), *options]) == 0
@@ -146,7 +146,7 @@ def test_the_command_takes_a_network_of_the_package(face, tmp_path):
         ('output', 'out: expected a folder, not a file'),
     ],
 )
-def test_bad_input_is_named(broken, message, lively_generator, tmp_path, capsys):
+def test_invalid_input_is_reported(broken, message, lively_generator, tmp_path, capsys):
     generator = lively_generator()
     weights, face = tmp_path / 'w.safetensors', tmp_path / 'face.png'
     write_weights(weights, generator.state_dict(), generator_options(generator))

@@ -54,7 +54,7 @@ def run(installed, folder, *arguments):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_the_wheel_holds_every_command(installed):
+def test_the_wheel_contains_every_command(installed):
     modules = {path.stem.replace('_', '-') for path in (installed / 'hifacegan_plugin/commands').glob('*.py')}
     assert modules >= set(NAMES)
 
@@ -65,7 +65,7 @@ def test_the_help_lists_every_command_once(installed, tmp_path):
     assert [name for name in listed if name in NAMES] == NAMES
 
 
-def test_data_is_prepared_without_the_repository(installed, tmp_path):
+def test_commands_work_without_the_repository(installed, tmp_path):
     (tmp_path / 'in').mkdir()
     for name, image in (('a', data.astronaut()), ('b', data.chelsea())):
         Image.fromarray(image[:96, :128]).save(tmp_path / f'in/{name}.png')

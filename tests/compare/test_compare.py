@@ -87,7 +87,7 @@ def rows_of(folder, test_set=0):
 # --------------------------------------------------------------------------------------------- the whole command
 
 
-def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_lmdb, capsys):
+def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
     torch.manual_seed(0)
     edsr = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}
     weights = build_network(edsr).state_dict()
@@ -177,7 +177,7 @@ def test_a_comparison_with_everything_that_can_go_wrong(tmp_path, pairs, small_l
     assert 'does not fit scale: 1' in ' '.join(problems)  # x2 for images of full size, without saying so
 
 
-def test_nan_and_a_crash_are_reported_and_the_rest_goes_on(tmp_path, small_lmdb):
+def test_nan_and_crashes_are_reported_and_do_not_stop_the_comparison(tmp_path, small_lmdb):
     dataset = {
         'type': 'DegradationDataset',
         'dataroot_gt': str(small_lmdb),
@@ -207,7 +207,7 @@ def test_nan_and_a_crash_are_reported_and_the_rest_goes_on(tmp_path, small_lmdb)
     assert rows['huge']['error'] and rows['NaN']['parameters'] > 0
 
 
-def test_networks_for_grey_images_restore_grey_images_and_refuse_colours(tmp_path, small_lmdb):
+def test_grey_networks_refuse_colour_images(tmp_path, small_lmdb):
     torch.manual_seed(0)
     generator = CSRGenerator(num_in_ch=1, num_feat=4, norm='rms', global_residual=True)  # untrained: its input, nearly
     described = {'type': 'CSRGenerator', 'num_in_ch': 1, 'num_feat': 4, 'norm': 'rms', 'global_residual': True}
@@ -226,7 +226,7 @@ def test_networks_for_grey_images_restore_grey_images_and_refuse_colours(tmp_pat
     assert len(problems) == 6 and all('takes grey images, and this one has colours' in line for line in problems)
 
 
-def test_a_metric_without_its_weights_is_left_out_and_nothing_is_wrong(tmp_path, small_lmdb, monkeypatch, capsys):
+def test_a_metric_without_weights_is_left_out(tmp_path, small_lmdb, monkeypatch, capsys):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     metrics = {'PSNR': PSNR, 'LPIPS': {'type': 'calculate_lpips'}}
     datasets = {'set': {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}}
@@ -253,7 +253,7 @@ def test_a_process_that_is_killed_is_reported(tmp_path):
     assert read_log(log, {}) == []
 
 
-def test_images_of_another_network_vanish_even_where_the_new_one_cannot_be_built(tmp_path):
+def test_images_of_an_earlier_network_are_deleted(tmp_path):
     folder = Folder(tmp_path)
     for test_set in ('changed', 'same'):
         with open_log(folder.log(test_set, 'net', 'restored'), {'weights': 'a'}, []) as append:
@@ -266,7 +266,7 @@ def test_images_of_another_network_vanish_even_where_the_new_one_cannot_be_built
     assert [folder.image(test_set, 'net', 'x').exists() for test_set in images] == [False, True]
 
 
-def test_costs_are_those_of_all_images_that_were_restored_in_whichever_run(tmp_path, monkeypatch):
+def test_costs_include_images_of_earlier_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, 'keep_freed_memory', lambda: None)  # it would last beyond this test
     peaks = iter([70 << 20, 20 << 20, 30 << 20])  # of large and small, and of small in the second run
     monkeypatch.setattr(worker, '_memory', lambda: 0)
@@ -290,7 +290,7 @@ def test_costs_are_those_of_all_images_that_were_restored_in_whichever_run(tmp_p
     assert (first.peak_mib, row().peak_mib, next(peaks, None)) == (70, 70, None)
 
 
-def test_an_ended_process_is_described():
+def test_descriptions_of_ended_processes():
     assert 'SIGKILL' in worker.describe_end(-9) and 'memory' in worker.describe_end(-9)
     assert 'SIGSEGV' in worker.describe_end(-11) and 'memory' not in worker.describe_end(-11)
     assert '3' in worker.describe_end(3)
@@ -350,7 +350,7 @@ def test_an_ended_process_is_described():
         ({'dataset': {}}, "Did you mean 'datasets'"),
     ],
 )
-def test_wrong_options_are_named(change, message, tmp_path, small_lmdb, capsys):
+def test_invalid_options_are_reported(change, message, tmp_path, small_lmdb, capsys):
     dataset = {
         'type': 'DegradationDataset',
         'dataroot_gt': str(small_lmdb),
@@ -368,7 +368,7 @@ def degraded_set(folder):
     return {'type': 'DegradationDataset', 'dataroot_gt': str(folder), 'degradation': 'noise'}
 
 
-def test_no_two_images_of_a_set_share_a_name(tmp_path):
+def test_names_of_images_are_unique(tmp_path):
     sources = ['x/a', 'x/a_2', 'y/a', 'y/a_2', 'y/b']
     for i, name in enumerate(sources):
         (tmp_path / 'src' / name).parent.mkdir(parents=True, exist_ok=True)
@@ -381,7 +381,7 @@ def test_no_two_images_of_a_set_share_a_name(tmp_path):
         assert np.array_equal(folder.read_image('set', 'truth', name), expected)
 
 
-def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
+def test_resuming_with_other_data_starts_over(tmp_path):
     source, out = tmp_path / 'src', tmp_path / 'out'
     source.mkdir()
     for i, name in enumerate('abc'):
@@ -414,7 +414,7 @@ def test_resumed_with_other_data_a_comparison_is_of_that_data(tmp_path):
 
 
 @pytest.mark.parametrize('backend', ['disk', 'lmdb'])
-def test_a_list_chooses_the_pairs_and_has_to_exist(tmp_path, backend, capsys):
+def test_a_list_selects_pairs_and_must_exist(tmp_path, backend, capsys):
     """The figures are of the listed images, whatever else the roots hold; a list that is not there is an error."""
     suffix = '.lmdb' if backend == 'lmdb' else ''
     for side, noise in (('gt', 0), ('lq', 9)):
@@ -446,7 +446,7 @@ def test_a_list_chooses_the_pairs_and_has_to_exist(tmp_path, backend, capsys):
 
 
 @pytest.mark.parametrize('content', [b'', b'no image'])
-def test_an_image_of_the_folder_that_is_damaged_is_named_and_written_again_once_it_is_removed(
+def test_a_damaged_image_in_the_output_is_reported_and_rewritten_after_its_removal(
     tmp_path, small_lmdb, capsys, content
 ):
     dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
@@ -464,7 +464,7 @@ def test_an_image_of_the_folder_that_is_damaged_is_named_and_written_again_once_
     assert degraded.read_bytes() == whole and restored.exists()
 
 
-def test_results_are_not_renamed_for_a_comparison_that_cannot_begin(tmp_path, small_lmdb, capsys):
+def test_results_are_not_renamed_if_a_comparison_cannot_start(tmp_path, small_lmdb, capsys):
     dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
     file, out = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}}), tmp_path / 'out'
     command = ['compare', '-opt', str(file), '-o']
@@ -485,7 +485,7 @@ def test_results_are_not_renamed_for_a_comparison_that_cannot_begin(tmp_path, sm
     assert [path.name for path in wrong.iterdir()] == ['compare.yml'] and file.is_file()
 
 
-def test_two_processes_do_not_compare_in_one_folder(tmp_path, small_lmdb, capsys):
+def test_only_one_process_can_use_a_folder(tmp_path, small_lmdb, capsys):
     dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
     file = write_options(tmp_path, {'set': dataset}, {'input': {'type': 'input'}})
     out = tmp_path / 'out'
@@ -498,7 +498,7 @@ def test_two_processes_do_not_compare_in_one_folder(tmp_path, small_lmdb, capsys
     assert main(['compare', '-opt', str(file), '-o', str(out)]) == 0
 
 
-def test_names_that_yaml_takes_for_numbers_are_names(tmp_path, small_lmdb):
+def test_names_that_look_like_numbers(tmp_path, small_lmdb):
     dataset = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
     file = write_options(tmp_path, {2024: dataset}, {64: {'type': 'input'}, 0.5: {'type': 'bicubic'}}, {1: PSNR})
     assert main(['compare', '-opt', str(file), '-o', str(tmp_path / 'out')]) == 0
@@ -506,7 +506,7 @@ def test_names_that_yaml_takes_for_numbers_are_names(tmp_path, small_lmdb):
     assert list(rows) == ['64', '0.5'] and list(rows['64']['figures']) == ['1']
 
 
-def test_files_that_lose_options_or_hold_none_are_refused(tmp_path):
+def test_files_with_repeated_or_no_options_are_refused(tmp_path):
     file = write_options(tmp_path, {'set': {'type': 'DegradationDataset'}}, {'64': {'type': 'input'}})
     text = file.read_text()
     file.write_text(text.replace("  '64':\n    type: input\n", "  '64': {type: input}\n  64: {type: bicubic}\n"))
@@ -518,7 +518,7 @@ def test_files_that_lose_options_or_hold_none_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize('file', sorted((REPOSITORY / 'options').glob('compare_*.yml')), ids=lambda file: file.stem)
-def test_shipped_options_name_what_other_options_train(file):
+def test_shipped_comparisons_use_weights_of_shipped_trainings(file):
     assert file.read_text().startswith(PLUGIN_LINE)
     trained = {yaml_load(str(other))['name'] for other in (REPOSITORY / 'options').rglob('*.yml')}
     weights = [
@@ -532,7 +532,7 @@ def test_shipped_options_name_what_other_options_train(file):
 
 
 @pytest.mark.parametrize(('folder', 'prefix'), [('peers', 'peer'), ('faces_peers', 'faces_peer')])
-def test_peers_differ_in_their_networks_and_what_only_these_can_have(folder, prefix):
+def test_peers_differ_only_in_network_specific_options(folder, prefix):
     files = sorted((REPOSITORY / 'options' / folder).glob('*.yml'))
     options = [yaml_load(str(file)) for file in files]
     compared = read_comparison(REPOSITORY / f'options/compare_{folder}.yml').restorers.values()
@@ -552,7 +552,7 @@ def test_peers_differ_in_their_networks_and_what_only_these_can_have(folder, pre
 
 
 @pytest.mark.parametrize('values', [np.random.default_rng(0).normal(28, 3, 40), [20.0, 21.0, 35.0]])
-def test_interval_is_the_percentile_bootstrap(values):
+def test_interval_equals_the_percentile_bootstrap(values):
     means = np.random.default_rng(1).choice(values, (20_000, len(values))).mean(axis=1)
     low, high = bootstrap_interval(values)
     assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.05 * np.std(values))
@@ -560,7 +560,7 @@ def test_interval_is_the_percentile_bootstrap(values):
 
 
 @pytest.mark.parametrize(('images', 'in_words'), [(6, 'six'), (50, 'fifty')])
-def test_interval_holds_the_mean_as_often_as_the_notes_say(monkeypatch, images, in_words):
+def test_coverage_of_the_interval_equals_the_notes(monkeypatch, images, in_words):
     monkeypatch.setattr(intervals, 'RESAMPLES', 1000)
     bounds = np.array([bootstrap_interval(values) for values in np.random.default_rng(0).normal(size=(1000, images))])
     coverage = ((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)).mean()
@@ -573,7 +573,7 @@ def test_interval_of_one_image_is_unknown():
     assert bootstrap_interval([30.0, 30.0]) == (30, 30)
 
 
-def test_images_without_a_value_are_counted_and_named():
+def test_images_without_a_value_are_reported():
     psnr, fed = build_metric('PSNR', PSNR), build_metric('FED', {'type': 'calculate_fed'})
     for name, *values in [('x', 30.0, math.nan), ('y', 20.0, 0.5), ('z', math.inf, 0.7)]:
         for metric, value in zip((psnr, fed), values):
@@ -588,7 +588,7 @@ def test_images_without_a_value_are_counted_and_named():
     assert tables.format_figure(row, fed).endswith('(2 of 3)')
 
 
-def test_best_is_sought_among_the_complete():
+def test_best_rows_have_values_for_all_images():
     figures = {'a': Figure(1, 0, 0, 2), 'b': Figure(3, 0, 0, 1), 'c': Figure(2, 0, 0, 2)}
     rows = [Row(label, 2, 2, {'m': figure}, {}) for label, figure in figures.items()]
     assert [row.label for row in best_rows(rows, build_metric('m', HIGHER))] == ['c']
@@ -597,7 +597,7 @@ def test_best_is_sought_among_the_complete():
     assert tables.format_figure(rows[1], build_metric('m', PSNR)) == '3.00 [0.00, 0.00] (1 of 2)'
 
 
-def test_an_image_that_nobody_can_be_measured_on_counts_against_nobody():
+def test_images_without_any_values_do_not_count():
     values = {'a': {'x': 1.0, 'y': 3.0}, 'b': {'x': 2.0}, 'c': {'x': 4.0, 'y': 2.0}}
     rows = [
         Row(label, 3, 3, {'m': Figure(np.mean([*of.values()]), 0, 0, len(of))}, {'m': of})
@@ -612,7 +612,7 @@ def test_an_image_that_nobody_can_be_measured_on_counts_against_nobody():
     [CSRGenerator(num_feat=4), nn.Conv2d(3, 8, 3, padding=1), nn.MultiheadAttention(8, 2, batch_first=True)],
     ids=['csr', 'conv', 'attention'],
 )
-def test_operations_are_those_that_torch_counts(network):
+def test_operations_equal_those_counted_by_mmengine(network):
     if isinstance(network, nn.MultiheadAttention):
         network, x = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)), torch.rand(1, 5, 8)
     else:
@@ -624,7 +624,7 @@ def test_operations_are_those_that_torch_counts(network):
     assert worker.count_operations(network, x) == pytest.approx(counter.get_total_flops(), rel=0.04)
 
 
-def test_memory_is_that_of_the_work():
+def test_memory_of_a_call():
     before = worker._memory()
     worker._forget_peak()
     with mmap.mmap(-1, 50 << 20) as memory:  # past the heap, which may hold enough that was freed
@@ -635,7 +635,7 @@ def test_memory_is_that_of_the_work():
 # ----------------------------------------------------------------------------------------------------- restorers
 
 
-def test_classical_restorers_are_opencvs():
+def test_classical_restorers_equal_opencv():
     image = data.astronaut()[100:164, 200:280]
     assert np.array_equal(methods.as_it_is(image, (64, 80)), image)
     assert np.array_equal(methods.as_it_is(image, (128, 160)), image.repeat(2, 0).repeat(2, 1))
@@ -661,14 +661,14 @@ def test_classical_restorers_are_opencvs():
         ((25, 35), 1, 1, (50, 70)),
     ],
 )
-def test_input_of_a_network_has_the_size_that_it_wants(shape, scale, multiple, expected):
+def test_size_of_a_networks_input(shape, scale, multiple, expected):
     image = np.full((*shape, 3), 51, np.uint8)
     assert methods._reduce(image, (50, 70), scale=scale, multiple=multiple).shape == (*expected, 3)
     grey = methods._reduce(image[..., :1], (50, 70), scale=scale, multiple=multiple)
     assert grey.shape == (*expected, 1) and (grey == 51).all()
 
 
-def test_restoring_pads_and_cuts_back(tmp_path):
+def test_restoring_pads_and_crops(tmp_path):
     rrdb = {
         'type': 'RRDBNet',
         'num_in_ch': 3,
@@ -692,7 +692,7 @@ def test_restoring_pads_and_cuts_back(tmp_path):
         ({'network_g': {'type': 'CSRGenerator', 'num_feat': 4}, 'pretrain_network_g': 'WEIGHTS'}, 'WEIGHTS'),
     ],
 )
-def test_networks_that_cannot_be_built_say_why(options, message, tmp_path):
+def test_invalid_networks_are_reported(options, message, tmp_path):
     torch.save(CSRGenerator(num_feat=4, variant='spade').state_dict(), tmp_path / 'WEIGHTS')
     if 'pretrain_network_g' in options:
         options = {**options, 'pretrain_network_g': str(tmp_path / 'WEIGHTS')}
@@ -703,7 +703,7 @@ def test_networks_that_cannot_be_built_say_why(options, message, tmp_path):
 # ---------------------------------------------------------------------------------------------------------- logs
 
 
-def test_a_log_survives_a_kill_and_forgets_what_changed(tmp_path):
+def test_a_log_survives_a_kill_and_is_discarded_if_options_change(tmp_path):
     file = tmp_path / 'set/a.jsonl'
     with open_log(file, {'h': 1}, []) as append:
         append({'name': 'x'})

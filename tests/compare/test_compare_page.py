@@ -193,7 +193,7 @@ def order(browser):
     return browser('[...document.querySelectorAll("tbody th")].map(cell => cell.firstChild.textContent)')
 
 
-def test_the_page_stands_alone(tmp_path):
+def test_the_page_is_self_contained(tmp_path):
     make_page(tmp_path / 'page.html')
     text = (tmp_path / 'page.html').read_text()
     assert not [word for word in ('http:', 'https:', '//cdn', 'src="', 'href=', '@import', 'url(') if word in text]
@@ -201,7 +201,7 @@ def test_the_page_stands_alone(tmp_path):
     assert '$' not in text.replace('${', '')
 
 
-def test_the_page_is_bounded(tmp_path):
+def test_the_size_of_the_page_is_limited(tmp_path):
     sizes = {}
     for name, options in {
         'all': Page(),
@@ -216,7 +216,7 @@ def test_the_page_is_bounded(tmp_path):
     assert sizes['none'] < 12_000 < sizes['small'] < sizes['one'] < 0.7 * sizes['all']
 
 
-def test_the_page_shows_what_was_measured(browser, page):
+def test_the_page_shows_all_values(browser, page):
     assert browser('document.title') == 'a & b'
     cells = browser('[...document.querySelectorAll("tbody tr")].map(row => [...row.cells].map(cell => cell.innerText))')
     assert cells[2][:4] == ['bright <b>&', '2/2', '20.00\n[19.00, 21.00]', '0.1000\n[0.1000, 0.1000]']
@@ -247,7 +247,7 @@ BOX = """(() => { const b = document.querySelectorAll(".pair")[%d].getBoundingCl
 return {x: Math.round(b.x + scrollX), y: Math.round(b.y + scrollY), width: b.width, height: b.height}; })()"""
 
 
-def shown_share(browser, truth, number=0):
+def left_share(browser, truth, number=0):
     """Share of the width that shows the left image, as a screenshot has it; the rest has to be the right one."""
     image = browser.screenshot(browser(BOX % number))
     assert image.shape == truth.shape
@@ -262,15 +262,15 @@ def shown_share(browser, truth, number=0):
 
 def test_the_slider_moves_the_line(browser, page):
     browser('document.querySelectorAll(".pair input")[0].blur(); scrollTo(0, 0)')
-    assert shown_share(browser, page['x']) == pytest.approx(0.5, abs=0.02)
+    assert left_share(browser, page['x']) == pytest.approx(0.5, abs=0.02)
     box = browser(BOX % 0)
     middle = box['y'] + box['height'] / 2
     browser.drag((box['x'] + box['width'] / 2, middle), (box['x'] + 0.2 * box['width'], middle))
-    assert shown_share(browser, page['x']) == pytest.approx(0.2, abs=0.03)
-    assert shown_share(browser, page['y'], 1) == pytest.approx(0.5, abs=0.02)  # each has its own
+    assert left_share(browser, page['x']) == pytest.approx(0.2, abs=0.03)
+    assert left_share(browser, page['y'], 1) == pytest.approx(0.5, abs=0.02)  # each has its own
 
 
-def test_the_keyboard_is_enough(browser, page):
+def test_the_page_can_be_used_by_keyboard(browser, page):
     browser('document.activeElement.blur(); scrollTo(0, 0)')
     focused = 'document.activeElement.getAttribute("aria-label") || document.activeElement.innerText'
     stops = []
@@ -282,7 +282,7 @@ def test_the_keyboard_is_enough(browser, page):
     assert any(stop.startswith('PSNR') for stop in stops) and stops[-1] == 'set: x: share of plain beside bright <b>&'
     before = int(browser('document.activeElement.value'))
     browser.press('ArrowRight', 10)
-    assert shown_share(browser, page['x']) == pytest.approx((before + 10) / 100, abs=0.02)
+    assert left_share(browser, page['x']) == pytest.approx((before + 10) / 100, abs=0.02)
 
     browser('[...document.querySelectorAll("thead button")].find(b => b.innerText.startsWith("PSNR")).focus()')
     was = order(browser)
@@ -290,7 +290,7 @@ def test_the_keyboard_is_enough(browser, page):
     assert order(browser) != was
 
 
-def test_any_two_can_be_compared(browser, page):
+def test_any_two_restorers_can_be_compared(browser, page):
     def choose(which, value):
         browser(
             f'{{ const select = document.getElementById("{which}"); select.value = "{value}"; '

@@ -33,7 +33,7 @@ def bca(sample, rng):
 
 
 @pytest.mark.parametrize('images', [6, 40])
-def test_interval_of_a_difference_is_the_bca_bootstrap(images):
+def test_interval_of_a_difference_equals_the_bca_bootstrap(images):
     rng = np.random.default_rng(3)
     sample = rng.exponential(size=images) - 0.5  # skewed, where this interval differs from the percentile one
     low, high = paired_interval(sample)
@@ -42,19 +42,19 @@ def test_interval_of_a_difference_is_the_bca_bootstrap(images):
     assert paired_interval(-sample) == pytest.approx((-high, -low), abs=0.03 * np.std(sample))
 
 
-def test_interval_of_a_difference_holds_it_as_often_as_it_says(monkeypatch):
+def test_coverage_of_the_interval(monkeypatch):
     monkeypatch.setattr(intervals, 'RESAMPLES', 300)
     rng = np.random.default_rng(0)
     bounds = np.array([paired_interval(rng.normal(0.3, 1, 50)) for _ in range(150)])
     assert np.mean((bounds[:, 0] <= 0.3) & (bounds[:, 1] >= 0.3)) == pytest.approx(0.94, abs=0.04)
 
 
-def test_interval_where_nothing_can_be_drawn():
+def test_interval_of_few_or_equal_differences():
     assert all(map(math.isnan, paired_interval([0.3])))
     assert paired_interval([0.5, 0.5]) == (0.5, 0.5)
 
 
-def test_differences_are_of_the_images_that_both_were_measured_on():
+def test_differences_use_images_with_both_values():
     rng = np.random.default_rng(0)
     images = {f'{i}': value for i, value in enumerate(rng.normal(28, 5, 20))}  # images differ much, restorers little
     values = {

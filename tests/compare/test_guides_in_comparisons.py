@@ -24,7 +24,7 @@ def guided(tmp_path) -> str:
     return str(tmp_path / 'guided.pth')
 
 
-def test_a_restorer_gets_its_guide_and_misses_it_where_there_is_none(tmp_path, small_lmdb, guided):
+def test_restorers_get_guides_and_report_missing_ones(tmp_path, small_lmdb, guided):
     plain = {
         'type': 'DegradationDataset', 'dataroot_gt': str(small_lmdb), 'io_backend': {'type': 'lmdb'},
         'degradation': 'noise', 'resize': [64, 64],
@@ -49,7 +49,7 @@ def test_a_restorer_gets_its_guide_and_misses_it_where_there_is_none(tmp_path, s
     assert np.abs(restored - expected).max() < 1
 
 
-def test_resumed_with_another_list_of_guides_the_images_are_others(tmp_path):
+def test_resuming_with_other_guides_starts_over(tmp_path):
     pairs = tmp_path / 'pairs.txt'
     pairs.write_text('a\tb\n')
     options = {'guide': {'person': '(.)', 'list_file': str(pairs)}}

@@ -31,7 +31,7 @@ def enlarged(network, image):
         return 255 * network(x).clamp(0, 1)[0].permute(1, 2, 0).numpy()
 
 
-def test_a_result_of_another_size_is_brought_to_that_of_the_ground_truth(enlarger):
+def test_results_are_resized_to_the_ground_truth(enlarger):
     network, options = enlarger
     image = data.astronaut()[100:140, 200:264]
     expected = enlarged(network, image)
@@ -51,7 +51,7 @@ def test_a_result_of_another_size_is_brought_to_that_of_the_ground_truth(enlarge
     assert np.abs(shrinking.restore(image, (40, 64)) - enlarged(network, small)).max() <= 1
 
 
-def test_networks_and_results_of_others_in_one_table(tmp_path, small_lmdb, enlarger):
+def test_other_networks_and_results_in_one_table(tmp_path, small_lmdb, enlarger):
     network, options = enlarger
     torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / 'unknown.pth')
     given = tmp_path / 'given'

@@ -77,7 +77,7 @@ def crc(item):
 # ---------------------------------------------------------------------------------------------------- content
 
 
-def test_validation_delivers_the_whole_image_and_its_degradation(folder):
+def test_validation_returns_whole_images_and_their_degradation(folder):
     dataset = build(folder, phase='val', degradation='jpeg', seed=3)
     assert len(dataset) == 3
     for item, name in zip(dataset, NAMES):
@@ -88,13 +88,13 @@ def test_validation_delivers_the_whole_image_and_its_degradation(folder):
         assert item['gt_path'] == item['lq_path'] == str(folder / f'{name}.png')
 
 
-def test_bytes_where_asked(folder):
+def test_deliver_uint8(folder):
     for floats, raw in zip(build(folder, gt_size=48), build(folder, gt_size=48, deliver='uint8')):
         for key in ('lq', 'gt'):
             assert raw[key].dtype == torch.uint8 and torch.equal(raw[key].float() / 255, floats[key])
 
 
-def test_lmdb_and_folder_give_the_same(folder, database):
+def test_lmdb_and_folder_give_the_same_items(folder, database):
     for options in ({'phase': 'val'}, {'gt_size': 48, 'use_hflip': True}):
         for a, b in zip(build(folder, **options), build(database, **options)):
             assert torch.equal(a['lq'], b['lq']) and torch.equal(a['gt'], b['gt'])
@@ -113,7 +113,7 @@ def test_scale_fixes_the_size_of_the_degraded_image(folder, recipe, scale):
 
 
 @pytest.mark.parametrize('scale', [1, 2])
-def test_grey_images_are_the_degraded_luma(folder, scale):
+def test_grey_items_are_degraded_luma(folder, scale):
     items = build(folder, degradation='full', color='grey', scale=scale, phase='val')
     for name, item in zip(NAMES, items, strict=True):
         luma = cv2.cvtColor(clean_image(name), cv2.COLOR_RGB2GRAY)[..., None]
@@ -127,17 +127,17 @@ def test_grey_images_are_the_degraded_luma(folder, scale):
     assert crop['lq'].shape == crop['gt'].shape == (1, 64, 64) and crop['lq'].dtype == torch.uint8
 
 
-def test_sr4x_at_scale_4_is_the_area_mean_itself(folder):
+def test_sr4x_at_scale_4_is_the_area_mean(folder):
     item = build(folder, degradation='sr4x', scale=4, phase='val')[0]
     mean = item['gt'].reshape(3, 24, 4, 24, 4).mean(dim=(2, 4))
     assert (item['lq'] - mean).abs().max() <= 0.51 / 255
 
 
-def test_clean_sides_are_cut_to_a_multiple_of_scale(folder):
+def test_ground_truth_is_cropped_to_a_multiple_of_scale(folder):
     assert build(folder, scale=5, phase='val')[1]['gt'].shape == (3, 70, 105)
 
 
-def test_crops_come_from_everywhere_and_flips_from_all_eight(folder):
+def test_crops_and_flips_are_uniform(folder):
     dataset = build(folder, degradation=[], gt_size=72, use_hflip=True, use_rot=True)
     whole = {crop.tobytes() for left in range(37) for crop in _eight(clean_image('chelsea')[:, left : left + 72])}
     seen = set()
@@ -159,7 +159,7 @@ def test_resize_to_a_shorter_side_or_a_size(folder, resize, shape):
     assert build(folder, gt_size=30, resize=resize)[2]['gt'].shape == (3, 30, 30)
 
 
-def test_drawn_parameters_only_where_asked(folder):
+def test_parameters_are_returned_only_on_request(folder):
     assert 'degradation' not in build(folder, gt_size=32)[0]
     dataset = build(folder, gt_size=32, return_parameters=True)
     drawn = json.loads(dataset[0]['degradation'])
@@ -190,7 +190,7 @@ def test_depth_maps_follow_crop_and_flip(dtype, tmp_path):
         assert (item['lq'] - (1 + (item['gt'] - 1) * (-item['gt']).exp())).abs().max() < 0.51 / 255
 
 
-def test_a_missing_depth_map_is_named(folder, tmp_path):
+def test_missing_depth_maps_are_reported(folder, tmp_path):
     shutil.copy(folder / 'coffee.png', tmp_path)
     with pytest.raises(ValueError, match=r'dataroot_depth has no depth map for .*astronaut\.png'):
         build(folder, dataroot_depth=str(tmp_path))
@@ -201,7 +201,7 @@ def test_a_missing_depth_map_is_named(folder, tmp_path):
 # ------------------------------------------------------------------------------------------------------ seeds
 
 
-def test_training_draws_depend_on_seed_epoch_and_index_alone(folder):
+def test_training_items_depend_only_on_seed_epoch_and_index(folder):
     dataset = build(folder, gt_size=48)
     first = [crc(dataset[i]) for i in range(6)]
     assert len(set(first)) == 6 and [path for path, *_ in first[:3]] == [path for path, *_ in first[3:]]
@@ -214,7 +214,7 @@ def test_training_draws_depend_on_seed_epoch_and_index_alone(folder):
     assert [crc(dataset[i]) for i in range(6)] == first
 
 
-def test_validation_is_the_same_always(folder, tmp_path):
+def test_validation_items_do_not_change(folder, tmp_path):
     dataset = build(folder, phase='val')
     first = [crc(item) for item in dataset]
     dataset.set_epoch(5)
@@ -246,7 +246,7 @@ def alone(database):
     return epochs(build(database, gt_size=32), workers=0)
 
 
-def test_every_draw_of_two_epochs_is_fresh(alone):
+def test_items_of_two_epochs_differ(alone):
     assert [len(epoch) for epoch in alone] == [6, 6]
     assert len(set(alone[0] + alone[1])) == 12
 
@@ -270,13 +270,13 @@ PERSISTENT = {'persistent_workers': True}
     ids=lambda value: '+'.join(value) if isinstance(value, dict) else str(value),
 )
 @pytest.mark.filterwarnings('ignore:This DataLoader will create')
-def test_workers_of_any_number_and_kind_give_the_same(database, alone, workers, context, options):
+def test_items_do_not_depend_on_the_workers(database, alone, workers, context, options):
     dataset = build(database, gt_size=32)
     dataset[0]  # the parent has opened the database before it forks
     assert epochs(dataset, workers, context, **options) == alone
 
 
-def test_workers_leave_the_cores_to_each_other(folder):
+def test_workers_use_one_opencv_thread(folder):
     class Threads(torch.utils.data.Dataset):
         def __len__(self):
             return 1
@@ -295,7 +295,7 @@ def test_workers_leave_the_cores_to_each_other(folder):
 # ------------------------------------------------------------------------------------------------------- roots
 
 
-def test_a_database_is_opened_once_in_each_process_and_never_shared_across_a_fork(database, monkeypatch):
+def test_each_process_opens_a_database_once(database, monkeypatch):
     opened_in, lmdb_open = [], lmdb.open
 
     def open_and_tell(path, **options):
@@ -319,7 +319,7 @@ def test_a_database_is_opened_once_in_each_process_and_never_shared_across_a_for
     assert expected == [crc(item) for item in val] and opened_in == [os.getpid()]
 
 
-def test_a_database_is_closed_when_no_data_set_uses_it_any_longer(database):
+def test_unused_databases_are_closed(database):
     val, other = build(database, phase='val'), build(database, phase='val')
     val[0], other[0]
     del val
@@ -336,7 +336,7 @@ def test_a_data_set_of_a_database_can_be_pickled(database):
 
 
 @pytest.mark.parametrize('first', ['PairedImageDataset', 'DegradationDataset'])
-def test_data_sets_of_the_host_and_ours_share_a_database_and_outlive_a_fork(database, tmp_path, first):
+def test_data_sets_of_the_host_and_the_plugin_can_share_a_database(database, tmp_path, first):
     """Each reads what it reads alone from files, in either order, here and in data workers that are forked later."""
     shutil.copytree(database, link := tmp_path / 'lq.lmdb')
     options = {'phase': 'val', 'name': 'v', 'scale': 1, 'dataroot_gt': str(database), 'io_backend': {'type': 'lmdb'}}
@@ -359,7 +359,7 @@ def _to_image(tensor):
     return (tensor * 255).round().byte().permute(1, 2, 0).numpy()
 
 
-def test_several_roots_a_pattern_and_sub_folders(folder, tmp_path):
+def test_several_roots_patterns_and_subfolders(folder, tmp_path):
     for i, name in enumerate(NAMES):
         part = tmp_path / f'folders/{i}'
         part.mkdir(parents=True)
@@ -377,14 +377,14 @@ def test_several_roots_a_pattern_and_sub_folders(folder, tmp_path):
 
 @pytest.mark.parametrize('line', ['coffee.png', 'coffee', 'coffee.png (80,120,3) 1', 'coffee.jpg'])
 @pytest.mark.parametrize('kind', ['folder', 'database'])
-def test_a_list_chooses_the_images(kind, line, folder, database, tmp_path):
+def test_a_list_selects_images(kind, line, folder, database, tmp_path):
     names = tmp_path / 'list.txt'
     names.write_text(f'{line}\n\nastronaut\n', encoding='utf-8-sig')  # with the mark that some editors write
     dataset = build({'folder': folder, 'database': database}[kind], phase='val', meta_info_file=str(names))
     assert [item['gt'].shape for item in dataset] == [(3, 80, 120), (3, 96, 96)]
 
 
-def test_a_percent_encoded_key_is_the_same_image_as_its_file(folder, tmp_path):
+def test_percent_encoded_keys_give_the_same_items_as_files(folder, tmp_path):
     (tmp_path / 'in/a b').mkdir(parents=True)
     shutil.copy(folder / 'coffee.png', tmp_path / 'in/a b/coffee.v2.png')
     make_lmdb_from_imgs(str(tmp_path / 'in'), str(tmp_path / 'x.lmdb'), ['a b/coffee.v2.png'], ['a%20b%2Fcoffee%2Ev2'])
@@ -405,23 +405,23 @@ def test_a_percent_encoded_key_is_the_same_image_as_its_file(folder, tmp_path):
     ],
     ids=['files', 'folders', 'roots', 'suffixes', 'keys', 'databases'],
 )
-def test_names_to_save_are_short_where_that_keeps_them_apart(found, names):
+def test_saved_names_are_short_but_unique(found, names):
     assert sources.names_to_save([sources.ImageSource(*where) for where in found]) == names
 
 
-def test_home_is_expanded(folder, monkeypatch):
+def test_the_home_folder_is_expanded(folder, monkeypatch):
     monkeypatch.setenv('HOME', str(folder.parent))
     assert len(build(f'~/{folder.name}')) == 3
 
 
-def test_keys_with_dots_and_the_hosts_paired_dataset_agree(folder, tmp_path):
+def test_keys_with_dots_equal_those_of_the_hosts_paired_dataset(folder, tmp_path):
     (tmp_path / 'in').mkdir()
     shutil.copy(folder / 'coffee.png', tmp_path / 'in/coffee.v2.png')
     database = make_lmdb(tmp_path / 'in', tmp_path / 'dots.lmdb')
     assert build(database, phase='val')[0]['gt_path'] == 'coffee.v2'
 
 
-def test_host_reads_the_same_pixels(folder):
+def test_pixels_equal_those_that_the_host_reads(folder):
     host = PairedImageDataset(
         {
             'dataroot_gt': str(folder),
@@ -467,14 +467,14 @@ def test_other_pixel_formats_become_8_bit_rgb(name, convert, tmp_path):
     ],
     ids=['half', 'end missing', 'empty', 'garbage'],
 )
-def test_a_damaged_file_is_named(suffix, damage, tmp_path):
+def test_damaged_files_are_reported(suffix, damage, tmp_path):
     path = tmp_path / f'coffee{suffix}'
     path.write_bytes(damage(cv2.imencode(suffix, clean_image('coffee'))[1].tobytes()))
     with pytest.raises(ValueError, match=rf'{path} is (damaged|empty|not an image)'):
         build(tmp_path, phase='val')[0]
 
 
-def test_a_damaged_entry_is_named_with_key_and_database(database, tmp_path):
+def test_damaged_entries_are_reported_with_key_and_database(database, tmp_path):
     damaged = shutil.copytree(database, tmp_path / 'damaged.lmdb')
     with lmdb.open(str(damaged)) as env, env.begin(write=True) as txn:
         value = bytearray(txn.get(b'chelsea'))
@@ -489,21 +489,21 @@ def test_a_damaged_entry_is_named_with_key_and_database(database, tmp_path):
         dataset[2]
 
 
-def test_an_error_in_a_worker_names_the_image_too(tmp_path):
+def test_errors_in_workers_name_the_image(tmp_path):
     (tmp_path / 'bad.png').write_bytes(b'no image')
     loader = torch.utils.data.DataLoader(build(tmp_path, gt_size=32), num_workers=1)
     with pytest.raises(ValueError, match=r'bad\.png is not an image'):
         next(iter(loader))
 
 
-def test_an_image_smaller_than_the_crop_is_named_with_the_fix(folder):
+def test_images_smaller_than_the_crop_are_reported_with_a_fix(folder):
     with pytest.raises(ValueError, match=r'chelsea\.png is 108x72, smaller than gt_size 80.*resize: 80'):
         build(folder, gt_size=80)[1]
     with pytest.raises(ValueError, match=r'chelsea\.png is 3x2, smaller than scale 4'):
         build(folder, phase='val', resize=2, scale=4)[1]
 
 
-def test_the_defaults_of_training_may_stand_in_a_validation_set(folder):
+def test_validation_sets_may_contain_the_defaults_of_training(folder):
     options = {'deliver': 'float', 'use_hflip': False, 'use_rot': None, 'gt_size': None}
     assert build(folder, phase='val', **options)[0]['gt'].dtype == torch.float32
 
@@ -536,12 +536,12 @@ def test_index_errors(folder):
         ({'io_backend': {'type': 'lmdb'}}, r"does not end in '\.lmdb'"),
     ],
 )
-def test_bad_options_are_named(options, message, folder):
+def test_invalid_options_are_reported(options, message, folder):
     with pytest.raises(ValueError, match=message):
         build(folder, **options)
 
 
-def test_an_unreadable_sub_folder_is_named(folder, tmp_path, monkeypatch):
+def test_unreadable_subfolders_are_reported(folder, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path / 'open')
     (tmp_path / 'closed').mkdir()
     scandir = os.scandir
@@ -556,7 +556,7 @@ def test_an_unreadable_sub_folder_is_named(folder, tmp_path, monkeypatch):
         build(tmp_path)
 
 
-def test_bad_roots_are_named(folder, database, tmp_path):
+def test_invalid_roots_are_reported(folder, database, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere does not exist'):
         build(tmp_path / 'nowhere')
     with pytest.raises(FileNotFoundError, match=r'nowhere\.lmdb does not exist'):
@@ -587,7 +587,7 @@ def test_bad_roots_are_named(folder, database, tmp_path):
         build(folder, meta_info_file=str(tmp_path / 'missing.txt'))
 
 
-def test_a_derived_data_set_has_a_name_of_its_own(folder):
+def test_subclasses_have_their_own_names(folder):
     class DerivedDataset(DegradationDataset):
         """Stands in for a data set that a user derives and registers."""
 

@@ -26,7 +26,7 @@ def own_step(tmp_path, monkeypatch):
     sys.modules.pop('my_steps', None)
 
 
-def test_the_example_of_ones_own_step_works_from_an_options_file(own_step, small_lmdb, tmp_path):
+def test_the_example_of_a_custom_step(own_step, small_lmdb, tmp_path):
     (line,) = re.findall(r'^my_steps: .*$', PAGE, re.M)
     (recipe,) = re.findall(r'`degradation: (\[\{type: Vignette.*?\])`', PAGE)
     first, rest = DEMO.read_text().split('\n', 1)

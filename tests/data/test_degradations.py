@@ -52,7 +52,7 @@ REFERENCE_RECIPES = {
 
 
 @pytest.mark.parametrize('name', REFERENCE_RECIPES)
-def test_statistics_agree_with_the_reference(name, astronaut, reference_dir):
+def test_statistics_equal_the_reference(name, astronaut, reference_dir):
     expected = json.loads((reference_dir / 'degradation_statistics.json').read_text())['recipes'][name]
     recipe = build_degradation(REFERENCE_RECIPES[name])
     psnr, difference = [], []
@@ -65,7 +65,7 @@ def test_statistics_agree_with_the_reference(name, astronaut, reference_dir):
     assert np.mean(difference) == pytest.approx(expected['difference_mean'], abs=0.3)
 
 
-def test_every_reference_recipe_is_covered(reference_dir):
+def test_every_recipe_of_the_reference_is_tested(reference_dir):
     recipes = json.loads((reference_dir / 'degradation_statistics.json').read_text())['recipes']
     assert set(recipes) == set(REFERENCE_RECIPES)
 
@@ -81,7 +81,7 @@ def test_jpeg_recipe_spans_the_encoder_qualities_of_the_reference(reference_dir)
 
 @pytest.mark.parametrize('name', LEAF_STEPS)
 @pytest.mark.parametrize('shape', [(64, 96, 3), (37, 53, 3), (5, 2, 3), (1, 1, 3)])
-def test_step_leaves_its_input_alone_and_returns_an_image(name, shape):
+def test_steps_do_not_change_their_input(name, shape):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     image.flags.writeable = False
     degraded = degrade(image, {'type': name})
@@ -90,7 +90,7 @@ def test_step_leaves_its_input_alone_and_returns_an_image(name, shape):
 
 
 @pytest.mark.parametrize('name', LEAF_STEPS)
-def test_grey_is_degraded_as_it_is_in_colour(name, astronaut):
+def test_grey_images_are_degraded_like_colour_images(name, astronaut):
     """Of a grey image, one channel of the result in colour; of noise, which is drawn for each channel, its spread."""
     grey = astronaut[:256, :256, 1:2]
     degraded, in_colour = (degrade(image, {'type': name}) for image in (grey, grey.repeat(3, axis=2)))
@@ -102,14 +102,14 @@ def test_grey_is_degraded_as_it_is_in_colour(name, astronaut):
 
 
 @pytest.mark.parametrize('step', ['GaussianNoise', 'ShotNoise'])
-def test_noise_that_is_alike_in_all_channels_is_so_in_one(step):
+def test_grey_noise_on_grey_images(step):
     grey = np.full((64, 64, 1), 100, np.uint8)
     noise = {'type': step, 'grey': 1}
     assert np.array_equal(degrade(grey, noise), degrade(grey.repeat(3, axis=2), noise)[..., :1])
 
 
 @pytest.mark.parametrize('name', LEAF_STEPS)
-def test_step_draws_from_its_generator_alone(name, astronaut):
+def test_steps_use_only_their_generator(name, astronaut):
     step = build_degradation({'type': name})
     image = astronaut[:128, :128]
     np.random.seed(1)
@@ -121,7 +121,7 @@ def test_step_draws_from_its_generator_alone(name, astronaut):
 
 
 @pytest.mark.parametrize('name', LEAF_STEPS)
-def test_logged_parameters_lie_in_the_declared_ranges_and_replay(name, astronaut):
+def test_logged_parameters_are_in_range_and_reproduce_the_image(name, astronaut):
     step, log = build_degradation({'type': name}), []
     image = astronaut[:64, :64]
     for seed in range(20):
@@ -148,7 +148,7 @@ for name in RECIPES:
 """
 
 
-def test_same_bytes_on_a_machine_without_vector_extensions():
+def test_results_do_not_depend_on_vector_extensions():
     script = SAME_EVERYWHERE.format(repository=str(REPOSITORY))
     lesser = {
         'OPENCV_IPP': 'disabled',
@@ -171,7 +171,7 @@ def test_same_bytes_on_a_machine_without_vector_extensions():
     assert outputs[0] == outputs[1]
 
 
-def test_generators_of_different_images_differ_and_repeat():
+def test_generators_depend_on_the_image():
     draws = {key: make_generator(*key).random() for key in [(0, 'a'), (0, 'b'), (1, 'a'), (0, 1, 2), (0, 2, 1)]}
     assert len(set(draws.values())) == len(draws)
     assert make_generator(0, 'a').random() == draws[0, 'a']
@@ -208,7 +208,7 @@ def test_poisson_noise_is_a_count_of_random_sign():
 
 
 @pytest.mark.parametrize('name', ['GaussianNoise', 'LaplaceNoise', 'PoissonNoise'])
-def test_noise_is_independent_from_value_to_value(name):
+def test_noise_values_are_independent(name):
     noise = degrade(GREY, {'type': name}).astype(float) - 128
     noise -= noise.mean()
     limit = 4 / (noise.size / 3) ** 0.5
@@ -222,7 +222,7 @@ def test_noise_is_independent_from_value_to_value(name):
 
 
 @pytest.mark.parametrize('level', [0, 255])
-def test_noise_clips_rather_than_wraps(level):
+def test_noise_is_clipped(level):
     noisy = degrade(np.full((64, 64, 3), level, np.uint8), {'type': 'GaussianNoise', 'sigma': 10})
     assert (noisy == level).mean() == pytest.approx(0.5 + 0.5 * 0.04, abs=0.03)
     assert np.abs(noisy.astype(int) - level).max() < 60
@@ -244,7 +244,7 @@ def test_shot_noise_counts_photons():
     ('step', 'deviation'),
     [({'type': 'GaussianNoise', 'sigma': 9.0}, 9), ({'type': 'ShotNoise', 'scale': 1.5}, 1.5 * 128**0.5)],
 )
-def test_grey_noise_is_alike_in_all_channels(step, deviation):
+def test_grey_noise_is_equal_in_all_channels(step, deviation):
     noise = degrade(GREY, {**step, 'grey': 1}).astype(int) - 128
     assert np.all(noise == noise[..., :1])
     assert noise.std() == pytest.approx(deviation, rel=0.02)
@@ -253,7 +253,7 @@ def test_grey_noise_is_alike_in_all_channels(step, deviation):
 # ------------------------------------------------------------------------------------------------------ blur
 
 
-def test_gaussian_blur_agrees_with_scipy(astronaut):
+def test_gaussian_blur_equals_scipy(astronaut):
     blurred = degrade(astronaut, {'type': 'GaussianBlur', 'sigma': 4.0, 'truncate': 3.0})
     expected = scipy.ndimage.gaussian_filter(astronaut.astype(float), 4, truncate=3, mode='mirror', axes=(0, 1))
     assert np.abs(blurred - expected).max() < 1.25
@@ -272,7 +272,7 @@ def test_gaussian_blur_agrees_with_scipy(astronaut):
     ],
     ids=['motion', 'motion, flat', 'motion, diagonal', 'dense', 'dense, much ringing', 'with negative weights'],
 )
-def test_convolve_agrees_with_scipy(kernel, astronaut):
+def test_convolve_equals_scipy(kernel, astronaut):
     kernel = kernel / kernel.sum()
     image = astronaut[100:200, 150:270]
     expected = scipy.ndimage.correlate(image.astype(float), kernel[..., None], mode='mirror').clip(0, 255)
@@ -281,7 +281,7 @@ def test_convolve_agrees_with_scipy(kernel, astronaut):
 
 @pytest.mark.parametrize('shape', ['gaussian', 'generalized', 'plateau'])
 @pytest.mark.parametrize('isotropic', [0, 1])
-def test_kernel_blur_is_the_hosts(shape, isotropic, astronaut):
+def test_kernel_blur_equals_the_hosts(shape, isotropic, astronaut):
     image, log = astronaut[100:200, 150:270], []
     blurred = build_degradation(
         {'type': 'KernelBlur', 'shape': shape, 'isotropic': isotropic, 'size': 21, 'beta': [0.5, 2]}
@@ -297,7 +297,7 @@ def test_kernel_blur_is_the_hosts(shape, isotropic, astronaut):
     assert np.abs(blurred - cv2.filter2D(image.astype(float), -1, kernel)).max() < 0.75
 
 
-def test_sinc_filter_is_the_hosts(astronaut):
+def test_sinc_filter_equals_the_hosts(astronaut):
     image = astronaut[100:200, 150:270]
     for cutoff in (1.0, 3.0):
         filtered = degrade(image, {'type': 'SincFilter', 'size': 15, 'cutoff': cutoff})
@@ -305,7 +305,7 @@ def test_sinc_filter_is_the_hosts(astronaut):
         assert np.abs(filtered - expected).max() < 0.75
 
 
-def test_motion_kernel_turns_with_the_angle():
+def test_motion_kernel_rotates_with_the_angle():
     across = motion_kernel(15, 30, 0.7)
     assert across.sum() == pytest.approx(1)
     assert np.allclose(motion_kernel(15, 210, 0.7), across[::-1, ::-1])
@@ -326,7 +326,7 @@ def test_motion_kernel_weights_fall_linearly_along_the_line():
 
 
 @pytest.mark.parametrize('quality', [17, 51, 95])
-def test_jpeg_agrees_with_pillow(quality, astronaut):
+def test_jpeg_equals_pillow(quality, astronaut):
     encoded = io.BytesIO()
     Image.fromarray(astronaut).save(encoded, 'JPEG', quality=quality)
     expected = np.asarray(Image.open(encoded)).astype(int)
@@ -340,7 +340,7 @@ def test_sr4x_takes_area_means(astronaut):
 
 
 @pytest.mark.parametrize('size', [(64, 96), (37, 53), (5, 7)])
-def test_mosaic_takes_block_means_also_of_cut_off_blocks(size):
+def test_mosaic_takes_means_of_whole_and_partial_blocks(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     mosaic = degrade(image, {'type': 'Mosaic', 'block': 16})
     for top in range(0, size[0], 16):
@@ -374,7 +374,7 @@ def as_tensor(image):
 
 @pytest.mark.parametrize('factor', [0, 0.5, 0.8, 1.5])
 @pytest.mark.parametrize('name', ['brightness', 'contrast', 'saturation'])
-def test_colour_factors_mean_what_they_mean_in_torchvision(name, factor, astronaut):
+def test_colour_factors_equal_torchvisions(name, factor, astronaut):
     change = getattr(torchvision.transforms.functional, f'adjust_{name}')
     expected = change(as_tensor(astronaut), factor).permute(1, 2, 0).numpy()
     ours = degrade(astronaut, {**NO_JITTER, name: factor})
@@ -382,16 +382,16 @@ def test_colour_factors_mean_what_they_mean_in_torchvision(name, factor, astrona
 
 
 @pytest.mark.parametrize('turn', [-0.5, -0.1, 0.07, 0.3])
-def test_hue_turns_as_in_torchvision(turn, astronaut):
+def test_hue_equals_torchvisions(turn, astronaut):
     expected = torchvision.transforms.functional.adjust_hue(as_tensor(astronaut), turn).permute(1, 2, 0).numpy()
     assert np.abs(degrade(astronaut, {**NO_JITTER, 'hue': turn}).astype(int) - expected).max() <= 1
 
 
-def test_nothing_changes_without_jitter(astronaut):
+def test_no_jitter_does_not_change_the_image(astronaut):
     assert np.array_equal(degrade(astronaut, NO_JITTER), astronaut)
 
 
-def test_the_order_of_colour_changes_is_drawn(astronaut):
+def test_the_order_of_colour_changes_is_random(astronaut):
     """Brightness and contrast do not commute, and so give more than one result."""
     jitter = {**NO_JITTER, 'brightness': 1.4, 'contrast': 0.5}
     assert len({degrade(astronaut, jitter, seed).tobytes() for seed in range(12)}) > 1
@@ -403,7 +403,7 @@ def test_a_colour_cast_is_one_number_for_each_channel(astronaut):
     assert (shift[..., 0] == 7).all() and (shift[..., 1] == -12).all() and np.ptp(shift[..., 2]) == 0
 
 
-def test_greyscale_is_the_luma_of_opencv(astronaut):
+def test_greyscale_equals_opencvs_luma(astronaut):
     expected = cv2.cvtColor(astronaut, cv2.COLOR_RGB2GRAY)
     grey = degrade(astronaut, {'type': 'Greyscale'})
     assert np.abs(grey.astype(int) - expected[..., None]).max() <= 1

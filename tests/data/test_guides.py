@@ -44,7 +44,7 @@ def test_a_guide_is_another_image_of_the_same_person(people):
     }  # fmt: skip
 
 
-def test_a_list_names_the_guides_and_pairs_no_two_people(people, tmp_path, caplog):
+def test_a_list_of_guides(people, tmp_path, caplog):
     lines = ['anna_1\tanna_2', 'anna_2.png\tbert_1.png', 'bert_1\tcarl_1', '', 'anna_3\tanna_1']
     (tmp_path / 'pairs.txt').write_text('\n'.join(lines), encoding='utf-8-sig')  # with the mark of some editors
     guide = {'person': '^([a-z]+)', 'view': [], 'list_file': str(tmp_path / 'pairs.txt')}
@@ -63,12 +63,12 @@ def test_a_list_names_the_guides_and_pairs_no_two_people(people, tmp_path, caplo
         ({'view': 'blurr'}, ValueError, "unknown degradation recipe 'blurr'"),
     ],
 )
-def test_what_is_wrong_is_named(people, guide, error, message):
+def test_invalid_guides_are_reported(people, guide, error, message):
     with pytest.raises(error, match=message):
         build_dataset({**people, 'guide': guide})
 
 
-def test_a_line_that_is_no_pair_is_named(people, tmp_path):
+def test_invalid_lines_of_a_list_are_reported(people, tmp_path):
     (tmp_path / 'old.txt').write_bytes('anna_1\tthé\n'.encode('latin-1'))
     with pytest.raises(ValueError, match=r'guide: list_file: .*old\.txt is no text in UTF-8'):
         build_dataset({**people, 'guide': {'list_file': str(tmp_path / 'old.txt')}})
@@ -78,7 +78,7 @@ def test_a_line_that_is_no_pair_is_named(people, tmp_path):
 
 
 @pytest.mark.parametrize('phase', ['train', 'val'])
-def test_a_guide_is_drawn_as_a_degradation_is_and_leaves_its_draws_alone(small_lmdb, phase):
+def test_guides_are_reproducible_and_do_not_affect_other_draws(small_lmdb, phase):
     options = {
         'name': 'x', 'type': 'DegradationDataset', 'phase': phase, 'dataroot_gt': str(small_lmdb), 'seed': 3,
         'io_backend': {'type': 'lmdb'}, 'degradation': 'full', 'scale': 1, 'gt_size': 64 if phase == 'train' else None,
@@ -93,20 +93,20 @@ def test_a_guide_is_drawn_as_a_degradation_is_and_leaves_its_draws_alone(small_l
     assert np.array_equal(guided[0]['guide'], first['guide']) == (phase == 'val')
 
 
-def test_a_guide_comes_in_grey_and_at_the_size_of_the_degraded_image(people):
+def test_guides_have_the_channels_and_size_of_the_degraded_image(people):
     dataset = build_dataset({**people, 'color': 'grey', 'scale': 2, 'deliver': 'uint8', 'guide': {'person': '(.+)_'}})
     item = dataset[0]
     assert item['guide'].shape == item['lq'].shape == (1, 16, 16) and item['guide'].numpy().dtype == np.uint8
 
 
-def test_thin_plates_bend_as_scipys_do():
+def test_thin_plate_splines_equal_scipys():
     rng = np.random.default_rng(0)
     points, values, at = rng.uniform(0, 500, (12, 2)), rng.normal(size=(12, 2)), rng.uniform(-50, 550, (40, 2))
     expected = scipy.interpolate.RBFInterpolator(points, values, kernel='thin_plate_spline')(at)
     np.testing.assert_allclose(thin_plate(points, values, at), expected, atol=1e-6)
 
 
-def test_a_warp_moves_by_at_most_about_its_shift_and_not_at_all_without():
+def test_shift_limits_the_warp():
     columns = np.tile(np.arange(250, dtype=np.uint8), (200, 1))[..., None]
     still = ThinPlateWarp().apply(columns, make_generator(0), points=4, shift=0.0)
     assert np.array_equal(still, columns[..., 0])
@@ -115,7 +115,7 @@ def test_a_warp_moves_by_at_most_about_its_shift_and_not_at_all_without():
     assert 4 < moved.max() <= 1.5 * 0.04 * 200
 
 
-def test_mirroring_twice_changes_nothing():
+def test_mirroring_twice_is_the_identity():
     image = skimage.data.astronaut()[:40, :50]
     mirror = build_degradation({'type': 'Mirror'})
     assert np.array_equal(mirror(image, make_generator(0)), image[:, ::-1])

@@ -47,7 +47,7 @@ def test_recipes_can_be_written_in_an_options_file(name):
     assert np.array_equal(run(written)[0], run(name)[0])
 
 
-def test_steps_nest_and_take_recipes_by_name():
+def test_nested_steps_and_recipes():
     recipe = yaml.safe_load("""
         - blur
         - {type: Sometimes, probability: 1, steps: [{type: GaussianNoise, sigma: [5, 10]}, jpeg]}
@@ -59,11 +59,11 @@ def test_steps_nest_and_take_recipes_by_name():
     assert degraded.shape == IMAGE.shape
 
 
-def test_an_empty_list_changes_nothing():
+def test_an_empty_list_does_not_change_the_image():
     assert run([])[0] is IMAGE
 
 
-def test_full_runs_its_four_groups_in_every_order():
+def test_full_runs_its_groups_in_random_order():
     group = {
         'MotionBlur': 'blur',
         'GaussianBlur': 'blur',
@@ -82,20 +82,20 @@ def within(expected, draws=2000):
     return pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / draws))
 
 
-def test_one_of_is_fair_unless_weighted():
+def test_weights_of_one_of():
     fair = frequencies({'type': 'OneOf', 'steps': [JPEG, MOSAIC, NOISE]})
     assert fair == {('JPEG',): within(1 / 3), ('Mosaic',): within(1 / 3), ('GaussianNoise',): within(1 / 3)}
     weighted = frequencies({'type': 'OneOf', 'steps': [JPEG, MOSAIC, NOISE], 'weights': [1, 0, 3]})
     assert weighted == {('JPEG',): within(0.25), ('GaussianNoise',): within(0.75)}
 
 
-def test_shuffle_draws_every_order_alike():
+def test_all_orders_of_shuffle_are_equally_likely():
     assert frequencies({'type': 'Shuffle', 'steps': [JPEG, MOSAIC, NOISE]}) == {
         order: within(1 / 6) for order in permutations(['JPEG', 'Mosaic', 'GaussianNoise'])
     }
 
 
-def test_sometimes_and_repeat_draw_how_often():
+def test_sometimes_and_repeat():
     assert frequencies({'type': 'Sometimes', 'probability': 0.2, 'steps': [JPEG, MOSAIC]}) == {
         (): within(0.8),
         ('JPEG', 'Mosaic'): within(0.2),
@@ -145,6 +145,6 @@ def test_motion_blur_covers_odd_sizes(option, value):
         (7, 'a degradation is the name of a recipe'),
     ],
 )
-def test_errors_say_what_there_is(recipe, message):
+def test_unknown_names_are_reported(recipe, message):
     with pytest.raises(ValueError, match=message):
         build_degradation(recipe)

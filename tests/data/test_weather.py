@@ -19,7 +19,7 @@ def rain(seed=0, image=BLACK, **parameters):
 # ------------------------------------------------------------------------------------------------------- haze
 
 
-def test_haze_is_koschmieders_law():
+def test_haze_follows_koschmieders_law():
     image, depth = skimage.data.astronaut(), np.linspace(0, 1, 512 * 512).reshape(512, 512)
     hazy = Haze().apply(image, make_generator(0), beta=1.3, airlight=0.8, hills=3, recession=0.5, depth=depth)
     transmission = np.exp(-1.3 * depth)[..., None]
@@ -27,7 +27,7 @@ def test_haze_is_koschmieders_law():
     assert np.abs(hazy - expected).max() < 0.51
 
 
-def test_near_is_clear_and_far_is_airlight():
+def test_near_and_far_limits_of_haze():
     image = skimage.data.astronaut()
     parameters = {'beta': 20.0, 'airlight': 0.9, 'hills': 3, 'recession': 0.0}
     assert np.array_equal(Haze().apply(image, make_generator(0), **parameters, depth=np.zeros((512, 512))), image)
@@ -42,13 +42,13 @@ def test_a_depth_map_of_another_size_is_resized():
     assert columns[0, 0] == 0 and columns[0, -1] == pytest.approx(255 * (1 - np.exp(-1)), abs=0.51)
 
 
-def test_depth_reaches_haze_through_combinations():
+def test_depth_is_passed_to_nested_haze():
     nested = [{'type': 'OneOf', 'steps': [{'type': 'Sometimes', 'probability': 1, 'steps': ['haze']}]}]
     hazy = build_degradation(nested)(BLACK, make_generator(0), depth=np.zeros(BLACK.shape[:2]))
     assert not hazy.any()
 
 
-def test_drawn_depth_recedes_towards_the_top_as_told():
+def test_random_depth_increases_towards_the_top():
     flat = Haze().apply(BLACK, make_generator(0), beta=1.0, airlight=1.0, hills=2, recession=1.0)
     rows = flat[..., 0].astype(int)
     assert np.all(rows == rows[:, :1]) and np.all(np.diff(rows[:, 0]) <= 0)
@@ -74,7 +74,7 @@ def test_smooth_field_is_a_cubic_spline(height, width, cells):
 # ------------------------------------------------------------------------------------------------------- rain
 
 
-def test_rain_only_brightens_and_leaves_white_alone():
+def test_rain_only_brightens():
     image = skimage.data.astronaut()
     rainy = rain(image=image, opacity=0.7)
     assert np.all(rainy >= image) and np.any(rainy > image)
@@ -87,7 +87,7 @@ def test_no_rain_without_streaks_or_opacity():
     assert np.array_equal(rain(image=image, opacity=0.0), image)
 
 
-def test_streaks_are_colourless_and_blend_by_opacity():
+def test_streaks_are_grey_and_blend_by_opacity():
     on_black = rain(opacity=1.0)
     assert np.all(on_black == on_black[..., :1])
     grey = np.full_like(BLACK, 100)
@@ -95,7 +95,7 @@ def test_streaks_are_colourless_and_blend_by_opacity():
 
 
 @pytest.mark.parametrize('doubled', ['density', 'length', 'width'])
-def test_light_grows_with_density_length_and_width(doubled):
+def test_rain_grows_with_density_length_and_width(doubled):
     base, more = (
         np.mean([rain(seed, **parameters).mean() for seed in range(8)])
         for parameters in ({}, {doubled: 2 * STILL[doubled]})
@@ -126,7 +126,7 @@ def test_farther_layers_are_fainter_and_denser():
     assert (deep > 0).mean() > (near > 0).mean()
 
 
-def test_rain_haze_veils_the_streaks():
+def test_rain_haze_adds_haze_after_rain():
     log = []
     build_degradation('rain_haze')(BLACK, make_generator(0), log)
     assert [entry['type'] for entry in log] == ['Rain', 'Haze']
