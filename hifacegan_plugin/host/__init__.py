@@ -1,8 +1,8 @@
 """The interface to BasicSR, which comments and messages of the plugin call the host.
 
-``registration`` registers the plugin's classes and functions with the host and applies the accommodations. Each
-accommodation works around one defect of the host, at run time and only where the defect matters. The other modules hold
-the accommodations, one module per concern: ``options``, ``datasets``, ``sampling``, ``prefetching``, ``signals``,
+``registration`` registers the plugin's classes and functions with the host and applies the workarounds. Each
+workaround works around one defect of the host, at run time and only where the defect matters. The other modules hold
+the workarounds, one module per concern: ``options``, ``datasets``, ``sampling``, ``prefetching``, ``signals``,
 ``loggers``, ``starting`` and ``no_gpu``.
 """
 

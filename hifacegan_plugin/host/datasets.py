@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from hifacegan_plugin.host.accommodation import accommodation, own_module
+from hifacegan_plugin.host.workaround import own_module, workaround
 from hifacegan_plugin.images.databases import open_database
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.metadata.png_chunks import SIGNATURE
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from basicsr.utils.file_client import FileClient, LmdbBackend
 
 
-@accommodation(
+@workaround(
     defect='two datasets of a process cannot read the same LMDB',
-    answer='lets them share one handle',
+    fix='lets them share one handle',
 )
 def share_databases() -> None:
     """Let datasets share an LMDB; each dataset of the host opens it, and LMDB refuses to open it twice.
@@ -43,9 +43,9 @@ def share_databases() -> None:
     share_databases.wrap(LmdbBackend, '__init__', wrapper)
 
 
-@accommodation(
+@workaround(
     defect='a crafted PNG crashes OpenCV 5.0, and the process with it; no error names the image',
-    answer='passes PNG files to OpenCV as still images; names those that are animated or truncated',
+    fix='passes PNG files to OpenCV as still images; names those that are animated or truncated',
 )
 def decode_only_still_images() -> None:
     """Check every PNG before the host decodes it: what datasets read from folders and databases, and other bytes.

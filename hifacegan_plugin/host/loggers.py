@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hifacegan_plugin.host.accommodation import accommodation, training_modules
+from hifacegan_plugin.host.workaround import training_modules, workaround
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
@@ -83,9 +83,9 @@ class ResilientWriter:
         self.writer.file_writer = self.writer.all_writers = None  # so that the next event opens a file
 
 
-@accommodation(
+@workaround(
     defect='installed with pip, TensorBoard files land in site-packages',
-    answer='writes them to `./tb_logger`',
+    fix='writes them to `./tb_logger`',
 )
 def keep_tensorboard_out_of_site_packages() -> None:
     """Write TensorBoard files below the current folder where the host is installed with pip.
@@ -110,9 +110,9 @@ def keep_tensorboard_out_of_site_packages() -> None:
                 keep_tensorboard_out_of_site_packages.wrap(train, function, below_current_folder(root))
 
 
-@accommodation(
+@workaround(
     defect='training ends where TensorBoard cannot write, as on a full disk',
-    answer='drops events until there is room',
+    fix='drops events until there is room',
 )
 def survive_a_full_disk() -> None:
     """Go on without TensorBoard where its files cannot be written; the host ends with the writer's error."""
@@ -128,9 +128,9 @@ def survive_a_full_disk() -> None:
         survive_a_full_disk.wrap(train, 'init_tb_logger', wrapper)
 
 
-@accommodation(
+@workaround(
     defect='`wandb` 0.31 raises an `AttributeError`',
-    answer="draws the run's id itself",
+    fix="draws the run's id itself",
 )
 def begin_with_any_wandb() -> None:
     """Draw the id of a run for releases of wandb that no longer offer others the function for it (0.31)."""

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from hifacegan_plugin.host.accommodation import accommodation, training_modules
+from hifacegan_plugin.host.workaround import training_modules, workaround
 from hifacegan_plugin.system.attributes import replaced
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def _no_gpu() -> bool:
     return not torch.cuda.is_available()
 
 
-@accommodation(
+@workaround(
     defect='`--launcher pytorch` and `slurm` divide by the number of GPUs, and the process group is never left',
-    answer='on CPUs: uses gloo, and leaves the group at the end',
+    fix='on CPUs: uses gloo, and leaves the group at the end',
     applies=_no_gpu,
 )
 def launch_processes_without_gpu() -> None:
@@ -69,9 +69,9 @@ def _leave_process_group() -> None:
         dist.destroy_process_group()
 
 
-@accommodation(
+@workaround(
     defect='networks are wrapped for the current GPU',
-    answer='on CPUs: wraps them without a device',
+    fix='on CPUs: wraps them without a device',
     applies=_no_gpu,
 )
 def wrap_networks_without_gpu() -> None:
@@ -89,9 +89,9 @@ def wrap_networks_without_gpu() -> None:
     wrap_networks_without_gpu.wrap(BaseModel, 'model_to_device', wrapper)
 
 
-@accommodation(
+@workaround(
     defect='`--auto_resume` loads onto the current GPU',
-    answer='on CPUs: loads onto the CPU',
+    fix='on CPUs: loads onto the CPU',
     applies=_no_gpu,
 )
 def resume_without_gpu() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hifacegan_plugin.host.accommodation import accommodation, own_module
+from hifacegan_plugin.host.workaround import own_module, workaround
 from hifacegan_plugin.schema.reading import read_options
 
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
@@ -39,10 +39,10 @@ def accept_local_rank() -> None:
     sys.argv = [re.sub(r'^--local-rank(?==|$)', '--local_rank', argument) for argument in sys.argv]
 
 
-@accommodation(
+@workaround(
     defect='a list of roots under `dataroot_gt`, and a number for a name or a path, as in `name: 2024`, end in a bare '
     '`TypeError`',
-    answer='expands `~` in each root; refuses a number and says what to write',
+    fix='expands `~` in each root; refuses a number and says what to write',
 )
 def read_lists_of_roots_and_refuse_numbers() -> None:
     """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; exit with a message if YAML does not read a name or path as text."""
@@ -77,9 +77,9 @@ def _exit_unless_text(value: object, option: str) -> None:
         )
 
 
-@accommodation(
+@workaround(
     defect='`--force_yml` reads `1e-5` and `-1` as text',
-    answer='reads them as numbers',
+    fix='reads them as numbers',
 )
 def read_numbers_of_the_command_line() -> None:
     """Read every decimal number after ``--force_yml`` as a number."""
@@ -96,9 +96,9 @@ def read_numbers_of_the_command_line() -> None:
     read_numbers_of_the_command_line.wrap(options, '_postprocess_yml_value', wrapper)
 
 
-@accommodation(
+@workaround(
     defect='`--debug` fails with `val: ~`',
-    answer='leaves `val` out where the plugin is imported before the options are read '
+    fix='leaves `val` out where the plugin is imported before the options are read '
     '(`python -m hifacegan_plugin.train`)',
 )
 def allow_debugging_without_validation() -> None:

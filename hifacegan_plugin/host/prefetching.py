@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, Dataset
 
 import hifacegan_plugin
-from hifacegan_plugin.host.accommodation import accommodation, training_modules
+from hifacegan_plugin.host.workaround import training_modules, workaround
 
 if TYPE_CHECKING:
     from basicsr.data.prefetch_dataloader import PrefetchDataLoader
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _RUN_TWICE = 'ignore::RuntimeWarning:runpy'
 
 
-@accommodation(
+@workaround(
     defect='`persistent_workers` without workers is refused',
-    answer='ignores it then',
+    fix='ignores it then',
 )
 def keep_only_workers_that_there_are() -> None:
     """Let ``num_worker_per_gpu: 0`` stand beside ``persistent_workers: true``, which torch's loader refuses."""
@@ -44,9 +44,9 @@ def keep_only_workers_that_there_are() -> None:
         keep_only_workers_that_there_are.wrap(module, 'build_dataloader', wrapper)
 
 
-@accommodation(
+@workaround(
     defect="where data workers are started by `spawn` (`--launcher`), those of the host's datasets lack the plugin",
-    answer='registers it in each, so that they read images and databases as without workers',
+    fix='registers it in each, so that they read images and databases as without workers',
 )
 def register_in_every_worker() -> None:
     """Register the plugin in data workers that do not inherit it: Pythons of their own, which import what they need.
@@ -74,9 +74,9 @@ def _register_and_begin(begin: Callable[[int], None] | None, worker_id: int) -> 
         begin(worker_id)
 
 
-@accommodation(
+@workaround(
     defect='`prefetch_mode: cpu` hangs with `persistent_workers`, and where an image cannot be read',
-    answer='stops the thread that prefetches before it starts the next, and raises its error in the training',
+    fix='stops the thread that prefetches before it starts the next, and raises its error in the training',
 )
 def prefetch_in_one_thread() -> None:
     """Make ``prefetch_mode: cpu`` work with ``persistent_workers``, and end with the error where reading fails.
@@ -126,9 +126,9 @@ def prefetch_in_one_thread() -> None:
     prefetch_in_one_thread.wrap(PrefetchDataLoader, '__iter__', wrapper)
 
 
-@accommodation(
+@workaround(
     defect='with `--launcher`, each data worker prints a `RuntimeWarning` of runpy',
-    answer='silences it',
+    fix='silences it',
     applies=lambda: hasattr(sys.modules['__main__'], 'train_pipeline'),
 )
 def silence_runpy_in_workers() -> None:

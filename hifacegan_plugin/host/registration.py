@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hifacegan_plugin.host import datasets, loggers, no_gpu, options, prefetching, sampling, signals, starting
-from hifacegan_plugin.host.accommodation import Accommodation
+from hifacegan_plugin.host.workaround import Workaround
 
 # Where several wrap one function of the host, a later one is outside the earlier ones: of those that begin a training,
-# the last one comes first, and folders are remembered by the names that the accommodation of TensorBoard gives them.
-ACCOMMODATIONS: tuple[Accommodation, ...] = (
+# the last one comes first, and folders are remembered by the names that the workaround of TensorBoard gives them.
+WORKAROUNDS: tuple[Workaround, ...] = (
     options.read_lists_of_roots_and_refuse_numbers,
     options.read_numbers_of_the_command_line,
     options.allow_debugging_without_validation,
@@ -64,14 +64,14 @@ def register() -> None:
         for name in package.__all__:
             if name not in registry:
                 registry.register(getattr(package, name))
-    accommodate()
+    apply_workarounds()
 
 
-def accommodate() -> None:
-    """Apply every accommodation whose defect bites here; what has one already is left alone."""
-    for accommodation in ACCOMMODATIONS:
-        if accommodation.applies():
-            accommodation.apply()
+def apply_workarounds() -> None:
+    """Apply every workaround whose defect bites here; what has one already is left alone."""
+    for workaround in WORKAROUNDS:
+        if workaround.applies():
+            workaround.apply()
 
 
 def _import_host() -> None:

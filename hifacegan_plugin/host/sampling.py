@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hifacegan_plugin.host.accommodation import accommodation, training_modules
+from hifacegan_plugin.host.workaround import training_modules, workaround
 from hifacegan_plugin.system.random_state import restore_random_state
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class ResumePoint:
 resumed = ResumePoint()  # this process's own
 
 
-@accommodation(
+@workaround(
     defect='the sampler tells a dataset neither the epoch nor which repetition of an image is asked for',
-    answer='tells datasets that have `set_epoch`; each draw is then a function of seed, epoch and index',
+    fix='tells datasets that have `set_epoch`; each draw is then a function of seed, epoch and index',
 )
 def tell_datasets_the_draw() -> None:
     """Pass the epoch and the repetition of an image to datasets that draw at random.
@@ -79,9 +79,9 @@ def tell_datasets_the_draw() -> None:
     tell_datasets_the_draw.wrap(EnlargedSampler, '__iter__', of_iter)
 
 
-@accommodation(
+@workaround(
     defect='a resumed training starts its epoch afresh',
-    answer='continues within it, for datasets that are told their draws',
+    fix='continues within it, for datasets that are told their draws',
 )
 def resume_within_the_epoch() -> None:
     """Continue with the rest of the epoch in which training stopped.
@@ -119,9 +119,9 @@ def resume_within_the_epoch() -> None:
         resume_within_the_epoch.wrap(prefetcher, 'reset', of_reset)
 
 
-@accommodation(
+@workaround(
     defect='where batches do not divide an epoch, training ends before `total_iter`',
-    answer='counts epochs by the batches that are drawn',
+    fix='counts epochs by the batches that are drawn',
 )
 def train_to_the_last_iteration() -> None:
     """Train for as many epochs as ``total_iter`` takes.

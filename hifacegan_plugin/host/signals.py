@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hifacegan_plugin.host.accommodation import accommodation
+from hifacegan_plugin.host.workaround import workaround
 
 TELLS_SENDERS = hasattr(signal, 'sigwaitinfo')  # of signals; not so macOS and Windows
 
 
-@accommodation(
+@workaround(
     defect='Ctrl-C and a closed terminal lose what was not saved; data workers end on every signal',
-    answer='saves a checkpoint, then exits; only the training answers signals',
+    fix='saves a checkpoint, then exits; only the training answers signals',
 )
 def leave_signals_to_the_training() -> None:
     """Let data workers end on SIGTERM only if the training process sends it, and never on SIGINT and SIGHUP.

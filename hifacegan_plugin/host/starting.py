@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hifacegan_plugin.host import experiment, loggers, no_gpu
-from hifacegan_plugin.host.accommodation import Accommodation, accommodation, testing_modules, training_modules
+from hifacegan_plugin.host.workaround import Workaround, testing_modules, training_modules, workaround
 from hifacegan_plugin.schema.file import problems_of_file
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 Options = dict[str, Any]
 
 
-@accommodation(
+@workaround(
     defect='an experiment is renamed before data and weights are read',
-    answer='restores the name of its folder if training ends before its first iteration does',
+    fix='restores the name of its folder if training ends before its first iteration does',
 )
 def restore_the_folder_of_a_failed_start() -> None:
     """Restore the name of an experiment's folder where the training ends before its first iteration does."""
@@ -57,9 +57,9 @@ def restore_the_folder_of_a_failed_start() -> None:
         restore_the_folder_of_a_failed_start.wrap(prefetcher, 'next', of_next)
 
 
-@accommodation(
+@workaround(
     defect='`--force_yml manual_seed=1` is read after the random numbers are seeded, so that it changes no weights',
-    answer='seeds them with it',
+    fix='seeds them with it',
 )
 def seed_with_the_forced_seed() -> None:
     """Seed the random numbers once all options are known, before a training or test draws any."""
@@ -71,9 +71,9 @@ def seed_with_the_forced_seed() -> None:
     _begin_with(seed_with_the_forced_seed, seed)
 
 
-@accommodation(
+@workaround(
     defect='`--auto_resume` looks in `./experiments` alone',
-    answer="looks in the experiment's folder, wherever `experiments_root` puts it",
+    fix="looks in the experiment's folder, wherever `experiments_root` puts it",
 )
 def resume_from_the_experiment() -> None:
     """Let ``--auto_resume`` look in the experiment's folder, wherever it is."""
@@ -90,9 +90,9 @@ def resume_from_the_experiment() -> None:
         resume_from_the_experiment.wrap(train, 'load_resume_state', wrapper)
 
 
-@accommodation(
+@workaround(
     defect='two trainings or tests of one name write into one folder',
-    answer="refuses the second one before anything is renamed, and names the first one's machine and process",
+    fix="refuses the second one before anything is renamed, and names the first one's machine and process",
 )
 def lock_the_experiment() -> None:
     """Exit before anything is renamed where another process trains or tests in the folder."""
@@ -104,10 +104,10 @@ def lock_the_experiment() -> None:
     _begin_with(lock_the_experiment, lock)
 
 
-@accommodation(
+@workaround(
     defect='options are looked up as they are needed: `lr: 1e-4`, which is text to YAML, or a `val` without `save_img` '
     'ends in a bare error once the experiment is renamed, or at the first validation',
-    answer='checks options, name, loggers, GPUs and the state to resume before anything is written',
+    fix='checks options, name, loggers, GPUs and the state to resume before anything is written',
 )
 def check_the_options_first() -> None:
     """Exit before anything is written where the options of a training or test cannot work."""
@@ -132,7 +132,7 @@ def check_options(opt: Options) -> None:
         experiment.check_resume_state(opt)
 
 
-def _begin_with(answer: Accommodation, step: Callable[[Options], None]) -> None:
+def _begin_with(fix: Workaround, step: Callable[[Options], None]) -> None:
     """Let a training or test begin with a step, which may refuse the options, before it writes anything."""
 
     def wrapper(first_step: Callable[[Options], Any]) -> Callable[[Options], Any]:
@@ -143,9 +143,9 @@ def _begin_with(answer: Accommodation, step: Callable[[Options], None]) -> None:
         return check_and_begin
 
     for train in training_modules():  # which looks for a training state first
-        answer.wrap(train, 'load_resume_state', wrapper)
+        fix.wrap(train, 'load_resume_state', wrapper)
     for test in testing_modules():
-        answer.wrap(test, 'make_exp_dirs', wrapper)
+        fix.wrap(test, 'make_exp_dirs', wrapper)
 
 
 def _exit_if_refused(opt: Options, check: Callable[[Options], None]) -> None:

@@ -1,4 +1,4 @@
-"""Registering with the host, importing no more than that takes, and the table of accommodations."""
+"""Registering with the host, importing no more than that takes, and the table of workarounds."""
 
 import os
 import re
@@ -16,8 +16,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 from conftest import REPOSITORY
 
 from hifacegan_plugin import host
-from hifacegan_plugin.host.accommodation import Accommodation, accommodation, accommodations_of
-from hifacegan_plugin.host.registration import ACCOMMODATIONS, accommodate
+from hifacegan_plugin.host.registration import WORKAROUNDS, apply_workarounds
+from hifacegan_plugin.host.workaround import Workaround, workaround, workarounds_of
 
 NAMES = {
     ARCH_REGISTRY: ['CSRGenerator', 'MultiscalePatchDiscriminator'],
@@ -34,18 +34,18 @@ def test_all_names_are_registered_and_a_second_time_does_no_harm():
         assert [name for name in names if name not in registry] == []
 
 
-def test_accommodations_are_applied_once():
+def test_workarounds_are_applied_once():
     before = basicsr.train.load_resume_state, EnlargedSampler.__iter__, torch.load
-    accommodate()
-    accommodate()
+    apply_workarounds()
+    apply_workarounds()
     assert (basicsr.train.load_resume_state, EnlargedSampler.__iter__, torch.load) == before
-    applied = accommodations_of(basicsr.train.load_resume_state)
+    applied = workarounds_of(basicsr.train.load_resume_state)
     assert len(applied) == len(set(applied)) > 1
 
 
-def test_an_accommodation_is_recognised_by_itself_not_by_its_name():
-    def make() -> Accommodation:
-        @accommodation(defect='returns too little', answer='returns more')
+def test_a_workaround_is_recognised_by_itself_not_by_its_name():
+    def make() -> Workaround:
+        @workaround(defect='returns too little', fix='returns more')
         def return_more() -> None:
             return_more.wrap(owner, 'function', lambda function: lambda: function() + 1)
 
@@ -57,21 +57,21 @@ def test_an_accommodation_is_recognised_by_itself_not_by_its_name():
     for each in (one, another, one):
         each.apply()
     assert owner.function() == 2
-    assert accommodations_of(owner.function) == (one, another)
+    assert workarounds_of(owner.function) == (one, another)
 
 
-def test_the_documentation_lists_every_accommodation():
+def test_the_documentation_lists_every_workaround():
     page = (REPOSITORY / 'docs' / 'host.md').read_text()
     _, *rows = re.findall(r'^\| (.+) \| (.+) \|$', page, re.MULTILINE)  # behind the heading
-    assert sorted(rows) == sorted((each.defect, each.answer) for each in ACCOMMODATIONS)
+    assert sorted(rows) == sorted((each.defect, each.fix) for each in WORKAROUNDS)
     assert all((REPOSITORY / link).exists() for link in re.findall(r'\]\(\.\./(hifacegan_plugin/.+?)\)', page))
 
 
-def test_every_accommodation_of_the_package_is_in_the_table():
+def test_every_workaround_of_the_package_is_in_the_table():
     modules = [import_module(f'hifacegan_plugin.host.{name}') for _, name, _ in iter_modules(host.__path__)]
-    defined = {each for module in modules for each in vars(module).values() if isinstance(each, Accommodation)}
-    assert defined == set(ACCOMMODATIONS)
-    assert len({each.name for each in ACCOMMODATIONS}) == len(ACCOMMODATIONS)
+    defined = {each for module in modules for each in vars(module).values() if isinstance(each, Workaround)}
+    assert defined == set(WORKAROUNDS)
+    assert len({each.name for each in WORKAROUNDS}) == len(WORKAROUNDS)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What an accommodation of the host is, and the two ways in which it changes the host.
+"""What a workaround of the host is, and the two ways in which it changes the host.
 
 Nothing of the host's source is changed: functions of its modules and classes are wrapped in this process.
 """
@@ -15,20 +15,20 @@ from typing import Any
 
 
 @dataclass(frozen=True, eq=False)
-class Accommodation:
+class Workaround:
     """One defect of the host and what the plugin does about it.
 
     Attributes:
         name: of the function that makes the change.
         defect: what the host does, as the table in docs/host.md says it.
-        answer: what the plugin does instead, as the table in docs/host.md says it.
+        fix: what the plugin does instead, as the table in docs/host.md says it.
         apply: makes the change in all modules imported so far; a second call changes only what is not changed yet.
         applies: returns whether the defect matters on this machine.
     """
 
     name: str
     defect: str
-    answer: str
+    fix: str
     apply: Callable[[], None]
     applies: Callable[[], bool]
 
@@ -41,26 +41,26 @@ class Accommodation:
             wrapper: takes the function and returns the one that replaces it.
         """
         original = getattr(owner, attribute)
-        if self in accommodations_of(original):
+        if self in workarounds_of(original):
             return
         replacement: Any = functools.wraps(original)(wrapper(original))
-        replacement.accommodations = (*accommodations_of(original), self)
+        replacement.workarounds = (*workarounds_of(original), self)
         setattr(owner, attribute, replacement)
 
 
-def accommodations_of(function: Callable[..., Any]) -> tuple[Accommodation, ...]:
-    """Return the accommodations that a function of the host was wrapped by, the first one first."""
-    found: tuple[Accommodation, ...] = getattr(function, 'accommodations', ())
+def workarounds_of(function: Callable[..., Any]) -> tuple[Workaround, ...]:
+    """Return the workarounds that a function of the host was wrapped by, the first one first."""
+    found: tuple[Workaround, ...] = getattr(function, 'workarounds', ())
     return found
 
 
-def accommodation(
-    defect: str, answer: str, applies: Callable[[], bool] = lambda: True
-) -> Callable[[Callable[[], None]], Accommodation]:
-    """Make an :class:`Accommodation` of the decorated function, under the function's name."""
+def workaround(
+    defect: str, fix: str, applies: Callable[[], bool] = lambda: True
+) -> Callable[[Callable[[], None]], Workaround]:
+    """Make a :class:`Workaround` of the decorated function, under the function's name."""
 
-    def make(apply: Callable[[], None]) -> Accommodation:
-        return Accommodation(apply.__name__, defect, answer, apply, applies)
+    def make(apply: Callable[[], None]) -> Workaround:
+        return Workaround(apply.__name__, defect, fix, apply, applies)
 
     return make
 
