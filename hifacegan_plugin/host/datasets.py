@@ -1,4 +1,4 @@
-"""How the host's own datasets read databases and images."""
+"""Reading databases and images in the host's own datasets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     fix='lets them share one handle',
 )
 def share_databases() -> None:
-    """Let datasets share an LMDB; each dataset of the host opens it, and LMDB refuses to open it twice.
+    """Let datasets share an LMDB, as two validation sets with the same images do.
 
-    With two validation sets on the same images, the second could not be read.
+    Each dataset of the host opens its LMDB, but a process can open an LMDB only once.
     """
     from basicsr.utils.file_client import LmdbBackend
 
@@ -48,10 +48,7 @@ def share_databases() -> None:
     fix='passes PNG files to OpenCV as still images; names those that are animated or truncated',
 )
 def decode_only_still_images() -> None:
-    """Check every PNG before the host decodes it: what datasets read from folders and databases, and other bytes.
-
-    All that is no PNG, and the pixels of what is, are decoded as before.
-    """
+    """Check every PNG before the host decodes it; pixels and all other formats are decoded as before."""
     from basicsr.data import data_util
     from basicsr.utils import img_util, lmdb_util
     from basicsr.utils.file_client import FileClient
@@ -84,10 +81,10 @@ def decode_only_still_images() -> None:
 
 
 def _still_image(data: bytes, name: str) -> bytes:
-    """Return a PNG as a still image, and all else as it is.
+    """Return a PNG without its animation chunks; return data in other formats unchanged.
 
     Raises:
-        ImageError: it is a PNG that is animated, truncated or damaged; begins with ``name``.
+        ImageError: the PNG is animated, truncated or damaged; the message begins with ``name``.
     """
     if not data.startswith(SIGNATURE):
         return data

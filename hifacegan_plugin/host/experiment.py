@@ -1,6 +1,6 @@
-"""The folder of an experiment: whether a state to resume is of it, its lock, and restoring its name.
+"""The folder of an experiment: check the state to resume from, lock the folder, and restore its name.
 
-The host renames an existing folder, begins its log in a new one, and only then reads options, data and weights.
+The host renames an existing folder and starts its log in a new one before it reads data and weights.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import torch
 
 from hifacegan_plugin.system.locks import InUseError, take
 
-_locks: dict[Path, IO[str]] = {}  # lock files by their paths, open as long as this process lives
-_renamed: list[tuple[Path, Path]] = []  # folders that this start renamed: their path before, their path now
+_locks: dict[Path, IO[str]] = {}  # lock files by path, open until this process ends
+_renamed: list[tuple[Path, Path]] = []  # folders renamed by this process: old path, new path
 
 
 def check_resume_state(opt: dict[str, Any]) -> None:
-    """Refuse a ``path: resume_state`` that is no training state, or whose networks are not in the experiment's folder.
+    """Check that ``path: resume_state`` is a training state and its networks are in the experiment's folder.
 
     Raises:
-        ValueError: it cannot be resumed from; says what the file is, and what to write instead.
+        ValueError: training cannot be resumed from it; the message says why and what to set instead.
     """
     file = opt['path'].get('resume_state')
     if not file:
@@ -58,19 +58,19 @@ def check_resume_state(opt: dict[str, Any]) -> None:
 
 
 def newest_state(opt: dict[str, Any]) -> Path | None:
-    """Return the training state of the experiment with the most iterations; None if it has none."""
+    """Return the experiment's training state with the most iterations, or None."""
     states = [file for file in Path(opt['path']['training_states']).glob('*.state') if file.stem.isdecimal()]
     return max(states, key=lambda file: int(file.stem), default=None)
 
 
 def lock(folder: Path) -> None:
-    """Lock an experiment's folder for this process until it ends, however it ends.
+    """Lock an experiment's folder until this process ends.
 
-    The lock is held on ``.NAME.lock`` beside the folder, because the folder may be renamed. Child processes do not
-    inherit it. Where the file system supports no locks, a message says so, and nothing is locked.
+    The lock file is ``.NAME.lock`` beside the folder, because the folder may be renamed. Child processes do not inherit
+    the lock. On a file system without locks, a warning is logged and nothing is locked.
 
     Raises:
-        RuntimeError: another process trains or tests in the folder; names its machine and process id.
+        RuntimeError: another process uses the folder; the message names its machine and process id.
         OSError: the lock file cannot be written.
     """
     path = folder.parent.resolve() / f'.{folder.name}.lock'
@@ -86,9 +86,9 @@ def lock(folder: Path) -> None:
 
 @contextmanager
 def renaming_for_a_start(folder: Path) -> Iterator[None]:
-    """Remember how the host renames the folder inside the block, until :func:`training_began` is called.
+    """Restore the name of a folder that the host renames in this block if training does not begin.
 
-    If the process ends before, other than by SIGKILL, the folder's name is restored.
+    That is, if the process ends before :func:`training_began` is called, except by SIGKILL.
     """
     before = folder.stat().st_ino if folder.exists() else None
     yield
@@ -101,12 +101,12 @@ def renaming_for_a_start(folder: Path) -> Iterator[None]:
 
 
 def training_began() -> None:
-    """Record that the first iteration is done: what was renamed keeps its new name."""
+    """Record that the first iteration is done, so renamed folders keep their new names."""
     _renamed.clear()
 
 
 def _restore_names() -> None:
-    """Restore the names of the renamed folders, unless the new ones hold more than a log and options."""
+    """Restore the names of renamed folders, unless the new folders hold more than a log and options."""
     if any(file.is_file() for folder, _ in _renamed for file in folder.glob('*/**/*')):
         return
     for folder, archived in _renamed:
@@ -117,7 +117,7 @@ def _restore_names() -> None:
 
 
 def _exit_in_order_on_signals() -> None:
-    """Let a signal that would end the process at once run what is registered with ``atexit`` first."""
+    """Let signals that would kill the process run its ``atexit`` functions first."""
     from hifacegan_plugin.models.stop_signal import STOPPING
 
     for number in STOPPING:

@@ -1,4 +1,4 @@
-"""TensorBoard and wandb: where they write, and going on without them."""
+"""TensorBoard and wandb: where they write, and how training continues without them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from hifacegan_plugin.host.workaround import training_modules, workaround
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
-_PAUSE = 60  # seconds without TensorBoard after an error
+_PAUSE = 60  # seconds for which events are dropped after an error
 
 
 def check_loggers(options: dict[str, Any]) -> None:
-    """Refuse loggers that cannot log: wandb without TensorBoard, and those whose package is missing or broken.
+    """Check that the loggers work: that their packages can be imported, and wandb is used with TensorBoard.
 
     Args:
-        options: under ``logger``.
+        options: the options under ``logger``.
 
     Raises:
-        ValueError: one cannot; says what to set or to install.
+        ValueError: a logger cannot work; the message says what to set or install.
     """
     wandb = (options.get('wandb') or {}).get('project')
     tensorboard = options.get('use_tb_logger')
@@ -46,13 +46,13 @@ def check_loggers(options: dict[str, Any]) -> None:
 
 
 class ResilientWriter:
-    """A TensorBoard writer that survives a full disk: it calls a ``SummaryWriter``, and drops a minute of events.
+    """A TensorBoard writer that survives a full disk: after an error, it drops the events of a minute.
 
-    The ``SummaryWriter``'s thread ends with the first error, and every later call raises it. A new file is begun then,
-    which TensorBoard shows as one with those before it.
+    The thread of a ``SummaryWriter`` ends at the first error, which every later call raises again. So the writer starts
+    a new file, which TensorBoard shows together with the earlier ones.
 
     Args:
-        writer: the ``SummaryWriter``.
+        writer: the ``SummaryWriter`` to call.
     """
 
     def __init__(self, writer: Any) -> None:
@@ -78,9 +78,9 @@ class ResilientWriter:
 
     def _start_afresh(self) -> None:
         self.silent_until = time.monotonic() + _PAUSE
-        with suppress(OSError):  # what it could not write is lost
+        with suppress(OSError):  # unwritten events are lost
             self.writer.close()
-        self.writer.file_writer = self.writer.all_writers = None  # so that the next event opens a file
+        self.writer.file_writer = self.writer.all_writers = None  # the next event opens a new file
 
 
 @workaround(
@@ -88,9 +88,9 @@ class ResilientWriter:
     fix='writes them to `./tb_logger`',
 )
 def keep_tensorboard_out_of_site_packages() -> None:
-    """Write TensorBoard files below the current folder where the host is installed with pip.
+    """Write TensorBoard files below the current folder if the host is installed with pip.
 
-    The host takes the folder above its package as its root, which then is site-packages.
+    The host writes them below the parent of its package folder, which is then site-packages.
     """
 
     def below_current_folder(root: Path) -> Callable[..., Any]:
@@ -115,7 +115,7 @@ def keep_tensorboard_out_of_site_packages() -> None:
     fix='drops events until there is room',
 )
 def survive_a_full_disk() -> None:
-    """Go on without TensorBoard where its files cannot be written; the host ends with the writer's error."""
+    """Continue training if TensorBoard files cannot be written; the host ends with the writer's error."""
 
     def wrapper(init_tb_logger: Callable[..., Any]) -> Callable[..., Any]:
         def init_resilient_tb_logger(**options: Any) -> ResilientWriter | None:
@@ -133,7 +133,7 @@ def survive_a_full_disk() -> None:
     fix="draws the run's id itself",
 )
 def begin_with_any_wandb() -> None:
-    """Draw the id of a run for releases of wandb that no longer offer others the function for it (0.31)."""
+    """Draw run ids for releases of wandb without ``wandb.util.generate_id`` (0.31)."""
 
     def wrapper(init_wandb_logger: Callable[..., None]) -> Callable[..., Any]:
         def init_with_an_id(opt: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Training on CPUs where there is no GPU, with any number of processes."""
+"""Training on CPUs, in any number of processes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def check_num_gpu(opt: dict[str, Any]) -> None:
-    """Refuse a ``num_gpu`` that asks for more GPUs than there are; with a launcher, each process takes one.
+    """Check that ``num_gpu`` is not more than the number of GPUs; with a launcher, each process uses one.
 
     Args:
-        opt: as returned by the host's ``parse_options``, which has replaced ``auto``.
+        opt: options as returned by the host's ``parse_options``, which has replaced ``auto``.
 
     Raises:
-        ValueError: it does; says what to write instead.
+        ValueError: there are fewer GPUs; the message says what to set instead.
     """
     there = 0 if _no_gpu() else torch.cuda.device_count()
     if (min(opt['num_gpu'], 1) if opt['dist'] else opt['num_gpu']) > there:
@@ -42,9 +42,9 @@ def _no_gpu() -> bool:
     applies=_no_gpu,
 )
 def launch_processes_without_gpu() -> None:
-    """Make ``--launcher pytorch`` and ``--launcher slurm`` work on CPUs, over gloo.
+    """Make ``--launcher pytorch`` and ``--launcher slurm`` work on CPUs, with gloo.
 
-    The host divides the rank by the number of GPUs to choose one, asks for nccl, and never leaves the process group.
+    The host computes ``rank % number of GPUs``, uses nccl, and never destroys the process group.
     """
     from basicsr.utils import dist_util
 
@@ -61,9 +61,9 @@ def launch_processes_without_gpu() -> None:
 
 
 def _leave_process_group() -> None:
-    """End gloo's threads while the interpreter is whole: it may abort on them later (pytorch/pytorch#190489).
+    """End gloo's threads before the interpreter shuts down, which may abort on them (pytorch/pytorch#190489).
 
-    Not after an error: other processes may be waiting for what this one began, and leaving waits for them.
+    Not after an error: other processes may then wait for this one, and destroying the group waits for them.
     """
     if dist.is_initialized() and not hasattr(sys, 'last_value'):
         dist.destroy_process_group()
@@ -75,7 +75,7 @@ def _leave_process_group() -> None:
     applies=_no_gpu,
 )
 def wrap_networks_without_gpu() -> None:
-    """Make the host's models use DistributedDataParallel on CPUs; the host names the current GPU."""
+    """Let the host's models use DistributedDataParallel on CPUs; the host passes the current GPU."""
     from basicsr.models.base_model import BaseModel
 
     def wrapper(to_device: Callable[..., torch.nn.Module]) -> Callable[..., Any]:
@@ -95,7 +95,7 @@ def wrap_networks_without_gpu() -> None:
     applies=_no_gpu,
 )
 def resume_without_gpu() -> None:
-    """Make ``--auto_resume`` and ``resume_state`` work on CPUs; the host loads training states onto the current GPU."""
+    """Let ``--auto_resume`` and ``resume_state`` work on CPUs; the host loads training states onto the current GPU."""
 
     def wrapper(load_resume_state: Callable[..., Any]) -> Callable[..., Any]:
         load = torch.load

@@ -1,4 +1,4 @@
-"""How the host reads options: from the command line, and from files."""
+"""Reading options from the command line and from files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 def check_options_file() -> None:
-    """Exit with a message if ``-opt`` on the command line does not name a file of options, which the host assumes.
+    """Exit with a message if ``-opt`` on the command line does not name an options file.
 
     Raises:
-        SystemExit: the file is missing, cannot be read as YAML, or holds no options.
+        SystemExit: the file is missing, is not valid YAML, or holds no options.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('-opt')
@@ -32,9 +32,9 @@ def check_options_file() -> None:
 
 
 def accept_local_rank() -> None:
-    """Let ``torch.distributed.launch`` start processes: since torch 2.0 it passes ``--local-rank``.
+    """Accept ``--local-rank``, which ``torch.distributed.launch`` passes since torch 2.0.
 
-    The host declares ``--local_rank``, and makes no use of it.
+    The host declares ``--local_rank`` and does not use it.
     """
     sys.argv = [re.sub(r'^--local-rank(?==|$)', '--local_rank', argument) for argument in sys.argv]
 
@@ -45,11 +45,11 @@ def accept_local_rank() -> None:
     fix='expands `~` in each root; refuses a number and says what to write',
 )
 def read_lists_of_roots_and_refuse_numbers() -> None:
-    """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; exit with a message if YAML does not read a name or path as text."""
+    """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; exit with a message if a name or path is not text to YAML."""
     from basicsr.utils import options
 
     def of_join(join: Callable[..., str]) -> Callable[..., Any]:
-        def join_text(root: object, *parts: object) -> str:  # the first to be joined are a root and the name
+        def join_text(root: object, *parts: object) -> str:  # the host first joins a root and the name
             _exit_unless_text(root, 'path')
             for part in parts:
                 _exit_unless_text(part, 'name')
@@ -82,7 +82,7 @@ def _exit_unless_text(value: object, option: str) -> None:
     fix='reads them as numbers',
 )
 def read_numbers_of_the_command_line() -> None:
-    """Read every decimal number after ``--force_yml`` as a number."""
+    """Read all decimal numbers after ``--force_yml`` as numbers."""
     from basicsr.utils import options
 
     def wrapper(postprocess: Callable[[str], Any]) -> Callable[..., Any]:
@@ -102,9 +102,9 @@ def read_numbers_of_the_command_line() -> None:
     '(`python -m hifacegan_plugin.train`)',
 )
 def allow_debugging_without_validation() -> None:
-    """Leave out an empty ``val``.
+    """Remove an empty ``val``.
 
-    Where the host's own command reads the options file, this comes too late: its reading is what imports the plugin.
+    This has no effect with ``python -m basicsr.train``, which imports the plugin only while it reads the file.
     """
     from basicsr.utils import options
 

@@ -1,4 +1,4 @@
-"""How batches are loaded ahead of the training, and by which processes."""
+"""Data workers and prefetching."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _RUN_TWICE = 'ignore::RuntimeWarning:runpy'
     fix='ignores it then',
 )
 def keep_only_workers_that_there_are() -> None:
-    """Let ``num_worker_per_gpu: 0`` stand beside ``persistent_workers: true``, which torch's loader refuses."""
+    """Allow ``persistent_workers: true`` with ``num_worker_per_gpu: 0``, which torch's loader refuses."""
     from basicsr import data as host_data
 
     def wrapper(build_dataloader: Callable[..., DataLoader[Any]]) -> Callable[..., Any]:
         def build(
             dataset: Dataset[Any], dataset_opt: dict[str, Any], *arguments: Any, **options: Any
         ) -> DataLoader[Any]:
-            if not dataset_opt.get('num_worker_per_gpu'):  # in validation the host never starts any
+            if not dataset_opt.get('num_worker_per_gpu'):  # the host starts no workers for validation
                 dataset_opt = {**dataset_opt, 'persistent_workers': False}
             return build_dataloader(dataset, dataset_opt, *arguments, **options)
 
@@ -49,9 +49,9 @@ def keep_only_workers_that_there_are() -> None:
     fix='registers it in each, so that they read images and databases as without workers',
 )
 def register_in_every_worker() -> None:
-    """Register the plugin in data workers that do not inherit it: Pythons of their own, which import what they need.
+    """Register the plugin in data workers that are started by ``spawn`` and import only the dataset's modules.
 
-    Of a dataset of the host that is the host alone, without what keeps crafted images from crashing OpenCV.
+    Otherwise workers of the host's datasets would lack the workarounds, such as the check of PNG files.
     """
     from basicsr import data as host_data
 
@@ -68,7 +68,7 @@ def register_in_every_worker() -> None:
 
 
 def _register_and_begin(begin: Callable[[int], None] | None, worker_id: int) -> None:
-    """Begin the work of a data worker; a function that a new process finds by its name."""
+    """Register the plugin, then call the host's ``worker_init_fn``; at module level so that it can be pickled."""
     hifacegan_plugin.register()
     if begin is not None:
         begin(worker_id)
@@ -79,11 +79,11 @@ def _register_and_begin(begin: Callable[[int], None] | None, worker_id: int) -> 
     fix='stops the thread that prefetches before it starts the next, and raises its error in the training',
 )
 def prefetch_in_one_thread() -> None:
-    """Make ``prefetch_mode: cpu`` work with ``persistent_workers``, and end with the error where reading fails.
+    """Make ``prefetch_mode: cpu`` work with ``persistent_workers``, and raise errors of its thread in the training.
 
-    The host begins to iterate twice at the start, and may begin again before the last iteration is finished. Each
-    iterator has its own thread. With persistent workers, two threads wait for each other for ever; without, the first
-    set of workers stays alive to the end. An error ends the thread, and the training waits for ever.
+    The host creates two iterators at the start, and may create another before the last one is exhausted. Each has its
+    own thread. With persistent workers, two threads deadlock; without, the first set of workers stays alive to the end.
+    An error ends the thread, and the training waits for ever.
     """
     from basicsr.data.prefetch_dataloader import PrefetchDataLoader, PrefetchGenerator
 
@@ -99,13 +99,13 @@ def prefetch_in_one_thread() -> None:
                         return
                     self.queue.put(batch)
                 self.queue.put(None)
-            except Exception as error:  # of any kind that reading raises: __next__ raises it in the training
+            except Exception as error:  # any error of a dataset; __next__ raises it in the training
                 self.queue.put(error)
 
         def stop(self) -> None:
             self.stopped.set()
             while self.is_alive():
-                with suppress(queue.Empty):  # what the thread may be waiting to put there
+                with suppress(queue.Empty):  # unblocks a thread that waits to put a batch
                     self.queue.get(timeout=0.1)
 
         def __next__(self) -> Any:
@@ -132,9 +132,9 @@ def prefetch_in_one_thread() -> None:
     applies=lambda: hasattr(sys.modules['__main__'], 'train_pipeline'),
 )
 def silence_runpy_in_workers() -> None:
-    """Keep Python from warning in every data worker that the host imports its own train module.
+    """Silence runpy's warning, in every data worker, that ``basicsr.train`` is already imported.
 
-    With ``--launcher`` each worker is a Python of its own, which runs the module that ``python -m`` named once more.
+    With ``--launcher``, workers are started by ``spawn``, which runs the module after ``python -m`` again.
     """
     before = os.environ.get('PYTHONWARNINGS', '')
     if _RUN_TWICE not in before:

@@ -1,12 +1,12 @@
-"""Registering the plugin with the host, and making the host run on this machine."""
+"""Register the plugin with the host, and apply the workarounds for defects of the host."""
 
 from __future__ import annotations
 
 from hifacegan_plugin.host import datasets, loggers, no_gpu, options, prefetching, sampling, signals, starting
 from hifacegan_plugin.host.workaround import Workaround
 
-# Where several wrap one function of the host, a later one is outside the earlier ones: of those that begin a training,
-# the last one comes first, and folders are remembered by the names that the workaround of TensorBoard gives them.
+# If several wrap the same function of the host, the last one is outermost and runs first: check_the_options_first
+# before lock_the_experiment; and TensorBoard's folder gets its new path before a failed start could restore its name.
 WORKAROUNDS: tuple[Workaround, ...] = (
     options.read_lists_of_roots_and_refuse_numbers,
     options.read_numbers_of_the_command_line,
@@ -36,12 +36,10 @@ WORKAROUNDS: tuple[Workaround, ...] = (
 
 
 def register() -> None:
-    """Register the plugin's classes and functions with the host and make the host run on this machine.
-
-    A second call does no harm.
+    """Register the plugin's classes and functions with the host, and apply the workarounds. Can be called again.
 
     Raises:
-        ImportError: if the host is missing, or is a release that recent torchvision breaks.
+        ImportError: the host is missing, or does not work with this torchvision.
     """
     _import_host()
     from basicsr.utils.registry import (
@@ -68,7 +66,7 @@ def register() -> None:
 
 
 def apply_workarounds() -> None:
-    """Apply every workaround whose defect bites here; what has one already is left alone."""
+    """Apply every workaround that this machine needs; functions that are already wrapped do not change."""
     for workaround in WORKAROUNDS:
         if workaround.applies():
             workaround.apply()

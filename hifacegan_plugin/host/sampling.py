@@ -1,4 +1,4 @@
-"""What a training draws: the draws of an epoch, going on within an epoch, and how many epochs there are."""
+"""Sampling of training images: the draws of an epoch, resuming within an epoch, and the number of epochs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ResumePoint:
     """Where this process resumed training.
 
     Attributes:
-        epoch: of the training state.
-        iteration: of the training state; 0 where nothing was resumed.
-        batch_size: that a data loader has now.
-        random_state: of the process that wrote the training state, until it is restored.
+        epoch: epoch of the training state.
+        iteration: iteration of the training state; 0 if training was not resumed.
+        batch_size: current batch size of the data loader.
+        random_state: random state of the process that wrote the training state, until it is restored.
     """
 
     epoch: int = 0
@@ -37,7 +37,7 @@ class ResumePoint:
     random_state: Any = None
 
 
-resumed = ResumePoint()  # this process's own
+resumed = ResumePoint()  # of this process
 
 
 @workaround(
@@ -47,9 +47,9 @@ resumed = ResumePoint()  # this process's own
 def tell_datasets_the_draw() -> None:
     """Pass the epoch and the repetition of an image to datasets that draw at random.
 
-    The host's sampler does not pass on the epoch. With ``dataset_enlarge_ratio``, it returns the same index several
-    times per epoch, so a dataset could only draw from global random state, which the host seeds alike in every epoch.
-    With this change, a dataset with a ``set_epoch`` method gets the epoch, and indices up to length x ratio.
+    The host's sampler does not pass on the epoch and, with ``dataset_enlarge_ratio``, returns the same index several
+    times per epoch. A dataset could then only draw from global random state, which the host seeds the same in every
+    epoch. Now, a dataset with a ``set_epoch`` method gets the epoch, and indices below length * ratio.
     """
     from basicsr.data.data_sampler import EnlargedSampler
 
@@ -68,7 +68,7 @@ def tell_datasets_the_draw() -> None:
         def iterate_over_draws(self: EnlargedSampler) -> Iterator[int]:
             if not hasattr(self.dataset, 'set_epoch'):
                 return iterate(self)
-            # The host folds its permutation by the length of the dataset: make that as long as the permutation.
+            # The host takes its indices modulo the length of the dataset; this range is long enough to keep them.
             sampler = copy.copy(self)
             sampler.dataset = range(self.total_size)
             return islice(iterate(sampler), _draws_before_resuming(self.epoch, self.num_samples), None)
@@ -86,8 +86,8 @@ def tell_datasets_the_draw() -> None:
 def resume_within_the_epoch() -> None:
     """Continue with the rest of the epoch in which training stopped.
 
-    Holds for datasets that are told their draws; with them a resumed training sees what an uninterrupted one sees.
-    The random generators of the process continue, too, for networks and losses that draw.
+    This applies to datasets with ``set_epoch``: a resumed training sees the same images as an uninterrupted one. The
+    random state of the process is restored, too, for networks and losses that draw.
 
     Raises:
         RuntimeError: when training starts, if the processes would resume from different iterations.
@@ -106,7 +106,7 @@ def resume_within_the_epoch() -> None:
 
     def of_reset(reset: Callable[..., None]) -> Callable[..., Any]:
         def reset_and_restore_random_state(self: CPUPrefetcher | CUDAPrefetcher) -> None:
-            reset(self)  # the loader draws the seed of its workers, which an uninterrupted training did before
+            reset(self)  # draws the seed of the workers, which preceded the saved state in the earlier process
             if resumed.random_state is not None:
                 restore_random_state(resumed.random_state)
                 resumed.random_state = None
@@ -124,9 +124,9 @@ def resume_within_the_epoch() -> None:
     fix='counts epochs by the batches that are drawn',
 )
 def train_to_the_last_iteration() -> None:
-    """Train for as many epochs as ``total_iter`` takes.
+    """Train for as many epochs as ``total_iter`` needs.
 
-    The host counts the last, smaller batch of an epoch, which its loader drops, and ends too early, with success.
+    The host counts the last, smaller batch of an epoch, which its loader drops, so it ends too early.
 
     Raises:
         ValueError: when training starts, if an epoch has too few draws for a batch.
@@ -174,11 +174,11 @@ def _check_that_all_resume_alike(opt: dict[str, Any], iteration: int) -> None:
 
 
 def _draws_before_resuming(epoch: int, draws_per_epoch: int) -> int:
-    """Return how many draws of ``epoch`` were trained on before training was resumed in it; 0 in any other epoch."""
+    """Return how many draws of the resumed epoch were already trained on; 0 for any other epoch."""
     if epoch != resumed.epoch:
         return 0
     iterations_per_epoch = draws_per_epoch // resumed.batch_size  # the host drops the last, smaller batch
     done = resumed.iteration - epoch * iterations_per_epoch
     if not 0 <= done <= iterations_per_epoch:
-        return 0  # the dataset, the batch or the number of processes has changed since: start the epoch afresh
+        return 0  # dataset, batch size or number of processes changed since: start the epoch again
     return done * resumed.batch_size

@@ -1,4 +1,4 @@
-"""Signals that reach all processes of a job at once: the training answers them, its data workers do not."""
+"""Signals that are sent to all processes of a job: the training handles them, its data workers ignore them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from hifacegan_plugin.host.workaround import workaround
 
-TELLS_SENDERS = hasattr(signal, 'sigwaitinfo')  # of signals; not so macOS and Windows
+TELLS_SENDERS = hasattr(signal, 'sigwaitinfo')  # whether the system names a signal's sender; not on macOS, Windows
 
 
 @workaround(
@@ -18,11 +18,10 @@ TELLS_SENDERS = hasattr(signal, 'sigwaitinfo')  # of signals; not so macOS and W
     fix='saves a checkpoint, then exits; only the training answers signals',
 )
 def leave_signals_to_the_training() -> None:
-    """Let data workers end on SIGTERM only if the training process sends it, and never on SIGINT and SIGHUP.
+    """Let data workers end on SIGTERM only if the training process sent it, and never on SIGINT and SIGHUP.
 
-    Terminals and cluster managers send them to all processes of a job at once. Without its workers the training could
-    not come to the end of the iteration after which it saves and exits. Where the system does not tell who sent a
-    signal, workers end on any SIGTERM.
+    Terminals and cluster managers send these signals to all processes of a job. The training needs its workers to
+    finish the iteration before it saves and exits. On systems that do not name the sender, any SIGTERM ends workers.
     """
     from basicsr import data as host_data
     from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
@@ -43,7 +42,7 @@ def leave_signals_to_the_training() -> None:
 
     def of_start(start_workers: Callable[..., None]) -> Callable[..., Any]:
         def start_workers_with_signals_blocked(*arguments: Any) -> None:
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # workers inherit it, also while they start
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # workers inherit the mask from their start
             try:
                 start_workers(*arguments)
             finally:

@@ -1,4 +1,4 @@
-"""The start of a training or test: what is checked before anything is renamed, and what a start that fails restores."""
+"""The start of a training or test: checks before anything is written, and cleaning up after a failed start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Options = dict[str, Any]
     fix='restores the name of its folder if training ends before its first iteration does',
 )
 def restore_the_folder_of_a_failed_start() -> None:
-    """Restore the name of an experiment's folder where the training ends before its first iteration does."""
+    """Restore the name of an experiment's folder if training ends before its first iteration is done."""
     from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 
     def of_make_exp_dirs(make_exp_dirs: Callable[[Options], None]) -> Callable[..., Any]:
@@ -62,7 +62,7 @@ def restore_the_folder_of_a_failed_start() -> None:
     fix='seeds them with it',
 )
 def seed_with_the_forced_seed() -> None:
-    """Seed the random numbers once all options are known, before a training or test draws any."""
+    """Seed the random numbers when all options are known, before any are drawn."""
     from basicsr.utils import set_random_seed
 
     def seed(opt: Options) -> None:
@@ -76,7 +76,7 @@ def seed_with_the_forced_seed() -> None:
     fix="looks in the experiment's folder, wherever `experiments_root` puts it",
 )
 def resume_from_the_experiment() -> None:
-    """Let ``--auto_resume`` look in the experiment's folder, wherever it is."""
+    """Let ``--auto_resume`` search the experiment's own folder."""
 
     def wrapper(load_resume_state: Callable[[Options], Options | None]) -> Callable[..., Any]:
         def find_and_load(opt: Options) -> Options | None:
@@ -95,7 +95,7 @@ def resume_from_the_experiment() -> None:
     fix="refuses the second one before anything is renamed, and names the first one's machine and process",
 )
 def lock_the_experiment() -> None:
-    """Exit before anything is renamed where another process trains or tests in the folder."""
+    """Exit before anything is renamed if another process trains or tests in the folder."""
 
     def lock(opt: Options) -> None:
         if opt['rank'] == 0:
@@ -110,18 +110,18 @@ def lock_the_experiment() -> None:
     fix='checks options, name, loggers, GPUs and the state to resume before anything is written',
 )
 def check_the_options_first() -> None:
-    """Exit before anything is written where the options of a training or test cannot work."""
+    """Exit before anything is written if the options of a training or test are wrong."""
     _begin_with(check_the_options_first, check_options)
 
 
 def check_options(opt: Options) -> None:
-    """Refuse options with which a training or test would fail later.
+    """Check options that would make a training or test fail later.
 
     Args:
-        opt: as returned by the host's ``parse_options``.
+        opt: options as returned by the host's ``parse_options``.
 
     Raises:
-        ValueError: they cannot work; names the options and what to write instead.
+        ValueError: options are wrong; the message names them and the fixes.
     """
     refused = [f'{problem.what} -> {problem.fix}' for problem in problems_of_file(opt) if problem.stops]
     if refused:
@@ -133,7 +133,7 @@ def check_options(opt: Options) -> None:
 
 
 def _begin_with(fix: Workaround, step: Callable[[Options], None]) -> None:
-    """Let a training or test begin with a step, which may refuse the options, before it writes anything."""
+    """Run ``step`` before a training or test writes anything; it may refuse the options."""
 
     def wrapper(first_step: Callable[[Options], Any]) -> Callable[[Options], Any]:
         def check_and_begin(opt: Options) -> Any:
@@ -142,14 +142,14 @@ def _begin_with(fix: Workaround, step: Callable[[Options], None]) -> None:
 
         return check_and_begin
 
-    for train in training_modules():  # which looks for a training state first
+    for train in training_modules():  # loading a training state is their first step
         fix.wrap(train, 'load_resume_state', wrapper)
     for test in testing_modules():
         fix.wrap(test, 'make_exp_dirs', wrapper)
 
 
 def _exit_if_refused(opt: Options, check: Callable[[Options], None]) -> None:
-    """Exit in all processes together, with the message of the first one, where a check refuses the options in any.
+    """Exit in all processes, with one message, if a check refuses the options in any of them.
 
     Raises:
         SystemExit: the check raised an error in some process.

@@ -1,6 +1,6 @@
-"""What a workaround of the host is, and the two ways in which it changes the host.
+"""Workarounds for defects of the host: how to declare one, and how it patches the host.
 
-Nothing of the host's source is changed: functions of its modules and classes are wrapped in this process.
+It wraps functions of the host's modules and classes in this process. The host's files are not changed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class Workaround:
-    """One defect of the host and what the plugin does about it.
+    """One defect of the host and its fix.
 
     Attributes:
-        name: of the function that makes the change.
-        defect: what the host does, as the table in docs/host.md says it.
-        fix: what the plugin does instead, as the table in docs/host.md says it.
-        apply: makes the change in all modules imported so far; a second call changes only what is not changed yet.
-        applies: returns whether the defect matters on this machine.
+        name: name of the function ``apply``.
+        defect: what the host does wrong, as in the table of docs/host.md.
+        fix: what the plugin does about it, as in the same table.
+        apply: patches all modules of the host imported so far; a second call patches only new ones.
+        applies: returns whether this machine has the defect.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Workaround:
     applies: Callable[[], bool]
 
     def wrap(self, owner: Any, attribute: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        """Replace a function of the host by what ``wrapper`` makes of it, once.
+        """Replace a function of the host by ``wrapper(function)``, unless this workaround has already done so.
 
         Args:
-            owner: the module or class that holds it.
-            attribute: its name there.
-            wrapper: takes the function and returns the one that replaces it.
+            owner: module or class that defines the function.
+            attribute: name of the function.
+            wrapper: takes the function and returns its replacement.
         """
         original = getattr(owner, attribute)
         if self in workarounds_of(original):
@@ -49,7 +49,7 @@ class Workaround:
 
 
 def workarounds_of(function: Callable[..., Any]) -> tuple[Workaround, ...]:
-    """Return the workarounds that a function of the host was wrapped by, the first one first."""
+    """Return the workarounds that wrap a function of the host, innermost first."""
     found: tuple[Workaround, ...] = getattr(function, 'workarounds', ())
     return found
 
@@ -57,7 +57,7 @@ def workarounds_of(function: Callable[..., Any]) -> tuple[Workaround, ...]:
 def workaround(
     defect: str, fix: str, applies: Callable[[], bool] = lambda: True
 ) -> Callable[[Callable[[], None]], Workaround]:
-    """Make a :class:`Workaround` of the decorated function, under the function's name."""
+    """Turn the decorated function into a :class:`Workaround` of the same name."""
 
     def make(apply: Callable[[], None]) -> Workaround:
         return Workaround(apply.__name__, defect, fix, apply, applies)
@@ -66,14 +66,14 @@ def workaround(
 
 
 def own_module(user: ModuleType, attribute: str) -> ModuleType:
-    """Give a module of the host a copy of a module that it imports, so that a change there affects no other module.
+    """Give a module of the host its own copy of a module that it imports, to be patched without affecting others.
 
     Args:
         user: the host's module.
-        attribute: the name under which it imports the other one.
+        attribute: name under which it imports the other module.
 
     Returns:
-        The copy; a second call returns the same one.
+        The copy; the same one if called again.
     """
     imported: ModuleType = getattr(user, attribute)
     if imported is sys.modules[imported.__name__]:
@@ -84,12 +84,12 @@ def own_module(user: ModuleType, attribute: str) -> ModuleType:
 
 
 def training_modules() -> list[ModuleType]:
-    """Return the host's module of the training under each name it has: run as a script, it is also ``__main__``."""
+    """Return the host's training module under each of its names: run as a script, it is also ``__main__``."""
     return _modules_with('train_pipeline')
 
 
 def testing_modules() -> list[ModuleType]:
-    """Return the host's module of the testing under each name it has: run as a script, it is also ``__main__``."""
+    """Return the host's test module under each of its names: run as a script, it is also ``__main__``."""
     return _modules_with('test_pipeline')
 
 
