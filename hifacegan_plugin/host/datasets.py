@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from hifacegan_plugin.host.workaround import own_module, workaround
+from hifacegan_plugin.host.workaround import private_copy, workaround
 from hifacegan_plugin.images.databases import open_database
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.metadata.png_chunks import SIGNATURE
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @workaround(
-    defect='two datasets of a process cannot read the same LMDB',
+    defect='two datasets in one process cannot read the same LMDB',
     fix='lets them share one handle',
 )
 def share_databases() -> None:
@@ -44,8 +44,8 @@ def share_databases() -> None:
 
 
 @workaround(
-    defect='a crafted PNG crashes OpenCV 5.0, and the process with it; no error names the image',
-    fix='passes PNG files to OpenCV as still images; names those that are animated or truncated',
+    defect='a crafted PNG crashes OpenCV 5.0 and so the process; errors do not name the image',
+    fix='passes PNG files to OpenCV as still images; names animated and truncated ones',
 )
 def decode_only_still_images() -> None:
     """Check every PNG before the host decodes it; pixels and all other formats are decoded as before."""
@@ -75,9 +75,9 @@ def decode_only_still_images() -> None:
         return read_still_image
 
     decode_only_still_images.wrap(FileClient, 'get', of_client)
-    decode_only_still_images.wrap(own_module(img_util, 'cv2'), 'imdecode', of_bytes)
+    decode_only_still_images.wrap(private_copy(img_util, 'cv2'), 'imdecode', of_bytes)
     for module in (data_util, lmdb_util):
-        decode_only_still_images.wrap(own_module(module, 'cv2'), 'imread', of_file)
+        decode_only_still_images.wrap(private_copy(module, 'cv2'), 'imread', of_file)
 
 
 def _still_image(data: bytes, name: str) -> bytes:

@@ -85,7 +85,7 @@ def lock(folder: Path) -> None:
 
 
 @contextmanager
-def renaming_for_a_start(folder: Path) -> Iterator[None]:
+def remember_renaming(folder: Path) -> Iterator[None]:
     """Restore the name of a folder that the host renames in this block if training does not begin.
 
     That is, if the process ends before :func:`training_began` is called, except by SIGKILL.
@@ -96,7 +96,7 @@ def renaming_for_a_start(folder: Path) -> Iterator[None]:
         if archived.stat().st_ino == before:
             if not _renamed:
                 atexit.register(_restore_names)
-                _exit_in_order_on_signals()
+                _run_exit_functions_on_signals()
             _renamed.append((folder, archived))
 
 
@@ -116,7 +116,7 @@ def _restore_names() -> None:
     _renamed.clear()
 
 
-def _exit_in_order_on_signals() -> None:
+def _run_exit_functions_on_signals() -> None:
     """Let signals that would kill the process run its ``atexit`` functions first."""
     from hifacegan_plugin.models.stop_signal import STOPPING
 

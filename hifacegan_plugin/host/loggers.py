@@ -84,7 +84,7 @@ class ResilientWriter:
 
 
 @workaround(
-    defect='installed with pip, TensorBoard files land in site-packages',
+    defect='TensorBoard files are written to site-packages if the host is installed with pip',
     fix='writes them to `./tb_logger`',
 )
 def keep_tensorboard_out_of_site_packages() -> None:
@@ -111,8 +111,8 @@ def keep_tensorboard_out_of_site_packages() -> None:
 
 
 @workaround(
-    defect='training ends where TensorBoard cannot write, as on a full disk',
-    fix='drops events until there is room',
+    defect='training ends if TensorBoard cannot write, for example on a full disk',
+    fix='drops events until there is space',
 )
 def survive_a_full_disk() -> None:
     """Continue training if TensorBoard files cannot be written; the host ends with the writer's error."""
@@ -129,10 +129,10 @@ def survive_a_full_disk() -> None:
 
 
 @workaround(
-    defect='`wandb` 0.31 raises an `AttributeError`',
-    fix="draws the run's id itself",
+    defect='`wandb` 0.31 fails with an `AttributeError`',
+    fix='generates the run id itself',
 )
-def begin_with_any_wandb() -> None:
+def generate_wandb_ids() -> None:
     """Draw run ids for releases of wandb without ``wandb.util.generate_id`` (0.31)."""
 
     def wrapper(init_wandb_logger: Callable[..., None]) -> Callable[..., Any]:
@@ -148,4 +148,4 @@ def begin_with_any_wandb() -> None:
         return init_with_an_id
 
     for train in training_modules():
-        begin_with_any_wandb.wrap(train, 'init_wandb_logger', wrapper)
+        generate_wandb_ids.wrap(train, 'init_wandb_logger', wrapper)

@@ -37,8 +37,8 @@ def _no_gpu() -> bool:
 
 
 @workaround(
-    defect='`--launcher pytorch` and `slurm` divide by the number of GPUs, and the process group is never left',
-    fix='on CPUs: uses gloo, and leaves the group at the end',
+    defect='`--launcher pytorch` and `slurm` divide by the number of GPUs and never destroy the process group',
+    fix='on CPUs: uses gloo, and destroys the group at the end',
     applies=_no_gpu,
 )
 def launch_processes_without_gpu() -> None:

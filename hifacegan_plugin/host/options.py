@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hifacegan_plugin.host.workaround import own_module, workaround
+from hifacegan_plugin.host.workaround import private_copy, workaround
 from hifacegan_plugin.schema.reading import read_options
 
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
@@ -40,9 +40,8 @@ def accept_local_rank() -> None:
 
 
 @workaround(
-    defect='a list of roots under `dataroot_gt`, and a number for a name or a path, as in `name: 2024`, end in a bare '
-    '`TypeError`',
-    fix='expands `~` in each root; refuses a number and says what to write',
+    defect='a list under `dataroot_gt`, and a number as a name or path (`name: 2024`), end in a bare `TypeError`',
+    fix='accepts lists, with `~` in each root; rejects numbers with a clear message',
 )
 def read_lists_of_roots_and_refuse_numbers() -> None:
     """Allow ``dataroot_gt: [a.lmdb, b.lmdb]``; exit with a message if a name or path is not text to YAML."""
@@ -66,8 +65,8 @@ def read_lists_of_roots_and_refuse_numbers() -> None:
 
         return expand_each
 
-    read_lists_of_roots_and_refuse_numbers.wrap(own_module(options, 'osp'), 'join', of_join)
-    read_lists_of_roots_and_refuse_numbers.wrap(own_module(options, 'osp'), 'expanduser', of_expanduser)
+    read_lists_of_roots_and_refuse_numbers.wrap(private_copy(options, 'osp'), 'join', of_join)
+    read_lists_of_roots_and_refuse_numbers.wrap(private_copy(options, 'osp'), 'expanduser', of_expanduser)
 
 
 def _exit_unless_text(value: object, option: str) -> None:
@@ -81,25 +80,24 @@ def _exit_unless_text(value: object, option: str) -> None:
     defect='`--force_yml` reads `1e-5` and `-1` as text',
     fix='reads them as numbers',
 )
-def read_numbers_of_the_command_line() -> None:
+def read_numbers_after_force_yml() -> None:
     """Read all decimal numbers after ``--force_yml`` as numbers."""
     from basicsr.utils import options
 
     def wrapper(postprocess: Callable[[str], Any]) -> Callable[..., Any]:
-        def read_number_or(value: str) -> Any:
+        def read_number(value: str) -> Any:
             if not _NUMBER.fullmatch(value):
                 return postprocess(value)
             return float(value) if set('.eE') & set(value) else int(value)
 
-        return read_number_or
+        return read_number
 
-    read_numbers_of_the_command_line.wrap(options, '_postprocess_yml_value', wrapper)
+    read_numbers_after_force_yml.wrap(options, '_postprocess_yml_value', wrapper)
 
 
 @workaround(
     defect='`--debug` fails with `val: ~`',
-    fix='leaves `val` out where the plugin is imported before the options are read '
-    '(`python -m hifacegan_plugin.train`)',
+    fix='removes `val` if the plugin is imported before the options are read (`python -m hifacegan_plugin.train`)',
 )
 def allow_debugging_without_validation() -> None:
     """Remove an empty ``val``.

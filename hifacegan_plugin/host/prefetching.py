@@ -23,10 +23,10 @@ _RUN_TWICE = 'ignore::RuntimeWarning:runpy'
 
 
 @workaround(
-    defect='`persistent_workers` without workers is refused',
-    fix='ignores it then',
+    defect='`persistent_workers: true` fails with `num_worker_per_gpu: 0`',
+    fix='ignores it',
 )
-def keep_only_workers_that_there_are() -> None:
+def ignore_persistent_workers_without_workers() -> None:
     """Allow ``persistent_workers: true`` with ``num_worker_per_gpu: 0``, which torch's loader refuses."""
     from basicsr import data as host_data
 
@@ -41,12 +41,12 @@ def keep_only_workers_that_there_are() -> None:
         return build
 
     for module in (host_data, *training_modules()):
-        keep_only_workers_that_there_are.wrap(module, 'build_dataloader', wrapper)
+        ignore_persistent_workers_without_workers.wrap(module, 'build_dataloader', wrapper)
 
 
 @workaround(
-    defect="where data workers are started by `spawn` (`--launcher`), those of the host's datasets lack the plugin",
-    fix='registers it in each, so that they read images and databases as without workers',
+    defect="data workers of the host's datasets lack the plugin if they are started by `spawn` (`--launcher`)",
+    fix='registers it in each worker',
 )
 def register_in_every_worker() -> None:
     """Register the plugin in data workers that are started by ``spawn`` and import only the dataset's modules.
@@ -58,7 +58,7 @@ def register_in_every_worker() -> None:
     def wrapper(build_dataloader: Callable[..., DataLoader[Any]]) -> Callable[..., Any]:
         def build(*arguments: Any, **options: Any) -> DataLoader[Any]:
             loader = build_dataloader(*arguments, **options)
-            loader.worker_init_fn = partial(_register_and_begin, loader.worker_init_fn)
+            loader.worker_init_fn = partial(_register_and_initialise, loader.worker_init_fn)
             return loader
 
         return build
@@ -67,16 +67,16 @@ def register_in_every_worker() -> None:
         register_in_every_worker.wrap(module, 'build_dataloader', wrapper)
 
 
-def _register_and_begin(begin: Callable[[int], None] | None, worker_id: int) -> None:
+def _register_and_initialise(initialise: Callable[[int], None] | None, worker_id: int) -> None:
     """Register the plugin, then call the host's ``worker_init_fn``; at module level so that it can be pickled."""
     hifacegan_plugin.register()
-    if begin is not None:
-        begin(worker_id)
+    if initialise is not None:
+        initialise(worker_id)
 
 
 @workaround(
-    defect='`prefetch_mode: cpu` hangs with `persistent_workers`, and where an image cannot be read',
-    fix='stops the thread that prefetches before it starts the next, and raises its error in the training',
+    defect='`prefetch_mode: cpu` hangs with `persistent_workers`, and if an image cannot be read',
+    fix='stops the prefetching thread before it starts another one, and raises its errors in the training',
 )
 def prefetch_in_one_thread() -> None:
     """Make ``prefetch_mode: cpu`` work with ``persistent_workers``, and raise errors of its thread in the training.

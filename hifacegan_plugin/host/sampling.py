@@ -41,10 +41,10 @@ resumed = ResumePoint()  # of this process
 
 
 @workaround(
-    defect='the sampler tells a dataset neither the epoch nor which repetition of an image is asked for',
-    fix='tells datasets that have `set_epoch`; each draw is then a function of seed, epoch and index',
+    defect='the sampler passes neither the epoch nor the repetition of an image to the dataset',
+    fix='passes both to datasets with `set_epoch`, so that each draw depends only on seed, epoch and index',
 )
-def tell_datasets_the_draw() -> None:
+def pass_epochs_to_datasets() -> None:
     """Pass the epoch and the repetition of an image to datasets that draw at random.
 
     The host's sampler does not pass on the epoch and, with ``dataset_enlarge_ratio``, returns the same index several
@@ -75,13 +75,13 @@ def tell_datasets_the_draw() -> None:
 
         return iterate_over_draws
 
-    tell_datasets_the_draw.wrap(EnlargedSampler, 'set_epoch', of_set_epoch)
-    tell_datasets_the_draw.wrap(EnlargedSampler, '__iter__', of_iter)
+    pass_epochs_to_datasets.wrap(EnlargedSampler, 'set_epoch', of_set_epoch)
+    pass_epochs_to_datasets.wrap(EnlargedSampler, '__iter__', of_iter)
 
 
 @workaround(
-    defect='a resumed training starts its epoch afresh',
-    fix='continues within it, for datasets that are told their draws',
+    defect='a resumed training starts its epoch again',
+    fix='continues within the epoch, for datasets with `set_epoch`',
 )
 def resume_within_the_epoch() -> None:
     """Continue with the rest of the epoch in which training stopped.
@@ -120,8 +120,8 @@ def resume_within_the_epoch() -> None:
 
 
 @workaround(
-    defect='where batches do not divide an epoch, training ends before `total_iter`',
-    fix='counts epochs by the batches that are drawn',
+    defect='training ends before `total_iter` if the batch size does not divide the epoch',
+    fix='computes the number of epochs from full batches',
 )
 def train_to_the_last_iteration() -> None:
     """Train for as many epochs as ``total_iter`` needs.

@@ -14,10 +14,10 @@ TELLS_SENDERS = hasattr(signal, 'sigwaitinfo')  # whether the system names a sig
 
 
 @workaround(
-    defect='Ctrl-C and a closed terminal lose what was not saved; data workers end on every signal',
-    fix='saves a checkpoint, then exits; only the training answers signals',
+    defect='Ctrl-C and a closed terminal lose unsaved progress; data workers end on every signal',
+    fix='saves a checkpoint, then exits; data workers ignore the signals',
 )
-def leave_signals_to_the_training() -> None:
+def handle_signals_only_in_training() -> None:
     """Let data workers end on SIGTERM only if the training process sent it, and never on SIGINT and SIGHUP.
 
     Terminals and cluster managers send these signals to all processes of a job. The training needs its workers to
@@ -29,16 +29,16 @@ def leave_signals_to_the_training() -> None:
     from hifacegan_plugin.models.stop_signal import STOPPING
 
     def of_worker(worker_init_fn: Callable[..., None]) -> Callable[..., Any]:
-        def initialise_and_obey_the_parent(*arguments: Any, **options: Any) -> None:
+        def initialise_and_mask_signals(*arguments: Any, **options: Any) -> None:
             worker_init_fn(*arguments, **options)
             if TELLS_SENDERS:
                 signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-                threading.Thread(target=_exit_when_the_parent_says_so, daemon=True).start()
+                threading.Thread(target=_exit_on_sigterm_of_parent, daemon=True).start()
             else:
                 for number in set(STOPPING) - {signal.SIGTERM}:
                     signal.signal(number, signal.SIG_IGN)
 
-        return initialise_and_obey_the_parent
+        return initialise_and_mask_signals
 
     def of_start(start_workers: Callable[..., None]) -> Callable[..., Any]:
         def start_workers_with_signals_blocked(*arguments: Any) -> None:
@@ -50,15 +50,15 @@ def leave_signals_to_the_training() -> None:
 
         return start_workers_with_signals_blocked
 
-    leave_signals_to_the_training.wrap(host_data, 'worker_init_fn', of_worker)
+    handle_signals_only_in_training.wrap(host_data, 'worker_init_fn', of_worker)
     if not TELLS_SENDERS:
         return
     for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
-        leave_signals_to_the_training.wrap(prefetcher, '__init__', of_start)
-        leave_signals_to_the_training.wrap(prefetcher, 'reset', of_start)
+        handle_signals_only_in_training.wrap(prefetcher, '__init__', of_start)
+        handle_signals_only_in_training.wrap(prefetcher, 'reset', of_start)
 
 
-def _exit_when_the_parent_says_so() -> None:
+def _exit_on_sigterm_of_parent() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)

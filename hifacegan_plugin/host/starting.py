@@ -19,8 +19,8 @@ Options = dict[str, Any]
 
 
 @workaround(
-    defect='an experiment is renamed before data and weights are read',
-    fix='restores the name of its folder if training ends before its first iteration does',
+    defect='the folder of an earlier experiment is renamed before data and weights are read',
+    fix='restores its name if training ends before the first iteration is done',
 )
 def restore_the_folder_of_a_failed_start() -> None:
     """Restore the name of an experiment's folder if training ends before its first iteration is done."""
@@ -29,23 +29,23 @@ def restore_the_folder_of_a_failed_start() -> None:
     def of_make_exp_dirs(make_exp_dirs: Callable[[Options], None]) -> Callable[..., Any]:
         def make_and_remember(opt: Options) -> None:
             if opt['rank'] == 0:
-                with experiment.renaming_for_a_start(Path(opt['path']['experiments_root'])):
+                with experiment.remember_renaming(Path(opt['path']['experiments_root'])):
                     make_exp_dirs(opt)
 
         return make_and_remember
 
     def of_mkdir_and_rename(mkdir_and_rename: Callable[[str], None]) -> Callable[..., Any]:
         def make_and_remember(path: str) -> None:
-            with experiment.renaming_for_a_start(Path(path)):
+            with experiment.remember_renaming(Path(path)):
                 mkdir_and_rename(path)
 
         return make_and_remember
 
     def of_next(next_batch: Callable[..., dict[str, Any] | None]) -> Callable[..., Any]:
         def next_batch_after_the_first_iteration(self: CPUPrefetcher | CUDAPrefetcher) -> dict[str, Any] | None:
-            if getattr(self, 'was_asked', False):
+            if getattr(self, 'was_called', False):
                 experiment.training_began()
-            self.was_asked = True
+            self.was_called = True
             return next_batch(self)
 
         return next_batch_after_the_first_iteration
@@ -58,8 +58,8 @@ def restore_the_folder_of_a_failed_start() -> None:
 
 
 @workaround(
-    defect='`--force_yml manual_seed=1` is read after the random numbers are seeded, so that it changes no weights',
-    fix='seeds them with it',
+    defect='`--force_yml manual_seed=1` does not change the initial weights: the seed is set before it is read',
+    fix='sets the seed again',
 )
 def seed_with_the_forced_seed() -> None:
     """Seed the random numbers when all options are known, before any are drawn."""
@@ -68,12 +68,12 @@ def seed_with_the_forced_seed() -> None:
     def seed(opt: Options) -> None:
         set_random_seed(opt['manual_seed'] + opt['rank'])
 
-    _begin_with(seed_with_the_forced_seed, seed)
+    _run_at_start(seed_with_the_forced_seed, seed)
 
 
 @workaround(
-    defect='`--auto_resume` looks in `./experiments` alone',
-    fix="looks in the experiment's folder, wherever `experiments_root` puts it",
+    defect='`--auto_resume` searches only `./experiments`',
+    fix="searches the experiment's folder under `experiments_root`",
 )
 def resume_from_the_experiment() -> None:
     """Let ``--auto_resume`` search the experiment's own folder."""
@@ -91,8 +91,8 @@ def resume_from_the_experiment() -> None:
 
 
 @workaround(
-    defect='two trainings or tests of one name write into one folder',
-    fix="refuses the second one before anything is renamed, and names the first one's machine and process",
+    defect='two trainings or tests with the same name write into the same folder',
+    fix='rejects the second one before anything is renamed, and names the machine and process of the first',
 )
 def lock_the_experiment() -> None:
     """Exit before anything is renamed if another process trains or tests in the folder."""
@@ -101,17 +101,17 @@ def lock_the_experiment() -> None:
         if opt['rank'] == 0:
             experiment.lock(Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
 
-    _begin_with(lock_the_experiment, lock)
+    _run_at_start(lock_the_experiment, lock)
 
 
 @workaround(
-    defect='options are looked up as they are needed: `lr: 1e-4`, which is text to YAML, or a `val` without `save_img` '
-    'ends in a bare error once the experiment is renamed, or at the first validation',
-    fix='checks options, name, loggers, GPUs and the state to resume before anything is written',
+    defect='options are checked only when used: `lr: 1e-4`, which is text to YAML, or `val` without `save_img` ends '
+    'in a bare error after the experiment is renamed, or at the first validation',
+    fix='checks options, name, loggers, GPUs and training state before anything is written',
 )
 def check_the_options_first() -> None:
     """Exit before anything is written if the options of a training or test are wrong."""
-    _begin_with(check_the_options_first, check_options)
+    _run_at_start(check_the_options_first, check_options)
 
 
 def check_options(opt: Options) -> None:
@@ -132,7 +132,7 @@ def check_options(opt: Options) -> None:
         experiment.check_resume_state(opt)
 
 
-def _begin_with(fix: Workaround, step: Callable[[Options], None]) -> None:
+def _run_at_start(fix: Workaround, step: Callable[[Options], None]) -> None:
     """Run ``step`` before a training or test writes anything; it may refuse the options."""
 
     def wrapper(first_step: Callable[[Options], Any]) -> Callable[[Options], Any]:

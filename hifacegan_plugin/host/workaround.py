@@ -65,7 +65,7 @@ def workaround(
     return make
 
 
-def own_module(user: ModuleType, attribute: str) -> ModuleType:
+def private_copy(user: ModuleType, attribute: str) -> ModuleType:
     """Give a module of the host its own copy of a module that it imports, to be patched without affecting others.
 
     Args:

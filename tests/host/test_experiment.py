@@ -107,7 +107,7 @@ import sys
 from pathlib import Path
 from hifacegan_plugin.host import experiment
 folder = Path('mine [1]')
-with experiment.renaming_for_a_start(folder):
+with experiment.remember_renaming(folder):
     folder.rename('mine [1]_archived_1')
     folder.mkdir()
 (folder / 'train.log').touch()
