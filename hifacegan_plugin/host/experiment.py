@@ -37,13 +37,13 @@ def check_resume_state(opt: dict[str, Any]) -> None:
     try:
         state = torch.load(file, map_location='cpu', weights_only=True, mmap=True)
     except FileNotFoundError as error:
-        raise ValueError(f'{where} does not exist: correct the path, or write ~ to start afresh.') from error
+        raise ValueError(f'{where} does not exist: correct the path, or set ~ to start a new training.') from error
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f'{where} is damaged or not a training state ({str(error).splitlines()[0]}).') from error
     if not isinstance(state, dict) or not {'iter', 'epoch', 'optimizers', 'schedulers'} <= set(state):
         raise ValueError(
-            f'{where} is not a training state: name a .state file of training_states/. To start afresh '
-            'from weights, name them as pretrain_network_g.'
+            f'{where} is not a training state: name a .state file of training_states/. To start a new training '
+            'from weights, set pretrain_network_g.'
         )
     label = f'{state["iter"]:.0f}'
     networks = ['g', 'd'] if opt['train'].get('gan_opt') else ['g']
@@ -52,8 +52,8 @@ def check_resume_state(opt: dict[str, Any]) -> None:
     if missing:
         raise ValueError(
             f'{where} needs {" and ".join(missing)}, which does not exist. Set name to that of the '
-            'experiment that wrote the state, or start afresh from its weights: pretrain_network_g, '
-            'without resume_state.'
+            'experiment that wrote the state, or start a new training from its weights: set pretrain_network_g and '
+            'remove resume_state.'
         )
 
 
@@ -112,7 +112,7 @@ def _restore_names() -> None:
     for folder, archived in _renamed:
         shutil.rmtree(folder, ignore_errors=True)
         archived.rename(folder)
-        print(f'Training did not begin: {archived} is {folder} again.', file=sys.stderr)
+        print(f'Training did not begin: {archived} was renamed back to {folder}.', file=sys.stderr)
     _renamed.clear()
 
 

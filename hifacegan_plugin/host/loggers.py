@@ -70,7 +70,7 @@ class ResilientWriter:
             try:
                 return attribute(*arguments, **options)
             except OSError as error:
-                logger.error(f'TensorBoard cannot be written ({error}). Training goes on; it is tried again later.')
+                logger.error(f'TensorBoard cannot be written ({error}). Training continues without it for a minute.')
                 self._start_afresh()
                 return None
 

@@ -27,9 +27,11 @@ def check_num_gpu(opt: dict[str, Any]) -> None:
     Raises:
         ValueError: there are fewer GPUs; the message says what to set instead.
     """
-    there = 0 if _no_gpu() else torch.cuda.device_count()
-    if (min(opt['num_gpu'], 1) if opt['dist'] else opt['num_gpu']) > there:
-        raise ValueError(f'num_gpu: {opt["num_gpu"]}, but torch sees {there}: auto takes all there are, 0 the CPU.')
+    found = 0 if _no_gpu() else torch.cuda.device_count()
+    if (min(opt['num_gpu'], 1) if opt['dist'] else opt['num_gpu']) > found:
+        raise ValueError(
+            f'num_gpu: {opt["num_gpu"]}, but torch finds {found} GPUs: set auto for all GPUs, or 0 for the CPU.'
+        )
 
 
 def _no_gpu() -> bool:

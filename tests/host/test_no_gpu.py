@@ -46,6 +46,6 @@ def test_gpus_that_are_not_there_are_refused_before_anything_is_written(command,
         check=False,
     )
     assert result.returncode == 1
-    assert 'num_gpu: 2, but torch sees 0: auto takes all there are, 0 the CPU.' in result.stderr
+    assert 'num_gpu: 2, but torch finds 0 GPUs: set auto for all GPUs, or 0 for the CPU.' in result.stderr
     assert 'Traceback' not in result.stderr
     assert not list(tmp_path.iterdir())
