@@ -1,8 +1,8 @@
-"""``hifacegan compare``: one table and one page of several restorers on the same images, machine and run.
+"""``hifacegan compare``: compare restorers on the same images, on one machine and in one run.
 
-The steps of ``runner``: read the options (``comparison``), write out the images of the test sets (``image_sets``),
-restore them, each restorer in a process of its own (``methods``, ``job``, ``server``, ``worker``), or take results made
-elsewhere (``given_results``), measure (``evaluation``, ``intervals``, ``results``), show (``tables``, ``page``). What
-is done lies in the output folder (``folder``), so that a run that was stopped continues where it was. ``report`` is
-``hifacegan report``.
+``runner`` reads the options (``comparison``), writes the images of the test sets (``image_sets``), restores them with
+each restorer in its own process (``methods``, ``job``, ``server``, ``worker``) or copies existing results
+(``given_results``), measures them (``evaluation``, ``intervals``, ``results``), and writes tables and an HTML page
+(``tables``, ``page``). Progress is kept in the output folder (``folder``), so that an interrupted run can be resumed.
+``report`` implements ``hifacegan report``.
 """

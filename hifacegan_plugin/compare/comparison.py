@@ -1,4 +1,4 @@
-"""What an options file of ``hifacegan compare`` asks for."""
+"""Read the options file of ``hifacegan compare``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Comparison:
     """The options of a comparison.
 
     Args:
-        name: of the comparison, and of its folder below ``results``.
-        datasets: options of each test set, as in the host's test options.
-        restorers: options of each restorer, by the label that it has in the table.
-        metrics: as ``val: metrics:`` in the host's options.
-        page: what bounds the size of the HTML page.
-        against: label of the restorer from which differences are shown; None: none are.
+        name: name of the comparison and of its folder in ``results``.
+        datasets: options of each test set by name, as in the host's test options.
+        restorers: options of each restorer by label.
+        metrics: options of each metric by name, as under ``val: metrics`` in the host's options.
+        page: limits for the size of the HTML page.
+        against: label of the restorer that the others are compared with; None shows no differences.
     """
 
     name: str
@@ -40,8 +40,8 @@ def read_comparison(file: str | Path) -> Comparison:
     """Read an options file.
 
     Raises:
-        OptionError: it does not exist or is no YAML, or options are missing, unknown or out of range; names the file
-            and the first of them.
+        OptionError: the file does not exist or is not valid YAML, or options are missing, unknown or out of range; the
+            message names the file and the first problem.
     """
     comparison, problems = parse_comparison(Path(file))
     if comparison is None:
@@ -51,7 +51,7 @@ def read_comparison(file: str | Path) -> Comparison:
 
 
 def parse_comparison(file: Path) -> tuple[Comparison | None, list[Problem]]:
-    """Read an options file; return all that is wrong with it in place of the options if something is."""
+    """Read an options file; return its options and no problems, or None and all problems."""
     opt, _, problems = read_options(file)
     problems += find_problems(ComparisonFile, opt) if opt else []
     if not problems:

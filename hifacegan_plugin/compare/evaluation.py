@@ -1,4 +1,4 @@
-"""The metrics of restored images, measured once and kept."""
+"""Measure restored images, and keep the values for later runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hifacegan_plugin.schema.comparison import TRUTH
 
 
 def build_metrics_or_report(section: Mapping[str, Mapping[str, Any]]) -> tuple[list[Metric], list[str]]:
-    """Build the metrics that can be built, and return them with a line for each of the others."""
+    """Build metrics; return those that can be built, and an error message for each of the others."""
     metrics, problems = [], []
     for name, options in section.items():
         try:
@@ -30,16 +30,16 @@ def build_metrics_or_report(section: Mapping[str, Mapping[str, Any]]) -> tuple[l
 def measure_images(
     metrics: Sequence[Metric], options: Mapping[str, Mapping[str, Any]], job: Job, test_set: ImageSet
 ) -> list[str]:
-    """Measure what a restorer made of a test set, except what was measured before; the metrics then hold it.
+    """Measure the images that a restorer restored; values of an earlier run are reused.
 
     Args:
-        metrics: are reset first.
-        options: of the metrics; when they change, or what is restored does, the images are measured again.
-        job: of the restorer.
-        test_set: that it has restored.
+        metrics: metrics to reset and update.
+        options: options of all metrics; if they or the restored images change, all images are measured again.
+        job: the restorer's job.
+        test_set: the restored test set.
 
     Returns:
-        A line for everything that was not measured.
+        A message for each image or metric that could not be measured.
     """
     for metric in metrics:
         metric.reset()

@@ -1,7 +1,7 @@
-"""The output folder: images and progress, so that what is done once is not done again.
+"""The output folder of a comparison: images, and logs of progress to resume from.
 
-``images/<set>/{degraded,truth,<restorer>}/<name>.png`` and, in ``progress/``, logs with a line for each image. The
-first line of a log says what the rest was made from; when that changes, the log is started again.
+Images are in ``images/<set>/{degraded,truth,<restorer>}/<name>.png``. Logs in ``progress/`` have a line for each image.
+The first line of a log records the inputs of its step; if these change, the log is started again.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from hifacegan_plugin.system.locks import InUseError, take
 
 
 class Folder:
-    """Paths in the output folder."""
+    """Paths in the output folder ``root``."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.progress = root / 'progress'
 
     def images(self, test_set: str, which: str) -> Path:
-        """Return the folder of the degraded, true or restored images of a test set."""
+        """Return the folder of the images of a test set: ``degraded``, ``truth`` or a restorer's label."""
         return self.root / 'images' / test_set / which
 
     def image(self, test_set: str, which: str, name: str) -> Path:
-        """Return the file of one of these images."""
+        """Return the file of an image in :meth:`images`."""
         return self.images(test_set, which) / f'{name}.png'
 
     def read_image(self, test_set: str, which: str, name: str) -> np.ndarray:
-        """Read one of these images; uint8 RGB ``(H, W, 3)``.
+        """Read an image in :meth:`images`, as uint8 RGB ``(H, W, 3)``.
 
         Raises:
-            OSError: it cannot be read, or holds no image.
+            OSError: the file cannot be read or decoded.
         """
         path = self.image(test_set, which, name)
         try:
@@ -51,22 +51,22 @@ class Folder:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def log(self, test_set: str, label: str, step: str) -> Path:
-        """Return the log of a step, ``restored`` or ``measured``, of a restorer on a test set."""
+        """Return the log of a restorer's step (``restored`` or ``measured``) on a test set."""
         return self.progress / test_set / f'{label}.{step}.jsonl'
 
     def test_set(self, test_set: str) -> Path:
-        """Return the file of names and problems of a test set whose images are written out."""
+        """Return the file that describes a test set whose images are written."""
         return self.progress / f'{test_set}.test_set.json'
 
     def summary(self, label: str) -> Path:
-        """Return the file of what the process of a restorer found out besides the images."""
+        """Return the file that the process of a restorer writes at its end: number of parameters, GFLOP or error."""
         return self.progress / f'{label}.summary.json'
 
 
 def read_log(path: Path, made_from: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records of a log; none if there is no log, or it was made from something else.
+    """Return the records of a log; none if it does not exist or has other inputs than ``made_from``.
 
-    A last line that a kill cut short is left out.
+    Incomplete lines, which a killed process may leave, are skipped.
     """
     if not path.is_file():
         return []
@@ -81,24 +81,24 @@ def read_log(path: Path, made_from: dict[str, Any]) -> list[dict[str, Any]]:
 
 @contextmanager
 def open_log(path: Path, made_from: dict[str, Any], records: list[dict[str, Any]]) -> Iterator[Any]:
-    """Write a log that holds the records to keep; yield a function that appends a record, at once on the disk."""
+    """Rewrite a log with the given records; yield a function that appends a record and flushes it."""
     write_text(path, ''.join(json.dumps(line) + '\n' for line in (made_from, *records)))
     with path.open('a', encoding='utf-8', buffering=1) as file:
         yield lambda record: file.write(json.dumps(record) + '\n')
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1) + '\n')
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all."""
+    """Write a text file in UTF-8 atomically."""
     write_file(path, text.encode())
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; return None if there is none, or it is damaged."""
+    """Read a JSON file; return None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -107,12 +107,12 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
-    """Make the output folder, and hold it: two comparisons would write into one another.
+    """Create the output folder and lock it.
 
-    An earlier comparison is kept with ``resume``, otherwise renamed as the host does.
+    With ``resume``, an earlier comparison is kept; otherwise its folder is renamed, as the host does.
 
     Raises:
-        FileExistsError: a file or folder of this name is no comparison, or another process works in it.
+        FileExistsError: the folder exists and is not a comparison, or another process uses it.
     """
     folder = Folder(root)
     is_comparison = folder.progress.is_dir()
@@ -132,5 +132,5 @@ def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
 
 
 def remove_images(folder: Folder, test_set: str, which: str) -> None:
-    """Remove what was made from options that have changed since."""
+    """Remove images whose inputs have changed."""
     shutil.rmtree(folder.images(test_set, which), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Results that were made elsewhere: a folder of images takes the place of a restorer."""
+"""A folder of images that another program restored, compared like a restorer."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import TRUTH, FolderOptions
 
-Found = dict[str, list[ImageSource]]  # by the name that they have without suffix
+Found = dict[str, list[ImageSource]]  # images by name without suffix
 
 
 def take_results(job: Job) -> dict[str, Any]:
-    """Take the results for the images of the test sets, unless that was done before.
+    """Copy the results for the test sets into the output folder; those copied before are kept.
 
-    One that is missing, cannot be read or has not the size of the ground truth is logged; the rest goes on.
+    A result that is missing, unreadable or of a different size than the ground truth is logged and skipped.
 
     Args:
-        job: of the restorer that they stand for.
+        job: the job of the restorer ``type: folder``.
 
     Returns:
-        A summary, whose ``error`` says why nothing could be taken.
+        A summary; its ``error``, if any, says why a test set has no results.
     """
     options = FolderOptions.model_validate(job.options)
     summary: dict[str, Any] = {}
-    job.forget_others()
+    job.remove_outdated_images()
     for test_set in job.images:
-        with job.proceed(test_set) as (pending, append):
+        with job.remaining(test_set) as (pending, append):
             try:
                 found = find_results(options, test_set)
             except (ValueError, OSError) as error:
@@ -43,10 +43,10 @@ def take_results(job: Job) -> dict[str, Any]:
 
 
 def find_results(options: FolderOptions, test_set: str) -> Found:
-    """Find the results for a test set: in the folder of its name, if there is one.
+    """Find the results for a test set: in its own subfolder if that exists, otherwise in the folder itself.
 
     Raises:
-        ValueError, OSError: there is no such folder, or no image in it.
+        ValueError, OSError: the folder does not exist or has no images.
     """
     root = Path(options.dataroot).expanduser()
     own = root / test_set
@@ -57,7 +57,7 @@ def find_results(options: FolderOptions, test_set: str) -> Found:
 
 
 def _take(found: Found, result: str, job: Job, test_set: str, name: str) -> dict[str, str]:
-    """Copy the result for an image into the output folder; return nothing, or an ``error``."""
+    """Copy the result for an image into the output folder; return ``{'error': ...}`` if that fails."""
     try:
         image = _read(found, result)
         truth = job.folder.read_image(test_set, TRUTH, name)
@@ -73,10 +73,10 @@ def _take(found: Found, result: str, job: Job, test_set: str, name: str) -> dict
 
 
 def _read(found: Found, name: str) -> np.ndarray:
-    """Read a result; uint8 RGB ``(H, W, 3)``.
+    """Read the result of this name, as uint8 RGB ``(H, W, 3)``.
 
     Raises:
-        ValueError, OSError: there is none or more than one of this name, or it cannot be read.
+        ValueError, OSError: it is missing, not unique or unreadable.
     """
     images = found.get(name, [])
     if len(images) > 1:

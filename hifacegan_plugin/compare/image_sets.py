@@ -1,4 +1,4 @@
-"""The images of the test sets, written out once, so that every restorer gets the same bytes."""
+"""Test sets: their images are written as PNG files once, so that every restorer reads the same pixels."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
 from hifacegan_plugin.schema.problem import describe_error, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
-# Path and images, uint8 RGB, by what they are: degraded, true and, where the data set gives one, a guide.
+# Returns the path of an image, and uint8 RGB arrays (H, W, 3) by kind: degraded, truth and, if any, guide.
 Item = Callable[[], tuple[str, dict[str, np.ndarray]]]
 
 
 class OpenSet(NamedTuple):
-    """A test set whose data is found.
+    """A test set with the files that it reads, before its images are written.
 
     Args:
-        name: in the options file.
-        options: of the options file.
-        source: digest of names, sizes and times of the files it is read from.
-        items: a function to read each image with.
-        problems: a line for each image that has no partner.
+        name: name in the options file.
+        options: options in the options file.
+        source: digest of names, sizes and modification times of the source files.
+        items: for each image, a function that reads it.
+        problems: a message for each image without a partner.
     """
 
     name: str
@@ -50,15 +50,15 @@ class OpenSet(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A test set whose images are written out.
+    """A test set whose images are written.
 
     Args:
-        name: in the options file.
-        options: of the options file.
-        source: as of :class:`OpenSet`.
-        images: names of its images, in the order of the data set.
-        content: digest of these names and images.
-        problems: a line for each image that cannot be used.
+        name: name in the options file.
+        options: options in the options file.
+        source: see :class:`OpenSet`.
+        images: names of the images, in the order of the data set.
+        content: digest of these names and the pixels.
+        problems: a message for each image that cannot be used.
     """
 
     name: str
@@ -70,12 +70,12 @@ class ImageSet:
 
 
 def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
-    """Find the images of a data set; none is read yet.
+    """Find the images of a data set without reading them.
 
     Args:
-        name: of the test set.
-        options: of a data set of the host's registry that returns ``lq`` and ``gt``. Of a ``PairedImageDataset``, the
-            images that both sides hold are taken; the host's class refuses sides that differ.
+        name: name of the test set.
+        options: options of a registered data set that returns ``lq`` and ``gt``. A ``PairedImageDataset`` may lack
+            partners of some images, which are skipped; the host's class rejects such folders.
 
     Raises:
         ValueError: the options are wrong, or a folder or LMDB does not exist.
@@ -86,15 +86,14 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
         return OpenSet(name, options, identify_files(options), items, problems)
     except KeyError as error:
         raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
-    except Exception as error:  # whatever a data set of any author makes of its options
+    except Exception as error:  # data sets of other packages may raise anything
         raise ValueError(f'datasets: {name}: {describe_error(error)}') from error
 
 
 def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
-    """Write the degraded and the true images of a test set into the folder, unless they are there already.
+    """Write the degraded images and the ground truth of a test set, unless an earlier run wrote them.
 
-    An image that cannot be read, or whose sizes do not fit each other, is left out and named; the next run tries it
-    again.
+    Images that cannot be read or do not have matching sizes are skipped and reported; the next run tries them again.
 
     Raises:
         ValueError: no image can be used.
@@ -113,7 +112,7 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
         try:
             path, images = item()
             _check_sizes(images[DEGRADED], images[TRUTH], opened.options.get('scale', 1))
-        except Exception as error:  # a data set of any author on a damaged image: named and counted, the rest goes on
+        except Exception as error:  # data sets of other packages may raise anything; report it and continue
             problems.append(f'{name}: image {index}: {error or type(error).__name__}')
             continue
         names.append(_new_name(path, names))
@@ -128,8 +127,8 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
 
 
 def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
-    """Return whether a test set was written from the same data, and all of it is there."""
-    if done.keys() != {field.name for field in fields(ImageSet)}:  # another version wrote it
+    """Return whether an earlier run wrote all images of a test set from the same data."""
+    if done.keys() != {field.name for field in fields(ImageSet)}:  # written by another version
         return False
     kinds = (DEGRADED, TRUTH) if opened.options.get('guide') is None else (DEGRADED, TRUTH, GUIDE)
     return (done['options'], done['source'], done['problems']) == (opened.options, opened.source, []) and all(
@@ -138,7 +137,7 @@ def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
 
 
 def identify_files(options: dict[str, Any]) -> str:
-    """Digest names, sizes and times of the files that options name, to tell them from later ones."""
+    """Return a digest of names, sizes and modification times of the files that options name, to detect changes."""
     digest = hashlib.sha256()
     for file in chain.from_iterable(map(_files_of, _roots_in(options))):
         status = file.stat()
@@ -147,7 +146,7 @@ def identify_files(options: dict[str, Any]) -> str:
 
 
 def _roots_in(options: dict[str, Any]) -> Iterator[str]:
-    """Yield what options, and those in their sections, name of folders, databases and lists."""
+    """Yield the folders, databases and list files that options and their sections name."""
     for option, value in options.items():
         if isinstance(value, dict):
             yield from _roots_in(value)
@@ -156,18 +155,18 @@ def _roots_in(options: dict[str, Any]) -> Iterator[str]:
 
 
 def _files_of(root: str) -> Iterator[Path]:
-    """Yield the files of a folder or a pattern, or a file itself, always in the same order."""
+    """Yield the files of a folder, of a pattern or of a path to a file, in a fixed order."""
     path = Path(root).expanduser()
     for match in [path] if path.exists() else sorted(path.parent.glob(path.name)):
         if match.is_file():
             yield match
         elif match.is_dir():
             files = (match / name for name in list_files(match))
-            yield from (file for file in files if file.exists())  # no broken links
+            yield from (file for file in files if file.exists())  # skips broken links
 
 
 def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
-    """Return a function to read each image with, and a line for each image that has no partner."""
+    """Return a function that reads each image, and a message for each image without a partner."""
     if options['type'] == 'PairedImageDataset':
         return _open_pairs(options)
     dataset = build_dataset(options)
@@ -194,7 +193,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     partners = {template.format(_key(image)): image for image in truth}
     pairs = [(degraded[key], image) for key, image in partners.items() if key in degraded]
     problems = [f'{image} has no degraded image' for key, image in partners.items() if key not in degraded]
-    if not options.get('meta_info_file'):  # which may well name a part only
+    if not options.get('meta_info_file'):  # a list may name only some of the images
         problems += [f'{image} has no ground truth' for key, image in degraded.items() if key not in partners]
     if len(truth) != len(degraded) and problems:
         problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true images; {len(pairs)} are compared')
@@ -202,7 +201,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
 
     def read(lq: ImageSource, gt: ImageSource) -> tuple[str, dict[str, np.ndarray]]:
         low, high = (cv2.cvtColor(read_image(image), cv2.COLOR_BGR2RGB) for image in (lq, gt))
-        # The border that scale does not divide, as the host cuts it off; anything more is a mistake.
+        # Crop the ground truth to a multiple of scale, as the host does; larger differences are an error.
         if all(0 <= side - scale * small < scale for side, small in zip(high.shape[:2], low.shape[:2])):
             high = high[: low.shape[0] * scale, : low.shape[1] * scale]
         try:
@@ -215,7 +214,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
 
 
 def _key(image: ImageSource) -> str:
-    """Return the name that both images of a pair share: below their roots, without suffix."""
+    """Return the name that both images of a pair share: the path below the root, without suffix."""
     if image.root.endswith('.lmdb'):
         return image.name
     return Path(image.name).with_suffix('').as_posix()
@@ -231,7 +230,7 @@ def _check_sizes(degraded: np.ndarray, truth: np.ndarray, scale: int) -> None:
 
 
 def _new_name(path: str, taken: list[str]) -> str:
-    """Name an image by its file or key; by a number too, where several folders hold the same name."""
+    """Return the file stem, with a number appended if another image has the same name."""
     stem = Path(path).stem
     names = chain([stem], (f'{stem}_{number}' for number in count(len(taken))))
     return next(name for name in names if name not in taken)

@@ -1,4 +1,4 @@
-"""What a restorer has to do in a comparison, and how far it is."""
+"""The images that a restorer has to restore, and its progress."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 from hifacegan_plugin.compare.folder import Folder, open_log, read_log, remove_images
 
-Record = dict[str, Any]  # of an image: its name, and its costs or an error
+Record = dict[str, Any]  # name of an image, and either time and memory or an error
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a restorer has to do.
+    """The images that a restorer has to restore.
 
     Args:
-        label: of the restorer.
-        options: of the restorer.
-        folder: the output folder, which holds the images to restore.
+        label: label of the restorer.
+        options: options of the restorer.
+        folder: output folder, which contains the degraded images.
         images: names of the images of each test set.
-        made_from: of each test set, what the restored images depend on.
+        made_from: for each test set, the inputs of the restored images; if they change, images are restored again.
     """
 
     label: str
@@ -32,11 +32,11 @@ class Job:
     made_from: dict[str, dict[str, Any]]
 
     def records(self, test_set: str) -> list[Record]:
-        """Return what is known of each image of a test set that was tried; the last run may have tried it in vain."""
+        """Return the records of all images of a test set that were tried, including those that failed."""
         return read_log(self._log(test_set), self.made_from[test_set])
 
     def done(self, test_set: str) -> list[Record]:
-        """Return the records of the images of a test set that are restored."""
+        """Return the records of the restored images of a test set."""
         return [
             record
             for record in self.records(test_set)
@@ -47,15 +47,15 @@ class Job:
         """Return whether all images are restored."""
         return all(len(self.done(test_set)) == len(names) for test_set, names in self.images.items())
 
-    def forget_others(self) -> None:
-        """Remove images that were made from something else."""
+    def remove_outdated_images(self) -> None:
+        """Remove images that were restored from other inputs."""
         for test_set in self.images:
             if not self.done(test_set):
                 remove_images(self.folder, test_set, self.label)
 
     @contextmanager
-    def proceed(self, test_set: str) -> Iterator[tuple[list[str], Callable[[Record], None]]]:
-        """Yield the names of the images that are left to restore, and a function that logs the record of one."""
+    def remaining(self, test_set: str) -> Iterator[tuple[list[str], Callable[[Record], None]]]:
+        """Yield the names of the images still to restore, and a function that logs the record of an image."""
         done = self.done(test_set)
         names = {record['name'] for record in done}
         with open_log(self._log(test_set), self.made_from[test_set], done) as append:

@@ -1,4 +1,4 @@
-"""From a degraded image to a restored one: networks of the host's registry and of others, and classical methods."""
+"""Restoration methods: networks of the host's registry, networks of other authors, and classical methods."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from hifacegan_plugin.schema.problem import raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 from hifacegan_plugin.weights import build_generator, load_network, read_weights
 
-# Degraded image (h, w, 3) and the size (H, W) to bring it to -> restored image (H, W, 3); both uint8 RGB.
+# Maps a degraded image (h, w, 3) and the size (H, W) of the result to the restored image (H, W, 3), both uint8 RGB.
 Restore = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
 class NotFiniteError(ValueError):
-    """The output of a network holds NaN or infinite values."""
+    """The output of a network contains NaN or infinite values."""
 
 
 class Method(NamedTuple):
-    """A function that restores, and the network that does it, if there is one."""
+    """A restoration function and, for networks, the network and the function that prepares its input."""
 
     restore: Restore
     network: nn.Module | None = None
@@ -35,9 +35,9 @@ class Method(NamedTuple):
 
 
 class GuideInChannels(nn.Module):
-    """Runs a network that takes a guide on one input, whose channels are those of the image, then those of the guide.
+    """Calls a network that takes an image and a guide, given both as channels of one input.
 
-    What is done to an image before it is restored, such as padding, is then done to its guide, too.
+    Padding and resizing of the input then apply to image and guide alike.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -51,11 +51,10 @@ class GuideInChannels(nn.Module):
 
 
 def build_method(options: dict[str, Any]) -> Method:
-    """Build what an entry under ``restorers`` describes; load its weights, on the GPU if there is one.
+    """Build the method of an entry under ``restorers``, with its weights, on the GPU if there is one.
 
     Raises:
-        ValueError: the weights are those of another network, damaged or missing; the host's registry has no such
-            network, or the network does not take an option.
+        ValueError: the weights are missing, damaged or do not fit, or the network or one of its options is unknown.
     """
     kind = options.get('type')
     if kind in CLASSICAL:
@@ -68,29 +67,29 @@ def build_method(options: dict[str, Any]) -> Method:
 # --------------------------------------------------------------------------------------------------- classical
 
 
-def as_it_is(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the degraded image; enlarge the pixels of a smaller one."""
+def nearest(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the degraded image, enlarged by nearest-neighbour interpolation if it is smaller."""
     return degraded if degraded.shape[:2] == size else resize(degraded, *size, 'nearest')
 
 
 def bicubic(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Enlarge bicubically; an image that has its full size stays as it is."""
+    """Resize bicubically; an image of the given size is returned unchanged."""
     return degraded if degraded.shape[:2] == size else resize(degraded, *size, 'cubic')
 
 
 def fast_nl_means(
     degraded: np.ndarray, size: tuple[int, int], h: float = 10, h_color: float = 10, template: int = 7, search: int = 21
 ) -> np.ndarray:
-    """Enlarge bicubically and average over similar patches (Buades et al., "Non-local means denoising", IPOL 2011).
+    """Resize bicubically and denoise by non-local means (Buades et al., "Non-local means denoising", IPOL 2011).
 
-    OpenCV's fastNlMeansDenoisingColored; ``h`` and ``h_color`` are its strengths for luminance and colour.
+    Calls OpenCV's fastNlMeansDenoisingColored; ``h`` and ``h_color`` are its strengths for luminance and colour.
     """
     bgr = cv2.cvtColor(bicubic(degraded, size), cv2.COLOR_RGB2BGR)
     return cv2.cvtColor(cv2.fastNlMeansDenoisingColored(bgr, None, h, h_color, template, search), cv2.COLOR_BGR2RGB)
 
 
 CLASSICAL: dict[str, Callable[..., np.ndarray]] = {
-    'input': as_it_is,
+    'input': nearest,
     'bicubic': bicubic,
     'fast_nl_means': fast_nl_means,
 }
@@ -100,24 +99,24 @@ CLASSICAL: dict[str, Callable[..., np.ndarray]] = {
 
 
 def _network_of_host(options: dict[str, Any], device: torch.device) -> Method:
-    """Restore with a network that gets the image at 1/scale of its full size, padded to a multiple."""
+    """Restore with a network of the host; its input has 1/scale of the full size and is padded to ``multiple``."""
     network = _build_network(options)
     channels = getattr(network, 'num_in_ch', (options.get('network_g') or {}).get('num_in_ch', 3))
     scale, multiple = options.get('scale', 1), options.get('multiple', 1)
-    return _network_method(network, device, channels, scale, partial(_reduce, scale=scale, multiple=multiple), _cut)
+    return _network_method(network, device, channels, scale, partial(_shrink, scale=scale, multiple=multiple), _crop)
 
 
 def _recognised_network(options: dict[str, Any], device: torch.device) -> Method:
-    """Restore with a network of another author, which pads the image itself.
+    """Restore with a network of another author, which pads its input itself.
 
-    It gets the image as it is, but never one so small that the result would be smaller than the ground truth; the
-    result is brought to that size. With ``shrink_input`` it gets the image at 1/scale of that size.
+    Its input is the degraded image, enlarged if the output would be smaller than the ground truth; the output is
+    resized to the ground truth. With ``shrink_input``, the input has 1/scale of the size of the ground truth.
     """
     network = load_network(options['pretrain_network_g'], options.get('param_key_g'))
     scale = network.scale
     if options.get('shrink_input'):
         return _network_method(
-            network, device, network.num_in_ch, scale, partial(_reduce, scale=scale, multiple=1), _cut
+            network, device, network.num_in_ch, scale, partial(_shrink, scale=scale, multiple=1), _crop
         )
     return _network_method(network, device, network.num_in_ch, scale, partial(_enlarge, scale=scale), fit)
 
@@ -127,23 +126,23 @@ def _network_method(
     device: torch.device,
     channels: int,
     scale: int,
-    frame: Callable[[np.ndarray, tuple[int, int]], np.ndarray],
-    bring_to: Callable[[np.ndarray, int, int], np.ndarray],
+    prepare: Callable[[np.ndarray, tuple[int, int]], np.ndarray],
+    fit_output: Callable[[np.ndarray, int, int], np.ndarray],
 ) -> Method:
     """Restore with a network.
 
     Args:
-        network: ``(N, channels, H, W)`` in [0, 1] -> ``(N, channels, scale * H, scale * W)``.
-        device: that it is moved to.
-        channels: 1 for grey images, or 3.
-        scale: see above.
-        frame: brings a degraded image to the size that the network wants, given that of the result.
-        bring_to: brings what the network made of it to height and width.
+        network: maps ``(N, channels, H, W)`` in [0, 1] to ``(N, channels, scale * H, scale * W)``.
+        device: device to move it to.
+        channels: 1 for grey images, 3 for RGB.
+        scale: ratio of output size to input size.
+        prepare: resizes and pads a degraded image for the network, given the size of the result.
+        fit_output: crops or resizes the output to height and width.
     """
     network = network.to(device).eval().requires_grad_(False)
 
     def network_input(degraded: np.ndarray, size: tuple[int, int]) -> Tensor:
-        return _to_tensor(frame(_with_channels(degraded, channels), size)).to(device)
+        return _to_tensor(prepare(_with_channels(degraded, channels), size)).to(device)
 
     def restore(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         with torch.inference_mode():
@@ -154,14 +153,14 @@ def _network_method(
                 f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
                 f'which does not fit scale: {scale}'
             )
-        image = bring_to(_to_array(y), *size)
+        image = fit_output(_to_array(y), *size)
         return np.rint(255 * image.clip(0, 1)).astype(np.uint8)
 
     return Method(restore, network, network_input)
 
 
 def _build_network(options: dict[str, Any]) -> nn.Module:
-    """Build a network by ``network_g``, else by what its weights file says about itself, and load the weights."""
+    """Build a network from ``network_g``, or from the options in its weights file, and load the weights."""
     from basicsr.archs import build_network
     from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -182,10 +181,10 @@ def _build_network(options: dict[str, Any]) -> nn.Module:
 
 
 def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """Return an image ``(H, W, 3)`` with the channels that a network takes.
+    """Return an image ``(H, W, 3)`` with the number of channels of a network's input.
 
     Raises:
-        ValueError: the network takes grey images, and this one has colours.
+        ValueError: the network takes grey images, and this one is in colour.
     """
     if channels != 1:
         return image
@@ -197,8 +196,8 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return image[..., :1]
 
 
-def _reduce(degraded: np.ndarray, size: tuple[int, int], *, scale: int, multiple: int) -> np.ndarray:
-    """Bring a degraded image to 1/scale of the size it is to be restored to, padded."""
+def _shrink(degraded: np.ndarray, size: tuple[int, int], *, scale: int, multiple: int) -> np.ndarray:
+    """Resize a degraded image to 1/scale of the size of the result, padded to ``multiple``."""
     if (degraded.shape[0] * scale, degraded.shape[1] * scale) == size:
         return _pad(degraded, multiple)
     image = _pad(fit(degraded, *size), multiple * scale)
@@ -206,7 +205,7 @@ def _reduce(degraded: np.ndarray, size: tuple[int, int], *, scale: int, multiple
 
 
 def _enlarge(degraded: np.ndarray, size: tuple[int, int], *, scale: int) -> np.ndarray:
-    """Enlarge a degraded image where ``scale`` times its size is less than the size it is to be restored to."""
+    """Enlarge a degraded image if ``scale`` times its size is less than the size of the result."""
     height, width = (max(side, -(-full // scale)) for side, full in zip(degraded.shape[:2], size))
     return fit(degraded, height, width)
 
@@ -216,17 +215,17 @@ def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(image, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode='symmetric')
 
 
-def _cut(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def _crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image[:height, :width]
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:
-    """Turn ``(H, W, C)``, uint8, into ``(1, C, H, W)`` in [0, 1]."""
+    """Convert uint8 ``(H, W, C)`` to float32 ``(1, C, H, W)`` in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
 
 
 def _to_array(output: Tensor) -> np.ndarray:
-    """Turn the output of a network, ``(1, 1 or 3, H, W)``, into RGB ``(H, W, 3)``, float32."""
+    """Convert the output of a network, ``(1, 1 or 3, H, W)``, to float32 RGB ``(H, W, 3)``."""
     if not output.isfinite().all():
         places = int((~output.isfinite()).sum())
         raise NotFiniteError(f'the output of the network holds NaN or infinite values in {places} places')

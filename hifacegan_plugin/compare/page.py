@@ -1,4 +1,4 @@
-"""One self-contained HTML page: the tables, to sort, and the images, two at a time under a slider."""
+"""The HTML page of a comparison: sortable tables, and pairs of images with a slider, in one file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from hifacegan_plugin.compare import tables
 from hifacegan_plugin.compare.folder import Folder, write_text
 from hifacegan_plugin.compare.image_sets import ImageSet
-from hifacegan_plugin.compare.methods import as_it_is
+from hifacegan_plugin.compare.methods import nearest
 from hifacegan_plugin.compare.results import Figure, Results, Row, best_rows
 from hifacegan_plugin.images.resizing import fit
 from hifacegan_plugin.metrics.metric import Metric
@@ -29,16 +29,16 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
     """Write the page; it needs no other file and no network.
 
     Args:
-        path: of the page.
-        results: what it shows; the option ``page`` bounds the size.
-        folder: with the images.
+        path: the HTML file.
+        results: results to show; the option ``page`` limits the size of the file.
+        folder: folder with the images.
     """
     comparison, tables_of_sets = results.comparison, results.tables
     labels = [*comparison.restorers, TRUTH]
     if not any(options.get('type') == 'input' for options in comparison.restorers.values()):
         labels.insert(0, DEGRADED)
     images = [image for test_set, rows in tables_of_sets for image in _images(test_set, rows, labels, results, folder)]
-    # At first, show the degraded image beside that of the last restorer.
+    # The page opens with the degraded image beside that of the last restorer.
     before = next((label for label, opt in comparison.restorers.items() if opt.get('type') == 'input'), DEGRADED)
     data = {'labels': labels, 'left': before, 'right': list(comparison.restorers)[-1], 'images': images}
     options = comparison.page
@@ -83,12 +83,12 @@ def _section(results: Results, test_set: ImageSet, rows: list[Row]) -> str:
 
 
 def _table(title: str, header: Sequence[tuple[str, str]], rows: Sequence[str]) -> str:
-    """Return a table that can be sorted.
+    """Return a sortable table.
 
     Args:
-        title: for screen readers.
-        header: of each column its name and the order in which it is sorted first.
-        rows: as HTML.
+        title: title for screen readers.
+        header: for each column, its name and the order of the first sort.
+        rows: HTML of the rows.
     """
     columns = ''.join(
         f'<th scope="col" data-first="{order}"><button type="button">{html.escape(name)}</button></th>'
@@ -141,7 +141,7 @@ def _list_of(problems: list[str]) -> str:
 def _images(
     test_set: ImageSet, rows: list[Row], labels: list[str], results: Results, folder: Folder
 ) -> list[dict[str, Any]]:
-    """Encode some images of a test set, spread over it, as each restorer restored them."""
+    """Encode some evenly spaced images of a test set, as restored by each restorer."""
     page = results.comparison.page
     count = min(page.images, len(test_set.images))
     chosen = [test_set.images[i * len(test_set.images) // count] for i in range(count)]
@@ -152,7 +152,7 @@ def _images(
         for label in labels:
             if folder.image(test_set.name, label, name).exists():
                 image = folder.read_image(test_set.name, label, name)
-                urls[label] = _data_url(as_it_is(image, truth.shape[:2]), page)
+                urls[label] = _data_url(nearest(image, truth.shape[:2]), page)
         texts = {
             row.label: [
                 f'{metric.title} {metric.format(row.values[metric.name][name])}'

@@ -1,4 +1,4 @@
-"""``hifacegan report``: what ``basicsr.test`` restored, beside its input, as a table of metrics and a contact sheet."""
+"""``hifacegan report``: a table of metrics and a contact sheet of the images that ``basicsr.test`` restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hifacegan_plugin.metrics.metric import NAMED_AT_MOST, Metric
 from hifacegan_plugin.schema.problem import describe_error
 
 IMAGES_IN_SHEET = 8
-COLUMNS = ('degraded', 'restored', 'truth')  # of a sheet; without ground truth, the last is missing
+COLUMNS = ('degraded', 'restored', 'truth')  # of a sheet; 'truth' only if there is ground truth
 MEASURED = COLUMNS[:2]
 
 Images = list[np.ndarray]  # in the order of COLUMNS, uint8 BGR (H, W, 3) or grey (H, W)
@@ -31,10 +31,10 @@ def report(opt: dict[str, Any]) -> None:
     """Print a table and write a contact sheet for each test set.
 
     Args:
-        opt: options that ``basicsr.test`` was run with.
+        opt: options of the run of ``basicsr.test``.
 
     Raises:
-        ValueError: a data set cannot be built; there are no images, or not all were restored and saved.
+        ValueError: a data set cannot be built or is empty, or not all of its images were restored and saved.
         OSError: a sheet cannot be written.
     """
     results = Path(opt['path'].get('results_root') or 'results') / opt['name']
@@ -56,18 +56,18 @@ def _build(phase: str, options: dict[str, Any]) -> Any:
     """Build a data set as the host does.
 
     Raises:
-        ValueError: it cannot be built; names its section.
+        ValueError: it cannot be built; the message names its section.
     """
     try:
         return build_dataset(options)
-    except KeyError as error:  # the host's data sets look options up as they need them
+    except KeyError as error:  # the host's data sets do not check that options are present
         raise ValueError(f'datasets: {phase}: {options["type"]} needs {error.args[0]}.') from error
-    except Exception as error:  # whatever a data set of any author makes of its options
+    except Exception as error:  # data sets of other packages may raise anything
         raise ValueError(f'datasets: {phase}: {describe_error(error)}') from error
 
 
 def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Metric]]) -> list[Images]:
-    """Measure the degraded and the restored images of a test set, and return the first of them.
+    """Measure the degraded and the restored images of a test set, and return the first ones for the sheet.
 
     Raises:
         ValueError: there are no images, or not all were restored.
@@ -104,7 +104,7 @@ def _like(restored: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def _table(title: str, metrics: Mapping[str, Sequence[Metric]]) -> str:
-    """Lay out the values as Markdown, one metric a line; below it, say what could not be measured."""
+    """Return a Markdown table with one metric per line, followed by notes on what could not be measured."""
     rows, notes = [], []
     for sides in zip(*metrics.values()):
         metric = sides[0]

@@ -1,4 +1,4 @@
-"""What a comparison found: the rows of its tables."""
+"""Results of a comparison: the rows of its tables."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from hifacegan_plugin.metrics.metric import Metric
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric of a restorer on a test set, or the difference of two restorers.
+    """The value of a metric for a restorer on a test set, or the difference between two restorers.
 
     Args:
-        mean: over the images, of values or differences; of a metric of the whole set, its value.
-        low: lower bound of the 95 % bootstrap confidence interval; NaN where there is none.
+        mean: mean of the values or differences of the images; for a metric of the whole set, its value.
+        low: lower bound of the 95 % bootstrap confidence interval; NaN if there is none.
         high: upper bound.
-        images: number of images that could be measured.
+        images: number of measured images.
     """
 
     mean: float
@@ -41,22 +41,22 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """A restorer on a test set.
+    """The results of a restorer on a test set.
 
     Args:
-        label: of the restorer.
-        restored: number of images that it restored.
+        label: label of the restorer.
+        restored: number of restored images.
         images: number of images of the test set.
-        figures: by metric; a metric that could not be measured at all is missing.
-        values: by metric and image.
-        parameters: number of them; None where the restorer failed.
-        gflop: operations of the network, in 10^9; None: no network.
-        gflop_input: height and width of the network's input that they are counted for.
-        milliseconds: median time of an image; None: restored elsewhere.
-        peak_mib: peak memory beyond what the process took before, in 2^20 bytes.
-        error: why the restorer as a whole failed.
-        differences: from the restorer that the option ``against`` names, by metric: of the images that both were
-            measured on. A metric of the whole set has none.
+        figures: value of each metric; metrics that could not be measured are missing.
+        values: value of each metric for each image.
+        parameters: number of parameters; None if the restorer failed.
+        gflop: operations of the network in 10^9; None without a network.
+        gflop_input: height and width of the network's input for ``gflop``.
+        milliseconds: median time per image; None for results of another program.
+        peak_mib: increase of memory over that of the process at its start, at the peak, in 2^20 bytes.
+        error: why the restorer failed, if it did.
+        differences: for each metric of single images, the difference from the restorer ``against``, over the images on
+            which both were measured.
     """
 
     label: str
@@ -75,14 +75,14 @@ class Row:
 
 @dataclass
 class Results:
-    """All that a comparison found.
+    """The results of a comparison.
 
     Args:
-        comparison: the options.
-        metrics: those that could be built.
-        tables: the rows of each test set.
-        machine: where and when it was measured.
-        left_out: a line for each thing that could not be done.
+        comparison: options.
+        metrics: metrics that could be built.
+        tables: rows of each test set.
+        machine: date, device and software.
+        left_out: a message for everything that was skipped.
     """
 
     comparison: Comparison
@@ -95,14 +95,14 @@ class Results:
 def make_row(
     label: str, metrics: Sequence[Metric], images: list[str], records: list[dict[str, Any]], summary: dict[str, Any]
 ) -> Row:
-    """Gather what is known about a restorer on a test set.
+    """Combine the results of a restorer on a test set.
 
     Args:
-        label: of the restorer.
-        metrics: which have just measured the restored images.
-        images: names of the test set's images.
-        records: the log of restoring.
-        summary: of the restorer's process.
+        label: label of the restorer.
+        metrics: metrics, updated with the restored images.
+        images: names of the images of the test set.
+        records: records of the images, see :class:`~hifacegan_plugin.compare.job.Job`.
+        summary: summary of the restorer's process.
     """
     times, peaks = ([record[key] for record in records if key in record] for key in ('milliseconds', 'peak_mib'))
     figures = {metric.name: _figure(metric) for metric in metrics}
@@ -124,12 +124,12 @@ def _figure(metric: Metric) -> Figure:
 
 
 def best_rows(rows: Sequence[Row], metric: Metric) -> list[Row]:
-    """Return the rows with the best mean of a metric, among those measured on every image that any was measured on.
+    """Return the rows with the best mean of a metric, among those measured on all measurable images.
 
-    An image without a face, for example, has no value of some metrics, whoever restored it.
+    An image counts as measurable if any row has a value for it; some metrics have none for images without a face.
     """
     measured = [row for row in rows if metric.name in row.figures]
-    images = {image for row in measured for image in row.values.get(metric.name, ())}  # none: of the set as a whole
+    images = {image for row in measured for image in row.values.get(metric.name, ())}  # empty for the FID
     complete = [row for row in measured if row.figures[metric.name].images == (len(images) or row.images)]
     if not complete:
         return []
@@ -138,13 +138,13 @@ def best_rows(rows: Sequence[Row], metric: Metric) -> list[Row]:
 
 
 def with_differences(rows: Sequence[Row], against: str) -> list[Row]:
-    """Return the rows of a test set with the differences of each from the restorer ``against``."""
+    """Return the rows of a test set with their differences from the restorer ``against``."""
     reference = next(row for row in rows if row.label == against)
     return [row if row is reference else replace(row, differences=_differences(row, reference)) for row in rows]
 
 
 def _differences(row: Row, reference: Row) -> dict[str, Figure]:
-    """Subtract the values of a reference from those of a row, over the images that both were measured on."""
+    """Return mean differences between a row and a reference, over the images on which both were measured."""
     figures = {}
     for metric, values in row.values.items():
         others = reference.values.get(metric, {})
@@ -155,7 +155,7 @@ def _differences(row: Row, reference: Row) -> dict[str, Figure]:
 
 
 def describe_machine() -> dict[str, str]:
-    """Return where and when a comparison is measured."""
+    """Return date, device and software versions."""
     return {
         'date': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name(),

@@ -1,4 +1,4 @@
-"""The steps of a comparison, one after the other."""
+"""Run a comparison, step by step."""
 
 from __future__ import annotations
 
@@ -25,18 +25,17 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
     """Run a comparison: print the tables, and write them and the page into a folder.
 
     Args:
-        comparison: the options.
-        output: the folder.
-        resume: keep what the folder holds of an earlier run.
+        comparison: options.
+        output: output folder.
+        resume: keep the results of an earlier run in the folder.
 
     Returns:
-        A line for everything that went wrong and was left out. A metric whose optional package or weights are not on
-        this machine is left out, too, and named, but is not counted as wrong.
+        A message for everything that failed and was skipped. A metric without its optional package or weights is also
+        skipped and reported, but not as a failure.
 
     Raises:
-        ValueError: a test set cannot be used at all.
-        OSError: the folder cannot be written to, holds something else than a comparison, or another process works in
-            it.
+        ValueError: a test set cannot be used.
+        OSError: the folder cannot be written to, is not a comparison, or is in use by another process.
     """
     opened = [open_test_set(name, options) for name, options in comparison.datasets.items()]
     processes = start_server()
@@ -66,7 +65,7 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
 
 
 def _make_job(label: str, options: dict[str, Any], test_sets: list[ImageSet], folder: Folder) -> Job:
-    """Return what a restorer has to do; what its results depend on tells later ones from these."""
+    """Return the job of a restorer, with the inputs that its results depend on."""
     depends_on = {
         'restorer': options,
         'weights': _identify(options.get('pretrain_network_g')),
@@ -82,13 +81,13 @@ def _make_job(label: str, options: dict[str, Any], test_sets: list[ImageSet], fo
 
 
 def _identify(weights: str | None) -> list[Any]:
-    """Identify the contents of a weights file, so that a later one under the same name is recognised."""
+    """Return size and modification time of a weights file, to detect changes."""
     path = Path(weights or '')
     return [path.stat().st_size, path.stat().st_mtime] if path.is_file() else []
 
 
 def _restore(job: Job, processes: Context) -> dict[str, Any]:
-    """Let a process of its own restore what is not restored yet; return its summary."""
+    """Restore the remaining images of a job in a new process, and return its summary."""
     if job.options.get('type') == 'folder':
         return take_results(job)
     summary = read_json(job.folder.summary(job.label)) or {'error': 'not restored yet'}

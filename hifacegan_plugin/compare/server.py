@@ -1,4 +1,4 @@
-"""The process that those of the restorers are forked from."""
+"""The fork server, from which the processes of the restorers are forked."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ WORKER = 'hifacegan_plugin.compare.worker'
 
 
 def start_server() -> Context:
-    """Start this process unless it runs, and return what starts the others; a system without it has none to start.
+    """Start the fork server in the background and return the context that starts processes; without one, use ``spawn``.
 
-    It imports the host once for all of them, while the process that started it goes on. It holds no network, has
-    computed nothing, and leaves Ctrl-C to the process that started it.
+    The server imports torch and the host once for all restorers. It ignores Ctrl-C.
     """
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context('spawn')
-    # Importing the host counts the GPUs; if CUDA itself did, the processes that are forked could not use it.
+    # The host counts GPUs when it is imported. If this initialised CUDA, forked processes could not use it.
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([WORKER])
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a process inherits
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server inherits the mask
     try:
-        import_module('multiprocessing.forkserver').ensure_running()  # there is no such module on Windows
+        import_module('multiprocessing.forkserver').ensure_running()  # this module does not exist on Windows
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context

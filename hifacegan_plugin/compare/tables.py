@@ -1,4 +1,4 @@
-"""Rows as Markdown, CSV and JSON."""
+"""Format results as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ABSENT = '–'
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table as Markdown that is readable as it is; the first column aligned left, the others right."""
+    """Return a Markdown table with padded columns; the first is aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(header, *rows)]
 
     def line(cells: Sequence[str]) -> str:
@@ -41,7 +41,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def comparison_table(metrics: Sequence[Metric], rows: Sequence[Row]) -> str:
-    """Lay out the rows of a test set as Markdown."""
+    """Return the rows of a test set as a Markdown table."""
     best = {metric.name: best_rows(rows, metric) for metric in metrics}
 
     def cells(row: Row) -> list[str]:
@@ -53,7 +53,7 @@ def comparison_table(metrics: Sequence[Metric], rows: Sequence[Row]) -> str:
 
 
 def difference_table(metrics: Sequence[Metric], rows: Sequence[Row], against: str) -> str:
-    """Lay out the differences of a test set's rows from the restorer ``against`` as Markdown."""
+    """Return the differences of a test set's rows from the restorer ``against`` as a Markdown table."""
     lines = []
     for row in rows:
         if row.label != against:
@@ -68,12 +68,12 @@ def difference_header(against: str) -> str:
 
 
 def metric_header(metric: Metric) -> str:
-    """Return the name of a metric with its unit, and an arrow in the direction of better values."""
+    """Return the name of a metric with its unit, and an arrow that shows whether higher or lower is better."""
     return f'{metric.title}{metric.unit and f" / {metric.unit}"} {"↑" if metric.better == "higher" else "↓"}'
 
 
 def format_figure(row: Row, metric: Metric) -> str:
-    """Write mean and confidence interval, and of how many images, where some are missing."""
+    """Return mean and confidence interval, and the number of measured images if some are missing."""
     figure = row.figures.get(metric.name)
     if figure is None:
         return ABSENT
@@ -83,7 +83,7 @@ def format_figure(row: Row, metric: Metric) -> str:
 
 
 def format_difference(row: Row, metric: Metric) -> tuple[str, bool]:
-    """Write a mean difference and its confidence interval with their signs, and return whether 0 lies outside."""
+    """Return a mean difference with its confidence interval, and whether the interval excludes 0."""
     figure = row.differences.get(metric.name)
     if figure is None:
         return ABSENT, False
@@ -94,12 +94,12 @@ def format_difference(row: Row, metric: Metric) -> tuple[str, bool]:
 
 
 def costs_of(row: Row) -> list[float | None]:
-    """Return the figures under :data:`COSTS`."""
+    """Return the values of the columns :data:`COSTS`."""
     return [None if row.parameters is None else row.parameters / 1e6, row.gflop, row.milliseconds, row.peak_mib]
 
 
 def format_cost(cost: float | None) -> str:
-    """Write four significant digits, but all of those before the point and at most four after it."""
+    """Format to four significant digits, with all digits before the decimal point and at most four after it."""
     if not cost:
         return ABSENT if cost is None else '0'
     places = min(4, max(0, 3 - math.floor(math.log10(abs(cost)))))
@@ -118,19 +118,19 @@ def markdown_report(results: Results) -> str:
 
 
 def tables_of(results: Results, rows: Sequence[Row]) -> list[str]:
-    """Return the tables of a test set as Markdown, and what they are of."""
+    """Return the Markdown tables of a test set, and the inputs for which operations were counted."""
     against = results.comparison.against
     differences = [] if against is None else [difference_table(results.metrics, rows, against)]
     return [comparison_table(results.metrics, rows), *describe_inputs(rows), *differences]
 
 
 def notes(results: Results) -> list[str]:
-    """Return what has to be known to read the tables."""
+    """Return notes that explain the tables."""
     return [NOTES] if results.comparison.against is None else [NOTES, DIFFERENCE_NOTES]
 
 
 def describe_inputs(rows: Sequence[Row]) -> list[str]:
-    """Return which input the operations are counted for: one line for each size, none where there is no network."""
+    """Return a line for each size of input for which operations were counted."""
     sizes: dict[tuple[int, ...], list[str]] = {}
     for row in rows:
         if row.gflop_input:
@@ -142,10 +142,10 @@ def describe_inputs(rows: Sequence[Row]) -> list[str]:
 
 
 def csv_report(results: Results) -> str:
-    """Return a line for each restorer and test set; a metric takes four columns."""
+    """Return a CSV file with a line for each restorer and test set, and four columns for each metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    parts = ('mean', 'low', 'high', 'images')  # of a figure
+    parts = ('mean', 'low', 'high', 'images')  # fields of Figure
     of_metrics = [f'{metric.name}_{part}' for metric in results.metrics for part in parts]
     costs = ('parameters', 'gflop', 'gflop_input', 'milliseconds', 'peak_mib', 'error')
     writer.writerow(['test_set', 'restorer', 'restored', 'images', *of_metrics, *costs])
@@ -162,7 +162,7 @@ def csv_report(results: Results) -> str:
 
 
 def json_report(results: Results) -> dict[str, Any]:
-    """Return everything that is known, in types of JSON; NaN is null."""
+    """Return all options and results in types of JSON; NaN and infinity become None."""
     return _plain(
         {
             'name': results.comparison.name,

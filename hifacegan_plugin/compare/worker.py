@@ -1,6 +1,6 @@
-"""One restorer on all test sets, in a process of its own.
+"""Restore all test sets with one restorer, in its own process.
 
-So the peak memory is that of this restorer alone, and a crash ends no other.
+So its peak memory can be measured, and a crash does not affect other restorers.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from hifacegan_plugin.system.parent import end_with_parent
 if TYPE_CHECKING:
     from hifacegan_plugin.compare.server import Context
 
-WARM_UPS = 2  # restorations before the first that is timed
+WARM_UPS = 2  # untimed restorations before the first timed one
 MIB = 1 << 20
 
-hifacegan_plugin.register()  # the networks, once for all processes that are forked from the server that imports this
+hifacegan_plugin.register()  # once for all processes, because the fork server imports this module
 
 
 def run_job(context: Context, job: Job) -> dict[str, Any]:
-    """Do a job in a new process and return its summary; where the process ended early, its ``error`` says why."""
+    """Run a job in a new process and return its summary; if the process crashed, ``error`` says how."""
     summary_file = job.folder.summary(job.label)
     summary_file.unlink(missing_ok=True)
-    process = context.Process(target=_restore_until_stopped, args=(job,))
+    process = context.Process(target=_restore_in_process, args=(job,))
     process.start()
     try:
         process.join()
     except KeyboardInterrupt:
-        process.terminate()  # the image in work is not needed; what is finished is kept
+        process.terminate()  # finished images are kept
         process.join()
         raise
     return read_json(summary_file) or {'error': describe_end(process.exitcode or 0)}
 
 
-def _restore_until_stopped(job: Job) -> None:
-    """Do a job; end without a traceback on Ctrl-C, which reaches all processes, and when the parent says so or ends."""
+def _restore_in_process(job: Job) -> None:
+    """Run a job; exit without a traceback on Ctrl-C and SIGTERM, and when the parent process ends."""
     end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -61,7 +61,7 @@ def _restore_until_stopped(job: Job) -> None:
 
 
 def describe_end(status: int) -> str:
-    """Return why a process that left no summary ended, by its exit status as ``multiprocessing`` has it."""
+    """Return why a process ended without a summary, from its exit code in ``multiprocessing``."""
     if status < 0:
         name = signal.Signals(-status).name
         killed = ', as the system does when memory runs out' if name == 'SIGKILL' else ''
@@ -70,32 +70,32 @@ def describe_end(status: int) -> str:
 
 
 def restore(job: Job) -> None:
-    """Do a job, and write a summary, which says what is wrong with the restorer as a whole."""
-    job.forget_others()  # before this one, which may fail to build
+    """Run a job and write its summary, with an ``error`` if the restorer failed as a whole."""
+    job.remove_outdated_images()  # first, because building the method may fail
     summary: dict[str, Any] = {}
     memory_before = _memory()
     try:
         method = build_method(job.options)
         parameters = () if method.network is None else method.network.parameters()
         summary['parameters'] = sum(parameter.numel() for parameter in parameters)
-        keep_freed_memory()  # for all restorers alike
+        keep_freed_memory()
         for test_set in job.images:
             _restore_set(method, job, test_set, memory_before)
-        summary.update(_count_work(method, job))
-    except Exception as error:  # anything that a network of any author may raise: reported in the table
+        summary.update(_count_gflop(method, job))
+    except Exception as error:  # networks of other packages may raise anything; shown in the table
         logging.getLogger('basicsr').debug('restorer failed', exc_info=True)
         summary['error'] = describe_error(error)
     write_json(job.folder.summary(job.label), summary)
 
 
 def _restore_set(method: Method, job: Job, test_set: str, memory_before: int) -> None:
-    """Restore the images that are not restored yet; log one that fails, for the next run to try it again."""
-    with job.proceed(test_set) as (pending, append):
+    """Restore the remaining images of a test set; failures are logged, and the next run tries them again."""
+    with job.remaining(test_set) as (pending, append):
         warm = False
         for name in tqdm(pending, desc=f'{test_set}: {job.label}', unit='image'):
-            _forget_peak()
+            _reset_peak_memory()
             try:
-                degraded, size = _read_task(method, job.folder, test_set, name)
+                degraded, size = _read_input(method, job.folder, test_set, name)
                 if not warm:
                     for _ in range(WARM_UPS):
                         method.restore(degraded, size)
@@ -106,7 +106,7 @@ def _restore_set(method: Method, job: Job, test_set: str, memory_before: int) ->
                 peak = _peak_memory()
             except torch.OutOfMemoryError:
                 raise
-            except (ValueError, RuntimeError) as error:  # of this image; the next one may succeed
+            except (ValueError, RuntimeError) as error:  # the next image may succeed
                 append({'name': name, 'error': str(error)})
                 continue
             write_png(job.folder.image(test_set, job.label, name), image)
@@ -114,22 +114,22 @@ def _restore_set(method: Method, job: Job, test_set: str, memory_before: int) ->
             append({'name': name, 'milliseconds': milliseconds, **memory})
 
 
-def _count_work(method: Method, job: Job) -> dict[str, Any]:
-    """Count a network's operations on the first image that it restored; empty without a network or such an image."""
+def _count_gflop(method: Method, job: Job) -> dict[str, Any]:
+    """Count a network's operations on the first restored image; empty without a network or restored images."""
     if method.network is None or method.network_input is None:
         return {}
     for test_set in job.images:
         for record in job.done(test_set)[:1]:
-            x = method.network_input(*_read_task(method, job.folder, test_set, record['name']))
+            x = method.network_input(*_read_input(method, job.folder, test_set, record['name']))
             return {'gflop': count_operations(method.network, x) / 1e9, 'gflop_input': list(x.shape[2:])}
     return {}
 
 
-def _read_task(method: Method, folder: Folder, test_set: str, name: str) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a degraded image, with its guide behind it where the method takes one, and the size ``(H, W)`` to bring to.
+def _read_input(method: Method, folder: Folder, test_set: str, name: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return a degraded image, with the channels of its guide appended if the method takes one, and the result's size.
 
     Raises:
-        ValueError: the test set gives no guides.
+        ValueError: the method takes a guide, and the test set has none.
     """
     image = folder.read_image(test_set, DEGRADED, name)
     if isinstance(method.network, GuideInChannels):
@@ -140,27 +140,27 @@ def _read_task(method: Method, folder: Folder, test_set: str, name: str) -> tupl
 
 
 def count_operations(network: nn.Module, x: Tensor) -> float:
-    """Count the operations of a network on ``x (N, C, H, W)``: twice mmengine's, which counts a multiply-add as one.
+    """Count the operations of a network for an input ``(N, C, H, W)``; a multiply-add is two.
 
     Convolutions, matrix products and normalisations are counted; additions and activations are not.
     """
     with torch.no_grad():
         analyzer = FlopAnalyzer(network, (x,)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        return 2 * analyzer.total()
+        return 2 * analyzer.total()  # mmengine counts a multiply-add as one
 
 
 # ------------------------------------------------------------------------------------------------------- memory
 
 
 def _memory() -> int:
-    """Return the bytes in use: of the GPU where there is one, else resident in this process."""
+    """Return the bytes in use: allocated on the GPU, or resident in this process without a GPU."""
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
     return _resident('VmRSS') if sys.platform == 'linux' else 0
 
 
-def _forget_peak() -> None:
-    """Reset the peak, where the system can (elsewhere it is that of the whole process)."""
+def _reset_peak_memory() -> None:
+    """Reset the peak memory, if the system allows it."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif sys.platform == 'linux':
@@ -168,7 +168,7 @@ def _forget_peak() -> None:
 
 
 def _peak_memory() -> int | None:
-    """Return the most bytes that were in use since :func:`_forget_peak`; None where the system does not tell."""
+    """Return the peak bytes in use since :func:`_reset_peak_memory`; None if the system does not report them."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     if sys.platform == 'linux':
@@ -177,6 +177,6 @@ def _peak_memory() -> int | None:
 
 
 def _resident(field: str) -> int:
-    """Read VmRSS or VmHWM, which unlike ru_maxrss does not begin with the peak of the process that started this one."""
+    """Read VmRSS or VmHWM in bytes; unlike ru_maxrss, they do not include the parent process."""
     values = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
     return 1024 * int(values[field].removesuffix('kB'))

@@ -626,7 +626,7 @@ def test_operations_equal_those_counted_by_mmengine(network):
 
 def test_memory_of_a_call():
     before = worker._memory()
-    worker._forget_peak()
+    worker._reset_peak_memory()
     with mmap.mmap(-1, 50 << 20) as memory:  # past the heap, which may hold enough that was freed
         memory[:: mmap.PAGESIZE] = bytes(len(memory) // mmap.PAGESIZE)
     assert 49 < (worker._peak_memory() - before) / worker.MIB < 70
@@ -637,8 +637,8 @@ def test_memory_of_a_call():
 
 def test_classical_restorers_equal_opencv():
     image = data.astronaut()[100:164, 200:280]
-    assert np.array_equal(methods.as_it_is(image, (64, 80)), image)
-    assert np.array_equal(methods.as_it_is(image, (128, 160)), image.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(methods.nearest(image, (64, 80)), image)
+    assert np.array_equal(methods.nearest(image, (128, 160)), image.repeat(2, 0).repeat(2, 1))
     assert np.array_equal(methods.bicubic(image, (64, 80)), image)
     close = cv2.resize(image, (160, 128), interpolation=cv2.INTER_CUBIC)
     assert np.abs(methods.bicubic(image, (128, 160)).astype(int) - close).max() <= 1
