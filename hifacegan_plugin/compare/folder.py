@@ -47,7 +47,7 @@ class Folder:
         except cv2.error:  # an empty file
             image = None
         if image is None:
-            raise OSError(f'{path} holds no image; remove it and run with --resume')
+            raise OSError(f'{path} is not an image; remove it and run with --resume')
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def log(self, test_set: str, label: str, step: str) -> Path:
@@ -117,7 +117,7 @@ def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
     folder = Folder(root)
     is_comparison = folder.progress.is_dir()
     if not is_comparison and (root.is_file() or (root.is_dir() and any(root.iterdir()))):
-        raise FileExistsError(f'{root} exists already and holds no comparison: name another folder with -o')
+        raise FileExistsError(f'{root} exists and is not a comparison: choose another folder with -o')
     lock = folder.progress / 'lock'
     try:
         if is_comparison and not resume:
@@ -128,7 +128,7 @@ def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
         with take(lock):
             yield folder
     except InUseError as owner:
-        raise FileExistsError(f'{root}: {owner} compares there: wait for it, or name another folder with -o') from owner
+        raise FileExistsError(f'{root} is in use by {owner}: wait for it, or choose another folder with -o') from owner
 
 
 def remove_images(folder: Folder, test_set: str, which: str) -> None:

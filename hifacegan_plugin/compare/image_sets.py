@@ -174,7 +174,7 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     def read(index: int) -> tuple[str, dict[str, np.ndarray]]:
         item = dataset[index]
         if 'gt' not in item:
-            raise ValueError(f'{options["type"]} has no ground truth (gt) to compare with')
+            raise ValueError(f'{options["type"]} returns no ground truth (gt)')
         sides = {DEGRADED: 'lq', TRUTH: 'gt', GUIDE: 'guide'}
         return item['lq_path'], {
             which: tensor2img(with_channels(item[side][None], 3), rgb2bgr=False)
@@ -196,7 +196,7 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     if not options.get('meta_info_file'):  # a list may name only some of the images
         problems += [f'{image} has no ground truth' for key, image in degraded.items() if key not in partners]
     if len(truth) != len(degraded) and problems:
-        problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true images; {len(pairs)} are compared')
+        problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true images; {len(pairs)} pairs are compared')
     scale = options['scale']
 
     def read(lq: ImageSource, gt: ImageSource) -> tuple[str, dict[str, np.ndarray]]:
@@ -224,8 +224,8 @@ def _check_sizes(degraded: np.ndarray, truth: np.ndarray, scale: int) -> None:
     (height, width), (true_height, true_width) = degraded.shape[:2], truth.shape[:2]
     if (height * scale, width * scale) != (true_height, true_width):
         raise ValueError(
-            f'the degraded image is {width}x{height} and the true one {true_width}x{true_height}, '
-            f'which does not fit scale: {scale}'
+            f'the degraded image is {width}x{height} and the ground truth {true_width}x{true_height}, '
+            f'which does not match scale: {scale}'
         )
 
 

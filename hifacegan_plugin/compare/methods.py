@@ -150,8 +150,8 @@ def _network_method(
             y = network(x)
         if y.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
             raise ValueError(
-                f'the network makes {y.shape[3]}x{y.shape[2]} pixels of {x.shape[3]}x{x.shape[2]}, '
-                f'which does not fit scale: {scale}'
+                f'the network returns {y.shape[3]}x{y.shape[2]} pixels for an input of {x.shape[3]}x{x.shape[2]}, '
+                f'which does not match scale: {scale}'
             )
         image = fit_output(_to_array(y), *size)
         return np.rint(255 * image.clip(0, 1)).astype(np.uint8)
@@ -190,8 +190,8 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
         return image
     if (image != image[..., :1]).any():
         raise ValueError(
-            'the network takes grey images, and this one has colours: take a grey test set (of a DegradationDataset, '
-            'color: grey makes one)'
+            'the network takes grey images, and this one is in colour: use a grey test set (for a DegradationDataset, '
+            'set color: grey)'
         )
     return image[..., :1]
 
@@ -227,6 +227,5 @@ def _to_tensor(image: np.ndarray) -> Tensor:
 def _to_array(output: Tensor) -> np.ndarray:
     """Convert the output of a network, ``(1, 1 or 3, H, W)``, to float32 RGB ``(H, W, 3)``."""
     if not output.isfinite().all():
-        places = int((~output.isfinite()).sum())
-        raise NotFiniteError(f'the output of the network holds NaN or infinite values in {places} places')
+        raise NotFiniteError(f'the output of the network has {(~output.isfinite()).sum()} NaN or infinite values')
     return with_channels(output, 3)[0].float().permute(1, 2, 0).cpu().numpy()

@@ -47,12 +47,12 @@ def write_page(path: Path, results: Results, folder: Folder) -> None:
         title=html.escape(comparison.name),
         machine=html.escape('; '.join(results.machine.values()) + '.'),
         tables='\n'.join(_section(results, test_set, rows) for test_set, rows in tables_of_sets),
-        notes=html.escape(' '.join(tables.notes(results)).replace('bold:', 'in bold type:')),
+        notes=html.escape(' '.join(tables.notes(results))),
         problems=_list_of(results.left_out),
         image_note=html.escape(
             f'{len(images)} of {sum(len(test_set.images) for test_set, _ in tables_of_sets)} images, shown as '
-            f'{kind}, at most {options.max_side} pixels a side; the values are those of the images at full size. Drag '
-            'the line, or go to an image with Tab and move it with the arrow keys.'
+            f'{kind}, at most {options.max_side} pixels a side; metrics were measured at full size. Drag the line, or '
+            'select an image with Tab and move the line with the arrow keys.'
         ),
         data=json.dumps(data).replace('<', '\\u003c'),
     )

@@ -13,17 +13,17 @@ from hifacegan_plugin.compare.results import Figure, Results, Row, best_rows
 from hifacegan_plugin.metrics.metric import Metric
 
 NOTES = (
-    'Means over the images with their 95 % bootstrap confidence interval, which is too narrow where images are few: it '
-    'holds the mean over all such images in about 85 of 100 cases with six and in 94 with fifty; '
-    'bold: best of those measured on all images that any was measured on. '
-    'GFLOP: 10^9 operations of convolutions, matrix products and normalisations, a multiply-add being two. '
-    'Time: median of an image, after a warm-up, from 8-bit image to 8-bit image. '
-    'Memory: peak while restoring, weights included, beyond what the process took before. '
-    'Every restorer ran alone, in a process of its own.'
+    'Metrics are means over the images with 95 % bootstrap confidence intervals. The intervals are too narrow for few '
+    'images: they cover the true mean in about 85 of 100 cases with six images, and in 94 with fifty. '
+    'Bold: best of the restorers with a value for every image that can be measured. '
+    'GFLOP: 10^9 operations of convolutions, matrix products and normalisations; a multiply-add is two. '
+    'Time: median per image, after a warm-up, from 8-bit image to 8-bit image. '
+    'Memory: peak during restoration, with weights, above that of the process at its start. '
+    'Every restorer ran alone, in its own process.'
 )
 DIFFERENCE_NOTES = (
-    'Differences are taken image by image: their mean over the images that both restorers were measured on, with its '
-    '95 % confidence interval (bias-corrected and accelerated bootstrap of the images); bold: 0 lies outside of it.'
+    'Differences are computed image by image; the tables show their means over the images measured for both restorers, '
+    'with 95 % confidence intervals (bias-corrected and accelerated bootstrap). Bold: the interval excludes 0.'
 )
 COSTS = ('parameters / M', 'GFLOP', 'ms / image', 'memory / MiB')
 ABSENT = '–'

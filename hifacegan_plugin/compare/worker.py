@@ -64,9 +64,9 @@ def describe_end(status: int) -> str:
     """Return why a process ended without a summary, from its exit code in ``multiprocessing``."""
     if status < 0:
         name = signal.Signals(-status).name
-        killed = ', as the system does when memory runs out' if name == 'SIGKILL' else ''
-        return f'its process was ended by {name}{killed}'
-    return f'its process ended with status {status}; the lines above say why'
+        reason = ', probably because memory ran out' if name == 'SIGKILL' else ''
+        return f'its process was killed by {name}{reason}'
+    return f'its process exited with status {status}; see the lines above'
 
 
 def restore(job: Job) -> None:
@@ -134,7 +134,7 @@ def _read_input(method: Method, folder: Folder, test_set: str, name: str) -> tup
     image = folder.read_image(test_set, DEGRADED, name)
     if isinstance(method.network, GuideInChannels):
         if not folder.image(test_set, GUIDE, name).is_file():
-            raise ValueError(f'the network takes a guide, and {test_set} gives none: set guide: {{}} in its options')
+            raise ValueError(f'the network takes a guide, and {test_set} has none: set guide: {{}} in its options')
         image = np.concatenate([image, folder.read_image(test_set, GUIDE, name)], axis=2)
     return image, folder.read_image(test_set, TRUTH, name).shape[:2]
 

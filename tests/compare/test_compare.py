@@ -174,7 +174,7 @@ def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
     assert restored.stat().st_mtime_ns == before
     assert again['CSR'] == rows['CSR']
     assert again['EDSR x2']['figures'] == rows['EDSR x2']['figures']
-    assert 'does not fit scale: 1' in ' '.join(problems)  # x2 for images of full size, without saying so
+    assert 'does not match scale: 1' in ' '.join(problems)  # x2 for images of full size, without saying so
 
 
 def test_nan_and_crashes_are_reported_and_do_not_stop_the_comparison(tmp_path, small_lmdb):
@@ -223,7 +223,7 @@ def test_grey_networks_refuse_colour_images(tmp_path, small_lmdb):
     assert of_grey['net']['restored'] == 6 and of_colours['net']['restored'] == 0
     figures = [of_grey[label]['figures']['PSNR']['mean'] for label in ('input', 'net')]
     assert figures[0] == pytest.approx(figures[1], abs=0.01)
-    assert len(problems) == 6 and all('takes grey images, and this one has colours' in line for line in problems)
+    assert len(problems) == 6 and all('takes grey images, and this one is in colour' in line for line in problems)
 
 
 def test_a_metric_without_weights_is_left_out(tmp_path, small_lmdb, monkeypatch, capsys):
@@ -458,7 +458,7 @@ def test_a_damaged_image_in_the_output_is_reported_and_rewritten_after_its_remov
     degraded.write_bytes(content)
     restored.unlink()
     assert main(command) == 1
-    assert f'{degraded} holds no image; remove it and run with --resume' in capsys.readouterr().out
+    assert f'{degraded} is not an image; remove it and run with --resume' in capsys.readouterr().out
     degraded.unlink()
     assert main(command) == 0
     assert degraded.read_bytes() == whole and restored.exists()
@@ -481,7 +481,7 @@ def test_results_are_not_renamed_if_a_comparison_cannot_start(tmp_path, small_lm
         for resume in ([], ['--resume']):
             capsys.readouterr()
             assert main([*command, str(other), *resume]) == 2
-            assert f'{other} exists already and holds no comparison' in capsys.readouterr().err
+            assert f'{other} exists and is not a comparison' in capsys.readouterr().err
     assert [path.name for path in wrong.iterdir()] == ['compare.yml'] and file.is_file()
 
 
@@ -493,7 +493,7 @@ def test_only_one_process_can_use_a_folder(tmp_path, small_lmdb, capsys):
     with holder(out / 'progress/lock') as (process, _):
         for resume in ([], ['--resume']):
             assert main(['compare', '-opt', str(file), '-o', str(out), *resume]) == 2
-            assert f'{out}: process {process.pid} on ' in capsys.readouterr().err
+            assert f'{out} is in use by process {process.pid} on ' in capsys.readouterr().err
     assert [path.name for path in out.glob('**/*')] == ['progress']  # and nothing is renamed
     assert main(['compare', '-opt', str(file), '-o', str(out)]) == 0
 

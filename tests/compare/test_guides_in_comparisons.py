@@ -38,7 +38,7 @@ def test_restorers_get_guides_and_report_missing_ones(tmp_path, small_lmdb, guid
     failed = read_log(folder.log('plain', 'guided', 'restored'), made_from['plain'])
     assert len(failed) == len(images['plain']) == 6
     assert {record['error'] for record in failed} == {
-        'the network takes a guide, and plain gives none: set guide: {} in its options'
+        'the network takes a guide, and plain has none: set guide: {} in its options'
     }
     item = build_dataset({'name': 'x', 'phase': 'test', 'scale': 1, **plain, 'guide': {}})[0]
     network = GuidedRestorer(num_feat=4).eval()
