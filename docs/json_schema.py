@@ -13,7 +13,7 @@ from hifacegan_plugin import schema
 from hifacegan_plugin.data.degradations import DEGRADATIONS, RECIPES
 from hifacegan_plugin.data.degradations.registry import Chance, Choice, Integer, Uniform
 from hifacegan_plugin.metrics.building import SUPPLIED, metric_functions
-from hifacegan_plugin.metrics.metric import FOR_THE_METRIC
+from hifacegan_plugin.metrics.metric import METRIC_OPTIONS
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.schema.comparison import ComparisonFile
 from hifacegan_plugin.schema.file import MetricOptions, TestFile, TrainingFile
@@ -94,7 +94,7 @@ def _by_type(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _arguments(called: Any, supplied: tuple[str, ...]) -> dict[str, Any]:
     parameters, takes_any = arguments_of(called, supplied)
     types = {int: 'integer', float: 'number', bool: 'boolean', str: 'string'}
-    properties: dict[str, Any] = {key: {} for key in (FOR_THE_METRIC if supplied == SUPPLIED else ['type'])}
+    properties: dict[str, Any] = {key: {} for key in (METRIC_OPTIONS if supplied == SUPPLIED else ['type'])}
     for name, parameter in parameters.items():
         properties[name] = {}
         if plain := plain_type(parameter.annotation):

@@ -1,10 +1,10 @@
-"""Metrics besides the host's PSNR, SSIM and NIQE: MS-SSIM, LPIPS, FED and LLE of an image; FID of a whole set.
+"""Metrics in addition to the host's PSNR, SSIM and NIQE: MS-SSIM, LPIPS, FED and LLE for images, FID for sets.
 
-The functions in ``__all__`` are registered with the host. In an options file they stand under ``val: metrics:``, as in
-``lpips: {type: calculate_lpips, net: alex}``; a model of the host's own also needs ``better: lower``, which this
-plugin knows from ``catalogue``. NaN means that this image cannot be measured; ``prerequisites.MetricUnavailableError``
-means that none can, because a package or weights are missing. Nothing heavy is imported or loaded before the first
-call. ``metric`` turns the options into objects that measure whole sets of images.
+The functions in ``__all__`` are registered with the host and used in options files under ``val: metrics``, such as
+``lpips: {type: calculate_lpips, net: alex}``. Models of the host also need ``better: lower``, which this plugin reads
+from ``catalogue``. A function returns NaN if an image cannot be measured, and raises
+``prerequisites.MetricUnavailableError`` if a package or weights are missing. Large packages and weights are loaded at
+the first call. ``metric`` has the classes that measure sets of images.
 """
 
 from hifacegan_plugin.metrics.face import calculate_fed, calculate_lle

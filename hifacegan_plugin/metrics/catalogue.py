@@ -12,22 +12,22 @@ from typing import Any, Literal, NamedTuple
 
 Direction = Literal['higher', 'lower']
 
-FID = 'calculate_fid'  # the one metric of a whole set; the host's registry holds functions of single images
+FID = 'calculate_fid'  # not in the host's registry, whose metrics are functions of single images
 
 
 class Facts(NamedTuple):
-    """What is known about a metric.
+    """Facts about a metric.
 
     Args:
-        name: what papers call it.
-        better: which values better images have.
-        range: least and greatest value.
-        source: the publication that defines it.
-        needs: packages and weights that do not come with the plugin itself.
-        no_value: what a NaN or infinite value of an image means.
-        unit: empty for a bare number.
-        decimals: to print values with.
-        smallest: sides of the smallest image that it can measure, the shorter first, where its function does not tell.
+        name: name used in papers.
+        better: whether higher or lower values are better.
+        range: lowest and highest value.
+        source: publication that defines it.
+        needs: packages and weights that are not installed with the plugin.
+        no_value: meaning of a NaN or infinite value.
+        unit: unit; empty for a pure number.
+        decimals: number of decimals to print.
+        smallest: sides of the smallest image, the shorter first, if the metric's function does not check them.
     """
 
     name: str
@@ -63,7 +63,7 @@ METRICS: dict[str, Facts] = {
         (0, math.inf),
         'Mittal et al., IEEE Signal Processing Letters 2013; needs no ground truth',
         decimals=2,
-        smallest=(96, 192),  # two of the blocks whose features it takes the covariance of
+        smallest=(96, 192),  # two blocks of 96x96, the minimum for a covariance
     ),
     'calculate_msssim': Facts('MS-SSIM', 'higher', (0, 1), 'Wang et al., Asilomar 2003'),
     'calculate_lpips': Facts(
@@ -77,20 +77,20 @@ METRICS: dict[str, Facts] = {
     'calculate_lle': Facts('LLE', 'lower', (0, math.inf), 'Yang et al., ACM MM 2020', _DLIB, _NO_FACE, 'pixels', 2),
     FID: Facts('FID', 'lower', (0, math.inf), 'Heusel et al., NeurIPS 2017', 'weights of its Inception-v3', decimals=2),
 }
-UNKNOWN = Facts('', 'higher', (-math.inf, math.inf), '')  # a metric of somebody else's
+UNKNOWN = Facts('', 'higher', (-math.inf, math.inf), '')  # for metrics of other packages
 
 
 def direction(options: Mapping[str, Any]) -> Direction:
-    """Return which values of a metric are better.
+    """Return whether higher or lower values of a metric are better.
 
     Args:
-        options: of a metric in an options file: ``type`` and perhaps ``better``.
+        options: options of the metric: ``type`` and perhaps ``better``.
 
     Raises:
-        ValueError: ``better`` is neither ``higher`` nor ``lower``, or contradicts what is known about the metric.
+        ValueError: ``better`` is neither ``higher`` nor ``lower``, or wrong for this metric.
     """
     stated, facts = options.get('better'), METRICS.get(options['type'])
-    if stated not in (None, 'higher', 'lower'):  # the host would take it for lower
+    if stated not in (None, 'higher', 'lower'):  # the host treats other values as lower
         raise ValueError(f'better takes higher or lower, not {stated!r}')
     if facts and stated not in (None, facts.better):
         raise ValueError(f'better: {stated} is wrong: for {options["type"]}, {facts.better} is better. Leave it out.')

@@ -1,11 +1,11 @@
-"""Face embedding distance and landmark localisation error, by dlib.
+"""Face embedding distance (FED) and landmark localisation error (LLE), with dlib.
 
-As in the paper's evaluation, which used the ``face_recognition`` library: dlib's HOG face detector on the image
-enlarged once, 68 landmarks, and dlib's 128-d ResNet embedding of the face aligned by 5 landmarks. For 512x512 on one
-core the HOG detector takes 0.2 s and dlib's convolutional one 10 s, and portraits need no better one.
+Like the ``face_recognition`` library, which the paper used: dlib's HOG face detector on the image at twice its size, 68
+landmarks, and dlib's 128-d ResNet embedding of the face aligned by 5 landmarks. On 512x512 pixels and one core, the HOG
+detector takes 0.2 s and dlib's convolutional detector 10 s, which portraits do not need.
 
-The face of the ground truth is the one with the detector's highest score; that of the restored image is the one that
-overlaps it most. Where either is not found the metric is NaN, which callers count and report.
+The face with the highest score in the ground truth is compared with the face of the restored image that overlaps it
+most. If either is not found, the metric is NaN.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ def calculate_fed(
     upsample: int = 1,
     better: str | None = None,
 ) -> float:
-    """Return the face embedding distance, from 0, lower is better: Euclidean, of the two faces' 128-d embeddings.
+    """Return the face embedding distance: the Euclidean distance of 128-d face embeddings, from 0, lower is better.
 
-    Yang et al., "HiFaceGAN", ACM MM 2020; embedding by dlib's ``dlib_face_recognition_resnet_model_v1``, trained so
-    that two images of one person are less than 0.6 apart.
+    Yang et al., "HiFaceGAN", ACM MM 2020. The embedding is dlib's ``dlib_face_recognition_resnet_model_v1``, for which
+    two images of one person are less than 0.6 apart.
 
     Args:
         img: restored image in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``.
-        img2: ground truth, likewise.
-        crop_border: pixels left out along each edge.
+        img2: ground truth of the same shape.
+        crop_border: pixels to crop at each edge.
         input_order: ``'HWC'`` or ``'CHW'``.
-        upsample: how often the image is doubled in size for the detector, which sees faces from about 80 pixels:
-            1 finds those from about 40 pixels, 2 from about 20 at four times the cost.
-        better: read by the host, which passes all options on; without effect here.
+        upsample: number of times that the image is doubled in size for the detector. 0 finds faces from about 80
+            pixels, 1 from 40, 2 from 20; each step takes four times as long.
+        better: ignored; the host passes all options.
 
     Returns:
-        The distance, or NaN where the face is not found in one of the images.
+        The distance, or NaN if the face is not found in one of the images.
 
     Raises:
         MetricUnavailableError: dlib or its models are not installed.
@@ -76,13 +76,13 @@ def calculate_lle(
     upsample: int = 1,
     better: str | None = None,
 ) -> float:
-    """Return the landmark localisation error in pixels, from 0, lower is better: mean distance over 68 landmarks.
+    """Return the landmark localisation error: the mean distance of 68 landmarks in pixels, from 0, lower is better.
 
-    Yang et al., "HiFaceGAN", ACM MM 2020; landmarks by dlib's ``shape_predictor_68_face_landmarks``, which
-    returns whole pixels. The error grows with the size of the image: compare at one size, 512x512 in the paper. The
-    paper's own figures count the four points that both lips share twice.
+    Yang et al., "HiFaceGAN", ACM MM 2020. The landmarks are those of dlib's ``shape_predictor_68_face_landmarks``, in
+    whole pixels. The error grows with the image size, so compare at one size (512x512 in the paper). The paper counts
+    the four points shared by both lips twice.
 
-    Arguments, return value and errors are those of :func:`calculate_fed`.
+    For arguments, return value and errors, see :func:`calculate_fed`.
     """
     pair = _match_faces(*check_pair(img, img2, crop_border, input_order), upsample)
     return float(np.linalg.norm(pair[0].landmarks - pair[1].landmarks, axis=1).mean()) if pair else math.nan
@@ -105,12 +105,12 @@ def _overlap(box: dlib.rectangle, box2: dlib.rectangle) -> float:
 
 
 def find_faces(image: np.ndarray, upsample: int = 1) -> tuple[Face, ...]:
-    """Find and describe all faces of a ``(H, W, C)`` BGR image, the highest score first."""
+    """Find all faces of a BGR image ``(H, W, C)`` in [0, 255], the highest score first."""
     rgb = np.clip(np.rint(bgr_to_rgb(image)), 0, 255).astype(np.uint8)
     return _analyse(rgb.tobytes(), rgb.shape, upsample)
 
 
-@functools.lru_cache(maxsize=4)  # LLE measures the pair that FED has just measured
+@functools.lru_cache(maxsize=4)  # FED and LLE are measured on the same pair
 def _analyse(pixels: bytes, shape: tuple[int, int, int], upsample: int) -> tuple[Face, ...]:
     try:
         detector, landmarks = load_detector(), load_model('68')

@@ -1,7 +1,7 @@
-"""Fréchet inception distance of a whole set.
+"""Fréchet inception distance (FID) of two sets of images.
 
-Collect :func:`inception_features` of every restored image and its ground truth, then pass both stacks to
-:func:`frechet_distance`. The host's own ``calculate_fid`` calls SciPy in a way that SciPy 1.18 no longer supports.
+Stack :func:`inception_features` of all restored images and of their ground truth, and pass both to
+:func:`frechet_distance`. The host's ``calculate_fid`` does not work with SciPy 1.18.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_
 
 
 def inception_features(img: np.ndarray, device: str | torch.device | None = None) -> np.ndarray:
-    """Return the features of one image for the FID: the last pooling of the FID's own Inception-v3.
+    """Return the FID features of an image: the output of the last pooling layer of the FID's Inception-v3.
 
     Args:
-        img: image in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``, of any size; it is resized to 299x299.
-        device: where the network runs; by default the GPU if there is one.
+        img: image in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``; it is resized to 299x299.
+        device: device of the network; by default the GPU if there is one.
 
     Returns:
         float32 ``(2048,)``.
@@ -31,7 +31,7 @@ def inception_features(img: np.ndarray, device: str | torch.device | None = None
     Raises:
         MetricUnavailableError: the weights are neither in PyTorch Hub's cache nor in the host's folder
             ``experiments/pretrained_models``.
-        ValueError: not an image.
+        ValueError: ``img`` is not an image.
     """
     rgb = bgr_to_rgb(check_image(img))
     device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -43,21 +43,21 @@ def inception_features(img: np.ndarray, device: str | torch.device | None = None
 
 
 def frechet_distance(features: np.ndarray, features2: np.ndarray) -> float:
-    """Return the squared Fréchet distance of two sets' Gaussian fits, from 0, lower is better; of features, the FID.
+    """Return the squared Fréchet distance of Gaussians fitted to two sets of features, from 0, lower is better.
 
     Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017:
-    ``|m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))``. With ``S = R^T R`` the last trace is the sum of the singular values
-    of ``R1 R2^T`` (Mathiasen and Hvilshøj, "Fast Fréchet inception distance", 2020), which stays real and exact where
-    the covariances are singular, as they are for sets smaller than the feature length.
+    ``|m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))``. With ``S = R^T R``, the last trace is the sum of singular values
+    of ``R1 R2^T`` (Mathiasen and Hvilshøj, "Fast Fréchet inception distance", 2020). This is real and exact even for
+    singular covariances, which sets with fewer than D images have.
 
-    The distance is biased upwards for small sets: compare sets of the same size only; the paper's has 5000 images.
+    The distance is biased upwards for small sets, so only compare sets of the same size (5000 images in the paper).
 
     Args:
-        features: ``(N, D)``.
-        features2: ``(M, D)``.
+        features: features of the first set, ``(N, D)``.
+        features2: features of the second set, ``(M, D)``.
 
     Returns:
-        The distance, or NaN where a set has fewer than two images and so no covariance.
+        The distance, or NaN if a set has fewer than two images.
     """
     if min(len(features), len(features2)) < 2:
         return math.nan
@@ -68,16 +68,16 @@ def frechet_distance(features: np.ndarray, features2: np.ndarray) -> float:
 
 
 def _mean_and_covariance_root(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean ``(D,)`` and an R of at most D rows with ``R^T R`` = covariance."""
+    """Return the mean ``(D,)`` and a matrix R with at most D rows, for which ``R^T R`` is the covariance."""
     features = np.asarray(features, np.float64)
     mean = features.mean(axis=0)
     root = np.linalg.qr((features - mean) / math.sqrt(len(features) - 1), mode='r')
-    return mean, np.asarray(root)  # which it is; NumPy's types do not know
+    return mean, np.asarray(root)  # for NumPy's types; root is an array
 
 
 @functools.cache
 def _load_inception(device: torch.device) -> nn.Module:
-    """Build torchvision's Inception-v3 of the host's blocks, which pool as TensorFlow does, without its last layer."""
+    """Build torchvision's Inception-v3 without its last layer, from the host's blocks, which pool like TensorFlow."""
     from basicsr.archs import inception
     from torchvision.models import Inception3
     from torchvision.models.inception import BasicConv2d, InceptionAux, InceptionB, InceptionD
@@ -95,7 +95,7 @@ def _load_inception(device: torch.device) -> nn.Module:
         last_blocks,
         InceptionAux,
     ]
-    with torch.device('meta'):  # without weights, it takes no time and leaves a training's random numbers alone
+    with torch.device('meta'):  # skips the initialisation, which is slow and draws random numbers
         network = Inception3(num_classes=1008, aux_logits=False, init_weights=False, inception_blocks=blocks)
     try:
         network.load_state_dict(weights, assign=True)

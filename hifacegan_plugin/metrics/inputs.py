@@ -1,4 +1,4 @@
-"""The images that metrics take: the host's BGR arrays in [0, 255], checked in one place for all metrics."""
+"""Check the inputs of metrics: BGR arrays in [0, 255], as in the host."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from basicsr.metrics.metric_util import reorder_image
 
 
 def check_image(img: np.ndarray, crop_border: int = 0, input_order: str = 'HWC') -> np.ndarray:
-    """Return an image in the shape ``(H, W, C)``, without its border.
+    """Check an image and return it as ``(H, W, C)``, without its border.
 
     Args:
         img: grey or BGR image in [0, 255], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
-        crop_border: pixels left out along each edge.
+        crop_border: pixels to crop at each edge.
         input_order: ``'HWC'`` or ``'CHW'``.
 
     Raises:
-        ValueError: neither one nor three channels, nothing left inside the border, NaN or infinite values.
+        ValueError: the image has neither one nor three channels, is too small for the border, or is not finite.
     """
     image = reorder_image(img, input_order)
     if image.ndim != 3 or image.shape[2] not in (1, 3):
@@ -32,22 +32,22 @@ def check_image(img: np.ndarray, crop_border: int = 0, input_order: str = 'HWC')
 def check_pair(
     img: np.ndarray, img2: np.ndarray, crop_border: int = 0, input_order: str = 'HWC'
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Apply :func:`check_image` to two images, which must have the same shape (ValueError)."""
+    """Apply :func:`check_image` to two images; raise a ValueError if their shapes differ."""
     if img.shape != img2.shape:
         raise ValueError(f'a metric needs two images of one shape, got {img.shape} and {img2.shape}')
     return check_image(img, crop_border, input_order), check_image(img2, crop_border, input_order)
 
 
 def check_mask(mask: np.ndarray, image: np.ndarray, crop_border: int = 0) -> np.ndarray:
-    """Return the mask of a region without its border.
+    """Check the mask of a region and return it without its border.
 
     Args:
-        mask: bool ``(H, W)``, of the image as it was before :func:`check_image`.
-        image: what :func:`check_image` made of it.
-        crop_border: that it was given.
+        mask: bool ``(H, W)``, before cropping.
+        image: image returned by :func:`check_image`.
+        crop_border: pixels cropped from the image at each edge.
 
     Raises:
-        ValueError: the mask is of another size, or holds no pixel inside the border.
+        ValueError: the mask has another size than the image, or is empty.
     """
     height, width = mask.shape
     mask = mask[crop_border : height - crop_border, crop_border : width - crop_border]
@@ -59,5 +59,5 @@ def check_mask(mask: np.ndarray, image: np.ndarray, crop_border: int = 0) -> np.
 
 
 def bgr_to_rgb(image: np.ndarray) -> np.ndarray:
-    """Return a checked ``(H, W, 1 or 3)`` image as contiguous RGB ``(H, W, 3)``; grey goes to all three channels."""
+    """Convert ``(H, W, 1 or 3)`` to contiguous RGB ``(H, W, 3)``; a grey channel is repeated."""
     return np.ascontiguousarray(np.broadcast_to(image[..., ::-1], (*image.shape[:2], 3)))

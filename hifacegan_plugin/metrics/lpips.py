@@ -1,4 +1,4 @@
-"""Learned perceptual image patch similarity, by the ``lpips`` library."""
+"""Learned perceptual image patch similarity (LPIPS), with the ``lpips`` library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError, load_hub_weights
 
-SMALLEST_IMAGE = {'alex': 31, 'vgg': 16}  # below, nothing is left for the backbone's last pooling
+SMALLEST_IMAGE = {'alex': 31, 'vgg': 16}  # side in pixels that the backbone's last pooling layer needs
 
 
 def calculate_lpips(
@@ -26,24 +26,24 @@ def calculate_lpips(
 ) -> float:
     """Return LPIPS v0.1, from 0 for equal images to about 1, lower is better.
 
-    Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018. Numbers for
-    ``alex``, the authors' choice for evaluation, and ``vgg`` must not be compared with each other.
+    Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018. Values for
+    ``alex``, which the authors recommend for evaluation, and ``vgg`` cannot be compared with each other.
 
-    The library ships its linear heads. The backbone is torchvision's AlexNet or VGG16 for ImageNet, which must lie in
-    PyTorch Hub's cache; nothing is downloaded.
+    The library contains its linear heads. The backbone, torchvision's AlexNet or VGG16 for ImageNet, is read from
+    PyTorch Hub's cache and never downloaded.
 
     Args:
         img: restored image in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``.
-        img2: ground truth, likewise.
+        img2: ground truth of the same shape.
         net: ``'alex'`` (images from 31x31) or ``'vgg'`` (from 16x16).
-        crop_border: pixels left out along each edge.
+        crop_border: pixels to crop at each edge.
         input_order: ``'HWC'`` or ``'CHW'``.
-        device: where the network runs; by default the GPU if there is one.
-        better: read by the host, which passes all options on; without effect here.
+        device: device of the network; by default the GPU if there is one.
+        better: ignored; the host passes all options.
 
     Raises:
         MetricUnavailableError: the library or the backbone's weights are missing.
-        ValueError: unknown `net`; images too small or of different shapes.
+        ValueError: ``net`` is unknown, or the images are too small or differ in shape.
     """
     if net not in SMALLEST_IMAGE:
         raise ValueError(f'LPIPS: net must be one of {", ".join(SMALLEST_IMAGE)}, got {net!r}')
@@ -60,14 +60,14 @@ def calculate_lpips(
 
 
 def _to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Turn BGR ``(H, W, C)`` in [0, 255] into RGB ``(1, 3, H, W)`` in [-1, 1]."""
+    """Convert BGR ``(H, W, C)`` in [0, 255] to RGB ``(1, 3, H, W)`` in [-1, 1]."""
     rgb = torch.from_numpy(bgr_to_rgb(image)).to(device, torch.float32)
     return rgb.permute(2, 0, 1)[None] / 127.5 - 1
 
 
 @functools.cache
 def _load_network(net: str, device: torch.device) -> torch.nn.Module:
-    """Build the library's network and fill it from files, without its own loading, which would run pickled code."""
+    """Build the library's network and load its weights with ``weights_only=True``, unlike the library."""
     try:
         import lpips
     except ImportError as error:
@@ -80,12 +80,12 @@ def _load_network(net: str, device: torch.device) -> torch.nn.Module:
     backbone = load_hub_weights(url)
     heads = torch.load(Path(lpips.__path__[0]) / f'weights/v0.1/{net}.pth', map_location='cpu', weights_only=True)
 
-    # Without weights, the network takes no time and leaves a training's random numbers alone.
+    # The meta device skips the initialisation, which is slow and draws random numbers.
     with torch.device('meta'), warnings.catch_warnings():
         warnings.filterwarnings('ignore', module='torchvision')  # the library uses torchvision's older signature
         network = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
     try:
-        # `slice2.3.weight` of the library is torchvision's `features.3.weight`.
+        # The library's slice2.3.weight is torchvision's features.3.weight.
         network.net.load_state_dict(
             {key: backbone['features.' + key.partition('.')[2]] for key in network.net.state_dict()}, assign=True
         )

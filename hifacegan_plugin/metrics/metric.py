@@ -1,8 +1,8 @@
-"""A metric of an options file as an object, which validation, compare, report and doctor share.
+"""Metrics as objects, for validation, compare, report and doctor.
 
-As in torchmetrics, ``update`` measures one pair of images, ``compute`` returns the value for all pairs, and ``reset``
-starts again. Images that cannot be measured (without a face, or because the metric fails) and metrics that lack their
-weights are skipped and reported. They never count as a number and never stop the other metrics.
+As in torchmetrics, ``update`` measures a pair of images, ``compute`` returns the value for all pairs, and ``reset``
+clears the state. Images that cannot be measured (without a face, or because the metric fails) and metrics without their
+weights are skipped and reported; other images and metrics are not affected.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from hifacegan_plugin.metrics.region import NO_FACE
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 IMAGES = ('img', 'img2')  # arguments of a metric's function: the restored image and the ground truth
-FOR_THE_METRIC = ('type', 'better', 'region')  # options that are no arguments of its function
-NAMED_AT_MOST = 10  # images in a line of the log
+METRIC_OPTIONS = ('type', 'better', 'region')  # options that are not arguments of the metric's function
+NAMED_AT_MOST = 10  # number of images that a log line names
 NOT_MEASURED = 'the process that restored it lacks a package or weights'
 
 
 @dataclass
 class State:
-    """What a metric has gathered, by name of the image; it can be pickled, to be sent between processes.
+    """The state of a metric, which processes exchange.
 
     Args:
-        samples: what each measured image contributes.
-        failures: why each of the others was not measured.
+        samples: names and contributions of the measured images, see :meth:`Metric.measure`.
+        failures: names of the other images, and why they were not measured.
     """
 
     samples: list[tuple[str, np.ndarray]] = field(default_factory=list)
@@ -47,25 +47,25 @@ class State:
 
 
 class Metric(ABC):
-    """A metric of an options file.
+    """A metric over a set of images.
 
     Args:
-        name: of the metric in the options file.
-        function: measures or describes one image; its arguments besides :data:`IMAGES` are the metric's options.
-        options: ``type``, perhaps ``region``, ``better`` where it has to be stated, and arguments of the function.
+        name: name in the options file.
+        function: function of one image or pair; its arguments besides :data:`IMAGES` are options of the metric.
+        options: ``type``, optionally ``region`` and ``better``, and arguments of the function.
 
     Attributes:
-        name: as above.
-        region: the part of the image that it measures, ``face`` or ``background``; None for all of it.
+        name: name in the options file.
+        region: measured part of the image, ``face`` or ``background``; None for the whole image.
         better: ``higher`` or ``lower``.
-        unit: empty for a bare number.
-        decimals: that values are printed with.
-        needs_ground_truth: whether it compares the restored image with the true one.
-        unavailable: why it cannot be measured on this machine; empty until it is known to be so.
-        state: what it has gathered since :meth:`reset`.
+        unit: unit; empty for a pure number.
+        decimals: number of decimals to print.
+        needs_ground_truth: whether the function takes the ground truth.
+        unavailable: why the metric cannot be measured on this machine, found by :meth:`update`; empty if it can.
+        state: images measured since :meth:`reset`.
 
     Raises:
-        ValueError: the direction is stated wrongly.
+        ValueError: ``better`` is wrong for this metric.
     """
 
     needs_ground_truth = True
@@ -77,7 +77,7 @@ class Metric(ABC):
         self.unavailable = ''
         self._no_value = facts.no_value
         self._function = function
-        self._arguments = {key: value for key, value in options.items() if key not in FOR_THE_METRIC}
+        self._arguments = {key: value for key, value in options.items() if key not in METRIC_OPTIONS}
         self.reset()
 
     def reset(self) -> None:
@@ -85,18 +85,18 @@ class Metric(ABC):
         self.state = State()
 
     def update(self, image: str, restored: np.ndarray, truth: np.ndarray | None) -> np.ndarray | None:
-        """Measure one image and gather what it contributes, or why it cannot be measured.
+        """Measure one image and add it to the state.
 
         Args:
-            image: its name.
-            restored: uint8, BGR ``(H, W, 3)`` or grey ``(H, W)``.
-            truth: the ground truth, likewise.
+            image: name of the image.
+            restored: restored image, uint8 BGR ``(H, W, 3)`` or grey ``(H, W)``.
+            truth: ground truth of the same shape, or None.
 
         Returns:
-            What the image contributes, which :meth:`add` takes; None where it was not measured.
+            The contribution of the image, as taken by :meth:`add`; None if it could not be measured.
 
         Raises:
-            ValueError: the metric needs the ground truth, and there is none.
+            ValueError: the metric needs ground truth, and ``truth`` is None.
         """
         if truth is None and self.needs_ground_truth:
             raise ValueError(
@@ -108,19 +108,19 @@ class Metric(ABC):
                 return self.add(image, self.measure(restored, truth))
             except MetricUnavailableError as error:
                 self.unavailable = str(error)
-            except Exception as error:  # whatever a metric of any author makes of an image: reported, the rest goes on
+            except Exception as error:  # metrics of other packages may raise anything; report it and continue
                 self.state.failures.append((image, str(error) or type(error).__name__))
                 return None
         self.state.failures.append((image, NOT_MEASURED))
         return None
 
     def add(self, image: str, sample: ArrayLike) -> np.ndarray:
-        """Gather what an image contributes, as :meth:`measure` returned it, perhaps in an earlier run."""
+        """Add the contribution of an image, as returned by :meth:`measure`, perhaps in an earlier run."""
         self.state.samples.append((image, np.asarray(sample)))
         return self.state.samples[-1][1]
 
     def merge(self, states: Iterable[State]) -> None:
-        """Replace the state by the states of all processes together."""
+        """Replace the state by the combined states of all processes."""
         states = list(states)
         self.state = State(
             list(chain.from_iterable(state.samples for state in states)),
@@ -128,38 +128,38 @@ class Metric(ABC):
         )
 
     def compute(self) -> float:
-        """Return the value for all images that could be measured; NaN where they are too few.
+        """Return the value for all measured images; NaN if there are too few.
 
-        It is the same to the last bit in whichever order, and in however many processes, the images were measured.
+        The result does not depend on the order of the images or the number of processes, to the last bit.
         """
         return self.reduce([sample for _, sample in sorted(self._measured(), key=itemgetter(0))])
 
     @property
     def title(self) -> str:
-        """The name for tables, which tells the region where the metric's own does not."""
+        """The name for tables, with the region appended unless the name contains it."""
         return f'{self.name} ({self.region})' if self.region and self.region not in self.name.lower() else self.name
 
     @property
     def count(self) -> int:
-        """Number of images that :meth:`compute` takes into account."""
+        """The number of images that :meth:`compute` uses."""
         return len(self._measured())
 
     def values(self) -> dict[str, float]:
-        """Return the value of each measured image; nothing for a metric of the whole set."""
+        """Return the value of each measured image; empty for a metric of the whole set."""
         return {}
 
     def format(self, value: float) -> str:
-        """Write a value with the metric's decimals."""
+        """Format a value with the metric's decimals."""
         return f'{value:.{self.decimals}f}'
 
     def describe_unmeasured(self, named_at_most: int | None = None) -> list[str]:
-        """Report how many and which images have no value, and why: a line for each reason.
+        """Return a message for each reason why images have no value, with their number and names.
 
-        Nothing where the metric as a whole is unavailable.
+        Empty if the metric is unavailable.
         """
         if self.unavailable:
             return []
-        without_value = [(image, reason) for image, sample in self.state.samples if (reason := self._why_none(sample))]
+        without_value = [(image, reason) for image, sample in self.state.samples if (reason := self._problem(sample))]
         reasons: dict[str, list[str]] = {}
         for image, reason in sorted(without_value + self.state.failures):
             reasons.setdefault(reason, []).append(image)
@@ -172,17 +172,17 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, restored: np.ndarray, truth: np.ndarray | None) -> ArrayLike:
-        """Return what one image contributes to the value."""
+        """Return the contribution of one image to the value."""
 
     @abstractmethod
     def reduce(self, samples: Sequence[np.ndarray]) -> float:
-        """Return the value for what all images contribute."""
+        """Return the value for the contributions of all images."""
 
     def _measured(self) -> list[tuple[str, np.ndarray]]:
-        return [(image, sample) for image, sample in self.state.samples if not self._why_none(sample)]
+        return [(image, sample) for image, sample in self.state.samples if not self._problem(sample)]
 
-    def _why_none(self, sample: np.ndarray) -> str:
-        """Return why an image that was measured has no value; empty if it has one."""
+    def _problem(self, sample: np.ndarray) -> str:
+        """Return why a measured image has no value; empty if it has one."""
         if np.isfinite(sample).all():
             return ''
         if self.region and math.isnan(sample):
@@ -191,7 +191,7 @@ class Metric(ABC):
 
 
 class ImageMetric(Metric):
-    """A metric of single images, from the host's registry; for all of them, it is their mean."""
+    """The mean of a registered metric over all images."""
 
     def __init__(self, name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         super().__init__(name, function, options)
@@ -203,7 +203,7 @@ class ImageMetric(Metric):
         """Return the metric of one image.
 
         Raises:
-            ValueError: it is too small.
+            ValueError: the image is too small.
         """
         border = self._arguments.get('crop_border', 0)
         height, width = (side - 2 * border for side in restored.shape[:2])
@@ -223,10 +223,10 @@ class ImageMetric(Metric):
 
 
 class FrechetInceptionDistance(Metric):
-    """The FID of all restored images from all true ones; an image contributes the features of both, ``(2, 2048)``."""
+    """The FID between restored images and ground truth; an image contributes features ``(2, 2048)`` of both."""
 
     def measure(self, restored: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
-        """Return the features of the restored and the true image."""
+        """Return the features of the restored image and the ground truth."""
         return np.stack([self._function(image, **self._arguments) for image in (restored, truth)])
 
     def reduce(self, samples: Sequence[np.ndarray]) -> float:
@@ -238,10 +238,7 @@ class FrechetInceptionDistance(Metric):
 
 
 def summarise(metrics: Iterable[Metric]) -> dict[str, float]:
-    """Return the value of each metric that can be measured here, and log what could not be measured.
-
-    A metric that measured nothing has NaN.
-    """
+    """Return the value of each available metric, NaN if it measured nothing, and log what could not be measured."""
     values = {}
     for metric in metrics:
         if metric.unavailable:

@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity."""
+"""Multi-scale structural similarity (MS-SSIM)."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def calculate_msssim(
     """Return MS-SSIM, in [0, 1], higher is better, 1 for equal images.
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003, eq. (7)
-    with the five weights of section 3.2 and the Gaussian window and constants of SSIM. As with the host's SSIM, the
-    channels of a colour image are measured one by one and averaged. A scale whose mean contrast-structure term is
-    negative, for which the paper's power is undefined, counts as 0.
+    with the five weights of section 3.2 and the Gaussian window and constants of SSIM. As in the host's SSIM, the
+    values of the colour channels are averaged. If the mean contrast-structure term of a scale is negative, where the
+    power in the paper is undefined, it is set to 0.
 
-    The coarsest scale must hold one 11x11 window, so five scales need at least 161 pixels in height and width. Smaller
-    images can be measured on fewer scales, with the weights of the finest ones rescaled to the sum 1: four scales
-    need 81 pixels, three 41, two 21, and one, which is SSIM, 11. Values for different `scales` must not be compared
-    with each other.
+    The coarsest scale must contain an 11x11 window, so five scales need at least 161 pixels in height and width. Fewer
+    scales, with the weights of the finest scales normalised to the sum 1, need less: four 81 pixels, three 41, two 21,
+    and one, which is SSIM, 11. Values for different ``scales`` cannot be compared with each other.
 
     Args:
         img: restored image in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``.
-        img2: ground truth, likewise.
-        crop_border: pixels left out along each edge.
+        img2: ground truth of the same shape.
+        crop_border: pixels to crop at each edge.
         input_order: ``'HWC'`` or ``'CHW'``.
-        test_y_channel: measure the Y channel of YCbCr only.
-        scales: 1 to 5; fewer than 5 is this plugin's extension to the paper.
-        mask: bool ``(H, W)``: the terms of each scale are averaged over these pixels alone, the mask being halved as
-            the images are, so that a pixel counts by its share inside; another extension. Without it, over all.
-        better: read by the host, which passes all options on; without effect here.
+        test_y_channel: measure only the Y channel of YCbCr.
+        scales: 1 to 5; fewer than 5 is an extension to the paper.
+        mask: bool ``(H, W)``, pixels over which the terms of each scale are averaged, an extension to the paper. The
+            mask is averaged to coarser scales like the images and then weights the pixels. None uses all pixels.
+        better: ignored; the host passes all options.
 
     Raises:
-        ValueError: `scales` out of range; images too small or of different shapes; nothing of the mask left at a scale.
+        ValueError: ``scales`` is out of range, the images are too small or differ in shape, or the mask is empty at a
+            scale.
     """
     if not 1 <= scales <= len(SCALE_WEIGHTS):
         raise ValueError(f'MS-SSIM: scales must be 1 to {len(SCALE_WEIGHTS)}, got {scales}')
@@ -65,7 +65,7 @@ def calculate_msssim(
 
 
 def _msssim(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, scales: int) -> float:
-    """Return MS-SSIM of two ``(H, W)`` float images, whose pixels count by their weights ``(H, W)``."""
+    """Return MS-SSIM of two float images ``(H, W)``, with weights ``(H, W)`` of the pixels."""
     terms = []
     for scale in range(scales):
         coarsest = scale == scales - 1
@@ -73,12 +73,12 @@ def _msssim(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, scales: in
         terms.append(max(mean_over(ssim if coarsest else contrast_structure, weights), 0.0))
         x, y, weights = _halve(x), _halve(y), None if weights is None else _halve(weights)
     exponents = np.array(SCALE_WEIGHTS[:scales])
-    if scales < len(SCALE_WEIGHTS):  # the published five sum to 1.0001 and stay as they are
+    if scales < len(SCALE_WEIGHTS):  # the five published weights are not normalised, though their sum is 1.0001
         exponents /= exponents.sum()
     return float(np.prod(np.array(terms) ** exponents))
 
 
 def _halve(x: np.ndarray) -> np.ndarray:
-    """Average blocks of 2x2; an odd last row or column is repeated, as the authors' code does."""
+    """Average blocks of 2x2 pixels; an odd last row or column is repeated, as in the authors' code."""
     x = np.pad(x, [(0, size % 2) for size in x.shape], mode='edge')
     return (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4

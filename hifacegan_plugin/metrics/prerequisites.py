@@ -1,4 +1,4 @@
-"""Prerequisites of metrics, first of all weights that are kept in PyTorch Hub's cache."""
+"""Prerequisites of metrics: packages, and weights in PyTorch Hub's cache."""
 
 from __future__ import annotations
 
@@ -9,25 +9,21 @@ import torch
 
 
 class MetricUnavailableError(RuntimeError):
-    """A package or a weights file that a metric needs is missing.
-
-    The message is one line that names what is missing, where it comes from and where it goes, so that a caller can show
-    it once and leave the metric's column empty.
-    """
+    """A package or weights file that a metric needs is missing; the message is one line that says how to get it."""
 
 
 def load_hub_weights(url: str, *other_places: Path) -> dict[str, torch.Tensor]:
-    """Load the file that ``torch.hub`` would download from `url`, without ever downloading it.
+    """Load the file that ``torch.hub`` would download from ``url``, but never download it.
 
     Args:
-        url: where the file is published.
+        url: address of the file.
         other_places: paths to try before PyTorch Hub's cache, ``$TORCH_HOME/hub/checkpoints``.
 
     Returns:
-        The state dict, on the CPU. No pickled code is run.
+        The state dict on the CPU, loaded with ``weights_only=True``.
 
     Raises:
-        MetricUnavailableError: the file is not found, or is damaged.
+        MetricUnavailableError: the file is missing or damaged.
     """
     in_cache = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
     path = next((place for place in (*other_places, in_cache) if place.is_file()), None)

@@ -1,8 +1,7 @@
-"""Metrics of a part of the image: the faces of the ground truth, or everything else.
+"""Metrics of a region of the image: the faces of the ground truth, or the background.
 
-The paper's network uses no knowledge of faces and also restores the background; separate figures show how well. A face
-is the hull of dlib's 68 landmarks, which reaches from the chin to the eyebrows, widened by :data:`MARGIN`.
-In an image with several faces, the region ``face`` is all of them.
+A face is the convex hull of dlib's 68 landmarks, which reaches from the chin to the eyebrows, widened by
+:data:`MARGIN`. The region ``face`` contains all faces of an image.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ from hifacegan_plugin.schema.problem import Problem
 
 Region = Literal['face', 'background']
 REGIONS: tuple[Region, ...] = get_args(Region)
-MASK = 'mask'  # argument of what measures a region
+MASK = 'mask'  # argument of the functions in REGION_METRICS
 NO_FACE = 'no face is found in the ground truth'
-MARGIN = 0.3  # by which the hull is widened to all sides, in distances between the centres of the eyes
-EYES = slice(36, 42), slice(42, 48)  # among the 68 landmarks
+MARGIN = 0.3  # width added around the hull, in distances between the centres of the eyes
+EYES = slice(36, 42), slice(42, 48)  # indices of the landmarks of each eye
 
-# The landmarks of every ground truth that was measured, by the digest of its pixels: 1 KB each. All metrics, all
-# restorers and all validations of a process measure the same ones.
+# Landmarks by digest of the ground truth's pixels, 1 KB per face. All metrics, restorers and validations of a process
+# measure the same images.
 _landmarks: dict[bytes, list[np.ndarray]] = {}
 
 
 def region_mask(truth: np.ndarray, region: Region) -> np.ndarray | None:
-    """Return where the region of an image is.
+    """Return the mask of a region.
 
     Args:
-        truth: uint8, BGR ``(H, W, 3)`` or grey ``(H, W)``.
-        region: ``face``, or ``background``, which is its complement.
+        truth: ground truth, uint8 BGR ``(H, W, 3)`` or grey ``(H, W)``.
+        region: ``face``, or its complement ``background``.
 
     Returns:
-        bool ``(H, W)``; None where no face is found.
+        bool ``(H, W)``, or None if no face is found.
 
     Raises:
         MetricUnavailableError: dlib or its models are not installed.
@@ -51,11 +50,11 @@ def region_mask(truth: np.ndarray, region: Region) -> np.ndarray | None:
     faces = _find_landmarks(truth)
     if not faces:
         return None
-    mask = np.any([_face_mask(landmarks, truth.shape[:2]) for landmarks in faces], axis=0)
+    mask = np.any([_mask_around(landmarks, truth.shape[:2]) for landmarks in faces], axis=0)
     return mask if region == 'face' else ~mask
 
 
-def psnr_within(
+def region_psnr(
     img: np.ndarray,
     img2: np.ndarray,
     mask: np.ndarray,
@@ -63,25 +62,25 @@ def psnr_within(
     input_order: str = 'HWC',
     test_y_channel: bool = False,
 ) -> float:
-    """Return the host's PSNR of the pixels of a region in dB, higher is better; infinite for equal ones.
+    """Return the host's PSNR over the pixels of a region in dB, higher is better; infinite if they are equal.
 
     Args:
         img: restored image in [0, 255], BGR ``(H, W, 3)`` or grey ``(H, W)``.
-        img2: ground truth, likewise.
-        mask: bool ``(H, W)``.
-        crop_border: pixels left out along each edge.
+        img2: ground truth of the same shape.
+        mask: mask of the region, bool ``(H, W)``.
+        crop_border: pixels to crop at each edge.
         input_order: ``'HWC'`` or ``'CHW'``.
-        test_y_channel: measure the Y channel of YCbCr only.
+        test_y_channel: measure only the Y channel of YCbCr.
 
     Raises:
-        ValueError: the images differ in shape; the region holds no pixel.
+        ValueError: the images differ in shape, or the region is empty.
     """
     img, img2 = check_pair(img, img2, crop_border, input_order)
     mask = check_mask(mask, img, crop_border)
     return calculate_psnr(img[mask][None], img2[mask][None], crop_border=0, test_y_channel=test_y_channel)
 
 
-def ssim_within(
+def region_ssim(
     img: np.ndarray,
     img2: np.ndarray,
     mask: np.ndarray,
@@ -89,12 +88,11 @@ def ssim_within(
     input_order: str = 'HWC',
     test_y_channel: bool = False,
 ) -> float:
-    """Return the mean of the host's map of SSIM over a region, in [-1, 1], higher is better.
+    """Return the mean of the host's SSIM map over a region, in [-1, 1], higher is better.
 
-    The map has a value at each pixel with a whole 11x11 window in the image; the windows of pixels at the border of the
-    region reach beyond it.
+    The map has a value for each pixel with a whole 11x11 window in the image. Windows may reach beyond the region.
 
-    Arguments and errors are those of :func:`psnr_within`.
+    For arguments and errors, see :func:`region_psnr`.
     """
     img, img2 = check_pair(img, img2, crop_border, input_order)
     weights = check_mask(mask, img, crop_border).astype(np.float64)
@@ -105,23 +103,23 @@ def ssim_within(
     return float(np.mean([mean_over(each, weights) for each in maps]))
 
 
-OF_THE_FACE = ('calculate_fed', 'calculate_lle')
-# What measures a region in place of the function that is registered for the whole image.
-WITHIN: dict[str, Callable[..., float]] = {
-    'calculate_psnr': psnr_within,
-    'calculate_ssim': ssim_within,
+FACE_METRICS = ('calculate_fed', 'calculate_lle')
+# Functions that measure a region, by the name of the registered function for the whole image.
+REGION_METRICS: dict[str, Callable[..., float]] = {
+    'calculate_psnr': region_psnr,
+    'calculate_ssim': region_ssim,
     'calculate_msssim': calculate_msssim,
 }
 
 
-def measure_within(kind: str, region: Region) -> Callable[..., float]:
-    """Return a function like that of a metric, which measures a region alone, and is NaN where there is no face.
+def region_metric(kind: str, region: Region) -> Callable[..., float]:
+    """Return a metric function that measures only a region, and returns NaN if no face is found.
 
     Args:
-        kind: of the metric, one of :data:`WITHIN`.
-        region: which part of the image.
+        kind: metric, a key of :data:`REGION_METRICS`.
+        region: part of the image.
     """
-    function = WITHIN[kind]
+    function = REGION_METRICS[kind]
 
     def measure(img: np.ndarray, img2: np.ndarray, **options: Any) -> float:
         mask = region_mask(img2, region)
@@ -131,13 +129,13 @@ def measure_within(kind: str, region: Region) -> Callable[..., float]:
 
 
 def problem_of_region(where: str, kind: str, region: object) -> Problem | None:
-    """Return what is wrong with the region of a metric, which is registered; None if nothing is."""
+    """Return the problem with the region of a registered metric, or None."""
     if region not in REGIONS:
         return Problem(f'{where}: region: give face or background, not {region!r}.', 'correct it')
-    if kind in WITHIN:
+    if kind in REGION_METRICS:
         return None
-    what = 'the face in any case' if kind in OF_THE_FACE else 'the image as a whole'
-    fix = f'take region out, or measure it by {", ".join(WITHIN)}'
+    what = 'the face in any case' if kind in FACE_METRICS else 'the image as a whole'
+    fix = f'take region out, or measure it by {", ".join(REGION_METRICS)}'
     return Problem(f'{where}: {kind} measures {what}, and takes no region.', fix)
 
 
@@ -148,8 +146,8 @@ def _find_landmarks(truth: np.ndarray) -> list[np.ndarray]:
     return _landmarks[digest]
 
 
-def _face_mask(landmarks: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Return the pixels that are not further than the margin from the hull of a face's landmarks ``(68, 2)``."""
+def _mask_around(landmarks: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return the mask of all pixels within the margin around the hull of a face's landmarks ``(68, 2)``."""
     outside = np.ones(size, np.uint8)
     cv2.fillConvexPoly(outside, cv2.convexHull(landmarks.astype(np.int32)), 0)
     margin = MARGIN * math.dist(*(landmarks[eye].mean(0) for eye in EYES))

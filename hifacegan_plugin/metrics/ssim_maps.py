@@ -1,4 +1,4 @@
-"""The maps that SSIM and MS-SSIM are means of (Wang et al., IEEE Trans. Image Processing 2004)."""
+"""SSIM maps, the means of which are SSIM and MS-SSIM (Wang et al., IEEE Trans. Image Processing 2004)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ C2 = (0.03 * 255) ** 2
 
 
 def ssim_maps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return SSIM and its contrast-structure term at every pixel that has a whole window around it.
+    """Return SSIM and its contrast-structure term for every pixel with a whole window in the image.
 
     Args:
         x: float64 ``(H, W)`` in [0, 255].
-        y: likewise.
+        y: float64 ``(H, W)`` in [0, 255].
 
     Returns:
-        Both ``(H - 10, W - 10)``, at most 1.
+        Two maps ``(H - 10, W - 10)``, at most 1.
     """
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     var_x = _window_mean(x * x) - mean_x**2
@@ -31,14 +31,14 @@ def ssim_maps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mean_over(ssim_map: np.ndarray, weights: np.ndarray | None) -> float:
-    """Return the mean of a map, each pixel counting by its weight.
+    """Return the weighted mean of a map.
 
     Args:
-        ssim_map: ``(H - 10, W - 10)``, of :func:`ssim_maps`.
-        weights: of the pixels of the image, ``(H, W)``, from 0 up; None for equal ones.
+        ssim_map: map of :func:`ssim_maps`, ``(H - 10, W - 10)``.
+        weights: non-negative weights of the pixels of the image, ``(H, W)``; None for equal weights.
 
     Raises:
-        ValueError: no pixel has any weight.
+        ValueError: all weights inside the border are 0.
     """
     if weights is None:
         return float(ssim_map.mean())

@@ -18,7 +18,7 @@ from hifacegan_plugin.metrics import calculate_msssim, region
 from hifacegan_plugin.metrics.building import build_metric, build_metrics
 from hifacegan_plugin.metrics.face import find_faces
 from hifacegan_plugin.metrics.metric import summarise
-from hifacegan_plugin.metrics.region import MARGIN, WITHIN, psnr_within, region_mask, ssim_within
+from hifacegan_plugin.metrics.region import MARGIN, REGION_METRICS, region_mask, region_psnr, region_ssim
 
 TRUTH = np.ascontiguousarray(data.astronaut()[:256, 96:352, ::-1])
 NO_FACE = np.ascontiguousarray(data.coffee()[:256, :256, ::-1])
@@ -54,7 +54,7 @@ def test_every_face_counts():
 
 def test_psnr_is_that_of_the_pixels():
     error = (NOISY[MASK].astype(float) - TRUTH[MASK]) ** 2
-    assert psnr_within(NOISY, TRUTH, MASK) == pytest.approx(10 * np.log10(255**2 / error.mean()))
+    assert region_psnr(NOISY, TRUTH, MASK) == pytest.approx(10 * np.log10(255**2 / error.mean()))
 
 
 @pytest.mark.parametrize('test_y_channel', [False, True])
@@ -70,7 +70,7 @@ def test_ssim_is_the_mean_of_scikit_images_map(test_y_channel):
         channel_axis=None if test_y_channel else 2,
     )
     expected = ssim_map[5:-5, 5:-5][MASK[5:-5, 5:-5]].mean()
-    assert ssim_within(NOISY, TRUTH, MASK, test_y_channel=test_y_channel) == pytest.approx(expected, abs=1e-6)
+    assert region_ssim(NOISY, TRUTH, MASK, test_y_channel=test_y_channel) == pytest.approx(expected, abs=1e-6)
 
 
 def test_msssim_is_a_weighted_mean_at_each_scale():
@@ -83,18 +83,18 @@ def test_msssim_is_a_weighted_mean_at_each_scale():
     'options', [{'crop_border': 0}, {'crop_border': 7}, {'crop_border': 3, 'test_y_channel': True}]
 )
 def test_over_the_whole_image_it_is_the_hosts(options):
-    assert psnr_within(NOISY, TRUTH, EVERYWHERE, **options) == pytest.approx(calculate_psnr(NOISY, TRUTH, **options))
-    assert ssim_within(NOISY, TRUTH, EVERYWHERE, **options) == pytest.approx(calculate_ssim(NOISY, TRUTH, **options))
+    assert region_psnr(NOISY, TRUTH, EVERYWHERE, **options) == pytest.approx(calculate_psnr(NOISY, TRUTH, **options))
+    assert region_ssim(NOISY, TRUTH, EVERYWHERE, **options) == pytest.approx(calculate_ssim(NOISY, TRUTH, **options))
 
 
-@pytest.mark.parametrize('kind', WITHIN)
+@pytest.mark.parametrize('kind', REGION_METRICS)
 @pytest.mark.parametrize('damaged', ['face', 'background'])
 def test_what_is_wrong_in_a_region_is_seen_there(kind, damaged):
     other = {'face': 'background', 'background': 'face'}[damaged]
     restored = np.where(region_mask(TRUTH, damaged)[..., None], NOISY, TRUTH)
     here, there = (metric(kind, each).measure(restored, TRUTH) for each in (damaged, other))
     if kind == 'calculate_psnr':
-        assert here == pytest.approx(psnr_within(NOISY, TRUTH, region_mask(TRUTH, damaged))) and math.isinf(there)
+        assert here == pytest.approx(region_psnr(NOISY, TRUTH, region_mask(TRUTH, damaged))) and math.isinf(there)
     else:  # windows at the border see both sides
         assert here < there < 1
 
@@ -122,7 +122,7 @@ def test_the_landmarks_of_a_ground_truth_are_found_once(monkeypatch):
     looked_at = []
     monkeypatch.setattr(region, '_landmarks', {})
     monkeypatch.setattr(region, 'find_faces', lambda image: looked_at.append(image) or find_faces(image))
-    for each in (metric(kind, part) for kind in WITHIN for part in ('face', 'background')):
+    for each in (metric(kind, part) for kind in REGION_METRICS for part in ('face', 'background')):
         each.measure(NOISY, TRUTH)
         each.measure(NOISY, NO_FACE)
     assert len(looked_at) == 2
@@ -170,8 +170,8 @@ def test_a_table_tells_the_region(name, header):
 
 def test_a_mask_of_another_image_is_refused():
     with pytest.raises(ValueError, match='a mask of 256x256 is not that of an image of 100x256'):
-        psnr_within(NOISY[:100], TRUTH[:100], MASK)
+        region_psnr(NOISY[:100], TRUTH[:100], MASK)
     thin = np.zeros_like(MASK)
     thin[:3] = True
     with pytest.raises(ValueError, match='no pixel of the region has a whole window'):
-        ssim_within(NOISY, TRUTH, thin)
+        region_ssim(NOISY, TRUTH, thin)
