@@ -25,7 +25,7 @@ def check_image(img: np.ndarray, crop_border: int = 0, input_order: str = 'HWC')
         raise ValueError(f'crop_border {crop_border} leaves nothing of an image of {height}x{width}')
     image = image[crop_border : height - crop_border, crop_border : width - crop_border]
     if not np.isfinite(image).all():
-        raise ValueError(f'an image of {height}x{width} holds NaN or infinite values')
+        raise ValueError(f'an image of {height}x{width} has NaN or infinite values')
     return image
 
 
@@ -52,9 +52,9 @@ def check_mask(mask: np.ndarray, image: np.ndarray, crop_border: int = 0) -> np.
     height, width = mask.shape
     mask = mask[crop_border : height - crop_border, crop_border : width - crop_border]
     if mask.shape != image.shape[:2]:
-        raise ValueError(f'a mask of {height}x{width} is not that of an image of {image.shape[0]}x{image.shape[1]}')
+        raise ValueError(f'a mask of {height}x{width} does not fit an image of {image.shape[0]}x{image.shape[1]}')
     if not mask.any():
-        raise ValueError('the region holds no pixel of the image')
+        raise ValueError('the region is empty')
     return mask
 
 

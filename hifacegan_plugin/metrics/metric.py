@@ -100,8 +100,8 @@ class Metric(ABC):
         """
         if truth is None and self.needs_ground_truth:
             raise ValueError(
-                f'{self.name} needs the ground truth, which this data set does not have: take the metric '
-                'out, or set dataroot_gt.'
+                f'{self.name} needs the ground truth, which this data set does not have: remove the metric, or set '
+                'dataroot_gt.'
             )
         if not self.unavailable:
             try:
@@ -209,7 +209,7 @@ class ImageMetric(Metric):
         height, width = (side - 2 * border for side in restored.shape[:2])
         if any(side < least for side, least in zip(sorted((height, width)), self._smallest)):
             least = 'x'.join(map(str, self._smallest))
-            raise ValueError(f'it takes {least} pixels or more, got {height}x{width} within crop_border: {border}')
+            raise ValueError(f'needs at least {least} pixels, got {height}x{width} within crop_border: {border}')
         images = dict(zip(self._images, (restored, truth)))
         return float(self._function(**images, **self._arguments))
 

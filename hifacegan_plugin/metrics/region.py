@@ -134,9 +134,9 @@ def problem_of_region(where: str, kind: str, region: object) -> Problem | None:
         return Problem(f'{where}: region: give face or background, not {region!r}.', 'correct it')
     if kind in REGION_METRICS:
         return None
-    what = 'the face in any case' if kind in FACE_METRICS else 'the image as a whole'
-    fix = f'take region out, or measure it by {", ".join(REGION_METRICS)}'
-    return Problem(f'{where}: {kind} measures {what}, and takes no region.', fix)
+    what = 'the face' if kind in FACE_METRICS else 'the whole image'
+    fix = f'remove region, or use {", ".join(REGION_METRICS)}'
+    return Problem(f'{where}: {kind} always measures {what} and takes no region.', fix)
 
 
 def _find_landmarks(truth: np.ndarray) -> list[np.ndarray]:

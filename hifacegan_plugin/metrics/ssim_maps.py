@@ -44,7 +44,7 @@ def mean_over(ssim_map: np.ndarray, weights: np.ndarray | None) -> float:
         return float(ssim_map.mean())
     inside = _without_border(weights)
     if not inside.any():
-        raise ValueError('no pixel of the region has a whole window of SSIM around it')
+        raise ValueError('no pixel of the region has a whole SSIM window in the image')
     return float(np.average(ssim_map, weights=inside))
 
 

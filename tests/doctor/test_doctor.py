@@ -182,7 +182,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
         (
             'calculate_ssim\n',
             'calculate_fed\n      region: face\n',
-            'val: metrics: ssim: calculate_fed measures the face in any case, and takes no region',
+            'val: metrics: ssim: calculate_fed always measures the face and takes no region',
         ),
         (
             'calculate_ssim\n',

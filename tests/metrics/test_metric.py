@@ -215,7 +215,7 @@ def test_images_that_the_hosts_metric_cannot_measure_are_named(kind, sides):
             metric.update('small', smaller // 2, smaller)
         assert list(metric.values()) == ['fits']
         assert {reason.partition(', got')[0] for _, reason in metric.state.failures} == {
-            f'it takes {sides[0]}x{sides[1]} pixels or more'
+            f'needs at least {sides[0]}x{sides[1]} pixels'
         }
 
 

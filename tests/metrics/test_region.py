@@ -132,9 +132,7 @@ def test_where_the_face_fills_the_image_its_background_has_no_value(monkeypatch)
     monkeypatch.setattr(region, 'region_mask', lambda truth, part: np.full(truth.shape[:2], part == 'face'))
     psnr = metric('calculate_psnr', 'background')
     assert psnr.update('a', NOISY, TRUTH) is None
-    assert psnr.describe_unmeasured() == [
-        'm has no value for 1 of 1 images: a (the region holds no pixel of the image)'
-    ]
+    assert psnr.describe_unmeasured() == ['m has no value for 1 of 1 images: a (the region is empty)']
 
 
 @pytest.mark.parametrize(
@@ -142,12 +140,12 @@ def test_where_the_face_fills_the_image_its_background_has_no_value(monkeypatch)
     [
         (
             {'type': 'calculate_fed', 'region': 'face'},
-            'calculate_fed measures the face in any case, and takes no region',
+            'calculate_fed always measures the face and takes no region',
         ),
-        ({'type': 'calculate_lle', 'region': 'background'}, 'calculate_lle measures the face in any case'),
-        ({'type': 'calculate_niqe', 'region': 'face'}, 'calculate_niqe measures the image as a whole'),
-        ({'type': 'calculate_lpips', 'region': 'face'}, 'calculate_lpips measures the image as a whole'),
-        ({'type': 'calculate_fid', 'region': 'face'}, 'calculate_fid measures the image as a whole'),
+        ({'type': 'calculate_lle', 'region': 'background'}, 'calculate_lle always measures the face'),
+        ({'type': 'calculate_niqe', 'region': 'face'}, 'calculate_niqe always measures the whole image'),
+        ({'type': 'calculate_lpips', 'region': 'face'}, 'calculate_lpips always measures the whole image'),
+        ({'type': 'calculate_fid', 'region': 'face'}, 'calculate_fid always measures the whole image'),
         ({'type': 'calculate_psnr', 'crop_border': 0, 'region': 'nose'}, "region: give face or background, not 'nose'"),
         ({'type': 'calculate_psnr', 'region': 'face', 'corp_border': 0}, "calculate_psnr has no option 'corp_border'"),
         ({'type': 'calculate_psnr', 'crop_border': 0, 'regoin': 'face'}, "calculate_psnr has no option 'regoin'"),
@@ -169,9 +167,9 @@ def test_a_table_tells_the_region(name, header):
 
 
 def test_a_mask_of_another_image_is_refused():
-    with pytest.raises(ValueError, match='a mask of 256x256 is not that of an image of 100x256'):
+    with pytest.raises(ValueError, match='a mask of 256x256 does not fit an image of 100x256'):
         region_psnr(NOISY[:100], TRUTH[:100], MASK)
     thin = np.zeros_like(MASK)
     thin[:3] = True
-    with pytest.raises(ValueError, match='no pixel of the region has a whole window'):
+    with pytest.raises(ValueError, match='no pixel of the region has a whole SSIM window'):
         region_ssim(NOISY, TRUTH, thin)
