@@ -69,7 +69,7 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
     if opt:
         problems += _problems_of(options_file.check_options, opt)
     if not any(problem.stops for problem in problems):
-        opt, more = training.as_the_host_reads(file, is_train='train' in opt)
+        opt, more = training.parse_as_host(file, is_train='train' in opt)
         problems += more
     if not any(problem.stops for problem in problems):
         checks = [
@@ -79,7 +79,7 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
             data_sets.check_data_sets,
         ]
         if opt['is_train']:
-            checks += [training.check_course]
+            checks += [training.check_intervals]
         problems += [problem for check in checks for problem in _problems_of(check, opt)]
     _print_problems(problems)
     if any(problem.stops for problem in problems):

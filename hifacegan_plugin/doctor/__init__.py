@@ -1,1 +1,1 @@
-"""``hifacegan doctor``: check this machine and an options file before a run of days starts."""
+"""``hifacegan doctor``: check this machine and an options file before a long training."""

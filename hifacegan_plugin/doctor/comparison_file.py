@@ -1,4 +1,4 @@
-"""The options file of a comparison: whether its test sets, restorers and metrics are there and work."""
+"""Check the options file of a comparison: whether its test sets, restorers and metrics exist and work."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hifacegan_plugin.schema.problem import Problem, describe_error
 
 
 def is_comparison(opt: dict[str, Any]) -> bool:
-    """Return whether options are those of ``hifacegan compare``, not of a training or test."""
+    """Return whether these are options of ``hifacegan compare``, not of a training or test."""
     return 'model_type' not in opt and not opt.keys().isdisjoint({'restorers', 'metrics'})
 
 
 def check_comparison(file: Path) -> Iterator[Problem]:
-    """Check a comparison: read an image of each test set, measure it, build every restorer."""
+    """Read an image of each test set, measure one with every metric, and build every restorer."""
     comparison, problems = parse_comparison(file)
     yield from problems
     if comparison is None:
@@ -34,7 +34,7 @@ def check_comparison(file: Path) -> Iterator[Problem]:
                     find_results(FolderOptions.model_validate(options), name)
             else:
                 build_method(options)
-        except Exception as error:  # whatever a network of any author makes of its options; that is the problem
+        except Exception as error:  # networks of other packages may raise anything
             yield Problem(
                 f'restorers: {label}: {describe_error(error)}', 'correct it; the comparison goes on without it'
             )

@@ -1,4 +1,4 @@
-"""The folders and databases of data sets: whether they are there and whole, and do not share images."""
+"""Check the folders and databases of data sets: whether they exist, are complete, and do not share images."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_roots(where: str, options: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
-    """Return the databases that an option names; raise an error if what it names does not exist."""
-    if options['type'] == DegradationDataset.__name__:  # which takes lists and patterns
+    """Return the databases that an option names; raise ValueError or OSError if one does not exist."""
+    if options['type'] == DegradationDataset.__name__:  # it accepts lists and patterns
         list_file = options.get('meta_info_file') if key == 'dataroot_gt' else None
         roots = {image.root for image in find_images(options[key], backend, option=key, list_file=list_file)}
     elif Path(options[key]).exists():
@@ -45,7 +45,7 @@ def _databases(options: dict[str, Any], key: str, backend: str) -> set[Path]:
 
 
 def check_database(where: str, database: Path) -> Iterator[Problem]:
-    """Check that a database is whole and holds every image that its ``meta_info.txt`` lists."""
+    """Check that a database can be read and contains every image of its ``meta_info.txt``."""
     try:
         listed = {image.name for image in find_images(str(database), 'lmdb')}
         with open_database(database).begin() as transaction:
@@ -62,7 +62,7 @@ def check_database(where: str, database: Path) -> Iterator[Problem]:
 
 
 def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
-    """Find validation images that are trained on."""
+    """Find validation images that are also used for training."""
     images = {where: _clean_images(options) for where, options in data_sets.items()}
     trained = images.pop('datasets: train', set())
     for where, validated in images.items():
@@ -76,12 +76,12 @@ def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
 
 
 def _clean_images(options: dict[str, Any]) -> set[Path]:
-    """List the clean images of a data set whose roots are found; none of a class that this does not know."""
+    """Return the clean images of a data set with existing roots; empty for classes other than the two known ones."""
     is_ours = options['type'] == DegradationDataset.__name__
     if not (is_ours or options['type'] == PairedImageDataset.__name__) or 'dataroot_gt' not in options:
         return set()
     backend = (options.get('io_backend') or {}).get('type', 'disk')
-    # The host's class reads no lists for databases, and no sub-folders.
+    # The host's class ignores lists for databases, and does not read subfolders.
     list_file = options.get('meta_info_file') if is_ours or backend == 'disk' else None
     images = find_images(options['dataroot_gt'], backend, list_file=list_file)
     roots = {image.root: Path(image.root).resolve() for image in images}

@@ -1,4 +1,4 @@
-"""What data sets give: whether it can be read, is enough, and is what the network and the metrics take."""
+"""Check the items of data sets: whether they can be read, fill a batch, and suit the network and the metrics."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from hifacegan_plugin.schema.problem import Problem, describe_error
 
 
 def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
-    """Build the data set as training does; read its first image, one from the middle and the last one."""
+    """Build the data set, and read its first, middle and last item."""
     fix = 'correct the options of this data set'
     try:
         dataset = build_dataset(options)
         fix = 'hifacegan verify-lmdb helps to find out more'
         items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
-    except KeyError as error:  # the host's data sets look options up as they need them
+    except KeyError as error:  # the host's data sets do not check that options are present
         yield Problem(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
         return
-    except Exception as error:  # a data set of the host or of the user may fail in any way; that is the problem
+    except Exception as error:  # data sets of the host and the user may raise anything
         yield Problem(f'{where}: {describe_error(error)}', fix)
         return
     yield from check_channels(where, options, items[0], opt)
@@ -54,7 +54,7 @@ def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Ite
 
 
 def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
-    """Find degradations that are drawn in colour for a network that sees grey."""
+    """Find colour degradations for a network that takes grey images."""
     is_ours = options['type'] == DegradationDataset.__name__
     if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
         yield Problem(
@@ -66,7 +66,7 @@ def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], op
 
 
 def check_guide(where: str, item: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check that a network that restores by a guide gets one."""
+    """Check that the data set returns a guide if the network takes one."""
     kind = opt['network_g']['type']
     if 'guide' not in item and kind in ARCH_REGISTRY and getattr(ARCH_REGISTRY.get(kind), 'takes_guide', False):
         yield Problem(f'{where}: {kind} takes a guide beside each image, and there is none.', 'add guide: {}')
@@ -75,8 +75,8 @@ def check_guide(where: str, item: dict[str, Any], opt: dict[str, Any]) -> Iterat
 def check_metrics(
     where: str, metrics: dict[str, dict[str, Any]], degraded: np.ndarray, truth: np.ndarray | None
 ) -> Iterator[Problem]:
-    """Measure an image with every metric that is asked for; what a metric lacks is found only then."""
-    image = degraded if truth is None else truth  # which are of one size
+    """Measure an image with every metric, which finds missing packages and weights."""
+    image = degraded if truth is None else truth  # the ground truth may be larger
     for name, options in metrics.items():
         try:
             metric = build_metric(name, options, where)
@@ -94,12 +94,12 @@ def check_metrics(
 
 
 def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:
-    """Build the generator without memory for its weights; None if it is another one, or its options are wrong."""
+    """Build the ``CSRGenerator`` on the meta device; None for other networks and wrong options."""
     options = dict(opt['network_g'])
     if options.pop('type') != CSRGenerator.__name__:
         return None
     try:
         with torch.device('meta'):
             return CSRGenerator(**options)
-    except (TypeError, ValueError, RuntimeError):  # what is wrong is found where the options are checked
+    except (TypeError, ValueError, RuntimeError):  # reported by the check of the options
         return None

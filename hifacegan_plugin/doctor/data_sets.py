@@ -1,4 +1,4 @@
-"""The data sets of an options file: whether their options, files and images fit the training."""
+"""Check the data sets of an options file: their options, files and images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hifacegan_plugin.doctor.data_files import check_overlap, check_roots
 from hifacegan_plugin.doctor.data_items import check_items, generator_of
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
-SHARED_MEMORY = Path('/dev/shm')  # through which data workers hand over their batches
+SHARED_MEMORY = Path('/dev/shm')  # data workers pass batches through it
 
 
 def check_data_sets(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check the data sets; read images from those whose options, folders and databases are all right."""
+    """Check options, folders and databases of all data sets, then read images from those without problems."""
     readable = []
     for phase, options in opt['datasets'].items():
         where = f'datasets: {phase}'
@@ -35,7 +35,7 @@ def check_data_sets(opt: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Problem]:
-    """Build the recipe."""
+    """Check that the recipe can be built."""
     if options.get('degradation') is not None:
         try:
             build_degradation(options['degradation'])
@@ -46,7 +46,7 @@ def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check that the network can work on the crops."""
+    """Check that scale and crop size suit the network."""
     size = opt['datasets']['train'].get('gt_size')
     generator = generator_of(opt)
     if generator is None:
@@ -78,7 +78,7 @@ def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_prefetching(options: dict[str, Any]) -> Iterator[Problem]:
-    """Check how the trainer is to get its batches."""
+    """Check that ``prefetch_mode: cuda`` can work."""
     mode = options.get('prefetch_mode')
     if mode == 'cuda' and not torch.cuda.is_available():
         yield Problem('datasets: train: prefetch_mode: cuda needs a GPU.', 'take ~ or cpu')
@@ -87,14 +87,14 @@ def check_prefetching(options: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_shared_memory(options: dict[str, Any]) -> Iterator[Problem]:
-    """Check that the batches of all data workers fit into shared memory, which is small in containers."""
+    """Check that the batches of all data workers fit in shared memory, which is small in containers."""
     size, workers = options.get('gt_size'), options['num_worker_per_gpu']
     if not (isinstance(size, int) and workers and SHARED_MEMORY.is_dir()):
         return
     value = 1 if options.get('deliver') == 'uint8' else 4
     images = 2 if options.get('guide') is None else 3  # degraded, clean, guide
     batch = images * 3 * size**2 * value * options['batch_size_per_gpu']
-    needed = 2 * workers * batch  # each prepares two batches ahead
+    needed = 2 * workers * batch  # each worker prefetches two batches
     free = shutil.disk_usage(SHARED_MEMORY).free
     if free < needed:
         yield Problem(

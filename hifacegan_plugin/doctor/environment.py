@@ -1,4 +1,4 @@
-"""The machine: what is installed, what there is to compute with, and whether it fits together."""
+"""Describe this machine, and check that installed packages and GPUs work together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from hifacegan_plugin.schema.problem import Problem
 
 PLUGIN = 'hifacegan-plugin'
-# Alternatives of one package stand together.
+# Each entry lists alternative packages with the same modules.
 PACKAGES = (
     ('torch',),
     ('torchvision',),
@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def describe() -> Iterator[str]:
-    """Return lines that describe this machine."""
+    """Yield lines that describe this machine."""
     memory = _memory_in_gib()
     yield (
         f'Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} CPU cores'
@@ -40,7 +40,7 @@ def describe() -> Iterator[str]:
 
 
 def check_environment() -> Iterator[Problem]:
-    """Check that packages are there, in versions that work, and that the host is the one that works."""
+    """Check that packages are installed in compatible versions, and that torch finds the GPU."""
     yield from check_requirements(PLUGIN)
     if version('torchvision'):
         yield from check_requirements('torchvision')
@@ -50,7 +50,7 @@ def check_environment() -> Iterator[Problem]:
 
 
 def check_requirements(name: str) -> Iterator[Problem]:
-    """Compare what a package requires with what is installed."""
+    """Check the requirements of a package against the installed versions."""
     try:
         requirements = [Requirement(line) for line in metadata.requires(name) or ()]
     except metadata.PackageNotFoundError:
@@ -72,7 +72,7 @@ def check_requirements(name: str) -> Iterator[Problem]:
 
 
 def check_host() -> Iterator[Problem]:
-    """Check which of the two packages that bring the host is installed."""
+    """Check that only one of the two packages that contain the host is installed."""
     if version('basicsr') and version('basicsr-fixed'):
         yield Problem(
             'Both basicsr and basicsr-fixed are installed; they overwrite each other.',
@@ -82,10 +82,10 @@ def check_host() -> Iterator[Problem]:
 
 
 def check_gpu() -> Iterator[Problem]:
-    """Check that torch can be imported, and that one that is made for GPUs sees one."""
+    """Check that torch can be imported, and finds a GPU if it is built for CUDA."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
+    except (ImportError, OSError) as error:  # OSError: a CUDA library is missing
         yield Problem(
             f'torch is installed, but cannot be imported: {error}.',
             'pip install --force-reinstall torch torchvision, in versions that fit the driver',
@@ -100,7 +100,7 @@ def check_gpu() -> Iterator[Problem]:
 
 
 def version(package: str) -> str | None:
-    """Return the installed version of a package; None if it is not installed."""
+    """Return the installed version of a package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -113,7 +113,7 @@ def _first_installed(alternatives: tuple[str, ...]) -> str:
 
 
 def _has_stand_in(package: str) -> bool:
-    """Return whether another package that brings the same modules is installed."""
+    """Return whether an alternative package with the same modules is installed."""
     return any(package in alternatives and any(map(version, alternatives)) for alternatives in PACKAGES)
 
 
@@ -129,7 +129,7 @@ def _devices() -> str:
 
 
 def _memory_in_gib() -> dict[str, float]:
-    """Read MemTotal and MemAvailable; empty where the system does not tell (it is not Linux)."""
+    """Return MemTotal, MemAvailable and others from /proc/meminfo; empty if the system is not Linux."""
     file = Path('/proc/meminfo')
     if not file.exists():
         return {}

@@ -1,4 +1,4 @@
-"""The options file as it is written: its lines, its options, and what its names stand for in the registries."""
+"""Check an options file as written: the import of the plugin, the options, and the registered names."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hifacegan_plugin.schema.registered import problems_of_call, registered_name
 
 
 class Call(NamedTuple):
-    """A part of the options that names a class or function under ``type`` and gives its arguments beside it."""
+    """Arguments of :func:`problems_of_call`, for options that name a class or function under ``type``."""
 
     where: str
     options: Mapping[str, Any]
-    known: Mapping[str, Callable[..., Any]]  # what the name may be
-    supplied: tuple[str, ...] | None = ()  # arguments that come from elsewhere; None: the options go as a whole
+    known: Mapping[str, Callable[..., Any]]
+    supplied: tuple[str, ...] | None = ()
 
 
 def check_plugin_line(tree: yaml.Node | None) -> Iterator[Problem]:
@@ -40,7 +40,7 @@ def check_plugin_line(tree: yaml.Node | None) -> Iterator[Problem]:
 
 
 def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check options as they are written, before the host works on them."""
+    """Check options as written, before the host changes them."""
     problems = problems_of_file(opt)
     yield from problems
     if not any(problem.stops for problem in problems):
@@ -52,7 +52,7 @@ def check_options(opt: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_region(where: str, options: Any, model_type: str) -> Iterator[Problem]:
-    """Find a region in the options of a model that ignores it."""
+    """Find a metric's region that the model would ignore."""
     model = registered_names(MODEL_REGISTRY).get(model_type)
     knows = not isinstance(model, type) or issubclass(model, HiFaceGANCSRModel)
     if not knows and isinstance(options, Mapping) and options.get('region'):
@@ -63,7 +63,7 @@ def check_region(where: str, options: Any, model_type: str) -> Iterator[Problem]
 
 
 def all_calls(opt: dict[str, Any]) -> Iterator[Call]:
-    """List every part of the options that names something."""
+    """Yield all options that name a class or function."""
     yield Call('model_type', {'type': opt['model_type']}, registered_names(MODEL_REGISTRY), None)
     for key, options in opt.items():
         if key.startswith('network_') and options is not None:
@@ -73,7 +73,7 @@ def all_calls(opt: dict[str, Any]) -> Iterator[Call]:
     train = opt.get('train', {})
     schedulers = dict(SCHEDULERS)
     if opt['model_type'] != HiFaceGANCSRModel.__name__:
-        del schedulers[LinearDecayLR.__name__]  # the host's models do not know it
+        del schedulers[LinearDecayLR.__name__]  # unknown to the host's models
     for key, options in train.items():
         if key.endswith('_opt') and options:
             yield Call(f'train: {key}', options, registered_names(LOSS_REGISTRY))

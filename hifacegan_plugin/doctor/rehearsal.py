@@ -1,4 +1,4 @@
-"""Build the model as training does and run two iterations, to estimate time and memory."""
+"""Build the model and train two iterations, to estimate time and memory."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from hifacegan_plugin.models.stop_signal import signals_left_alone
 from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.system.memory import describe_peak_memory
 
-FREE_FOR = 2  # checkpoints: the one that is written and the one before it
+FREE_FOR = 2  # checkpoints: the new one and the one before it
 
 
 def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Problem]]:
-    """Build the model as the host does, and where asked for, train two iterations; nothing is left behind.
+    """Build the model and, if ``iterate`` is set, train two iterations, without writing into the experiment.
 
     Returns:
-        Lines that tell what the training will take, and problems.
+        Lines with estimates of time, memory and disk space, and problems.
     """
     lines: list[str] = []
     problems: list[Problem] = []
     with _quiet_model(opt) as opt_here:
         try:
-            with signals_left_alone():  # Ctrl-C is for the doctor, not for the model
+            with signals_left_alone():  # Ctrl-C ends the doctor
                 model = build_model(opt_here)
             if opt['is_train']:
                 size = checkpoint_size(model)
@@ -45,14 +45,14 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Proble
                 problems += check_disk(opt, size)
             if iterate:
                 lines += time_training(model, opt)
-        except Exception as error:  # whatever stops it would stop the training; that is the problem
+        except Exception as error:  # any error here would also stop the training
             problems.append(Problem(f'The model stops: {describe_error(error)}', 'see above, and docs/training.md'))
     return lines, problems
 
 
 @contextmanager
 def _quiet_model(opt: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield options whose model logs nothing below warnings and writes into a temporary folder."""
+    """Yield options with a temporary folder for checkpoints, and silence the log below warnings."""
     opt = copy.deepcopy(opt)
     logging.disable(logging.INFO)
     try:
@@ -65,7 +65,7 @@ def _quiet_model(opt: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def checkpoint_size(model: Any) -> int:
-    """Estimate the bytes of a checkpoint: all weights, and two moments of what Adam trains."""
+    """Estimate the size of a checkpoint in bytes: all weights, and Adam's two moments of all trained parameters."""
     networks = (getattr(model, name, None) for name in ('net_g', 'net_g_ema', 'net_d'))
     weights = sum(value.nbytes for network in networks if network for value in network.state_dict().values())
     groups = (group for optimizer in model.optimizers for group in optimizer.param_groups)
@@ -75,11 +75,11 @@ def checkpoint_size(model: Any) -> int:
 def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Problem]:
     """Check that the checkpoints fit on the disk."""
     folder = Path(opt['path']['experiments_root']).resolve()
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    saved = math.ceil(opt['train']['total_iter'] / opt['logger']['save_checkpoint_freq'])  # the last one at the end
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    saved = math.ceil(opt['train']['total_iter'] / opt['logger']['save_checkpoint_freq'])  # one at the end
     kept = min(saved, opt['train'].get('keep_last') or saved)
-    what = f'{there} has {free / 1e9:,.1f} GB free; {{}} checkpoints take about {{:,.1f}} GB.'
+    what = f'{existing} has {free / 1e9:,.1f} GB free; {{}} checkpoints take about {{:,.1f}} GB.'
     if free < FREE_FOR * checkpoint:
         yield Problem(what.format(FREE_FOR, FREE_FOR * checkpoint / 1e9), 'make room, or set path: experiments_root')
     elif free < kept * checkpoint:
@@ -91,7 +91,7 @@ def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Problem]:
 
 
 def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
-    """Return lines on time and memory of the training and of its validations, and on the losses."""
+    """Return lines with time and memory of the training, the time of its validations, and the losses."""
     seconds, losses = train_two_iterations(model, opt)
     iterations = int(opt['train']['total_iter'])
     lines = [
@@ -116,7 +116,7 @@ def _duration(seconds: float) -> timedelta:
 
 
 def validation_sets(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
-    """Return the options and the number of images of each data set that a training validates on."""
+    """Yield the options and the number of images of each validation set."""
     if opt.get('val'):
         for options in opt['datasets'].values():
             if options['phase'] == 'val':
@@ -124,9 +124,9 @@ def validation_sets(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]
 
 
 def validate_one_image(model: Any, opt: dict[str, Any], options: dict[str, Any]) -> float:
-    """Read, restore and measure the first image of a data set; give the seconds of a second time."""
+    """Read, restore and measure the first image of a data set twice; return the seconds of the second time."""
     dataset, metrics = build_dataset(options), build_metrics(opt['val'].get('metrics'))
-    for _ in range(2):  # the first time warms up
+    for _ in range(2):  # the first is a warm-up
         start = time.monotonic()
         model.feed_data(default_collate([dataset[0]]))
         model.test()
@@ -138,7 +138,7 @@ def validate_one_image(model: Any, opt: dict[str, Any], options: dict[str, Any])
 
 
 def train_two_iterations(model: Any, opt: dict[str, Any]) -> tuple[float, dict[str, float]]:
-    """Train on two batches; give the seconds of the second one, because the first one warms up, and its losses."""
+    """Train on two batches; return the seconds and losses of the second one. The first is a warm-up."""
     options = opt['datasets']['train']
     dataset, size = build_dataset(options), options['batch_size_per_gpu']
     for iteration in (1, 2):
@@ -147,6 +147,6 @@ def train_two_iterations(model: Any, opt: dict[str, Any]) -> tuple[float, dict[s
         model.update_learning_rate(iteration, warmup_iter=opt['train'].get('warmup_iter', -1))
         model.feed_data(batch)
         model.optimize_parameters(iteration)
-        losses = model.get_current_log()  # as numbers: the device has come to the end of the iteration
+        losses = model.get_current_log()  # numbers, which waits for the device
         seconds = time.monotonic() - start
     return seconds, losses

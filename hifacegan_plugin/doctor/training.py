@@ -1,4 +1,4 @@
-"""The training or test that the options ask for: what the host makes of them, its course and its files."""
+"""Check a training or test: how the host reads the options, its intervals, and its files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.system.attributes import replaced
 
 
-def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[Problem]]:
-    """Let the host work on the options as it does at the start of a training or test; empty where it stops."""
+def parse_as_host(file: Path, is_train: bool) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the options as the host parses them; empty, with a problem, if it fails."""
     try:
         with replaced(sys, argv=['basicsr', '-opt', str(file)]), redirect_stdout(None):
             opt, _ = parse_options(str(Path.cwd()), is_train)
-    except Exception as error:  # whatever the host makes of options of the wrong type; that is the problem
+    except Exception as error:  # the host may raise anything for options of the wrong type
         return {}, [
             Problem(
                 f'The host cannot work with the options: {describe_error(error)}',
@@ -36,7 +36,7 @@ def as_the_host_reads(file: Path, is_train: bool) -> tuple[dict[str, Any], list[
     return opt, []
 
 
-def check_course(opt: dict[str, Any]) -> Iterator[Problem]:
+def check_intervals(opt: dict[str, Any]) -> Iterator[Problem]:
     """Find intervals that do not fit the length of the training or each other."""
     train, total = opt['train'], int(opt['train']['total_iter'])
     intervals = {f'logger: {key}': opt['logger'][key] for key in ('print_freq', 'save_checkpoint_freq')}
@@ -68,7 +68,7 @@ def check_course(opt: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Find what a training or test would refuse to start with: its name, its GPUs, its loggers, its state."""
+    """Run the checks with which a training or test starts: GPUs, loggers and training state."""
     try:
         check_options(opt)
     except ValueError as error:
@@ -76,7 +76,7 @@ def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Find weights and states that are missing, and a folder that an earlier training left."""
+    """Find missing weights, and an existing folder of an earlier training."""
     path = opt['path']
     for key, value in path.items():
         if value and key.startswith('pretrain_') and not Path(value).is_file():
@@ -95,7 +95,7 @@ def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Find out whether the weights of the perceptual loss are here, or can be downloaded."""
+    """Check that the weights of the perceptual loss are on this machine or can be downloaded."""
     options = opt.get('train', {}).get('perceptual_opt')
     if not options or 'vgg_type' not in options:
         return
