@@ -35,9 +35,7 @@ def check_comparison(file: Path) -> Iterator[Problem]:
             else:
                 build_method(options)
         except Exception as error:  # networks of other packages may raise anything
-            yield Problem(
-                f'restorers: {label}: {describe_error(error)}', 'correct it; the comparison goes on without it'
-            )
+            yield Problem(f'restorers: {label}: {describe_error(error)}', 'correct it; the comparison would skip it')
 
 
 def _check_test_sets(comparison: Comparison) -> Iterator[Problem]:
@@ -50,7 +48,7 @@ def _check_test_sets(comparison: Comparison) -> Iterator[Problem]:
             yield Problem(f'datasets: {name}: {describe_error(error)}', 'correct its options')
             continue
         for problem in opened.problems:
-            yield Problem(f'datasets: {name}: {problem}.', 'the comparison goes on without it', stops=False)
+            yield Problem(f'datasets: {name}: {problem}.', 'the comparison will skip it', stops=False)
         if not measured:
             measured = True
             yield from check_metrics('metrics', comparison.metrics, images[DEGRADED], images[TRUTH])

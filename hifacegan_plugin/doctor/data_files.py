@@ -68,7 +68,7 @@ def check_overlap(data_sets: dict[str, dict[str, Any]]) -> Iterator[Problem]:
     for where, validated in images.items():
         if shared := validated & trained:
             yield Problem(
-                f'{where}: {len(shared):,} of {len(validated):,} images are also used for training: the figures will '
+                f'{where}: {len(shared):,} of {len(validated):,} images are also used for training: the metrics will '
                 'not show how the network performs on unseen images.',
                 'validate on other images; hifacegan split writes lists for meta_info_file',
                 stops=False,

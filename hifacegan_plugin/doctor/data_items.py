@@ -24,7 +24,7 @@ def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Ite
     fix = 'correct the options of this data set'
     try:
         dataset = build_dataset(options)
-        fix = 'hifacegan verify-lmdb helps to find out more'
+        fix = 'hifacegan verify-lmdb checks all images of a database'
         items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
     except KeyError as error:  # the host's data sets do not check that options are present
         yield Problem(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
@@ -39,12 +39,12 @@ def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Ite
         if draws < options['batch_size_per_gpu']:
             yield Problem(
                 f'{where}: {draws} images per epoch do not fill a batch of {options["batch_size_per_gpu"]}: '
-                'nothing would be trained.',
+                'training would do nothing.',
                 'raise dataset_enlarge_ratio',
             )
     elif (generator := generator_of(opt)) and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side):
         yield Problem(
-            f'{where}: images are smaller than {least} x {least}, which the network takes.',
+            f'{where}: images are smaller than {least} x {least}, the minimum for the network.',
             f'set resize: {least} or more',
         )
     else:
@@ -58,7 +58,7 @@ def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], op
     is_ours = options['type'] == DegradationDataset.__name__
     if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
         yield Problem(
-            f'{where}: degrades colour images, but network_g (num_in_ch: 1) gets only their luma: its noise is '
+            f'{where}: degrades colour images, but network_g (num_in_ch: 1) gets only their luma, in which noise is '
             'weaker than in the recipe.',
             'set color: grey to degrade the luma itself',
             stops=False,
@@ -69,7 +69,7 @@ def check_guide(where: str, item: dict[str, Any], opt: dict[str, Any]) -> Iterat
     """Check that the data set returns a guide if the network takes one."""
     kind = opt['network_g']['type']
     if 'guide' not in item and kind in ARCH_REGISTRY and getattr(ARCH_REGISTRY.get(kind), 'takes_guide', False):
-        yield Problem(f'{where}: {kind} takes a guide beside each image, and there is none.', 'add guide: {}')
+        yield Problem(f'{where}: {kind} needs a guide for each image, and there is none.', 'add guide: {}')
 
 
 def check_metrics(
@@ -82,15 +82,15 @@ def check_metrics(
             metric = build_metric(name, options, where)
             metric.update('', image, truth)
         except ValueError as error:
-            yield Problem(describe_error(error), 'correct its options, or take the metric out')
+            yield Problem(describe_error(error), 'correct its options, or remove the metric')
             continue
         if metric.unavailable:
             yield Problem(
-                f'{where}: {name} is left out: {metric.unavailable}.', 'do so, or take the metric out', stops=False
+                f'{where}: {name} is left out: {metric.unavailable}.', 'do so, or remove the metric', stops=False
             )
             continue
         for _, failure in metric.state.failures:
-            yield Problem(f'{where}: {name}: {failure}', 'correct its options, or take the metric out')
+            yield Problem(f'{where}: {name}: {failure}', 'correct its options, or remove the metric')
 
 
 def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:

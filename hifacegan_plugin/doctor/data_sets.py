@@ -54,7 +54,7 @@ def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     if opt.get('scale', 1) != 1:
         yield Problem(
             f'scale is {opt["scale"]}, but {CSRGenerator.__name__} returns images of the size of its input.',
-            'scale: 1; degraded images are then brought to the full size',
+            'set scale: 1; degraded images are then resized to full size',
         )
     if size is None:
         yield Problem(
@@ -65,14 +65,14 @@ def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
     elif size < (least := generator.smallest_side):
         yield Problem(
             f'datasets: train: gt_size: {size} is too small: the network takes images from {least} x {least} up.',
-            f'gt_size: {least} or more',
+            f'set gt_size: {least} or more',
         )
     elif size % (multiple := generator.multiple):
         padded = size + -size % multiple
         yield Problem(
             f'datasets: train: gt_size: {size} is not a multiple of {multiple}: the network pads every crop to '
-            f'{padded}, which wastes work.',
-            f'gt_size: {padded} or {padded - multiple}',
+            f'{padded}, which wastes time.',
+            f'set gt_size: {padded} or {padded - multiple}',
             stops=False,
         )
 
@@ -81,7 +81,7 @@ def check_prefetching(options: dict[str, Any]) -> Iterator[Problem]:
     """Check that ``prefetch_mode: cuda`` can work."""
     mode = options.get('prefetch_mode')
     if mode == 'cuda' and not torch.cuda.is_available():
-        yield Problem('datasets: train: prefetch_mode: cuda needs a GPU.', 'take ~ or cpu')
+        yield Problem('datasets: train: prefetch_mode: cuda needs a GPU.', 'set ~ or cpu')
     elif mode == 'cuda' and options.get('pin_memory') is not True:
         yield Problem('datasets: train: prefetch_mode: cuda needs pin_memory: true.', 'add it')
 
@@ -100,6 +100,6 @@ def check_shared_memory(options: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(
             f'The data workers need up to {needed / 1e6:,.0f} MB of shared memory; {SHARED_MEMORY} has '
             f'{free / 1e6:,.0f} MB.',
-            'docker run --shm-size=8g, or lower num_worker_per_gpu',
+            'start the container with docker run --shm-size=8g, or lower num_worker_per_gpu',
             stops=False,
         )

@@ -55,7 +55,7 @@ def check_requirements(name: str) -> Iterator[Problem]:
         requirements = [Requirement(line) for line in metadata.requires(name) or ()]
     except metadata.PackageNotFoundError:
         yield Problem(
-            f'{name} is not installed, so the versions of what it needs are not known.',
+            f'{name} is not installed, so its requirements are unknown.',
             'pip install -c constraints.txt -e . in its repository',
             stops=False,
         )
@@ -88,13 +88,13 @@ def check_gpu() -> Iterator[Problem]:
     except (ImportError, OSError) as error:  # OSError: a CUDA library is missing
         yield Problem(
             f'torch is installed, but cannot be imported: {error}.',
-            'pip install --force-reinstall torch torchvision, in versions that fit the driver',
+            'pip install --force-reinstall torch torchvision, in versions that support the driver',
         )
         return
     if torch.version.cuda and not torch.cuda.is_available():
         yield Problem(
-            f'torch is built for CUDA {torch.version.cuda}, but sees no GPU: training would run on the CPU.',
-            'if there should be one: nvidia-smi tells whether the driver sees it, CUDA_VISIBLE_DEVICES may hide it',
+            f'torch is built for CUDA {torch.version.cuda}, but finds no GPU: training would run on the CPU.',
+            'if there is one, check that nvidia-smi lists it and CUDA_VISIBLE_DEVICES does not hide it',
             stops=False,
         )
 

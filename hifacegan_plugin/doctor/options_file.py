@@ -34,7 +34,7 @@ def check_plugin_line(tree: yaml.Node | None) -> Iterator[Problem]:
         re.search(r'python/(name|module):hifacegan_plugin\b', value.tag) for _, value in tree.value
     ):
         yield Problem(
-            'Nothing in the file imports the plugin, so the host does not know its names.',
+            'Nothing in the file imports the plugin, so its classes are not registered with the host.',
             f'put this line first: {PLUGIN_LINE}',
         )
 
@@ -57,8 +57,8 @@ def check_region(where: str, options: Any, model_type: str) -> Iterator[Problem]
     knows = not isinstance(model, type) or issubclass(model, HiFaceGANCSRModel)
     if not knows and isinstance(options, Mapping) and options.get('region'):
         yield Problem(
-            f'{where}: {model_type} does not know region, and measures the whole image.',
-            f'take region out; {HiFaceGANCSRModel.__name__} and `hifacegan compare` know it',
+            f'{where}: {model_type} ignores region and measures the whole image.',
+            f'remove region; only {HiFaceGANCSRModel.__name__} and `hifacegan compare` support it',
         )
 
 

@@ -46,7 +46,7 @@ def rehearse(opt: dict[str, Any], iterate: bool) -> tuple[list[str], list[Proble
             if iterate:
                 lines += time_training(model, opt)
         except Exception as error:  # any error here would also stop the training
-            problems.append(Problem(f'The model stops: {describe_error(error)}', 'see above, and docs/training.md'))
+            problems.append(Problem(f'The model fails: {describe_error(error)}', 'see above, and docs/training.md'))
     return lines, problems
 
 
@@ -81,11 +81,11 @@ def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Problem]:
     kept = min(saved, opt['train'].get('keep_last') or saved)
     what = f'{existing} has {free / 1e9:,.1f} GB free; {{}} checkpoints take about {{:,.1f}} GB.'
     if free < FREE_FOR * checkpoint:
-        yield Problem(what.format(FREE_FOR, FREE_FOR * checkpoint / 1e9), 'make room, or set path: experiments_root')
+        yield Problem(what.format(FREE_FOR, FREE_FOR * checkpoint / 1e9), 'free space, or set path: experiments_root')
     elif free < kept * checkpoint:
         yield Problem(
             what.format(kept, kept * checkpoint / 1e9),
-            f'train: keep_last: {int(free / checkpoint) // 2 or 1} keeps so many',
+            f'set train: keep_last: {int(free / checkpoint) // 2 or 1} to keep fewer',
             stops=False,
         )
 
@@ -95,7 +95,7 @@ def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
     seconds, losses = train_two_iterations(model, opt)
     iterations = int(opt['train']['total_iter'])
     lines = [
-        f'an iteration takes {seconds:.3g} s without reading images, all of them {_duration(seconds * iterations)}, '
+        f'an iteration takes {seconds:.3g} s without reading images ({_duration(seconds * iterations)} for all), '
         f'and {describe_peak_memory(model.device)} of memory',
         'losses: ' + ', '.join(f'{name} {value:.3g}' for name, value in losses.items()),
     ]
@@ -104,9 +104,8 @@ def time_training(model: Any, opt: dict[str, Any]) -> list[str]:
         times = iterations // int(opt['val']['val_freq']) + 1  # the host validates once more at the end
         lines.insert(
             1,
-            f'a validation takes {_duration(validation)}, all {times:,} of them '
-            f'{_duration(times * validation)}: with the iterations '
-            f'{_duration(times * validation + seconds * iterations)}',
+            f'a validation takes {_duration(validation)} ({_duration(times * validation)} for all {times:,}); '
+            f'iterations and validations take {_duration(times * validation + seconds * iterations)}',
         )
     return lines
 

@@ -29,7 +29,7 @@ def parse_as_host(file: Path, is_train: bool) -> tuple[dict[str, Any], list[Prob
     except Exception as error:  # the host may raise anything for options of the wrong type
         return {}, [
             Problem(
-                f'The host cannot work with the options: {describe_error(error)}',
+                f'The host cannot parse the options: {describe_error(error)}',
                 'see the files in options/ for an example',
             )
         ]
@@ -60,9 +60,9 @@ def check_intervals(opt: dict[str, Any]) -> Iterator[Problem]:
         )
     if opt['logger']['save_checkpoint_freq'] % (train.get('accumulate_iters') or 1):
         yield Problem(
-            'logger: save_checkpoint_freq is no multiple of train: accumulate_iters: a resumed training '
-            'loses gathered gradients.',
-            'make it one',
+            'logger: save_checkpoint_freq is not a multiple of train: accumulate_iters: a resumed training '
+            'loses accumulated gradients.',
+            'set it to a multiple',
             stops=False,
         )
 
@@ -72,7 +72,7 @@ def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
     try:
         check_options(opt)
     except ValueError as error:
-        yield Problem(f'{error}', 'docs/training.md says more')
+        yield Problem(f'{error}', 'see docs/training.md')
 
 
 def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:
@@ -80,7 +80,7 @@ def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:
     path = opt['path']
     for key, value in path.items():
         if value and key.startswith('pretrain_') and not Path(value).is_file():
-            yield Problem(f'path: {key}: {value} does not exist.', 'correct the path, or write ~ to do without')
+            yield Problem(f'path: {key}: {value} does not exist.', 'correct the path, or set ~ to use none')
     if not opt['is_train']:
         if not path.get('pretrain_network_g'):
             yield Problem('path: pretrain_network_g is not set: an untrained network would be tested.', 'set it')
@@ -88,8 +88,8 @@ def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:
     folder = Path(path['experiments_root'])
     if folder.exists() and not path.get('resume_state'):
         yield Problem(
-            f'{folder} is there already.',
-            '--auto_resume goes on with it; without, it is renamed and training starts afresh',
+            f'{folder} exists.',
+            'use --auto_resume to continue this training; otherwise the folder is renamed and a new training starts',
             stops=False,
         )
 
@@ -108,12 +108,12 @@ def check_perceptual_weights(opt: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 f'train: perceptual_opt: {here.name} is not on this machine; it is downloaded now, or when '
                 'training starts.',
-                f'where machines have no network: put it into {here.parent}',
+                f'without a network, copy it to {here.parent}',
                 stops=False,
             )
     except (URLError, TimeoutError) as error:
         yield Problem(
             f'train: perceptual_opt: {here.name} is not on this machine and cannot be downloaded '
             f'({getattr(error, "reason", error)}).',
-            f'put {url} into {here.parent}, or take perceptual_opt out',
+            f'copy {url} to {here.parent}, or remove perceptual_opt',
         )
