@@ -1,4 +1,4 @@
-"""Weights: reading files safely, in any published layout, and building their network."""
+"""Read and write weights files, and build the networks they belong to."""
 
 from hifacegan_plugin.weights.files import WeightsError, read_card, read_weights, write_weights
 from hifacegan_plugin.weights.generators import (

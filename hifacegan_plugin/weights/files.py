@@ -1,8 +1,8 @@
-"""Read and write weights files, without ever executing code in them.
+"""Read and write weights files without executing code in them.
 
-It reads ``.pth`` and ``.safetensors`` files: checkpoints of this plugin and the host (``params``, ``params_ema``) and
-of other programs, and the state dicts that the reference implementation and BasicSR published. This plugin's files also
-hold the options of the network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safetensors file.
+Supported are ``.pth`` and ``.safetensors`` files: checkpoints of this plugin, the host (``params``, ``params_ema``) and
+other programs, and the published state dicts of the reference implementation and BasicSR. This plugin's files also
+contain the options of the network: under ``network_g`` in a checkpoint, as JSON in the metadata of a safetensors file.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from hifacegan_plugin.system.files import whole_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
-OPTIONS_KEY = 'network_g'  # of the options, in checkpoints and in the metadata of safetensors files
-CARD_KEY = 'model_card'  # of what is known of a network, in the metadata of safetensors files
+OPTIONS_KEY = 'network_g'  # options of the network, in checkpoints and in the metadata of safetensors files
+CARD_KEY = 'model_card'  # model card, in the metadata of safetensors files
 FOREIGN_BEGINNINGS = {
     b'<!': 'a web page',
     b'<html': 'a web page',
     b'version https:': 'a pointer of Git LFS (git lfs pull gets the file)',
 }
-ZIP_BEGINNING = b'PK'  # of checkpoints, too
-PARAM_KEYS = ('params_ema', 'params')  # of the host's checkpoints; the first one found is taken
-OTHER_KEYS = ('params-ema', 'state_dict', 'model_state_dict', 'model', 'net')  # of other programs' checkpoints
+ZIP_BEGINNING = b'PK'  # checkpoints are ZIP files
+PARAM_KEYS = ('params_ema', 'params')  # in the host's checkpoints; the first one found is used
+OTHER_KEYS = ('params-ema', 'state_dict', 'model_state_dict', 'model', 'net')  # in checkpoints of other programs
 
 
 class WeightsError(ValueError):
@@ -44,18 +44,18 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
     """Read a state dict and the options of its network from a ``.pth`` or ``.safetensors`` file.
 
     Args:
-        path: the file.
-        param_key: key of the weights in a checkpoint. None: the first of ``params_ema``, ``params`` and the keys of
+        path: weights file.
+        param_key: key of the weights in a checkpoint. None uses the first of ``params_ema``, ``params`` and the keys of
             other programs, such as ``state_dict``; without these, the file itself is the state dict. If ``params`` or
-            ``params_ema`` is given but missing, None is used instead, with a log line.
+            ``params_ema`` is given but missing, this is logged and None is used.
 
     Returns:
-        The state dict, on the CPU, in the layout that the file has (networks translate it when they load it), and the
-        network's options, empty if the file holds none.
+        The state dict on the CPU, in the layout of the file (networks convert it when they load it), and the options of
+        the network, empty if the file has none.
 
     Raises:
-        WeightsError: the file is missing, unreadable, damaged or not a weights file; holds values that are not finite,
-            tensors that are not plain arrays, or code; or lacks ``param_key``.
+        WeightsError: the file is missing, unreadable, damaged or not a weights file; it contains code, non-finite
+            values, or sparse, quantised or 8-bit tensors; or ``param_key`` is missing.
     """
     path = Path(path)
     try:
@@ -89,16 +89,16 @@ def write_weights(
     options: Mapping[str, Any],
     card: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a safetensors file with the network's options in its metadata; it appears whole or not at all.
+    """Write a safetensors file atomically, with the network's options in its metadata.
 
     Args:
-        path: the file.
-        state_dict: the weights, in the type in which they are kept.
-        options: of the network.
-        card: what is known of it, such as training data and figures; see :func:`read_card`.
+        path: file to write.
+        state_dict: weights; their data type is kept.
+        options: options of the network.
+        card: model card, such as training data and metrics; see :func:`read_card`.
 
     Raises:
-        WeightsError: if the file cannot be written.
+        WeightsError: the file cannot be written.
     """
     path = Path(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
@@ -106,13 +106,13 @@ def write_weights(
     metadata |= {CARD_KEY: json.dumps(dict(card))} if card else {}
     try:
         with whole_file(path) as part:
-            part.write_bytes(save(tensors, metadata))  # safetensors' own writer makes the file private to its owner
+            part.write_bytes(save(tensors, metadata))  # save_file would make the file readable only by its owner
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: cannot be written ({error}). Check folder, permissions and space.') from error
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
-    """Return the model card of a safetensors file that :func:`write_weights` wrote; empty if it has none.
+    """Return the model card of a file written by :func:`write_weights`; empty if it has none.
 
     Raises:
         OSError, SafetensorError, ValueError: the file cannot be read.
@@ -122,7 +122,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 
 def _check_beginning(path: Path) -> None:
-    """Refuse what people take for weights files, before a reader reports it as some damage."""
+    """Refuse files that are often mistaken for weights, which would otherwise be reported as damaged."""
     with path.open('rb') as file:
         beginning = file.read(16)
     for start, what in FOREIGN_BEGINNINGS.items():
@@ -137,7 +137,7 @@ def _check_beginning(path: Path) -> None:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Return whether a tensor is an array that holds all its values, of a type that torch computes with."""
+    """Return whether a tensor is dense, has all its values, and has a data type that torch can compute with."""
     if value.layout is not torch.strided or value.is_quantized or value.is_meta:
         return False
     computable = value.element_size() > 1 or not value.is_floating_point()
@@ -162,7 +162,7 @@ def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tenso
         content = torch.load(path, map_location='cpu', weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle can fail in any way
+    except Exception as error:  # a damaged pickle may raise anything
         if forbidden := re.search(r'GLOBAL (\S+)', str(error)):
             raise WeightsError(
                 f'{path}: refused, because it holds more than tensors: reading it would call {forbidden[1]}. '
@@ -188,12 +188,12 @@ def _as_options(path: Path, options: Any) -> dict[str, Any]:
 
 
 def _choose_param_key(path: Path, content: Mapping[str, Any], wanted: str | None) -> str | None:
-    """Return the key under which the weights stand in a checkpoint; None: it is a state dict itself."""
+    """Return the key of the weights in a checkpoint; None if it is a state dict itself."""
     there = [key for key in (*PARAM_KEYS, *OTHER_KEYS) if isinstance(content.get(key), Mapping)]
     if wanted is not None and isinstance(content.get(wanted), Mapping):
         return wanted
     key = there[0] if there else None
-    if wanted in PARAM_KEYS:  # a training without an average has no params_ema, published files have neither
+    if wanted in PARAM_KEYS:  # a training without ema_decay has no params_ema, and published files have neither
         logger.info(f'Weights: {wanted} does not exist, using {key or "the file as it is"}.')
     elif wanted is not None:
         holds = f'those under {", ".join(there)}' if there else 'one set of weights, under no key'

@@ -1,4 +1,4 @@
-"""Build the network that weights belong to."""
+"""Build the network that a weights file belongs to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hifacegan_plugin.archs.published_layouts import rename
 from hifacegan_plugin.weights.files import WeightsError, read_weights
 from hifacegan_plugin.weights.recognised import RecognisedNetwork, recognise
 
-# What restores: both have num_in_ch, scale, smallest_side, multiple and reach, and map images to images.
+# Networks that restore images; both have num_in_ch, scale, smallest_side, multiple and reach.
 Network = CSRNetwork | RecognisedNetwork
 
 TELLING_KEYS = (
@@ -27,27 +27,27 @@ TELLING_KEYS = (
 
 
 def is_generator(state_dict: Mapping[str, Tensor]) -> bool:
-    """Return whether these are weights of a ``CSRGenerator``, in any published layout."""
+    """Return whether these are weights of a ``CSRGenerator`` in any published layout."""
     keys = {rename(key) for key in state_dict}
     return any(keys >= telling for telling in TELLING_KEYS)
 
 
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRNetwork:
-    """Build the network that a state dict belongs to, with these weights, in eval() mode.
+    """Build the ``CSRGenerator`` that a state dict belongs to, with these weights, in eval mode.
 
-    Most options are read from the shapes of the weights. ``norm`` and ``global_residual`` come from ``options``, or
-    else from markers in the state dict, or else default to ``batch`` and False.
+    Most options are read from the shapes of the weights. ``norm`` and ``global_residual`` are read from ``options``, or
+    from markers in the state dict; their defaults are ``batch`` and False.
 
     Raises:
-        WeightsError: if these are not the weights of a whole ``CSRGenerator``.
+        WeightsError: these are not the complete weights of a ``CSRGenerator``.
     """
     untraced = {key: options[key] for key in ('norm', 'global_residual') if key in options}
     try:
         read = read_generator_options(state_dict) | untraced
         halvings = read.pop('halvings', 0)
         if read['preset'] == FastCSR.preset:
-            read.pop('global_residual', None)  # files of earlier releases may say false, which was without effect
-        with torch.device('meta'):  # takes no memory, whatever size the weights pretend to
+            read.pop('global_residual', None)  # files of earlier releases may contain it, without effect
+        with torch.device('meta'):  # takes no memory, whatever size the shapes claim
             generator = CSRGenerator(**read)
         generator.load_state_dict({key: _as_float32(value) for key, value in state_dict.items()}, assign=True)
     except (ValueError, RuntimeError) as error:
@@ -63,23 +63,23 @@ def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]
 
 
 def _as_float32(value: Tensor) -> Tensor:
-    """Copy a tensor of floating point, into memory that is aligned, as that of a file need not be."""
+    """Copy a floating-point tensor to float32, into aligned memory; that of a file may be unaligned."""
     return value.to(torch.float32, copy=True) if value.is_floating_point() else value
 
 
 def load_generator(
     path: str | Path, param_key: str | None = None, norm: str | None = None, global_residual: bool | None = None
 ) -> CSRNetwork:
-    """Read a weights file and build its network, in eval() mode.
+    """Read a weights file and build its ``CSRGenerator``, in eval mode.
 
     Args:
-        path: the file.
-        param_key: as for :func:`~hifacegan_plugin.weights.read_weights`.
-        norm: of the network, instead of what the file says.
-        global_residual: likewise.
+        path: weights file.
+        param_key: see :func:`~hifacegan_plugin.weights.read_weights`.
+        norm: overrides the option in the file.
+        global_residual: overrides the option in the file.
 
     Raises:
-        WeightsError: as :func:`~hifacegan_plugin.weights.read_weights` and :func:`build_generator`; names the file.
+        WeightsError: see :func:`~hifacegan_plugin.weights.read_weights` and :func:`build_generator`.
     """
     state_dict, options = read_weights(path, param_key)
     try:
@@ -91,17 +91,16 @@ def load_generator(
 def load_network(
     path: str | Path, param_key: str | None = None, norm: str | None = None, global_residual: bool | None = None
 ) -> Network:
-    """Read a weights file and build its network, a ``CSRGenerator`` or one of another author, in eval() mode.
+    """Read a weights file and build its network, a ``CSRGenerator`` or a network of another author, in eval mode.
 
     Args:
-        path: the file.
-        param_key: as for :func:`~hifacegan_plugin.weights.read_weights`.
-        norm: as for :func:`load_generator`; of no other network.
-        global_residual: likewise.
+        path: weights file.
+        param_key: see :func:`~hifacegan_plugin.weights.read_weights`.
+        norm: see :func:`load_generator`; only for a ``CSRGenerator``.
+        global_residual: see :func:`load_generator`; only for a ``CSRGenerator``.
 
     Raises:
-        WeightsError: as :func:`load_generator` and :func:`~hifacegan_plugin.weights.recognised.recognise`; names the
-            file.
+        WeightsError: see :func:`load_generator` and :func:`~hifacegan_plugin.weights.recognised.recognise`.
     """
     state_dict, options = read_weights(path, param_key)
     given = _given(norm=norm, global_residual=global_residual)
@@ -125,5 +124,5 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def generator_options(generator: CSRNetwork) -> dict[str, Any]:
-    """Return the options of a network as they stand under ``network_g`` in a file."""
+    """Return the options of a network as stored under ``network_g`` in files."""
     return {'type': NAME, **generator.options}

@@ -1,8 +1,8 @@
-"""The networks that come with the package; each tells by its model card what it learned from, and how well."""
+"""The pretrained networks in this package; their model cards describe training data and quality."""
 
 from pathlib import Path
 
 _FOLDER = Path(__file__).parents[1] / 'pretrained'
 
-# benchmarks/train_pretrained.py trains them, by the same names.
+# benchmarks/train_pretrained.py trains them under the same names.
 PACKAGED = {name: _FOLDER / f'{name}.safetensors' for name in ('general', 'faces')}

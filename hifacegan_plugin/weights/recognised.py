@@ -1,7 +1,7 @@
-"""Networks of other authors: spandrel recognises them by their weights, whatever program published these.
+"""Networks of other authors, which spandrel recognises by their weights.
 
-See https://github.com/chaiNNer-org/spandrel for what it knows; the package ``spandrel_extra_arches``, whose networks
-have licences of their own, adds CodeFormer, Restormer and others where it is installed.
+See https://github.com/chaiNNer-org/spandrel for the supported networks. If ``spandrel_extra_arches`` is installed,
+CodeFormer, Restormer and others are supported, too; they have their own licences.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from torch import Tensor, nn
 from hifacegan_plugin.weights.files import WeightsError
 
 EXTRA = 'spandrel_extra_arches'
-# Networks of a fixed size, in pixels: their descriptors call it a minimum, but the networks refuse any other.
+# Networks for images of a fixed size in pixels, which spandrel describes as a minimum.
 ONLY_SIDES = {'GFPGAN': 512, 'CodeFormer': 512}
 
 
 class RecognisedNetwork(nn.Module):
-    """A network that spandrel built, with what a restorer has to know about it.
+    """A network built by spandrel, with the attributes that a restorer needs.
 
     Args:
         descriptor: spandrel's ``ImageModelDescriptor``.
 
     Attributes:
-        architecture: its name, such as ``ESRGAN``.
-        num_in_ch: 1 for grey images or 3 for RGB, which is also what it returns.
-        scale: how many times larger its output is than its input.
-        smallest_side: in pixels, of what it restores.
-        multiple: of pixels, to which sides are padded.
-        only_side: in pixels, of the square that it takes and nothing else; None: it takes any size.
-        reach: None, for it is not known beyond how many pixels no part of an image matters to another.
-        dtypes: that it can compute in.
+        architecture: name of the architecture, such as ``ESRGAN``.
+        num_in_ch: number of input and output channels, 1 for grey images or 3 for RGB.
+        scale: ratio of output size to input size.
+        smallest_side: minimum side of an input in pixels.
+        multiple: sides of inputs are padded to a multiple of this.
+        only_side: side in pixels of the square inputs, if no other size is accepted; otherwise None.
+        reach: None, because the receptive field is unknown.
+        dtypes: supported data types.
     """
 
     reach = None
@@ -53,30 +53,30 @@ class RecognisedNetwork(nn.Module):
         self._descriptor = descriptor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Restore images, one after the other; the same images always become the same result.
+        """Restore images one by one; the result is deterministic.
 
         Args:
-            x: ``(N, num_in_ch, H, W)`` in [0, 1], of any size, unless :attr:`only_side` says another.
+            x: ``(N, num_in_ch, H, W)`` in [0, 1].
 
         Returns:
             ``(N, num_in_ch, scale * H, scale * W)`` in [0, 1].
 
         Raises:
-            ValueError: if the images are not of :attr:`only_side`.
+            ValueError: see :meth:`check_size`.
         """
         self.check_size(*x.shape[-2:])
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             restored = []
             for image in torch.split(x, 1):
-                torch.manual_seed(0)  # the generators of the StyleGAN family add noise of their own
+                torch.manual_seed(0)  # StyleGAN generators add random noise
                 restored.append(self._descriptor(image))
         return torch.cat(restored)
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse images of another size than the network takes.
+        """Check that the network accepts the size of an image.
 
         Raises:
-            ValueError: if they are not of :attr:`only_side`.
+            ValueError: a side is not :attr:`only_side`.
         """
         if self.only_side and (height, width) != (self.only_side, self.only_side):
             raise ValueError(
@@ -86,14 +86,14 @@ class RecognisedNetwork(nn.Module):
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
-    """Build the network that weights belong to, in eval() mode on the CPU.
+    """Build the network that weights belong to, in eval mode on the CPU.
 
     Args:
-        state_dict: as :func:`~hifacegan_plugin.weights.read_weights` returns it.
+        state_dict: as returned by :func:`~hifacegan_plugin.weights.read_weights`.
 
     Raises:
-        WeightsError: if spandrel is not installed or does not know the network, the weights do not fit it, or it
-            restores no images, such as one that fills holes.
+        WeightsError: spandrel is not installed or does not know the network, the weights do not fit it, or the network
+            does not map images to images of the same channels.
     """
     if find_spec('spandrel') is None:
         raise WeightsError(
@@ -115,7 +115,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
         )
     try:
         descriptor = architecture.load(weights)
-    except Exception as error:  # whatever code of any author makes of weights that do not fit it
+    except Exception as error:  # loaders of other authors may raise anything
         first_lines = ' '.join(map(str.strip, str(error).splitlines()[:2]))
         raise WeightsError(
             f'these look like weights of {architecture.name}, but do not fit it ({first_lines}). '
