@@ -71,14 +71,14 @@ def read_weights(path: str | Path, param_key: str | None = None) -> tuple[dict[s
     odd = [key for key, value in state_dict.items() if not _is_plain(value)]
     if odd:
         raise WeightsError(
-            f'{path}: {len(odd)} tensors are sparse, quantised, in 8 bits or without values of their own, such as '
-            f'{odd[0]}. Take the file that they were made from.'
+            f'{path}: {len(odd)} tensors are sparse, quantised, 8-bit or incomplete, such as {odd[0]}. '
+            'Use the original file in 16 or 32 bits.'
         )
     damaged = [key for key, value in state_dict.items() if not value.isfinite().all()]
     if damaged:
         raise WeightsError(
-            f'{path}: {len(damaged)} tensors hold values that are not finite, such as {damaged[0]}. '
-            'The training diverged or the file is damaged; take an earlier checkpoint.'
+            f'{path}: {len(damaged)} tensors have values that are not finite, such as {damaged[0]}. '
+            'The training diverged or the file is damaged; use an earlier checkpoint.'
         )
     return state_dict, options
 
@@ -133,7 +133,7 @@ def _check_beginning(path: Path) -> None:
     if beginning[8:9] == b'{' and path.suffix != '.safetensors':
         raise WeightsError(f'{path}: is a safetensors file. Rename it to {path.stem}.safetensors.')
     if beginning.startswith(ZIP_BEGINNING) and path.suffix == '.safetensors':
-        raise WeightsError(f'{path}: is no safetensors file. If it is a checkpoint, rename it to {path.stem}.pth.')
+        raise WeightsError(f'{path}: is not a safetensors file. If it is a checkpoint, rename it to {path.stem}.pth.')
 
 
 def _is_plain(value: Tensor) -> bool:
@@ -150,11 +150,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             state_dict = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise WeightsError(f'{path}: damaged or no safetensors file ({error}). Copy it anew.') from error
+        raise WeightsError(f'{path}: damaged or not a safetensors file ({error}). Copy it anew.') from error
     try:
         return state_dict, _as_options(path, json.loads(metadata.get(OPTIONS_KEY, '{}')))
     except json.JSONDecodeError as error:
-        raise WeightsError(f'{path}: its metadata {OPTIONS_KEY} is no JSON ({error}). Convert it anew.') from error
+        raise WeightsError(f'{path}: its metadata {OPTIONS_KEY} is not JSON ({error}). Convert it anew.') from error
 
 
 def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -168,7 +168,7 @@ def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tenso
                 f'{path}: refused, because it holds more than tensors: reading it would call {forbidden[1]}. '
                 'Get the weights from a source you trust, as safetensors or a plain state dict.'
             ) from error
-        raise WeightsError(f'{path}: damaged or no weights file. Copy or download it anew.') from error
+        raise WeightsError(f'{path}: damaged or not a weights file. Copy or download it anew.') from error
     if not isinstance(content, Mapping):
         raise WeightsError(f'{path}: holds a {type(content).__name__} instead of weights. Give a net_g_*.pth file.')
     key = _choose_param_key(path, content, param_key)
@@ -176,7 +176,7 @@ def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tenso
     if not isinstance(state_dict, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state_dict.items()
     ):
-        what = 'a training state (*.state)' if 'optimizers' in content else 'something else than weights'
+        what = 'a training state (*.state)' if 'optimizers' in content else 'something other than weights'
         raise WeightsError(f'{path}: holds {what}. Give a net_g_*.pth file.')
     return dict(state_dict), _as_options(path, content.get(OPTIONS_KEY, {}) if key else {})
 

@@ -56,8 +56,8 @@ def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]
         ) from error
     if halvings:
         raise WeightsError(
-            f'these weights are of a coarse phase of progressive training, which makes images of 1/{2**halvings} of '
-            'the size. Take a later checkpoint.'
+            f'these weights are from a coarse phase of progressive training, which returns images of 1/{2**halvings} '
+            'of the size. Use a later checkpoint.'
         )
     return generator.eval()
 
@@ -109,11 +109,11 @@ def load_network(
             return build_generator(state_dict, options | given)
         if 'type' in options:
             raise WeightsError(
-                f'these are weights of {options["type"]}, of the registry of BasicSR: hifacegan compare can restore '
-                'with it.'
+                f'these are weights of {options["type"]}, a network of BasicSR: use hifacegan compare to restore with '
+                'it.'
             )
         if given:
-            raise WeightsError(f'{", ".join(given)} can be given for a {NAME} alone, and this is another network.')
+            raise WeightsError(f'{", ".join(given)} can only be given for a {NAME}, and this is another network.')
         return recognise(state_dict)
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error

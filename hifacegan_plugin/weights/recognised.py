@@ -97,8 +97,8 @@ def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
     """
     if find_spec('spandrel') is None:
         raise WeightsError(
-            'these are no weights of a HiFaceGAN generator, and those of other authors are recognised by spandrel, '
-            'which is not installed. Run: pip install "hifacegan-plugin[spandrel]"'
+            'these are not weights of a HiFaceGAN generator. Networks of other authors need spandrel, which is not '
+            'installed. Run: pip install "hifacegan-plugin[spandrel]"'
         )
     from spandrel import MAIN_REGISTRY, ImageModelDescriptor, canonicalize_state_dict
 
@@ -111,7 +111,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
     architecture = next(known, None)
     if architecture is None:
         raise WeightsError(
-            f'these are no weights of a HiFaceGAN generator, nor of a network that spandrel knows.{_advice()}'
+            f'these are not weights of a HiFaceGAN generator, nor of a network that spandrel knows.{_advice()}'
         )
     try:
         descriptor = architecture.load(weights)
@@ -124,7 +124,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> RecognisedNetwork:
     channels = {descriptor.input_channels, descriptor.output_channels}
     if not isinstance(descriptor, ImageModelDescriptor) or channels not in ({1}, {3}):
         raise WeightsError(
-            f'{architecture.name} does not turn an image into an image of the same channels, grey or RGB. '
+            f'{architecture.name} does not map images to images of the same channels, grey or RGB. '
             'Give a network that restores images.'
         )
     return RecognisedNetwork(descriptor.eval())

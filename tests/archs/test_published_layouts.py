@@ -137,5 +137,5 @@ def test_missing_and_unknown_keys_are_reported():
 
 
 def test_no_options_can_be_inferred_from_other_weights():
-    with pytest.raises(ValueError, match='no weights of a HiFaceGAN generator'):
+    with pytest.raises(ValueError, match='not weights of a HiFaceGAN generator'):
         read_generator_options({'conv.weight': torch.zeros(3, 3, 3, 3)})

@@ -75,7 +75,7 @@ def test_other_networks_and_results_in_one_table(tmp_path, small_lmdb, enlarger)
     assert rows['x2']['parameters'] == sum(parameter.numel() for parameter in network.parameters())
     assert rows['x2']['gflop'] > 0 and rows['x2']['gflop_input'] == [96, 80]
     for label, message in {
-        'unknown': 'unknown.pth: these are no weights of a HiFaceGAN generator, nor of a network that',
+        'unknown': 'unknown.pth: these are not weights of a HiFaceGAN generator, nor of a network that',
         'given': f'dataroot: no images in {given}',
         'nowhere': f'dataroot: {tmp_path}/nowhere does not exist',
     }.items():

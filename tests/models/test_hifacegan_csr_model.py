@@ -444,7 +444,7 @@ def test_weights_of_another_width_are_refused(options, tmp_path):
 def test_an_invalid_weights_file_is_refused(options, tmp_path):
     options['path']['pretrain_network_g'] = str(tmp_path / 'weights.pth')
     (tmp_path / 'weights.pth').write_bytes(b'no weights')
-    with pytest.raises(WeightsError, match=r'weights\.pth: damaged or no weights file'):
+    with pytest.raises(WeightsError, match=r'weights\.pth: damaged or not a weights file'):
         build_model(options)
 
 

@@ -133,4 +133,4 @@ def test_the_command_enlarges_and_says_so(enlarger, tmp_path, capsys):
 
     torch.save(nn.Linear(3, 3).state_dict(), tmp_path / 'unknown.pth')
     assert main([*command[:-1], str(tmp_path / 'unknown.pth')]) == 2
-    assert 'unknown.pth: these are no weights of a HiFaceGAN generator, nor' in capsys.readouterr().err
+    assert 'unknown.pth: these are not weights of a HiFaceGAN generator, nor' in capsys.readouterr().err

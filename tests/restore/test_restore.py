@@ -606,7 +606,7 @@ def test_a_full_folder_for_temporary_files_is_named(folder, weights, tmp_path, c
 
 def test_bad_weights(folder, tmp_path, capsys):
     (tmp_path / 'bad.pth').write_text('nonsense')
-    for weights, message in ((tmp_path / 'bad.pth', 'damaged or no weights file'), (tmp_path, 'is a folder')):
+    for weights, message in ((tmp_path / 'bad.pth', 'damaged or not a weights file'), (tmp_path, 'is a folder')):
         assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 2
         assert message in capsys.readouterr().err
 

@@ -80,7 +80,7 @@ def test_files_that_are_no_restorers_are_refused_by_name(tmp_path, network, monk
         'code.pth': ({'params': weights, 'extra': Harm()}, 'refused, because it holds more than tensors'),
         'unknown.pth': (
             nn.Linear(3, 3).state_dict(),
-            'no weights of a HiFaceGAN generator, nor of a network that spandrel',
+            'not weights of a HiFaceGAN generator, nor of a network that spandrel',
         ),
         'part.pth': (
             {key: value for key, value in weights.items() if 'rdb2' not in key},
@@ -93,7 +93,7 @@ def test_files_that_are_no_restorers_are_refused_by_name(tmp_path, network, monk
         with pytest.raises(WeightsError, match=rf'{name}: .*{message}'):
             load_network(tmp_path / name)
     torch.save(weights, tmp_path / 'a.pth')
-    with pytest.raises(WeightsError, match=r'a\.pth: norm can be given for a CSRGenerator alone'):
+    with pytest.raises(WeightsError, match=r'a\.pth: norm can only be given for a CSRGenerator'):
         load_network(tmp_path / 'a.pth', norm='rms')
     monkeypatch.setattr(recognised, 'find_spec', lambda name: None)
     with pytest.raises(WeightsError, match=r'a\.pth: .*not installed. Run: pip install "hifacegan-plugin\[spandrel\]"'):

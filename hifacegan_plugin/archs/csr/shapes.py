@@ -39,7 +39,7 @@ def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     for preset, read in (('paper', _options_of_paper), ('fast', _options_of_fast)):
         if all(len(shapes.get(key, ())) == 4 for key in (TELLING_WEIGHTS[preset], 'to_picture.weight')):
             return {'preset': preset} | read(shapes) | read_untraced_options(state_dict)
-    raise ValueError('these are no weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
+    raise ValueError('these are not weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
 
 
 def _options_of_paper(shapes: Shapes) -> dict[str, Any]:
