@@ -159,7 +159,7 @@ RestorerOptions = Annotated[
 
 
 def no_folder_name(name: str) -> str:
-    """Return what is wrong with a name that :data:`FOLDER_NAME` does not fit."""
+    """Return the message for a name that does not match :data:`FOLDER_NAME`."""
     return f'{name!r} cannot be the name of a folder; use letters, digits, space and -_+.,=()'
 
 
@@ -228,13 +228,13 @@ class ComparisonFile(Section):
     @field_validator('name', 'against', mode='before')
     @classmethod
     def _as_text(cls, name: Any) -> Any:
-        """Take a number for a name."""
+        """Accept a number as a name."""
         return _number_as_text(name)
 
     @field_validator('datasets', 'restorers', 'metrics', mode='before')
     @classmethod
     def _with_text_keys(cls, section: Any) -> Any:
-        """Take numbers, such as 2024, for names."""
+        """Accept numbers, such as 2024, as names."""
         if not isinstance(section, dict):
             return section
         return {_number_as_text(name): options for name, options in section.items()}

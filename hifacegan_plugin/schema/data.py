@@ -24,7 +24,7 @@ class Loading(Section):
     scale: Count = option('returns degraded images at 1/`scale` of the size; the host sets it from the file', 1)
     batch_size_per_gpu: Count | None = option('training: batch size of each process', None, unit='images')
     num_worker_per_gpu: FromZero | None = option('training: data workers of each process', None)
-    # With less than one pass, the host's sampler draws the same first images in every epoch.
+    # Below 1, the host's sampler would draw the same images in every epoch.
     dataset_enlarge_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = option(
         'training: number of passes over the images in an epoch, each with new random draws', 1
     )

@@ -1,4 +1,4 @@
-"""A whole options file of the host: a training or a test."""
+"""Options files of trainings and tests."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Logger(Section):
 
 
 class Paths(Section):
-    """The options under ``path``; networks other than ``g`` and ``d`` have the same keys with their own label."""
+    """The options under ``path``; networks other than ``g`` and ``d`` have the same keys with their own suffix."""
 
     model_config = ConfigDict(extra='allow')
     __pydantic_extra__: dict[str, str | bool | list[str] | None]  # the host's ignore_resume_networks is a list
@@ -241,7 +241,7 @@ def problems_of_file(opt: dict[str, Any]) -> list[Problem]:
 
 
 def _slips(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:
-    """Find sections whose name looks misspelt."""
+    """Find unknown sections with a name close to a known one."""
     known = kind.model_fields
     for key in opt:
         likely = did_you_mean(key, known)

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """Something that is wrong, or that the user probably did not mean."""
+    """An error, or something that the user probably did not mean."""
 
     what: str  # where the problem is (package, option, file), and what is wrong
     fix: str  # what to do about it
-    stops: bool = True  # whether training would fail to start, or be in vain
+    stops: bool = True  # whether training would fail or be useless
 
 
 class OptionError(ValueError):
-    """An option that cannot be used; the message names it and the values that it takes."""
+    """An option has an invalid value; the message names the option and its valid values."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -29,7 +29,7 @@ def raise_first(problems: Iterable[Problem]) -> None:
     """Raise the first problem that stops a training.
 
     Raises:
-        OptionError: there is one.
+        OptionError: there is such a problem.
     """
     for problem in problems:
         if problem.stops:

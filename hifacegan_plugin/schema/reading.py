@@ -15,10 +15,10 @@ PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 
 def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Problem]]:
-    """Read an options file as the host does. Lines of the file may import modules.
+    """Read an options file as the host does; lines such as ``plugin:`` import modules.
 
     Returns:
-        The options, their YAML nodes and the problems found. Without options if the file cannot be read.
+        The options, their YAML nodes, and problems. Options are empty if the file cannot be read.
     """
     try:
         text = file.read_text(encoding='utf-8')
@@ -30,7 +30,7 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
         return {}, None, [Problem(f'{file} cannot be read: {error.strerror}.', fix)]
     except UnicodeDecodeError as error:
         return {}, None, [Problem(f'{file} is not text in UTF-8: {error}', 'save it as UTF-8')]
-    except Exception as error:  # from YAML, an invalid date, a section that contains itself, or an imported module
+    except Exception as error:  # YAML errors, invalid dates, sections that contain themselves, imported modules
         fix = 'check the indentation, the colons and the modules in python/name lines'
         return {}, None, [Problem(f'{file} cannot be read as YAML: {error}', fix)]
     if not isinstance(options, dict) or not options:

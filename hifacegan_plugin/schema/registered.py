@@ -1,4 +1,4 @@
-"""Options that name a class or a function in a registry and give its arguments, checked against its signature."""
+"""Check options for a registered class or function (``type`` and its arguments) against its signature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = {int: (Whole, 'a whole number'), float: (float, 'a number'), bool: (bool
 
 
 def registered_names(registry: Iterable[tuple[str, Callable[..., Any]]]) -> dict[str, Callable[..., Any]]:
-    """Return the valid names of a registry of the host, which also finds ``NAME_basicsr`` by ``NAME``."""
+    """Return the entries of a registry by all valid names; the host also finds ``NAME_basicsr`` as ``NAME``."""
     entries = dict(iter(registry))
     return {name.removesuffix('_basicsr'): entry for name, entry in entries.items()} | entries
 
@@ -34,8 +34,8 @@ def problems_of_call(
         where: the section, such as ``network_g``.
         options: ``type``, and the arguments.
         known: the valid values of ``type``.
-        supplied: arguments that do not come from the options; None if the options are passed as a whole.
-        makes_use_of_any: whether a class or function with ``**kwargs`` uses the arguments in it.
+        supplied: arguments that the caller sets; None if the options are passed as one dictionary.
+        makes_use_of_any: whether a class or function with ``**kwargs`` uses any argument in them.
     """
     if not isinstance(options, Mapping) or 'type' not in options:
         yield Problem(f'{where}: type is missing.', f'it is one of {", ".join(sorted(known))}')
@@ -75,7 +75,7 @@ def arguments_of(called: Callable[..., Any], supplied: tuple[str, ...]) -> tuple
 
 
 def plain_type(hint: Any) -> type | None:
-    """Return the type in ``PLAIN`` that an argument has, perhaps in a union with None; None if it has no such type."""
+    """Return the type of an argument if it is in ``PLAIN``, also in a union with None; otherwise None."""
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] if isinstance(hint, UnionType) else [hint]
     return kinds[0] if len(kinds) == 1 and kinds[0] in PLAIN else None
 

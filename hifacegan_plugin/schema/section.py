@@ -1,4 +1,4 @@
-"""A section of an options file: a class whose fields are the options, and the messages for wrong options."""
+"""Base class of all sections of options files, and the messages for wrong options."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from hifacegan_plugin.schema.problem import Problem, did_you_mean, raise_first
 
 SHOWN = 'see the files in options/ for an example'
-EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # YAML reads it as text if the point or the sign is missing
-VARIANT = 'variant of '  # prefix of the tags of unions, which are not part of an option's path
+EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # text to YAML if the point or the sign is missing
+VARIANT = 'variant of '  # prefix of union tags, which are left out of the paths in messages
 
 Value = TypeVar('Value')
 
@@ -40,7 +40,7 @@ FromZero = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Switch = Annotated[bool | None, AfterValidator(bool)]  # ~ is off
+Switch = Annotated[bool | None, AfterValidator(bool)]  # ~ means false
 
 
 def option(help: str, default: Any = ..., *, takes: str = '', unit: str = '') -> Any:
@@ -56,10 +56,10 @@ def option(help: str, default: Any = ..., *, takes: str = '', unit: str = '') ->
 
 
 class Section(BaseModel):
-    """Options that belong together. A subclass declares each with :func:`option`.
+    """A group of options. Subclasses declare each option with :func:`option`.
 
-    Values are not converted: text or ``true`` is not accepted as a number. Every ValidationError carries errors whose
-    context holds the fields of a :class:`Problem`.
+    Values are not converted: text and ``true`` are not accepted as numbers. The context of every error in a
+    ValidationError contains the fields of a :class:`Problem`.
     """
 
     model_config = ConfigDict(extra='forbid', strict=True, frozen=True)
@@ -96,7 +96,7 @@ class Section(BaseModel):
                 yield _detail((), section, *_no_section(section))
             elif detail['type'] == 'invalid_key':
                 yield _detail((), section, *_no_text(detail['input'], 'it names no option'))
-            elif location[-1] == '[key]':  # in a section whose names the user chooses
+            elif location[-1] == '[key]':  # in a section with names chosen by the user
                 yield _detail(location[:1], section, *_no_text(location[1], 'it is no name'))
             elif location[0] not in explained:
                 explained.add(location[0])
@@ -140,7 +140,7 @@ def _no_text(key: Any, so: str) -> tuple[str, str]:
 
 
 def not_a_number(value: str) -> tuple[str, str]:
-    """Return what is wrong with a number such as 1e-4 and the fix."""
+    """Return message and fix for a number such as 1e-4."""
     return f': YAML reads {value} as text, not as a number.', f'write !!float {value}'
 
 
@@ -157,11 +157,11 @@ def _is_section(annotation: Any) -> bool:
 
 
 def find_problems(section: type[Section], options: Any, where: str = '') -> list[Problem]:
-    """List all problems of the options of a section.
+    """Return all problems of the options of a section.
 
     Args:
-        section: the class that declares the options.
-        options: the options as YAML reads them.
+        section: class of the section.
+        options: options as read from YAML.
         where: path of the section, such as ``train``.
     """
     return _examine(section, options, where)[1]
@@ -171,10 +171,10 @@ SectionType = TypeVar('SectionType', bound=Section)
 
 
 def parse(section: type[SectionType], options: Any, where: str = '') -> SectionType:
-    """Parse the options of a section. Options without effect are dropped.
+    """Parse the options of a section. Ignored options are dropped.
 
     Raises:
-        OptionError: an option is unknown, missing or out of range; names the first one.
+        OptionError: an option is unknown, missing or out of range; the message names the first one.
     """
     parsed, problems = _examine(section, options, where)
     raise_first(problems)
@@ -183,7 +183,7 @@ def parse(section: type[SectionType], options: Any, where: str = '') -> SectionT
 
 
 def _examine(section: type[SectionType], options: Any, where: str) -> tuple[SectionType | None, list[Problem]]:
-    """Parse the options of a section; return it (None if a problem stops a training) and all problems."""
+    """Parse the options of a section; return the section, or None if a problem stops training, and all problems."""
     try:
         return section.model_validate(options), []
     except ValidationError as error:
@@ -216,7 +216,7 @@ def _problem(detail: Any, where: str) -> Problem:
 
 
 def default_of(field: FieldInfo) -> str:
-    """Return the default of an option as YAML writes it."""
+    """Return the default of an option in YAML syntax."""
     value = field.get_default()
     if value is None:
         return 'none'
@@ -255,5 +255,5 @@ def _type_in_words(annotation: Any, metadata: list[Any]) -> str:
 
 
 def listed(words: list[str]) -> str:
-    """Join words by commas and ``or``."""
+    """Join words with commas and ``or``."""
     return ' or '.join(filter(None, (', '.join(words[:-1]), words[-1])))

@@ -13,7 +13,7 @@ from hifacegan_plugin.schema.section import Count, FromZero, NotNegative, Sectio
 
 
 class TypeAndArguments(Section):
-    """The name of a class in a registry under ``type``, and its arguments, which follow its signature."""
+    """The name of a registered class under ``type``, and its arguments."""
 
     model_config = ConfigDict(extra='allow')
     type: str = option('the name of the class', takes='the name of a class')
@@ -44,7 +44,7 @@ def _points(points: list[list[float]]) -> list[list[float]]:
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 Points = Annotated[list[Point], Field(min_length=1), AfterValidator(_points)]
 LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')
-SUPPORTING_LOSSES = ('feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')  # a training needs others, too
+SUPPORTING_LOSSES = ('feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')  # not sufficient on their own
 
 
 class Train(HostTrain):
