@@ -1,4 +1,4 @@
-"""The aligned square around a face as in FFHQ and CelebA-HQ, and the transform between crop and photograph.
+"""Align faces as in FFHQ and CelebA-HQ: the square around a face, and the transform between crop and photograph.
 
 Karras et al., "Progressive growing of GANs", ICLR 2018, appendix C; FFHQ (Karras et al., "A style-based generator
 architecture", CVPR 2019) uses the same square. Coordinates are in pixels, x to the right and y down. Whole numbers are
@@ -101,21 +101,21 @@ def cut(image: np.ndarray, square: Square, side: int) -> np.ndarray:
 
 
 def share_inside(square: Square, width: int, height: int) -> float:
-    """Return how much of a square lies within an image, from 0 to 1."""
+    """Return the share of a square's area that lies inside an image, from 0 to 1."""
     image = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
     area, _ = cv2.intersectConvexConvex(square.corners.astype(np.float32), image.astype(np.float32))
     return min(1.0, area / square.side**2)
 
 
 def _rotate_90(vector: np.ndarray) -> np.ndarray:
-    """Turn a vector from right to down, from down to left."""
+    """Rotate a vector by 90 degrees clockwise."""
     return np.array([-vector[1], vector[0]])
 
 
 def _neighbourhood(image: np.ndarray, square: Square) -> tuple[np.ndarray, np.ndarray]:
-    """Return the part of an image that a square needs, with reflections, and the part's top left corner.
+    """Return the part of an image around a square, with what is reflected into it, and the part's top left corner.
 
-    OpenCV cannot warp images of more than 32766 pixels a side.
+    This is needed because OpenCV cannot warp images of more than 32766 pixels a side.
     """
     size = np.array([image.shape[1], image.shape[0]])
     first = np.floor(square.corners.min(0)).astype(int) - 4  # bicubic interpolation reaches two pixels further

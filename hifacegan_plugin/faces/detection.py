@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SMALLEST_BOX = 80  # pixels, the side of the window that the detector slides over the image
 LARGEST_ENLARGEMENT = 4  # smaller faces have too few pixels to detect
-# The detector shrinks the image in steps of 5/6, and often misses a face between two steps. So a second pass runs at
-# this share of the size.
+# The detector shrinks the image in steps of 5/6 and often misses faces between two steps, so a second pass runs at this
+# scale.
 BETWEEN_STEPS = 0.8
 
 
@@ -37,7 +37,7 @@ class Detection(NamedTuple):
 
 
 def detect(rgb: np.ndarray, smallest: float = SMALLEST_BOX) -> list[Detection]:
-    """Find the faces of an image, in order of falling confidence.
+    """Detect the faces of an image, in order of decreasing confidence.
 
     Args:
         rgb: uint8 ``(H, W, 3)``.

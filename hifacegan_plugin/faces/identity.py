@@ -1,7 +1,7 @@
-"""Face embeddings by dlib, whose distance shows whether two faces are of one person; the paper's metric FED.
+"""Face embeddings with dlib, which the paper's metric FED compares.
 
-dlib's residual network returns 128 numbers. It was trained so that two images of one person are less than 0.6 apart
-(King, "High quality face recognition with deep metric learning", dlib's blog, 2017).
+dlib's residual network maps a face to 128 numbers. It was trained so that two images of the same person are less than
+0.6 apart (King, "High quality face recognition with deep metric learning", dlib's blog, 2017).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def embed(rgb: np.ndarray, box: dlib.rectangle) -> np.ndarray:
-    """Return the embedding ``(128,)`` of the face in a box of the detector, aligned by its 5 landmarks.
+    """Return the embedding ``(128,)`` of the face in a box, aligned by its 5 landmarks.
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
-        box: in pixels of the image.
+        box: box of the detector in pixels.
 
     Raises:
         FaceModelsMissingError: dlib or a model file is missing.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Model = Literal['68', '5']
 MODELS: tuple[Model, ...] = ('68', '5')
 
-_ROUNDS = 2  # of cutting out the face and locating again
-_SIDE = 512  # of the upright crop
+_ROUNDS = 2  # number of times that the face is cut out and located again
+_SIDE = 512  # side of the upright crop in pixels
 # The detector's box in a crop of FFHQ's square (median of 60 portraits), and shifted copies of it: the mean over
 # several starts scatters half as much.
 _BOX = (108, 159, 404, 461)
@@ -33,12 +33,12 @@ _BOXES = [
 ]
 # Position of the mouth relative to the five points of the smaller model, measured on the same portraits.
 _EYES_TO_MOUTH, _MOUTH_WIDTH = 1.34, 0.94  # in distances from eyes to nose, and from eye to eye
-# Depth of the base of the nose before the plane of the eyes' centres, in eye distances, for an average head.
+# Distance of the base of the nose from the frontal plane of the eyes, in eye distances, for an average head.
 _NOSE_DEPTH = 0.37
 
 
 class Landmarks(NamedTuple):
-    """Points of one face in pixels of the image; of a pair, the point on the left of an upright image comes first.
+    """Landmarks of a face in pixels of the image; of a pair, the point on the left of an upright image comes first.
 
     Attributes:
         eyes: ``(2, 2)``, the centres of the eyes.
@@ -57,9 +57,9 @@ class Landmarks(NamedTuple):
 
     @property
     def yaw(self) -> float:
-        """An estimate of how many degrees the face is turned to the right of the image; 0 looks at the camera.
+        """An estimate of the face's rotation to the right of the image in degrees; 0 looks at the camera.
 
-        It is computed from the offset of the nose from the middle of the eyes, for a head of average depth.
+        It is computed from the offset of the nose from the midpoint of the eyes, for a head of average depth.
         """
         axis = (self.eyes[1] - self.eyes[0]) / self.eye_distance
         beside = (self.nose - self.eyes.mean(0)) @ axis / self.eye_distance
@@ -88,12 +88,12 @@ def locate(rgb: np.ndarray, box: tuple[float, float, float, float], model: Model
 
 
 def box_in_crop(side: int) -> tuple[float, ...]:
-    """Return the box, as the detector gives it, of the face in an aligned crop of ``side`` by ``side``."""
+    """Return the detector's typical box of the face in an aligned crop of ``side`` by ``side``."""
     return tuple(edge * side / _SIDE for edge in _BOX)
 
 
 def rectangle(box: tuple[float, ...]) -> dlib.rectangle:
-    """Return dlib's form of a box: left, top, right and bottom."""
+    """Convert a box (left, top, right and bottom) to dlib's rectangle."""
     left, top, right, bottom = map(round, box)
     return require_dlib().rectangle(left, top, right - 1, bottom - 1)
 
@@ -120,7 +120,7 @@ def _of_68(points: np.ndarray) -> Landmarks:
 
 
 def _of_5(points: np.ndarray) -> Landmarks:
-    """Take two corners of each eye and the base of the nose."""
+    """Convert dlib's 5 points: two corners of each eye, and the base of the nose."""
     eyes = np.array([points[2:4].mean(0), points[0:2].mean(0)])
     nose = points[4]
     middle = eyes.mean(0) + _EYES_TO_MOUTH * (nose - eyes.mean(0))
