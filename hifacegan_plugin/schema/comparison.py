@@ -158,7 +158,7 @@ RestorerOptions = Annotated[
 ]
 
 
-def no_folder_name(name: str) -> str:
+def invalid_folder_name(name: str) -> str:
     """Return the message for a name that does not match :data:`FOLDER_NAME`."""
     return f'{name!r} cannot be the name of a folder; use letters, digits, space and -_+.,=()'
 
@@ -175,7 +175,7 @@ class Entries(Section):
             yield 'list at least one entry, as NAME: {...}'
         for name in entries:
             if not FOLDER_NAME.fullmatch(name):
-                yield no_folder_name(name)
+                yield invalid_folder_name(name)
 
 
 class TestSets(Entries):
@@ -221,7 +221,7 @@ class ComparisonFile(Section):
         """See :class:`Section`."""
         labels = (self.restorers.__pydantic_extra__ or {}).keys()
         if not FOLDER_NAME.fullmatch(self.name):
-            yield f'name: {no_folder_name(self.name)}'
+            yield f'name: {invalid_folder_name(self.name)}'
         if self.against is not None and self.against not in labels:
             yield f'against: {self.against} is not one of the restorers: {", ".join(labels)}'
 

@@ -208,9 +208,9 @@ class DatasetsToTest(Section):
         labels: dict[str, str] = {}
         for label, options in (self.model_extra or {}).items():
             if options.name is None:  # the host needs it
-                yield f'{label}: name is missing. Figures are logged and results are saved under it.'
+                yield f'{label}: name is missing. Metrics are logged and results are saved under this name.'
             elif (first := labels.setdefault(options.name, label)) != label:
-                yield f'{label}: {first} has the same name, {options.name}: figures and results would mix.'
+                yield f'{label}: {first} has the same name, {options.name}: metrics and results would be mixed up.'
 
 
 class DatasetsOfTraining(DatasetsToTest):

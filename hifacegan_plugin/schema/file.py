@@ -129,7 +129,7 @@ class OptionsFile(Section):
 
     @field_validator('datasets', mode='before')
     @classmethod
-    def _as_the_host_hands_them_over(cls, datasets: Any, info: Any) -> Any:
+    def _with_phase_and_scale(cls, datasets: Any, info: Any) -> Any:
         """Set phase and scale of each data set, as the host does before it is built."""
         if not isinstance(datasets, dict):
             return datasets
@@ -237,10 +237,10 @@ def problems_of_file(opt: dict[str, Any]) -> list[Problem]:
         problems = [problem for problem in problems if problem.stops]
     # Only arguments of networks, losses and optimisers are checked here; elsewhere such text may be a name.
     numeric = {key: value for key, value in opt.items() if key == 'train' or str(key).startswith('network_')}
-    return [*dict.fromkeys([*problems, *numbers_as_text(numeric)]), *_slips(opt, kind)]
+    return [*dict.fromkeys([*problems, *numbers_as_text(numeric)]), *_misspelt_sections(opt, kind)]
 
 
-def _slips(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:
+def _misspelt_sections(opt: dict[str, Any], kind: type[OptionsFile]) -> Iterator[Problem]:
     """Find unknown sections with a name close to a known one."""
     known = kind.model_fields
     for key in opt:

@@ -26,7 +26,7 @@ def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Pro
         options = yaml.load(text, Loader=yaml.Loader)
         repeated = list(repeated_keys(tree))
     except OSError as error:
-        fix = 'check the path; training is started in the same folder'
+        fix = 'check the path, which is relative to the current folder'
         return {}, None, [Problem(f'{file} cannot be read: {error.strerror}.', fix)]
     except UnicodeDecodeError as error:
         return {}, None, [Problem(f'{file} is not text in UTF-8: {error}', 'save it as UTF-8')]

@@ -23,7 +23,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hifacegan_plugin.schema.problem import Problem, did_you_mean, raise_first
 
-SHOWN = 'see the files in options/ for an example'
+SEE_EXAMPLES = 'see the files in options/ for an example'
 EXPONENTIAL = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')  # text to YAML if the point or the sign is missing
 VARIANT = 'variant of '  # prefix of union tags, which are left out of the paths in messages
 
@@ -93,11 +93,11 @@ class Section(BaseModel):
             if detail['type'] == 'option':  # from a section inside this one
                 yield _detail(location, detail['input'], *detail['ctx'].values())
             elif not location:
-                yield _detail((), section, *_no_section(section))
+                yield _detail((), section, *_not_a_section(section))
             elif detail['type'] == 'invalid_key':
-                yield _detail((), section, *_no_text(detail['input'], 'it names no option'))
+                yield _detail((), section, *_not_text(detail['input'], 'it is not an option'))
             elif location[-1] == '[key]':  # in a section with names chosen by the user
-                yield _detail(location[:1], section, *_no_text(location[1], 'it is no name'))
+                yield _detail(location[:1], section, *_not_text(location[1], 'it is not a name'))
             elif location[0] not in explained:
                 explained.add(location[0])
                 yield cls._of_option(str(location[0]), detail['type'], section)
@@ -109,13 +109,13 @@ class Section(BaseModel):
             what = f': unknown option {name!r}{did_you_mean(name, known)} It takes: {", ".join(known)}.'
             return _detail((), section, what, 'correct its name, or remove it', cls.unknown_stops, unknown=name)
         if kind == 'missing' and field:
-            fix = SHOWN if _is_section(field.annotation) else f'add it: {in_words(field)}'
+            fix = SEE_EXAMPLES if _is_section(field.annotation) else f'add it: {in_words(field)}'
             return _detail((name,), section, ' is missing.', fix)
         value = section[name]
         if isinstance(value, str) and EXPONENTIAL.fullmatch(value):
             return _detail((name,), value, *not_a_number(value))
         if field and _is_section(field.annotation):
-            return _detail((name,), value, *_no_section(value))
+            return _detail((name,), value, *_not_a_section(value))
         takes = in_words(field) if field else 'a name, true, false or nothing'
         fix = 'correct it'
         if field and not field.is_required():
@@ -130,13 +130,13 @@ def _detail(
     return InitErrorDetails(type=error, loc=location, input=value)
 
 
-def _no_section(value: Any) -> tuple[str, str]:
+def _not_a_section(value: Any) -> tuple[str, str]:
     return (f' has to be a section with options, not {value!r}.', 'indent its options below it, or remove it')
 
 
-def _no_text(key: Any, so: str) -> tuple[str, str]:
-    what = f': YAML does not read {key!r} as text, so {so}.'
-    return what, 'put it in quotes (as well as on, off, yes and no), or remove it'
+def _not_text(key: Any, consequence: str) -> tuple[str, str]:
+    what = f': YAML does not read {key!r} as text, so {consequence}.'
+    return what, 'put it in quotes (also on, off, yes and no), or remove it'
 
 
 def not_a_number(value: str) -> tuple[str, str]:

@@ -157,7 +157,7 @@ class Train(HostTrain):
         elif self.feature_matching_opt and not self.gan_opt:
             yield (
                 'feature_matching_opt needs gan_opt, which trains the discriminator whose features are matched '
-                '(gan_opt: loss_weight: 0 trains it without steering the generator by its judgement).'
+                '(with gan_opt: loss_weight: 0, its judgement does not affect the generator).'
             )
         for name in ('net_d_iters', 'net_d_init_iters'):
             if not self.gan_opt and getattr(self, name) != type(self).model_fields[name].default:

@@ -123,7 +123,7 @@ def test_the_launchers_name_an_options_file_that_is_missing(launcher, tmp_path):
         check=False,
         env=os.environ | {'PYTHONPATH': str(REPOSITORY)},
     )
-    message = 'cannot be read: No such file or directory. -> check the path; training is started in the same folder'
+    message = 'cannot be read: No such file or directory. -> check the path, which is relative to the current folder'
     assert (result.returncode, result.stderr) == (1, f'-opt opitons.yml {message}\n')
 
 

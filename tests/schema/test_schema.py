@@ -68,9 +68,9 @@ def test_defaults_of_missing_and_null_options():
             {'lr_factors': {'blocks': '1e-1'}},
             "train: lr_factors: give numbers from 0 up by name, such as {blocks.6: 0.1}, not {'blocks': '1e-1'}.",
         ),
-        ({1: 0}, 'train: YAML does not read 1 as text, so it names no option.'),
-        ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: YAML does not read True as text, so it names no option.'),
-        ({'lr_factors': {6: 0.1}}, 'train: lr_factors: YAML does not read 6 as text, so it is no name.'),
+        ({1: 0}, 'train: YAML does not read 1 as text, so it is not an option.'),
+        ({'optim_g': {**NAMED, True: 0}}, 'train: optim_g: YAML does not read True as text, so it is not an option.'),
+        ({'lr_factors': {6: 0.1}}, 'train: lr_factors: YAML does not read 6 as text, so it is not a name.'),
         ({'pixel_opt': None}, 'train: set at least one of pixel_opt, perceptual_opt and gan_opt.'),
         ({'gan_opt': NAMED}, 'train: gan_opt trains a discriminator: add optim_d.'),
         (
