@@ -55,7 +55,7 @@ class Folder:
         return self.progress / test_set / f'{label}.{step}.jsonl'
 
     def test_set(self, test_set: str) -> Path:
-        """Return the file that describes a test set whose images are written."""
+        """Return the file that describes a written test set."""
         return self.progress / f'{test_set}.test_set.json'
 
     def summary(self, label: str) -> Path:
@@ -132,5 +132,5 @@ def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
 
 
 def remove_images(folder: Folder, test_set: str, which: str) -> None:
-    """Remove images whose inputs have changed."""
+    """Remove images that were restored from other inputs."""
     shutil.rmtree(folder.images(test_set, which), ignore_errors=True)

@@ -50,7 +50,7 @@ class OpenSet(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A test set whose images are written.
+    """A test set after its images are written.
 
     Args:
         name: name in the options file.

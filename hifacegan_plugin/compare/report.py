@@ -70,7 +70,7 @@ def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Me
     """Measure the degraded and the restored images of a test set, and return the first ones for the sheet.
 
     Raises:
-        ValueError: there are no images, or not all were restored.
+        ValueError: the test set is empty, or not all of its images were restored.
     """
     rows: list[Images] = []
     for item in tqdm(dataset, desc='measure', unit='image', total=len(dataset)):

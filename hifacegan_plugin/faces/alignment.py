@@ -55,7 +55,7 @@ def ffhq_square(eyes: np.ndarray, mouth: np.ndarray) -> Square:
 
     Args:
         eyes: ``(2, 2)``, centres of the two eyes, the one on the left of an upright image first.
-        mouth: ``(2, 2)``, corners of the mouth, likewise.
+        mouth: ``(2, 2)``, corners of the mouth, in the same order.
     """
     between = eyes[1] - eyes[0]
     upward = eyes.mean(0) - mouth.mean(0)
@@ -87,7 +87,7 @@ def cut(image: np.ndarray, square: Square, side: int) -> np.ndarray:
     Args:
         image: ``(H, W)`` or ``(H, W, C)``, uint8 or uint16.
         square: what to cut out.
-        side: of the crop, in pixels.
+        side: side of the crop in pixels.
 
     Returns:
         ``(side, side)`` or ``(side, side, C)``, of the same type.

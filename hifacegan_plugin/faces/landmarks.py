@@ -71,7 +71,7 @@ def locate(rgb: np.ndarray, box: tuple[float, float, float, float], model: Model
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
-        box: left, top, right and bottom, as the detector gives it.
+        box: left, top, right and bottom in pixels, from the detector.
         model: ``68`` landmarks, not for commercial use, or ``5``: eyes and nose, from which the mouth is estimated; see
             :mod:`hifacegan_plugin.faces.dlib_models`.
 

@@ -132,7 +132,7 @@ def check_options(opt: Options) -> None:
         experiment.check_resume_state(opt)
 
 
-def _run_at_start(fix: Workaround, step: Callable[[Options], None]) -> None:
+def _run_at_start(patch: Workaround, step: Callable[[Options], None]) -> None:
     """Run ``step`` before a training or test writes anything; it may refuse the options."""
 
     def wrapper(first_step: Callable[[Options], Any]) -> Callable[[Options], Any]:
@@ -143,9 +143,9 @@ def _run_at_start(fix: Workaround, step: Callable[[Options], None]) -> None:
         return check_and_begin
 
     for train in training_modules():  # loading a training state is their first step
-        fix.wrap(train, 'load_resume_state', wrapper)
+        patch.wrap(train, 'load_resume_state', wrapper)
     for test in testing_modules():
-        fix.wrap(test, 'make_exp_dirs', wrapper)
+        patch.wrap(test, 'make_exp_dirs', wrapper)
 
 
 def _exit_if_refused(opt: Options, check: Callable[[Options], None]) -> None:

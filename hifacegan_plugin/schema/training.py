@@ -44,7 +44,7 @@ def _points(points: list[list[float]]) -> list[list[float]]:
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 Points = Annotated[list[Point], Field(min_length=1), AfterValidator(_points)]
 LOSSES = ('pixel_opt', 'perceptual_opt', 'gan_opt', 'feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')
-SUPPORTING_LOSSES = ('feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')  # not sufficient on their own
+SUPPORTING_LOSSES = ('feature_matching_opt', 'kl_opt', 'warping_opt', 'flow_opt')  # only in addition to another loss
 
 
 class Train(HostTrain):

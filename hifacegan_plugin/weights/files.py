@@ -194,7 +194,7 @@ def _choose_param_key(path: Path, content: Mapping[str, Any], wanted: str | None
         return wanted
     key = there[0] if there else None
     if wanted in PARAM_KEYS:  # a training without ema_decay has no params_ema, and published files have neither
-        logger.info(f'Weights: {wanted} does not exist, using {key or "the file as it is"}.')
+        logger.info(f'Weights: {wanted} does not exist, using {key or "the file itself"}.')
     elif wanted is not None:
         holds = f'those under {", ".join(there)}' if there else 'one set of weights, under no key'
         fix = f'Give {" or ".join(there)}' if there else 'Leave the key out'
