@@ -58,7 +58,7 @@ def check_channels(where: str, options: dict[str, Any], item: dict[str, Any], op
     is_ours = options['type'] == DegradationDataset.__name__
     if is_ours and (len(item['lq']), channels_of(opt['network_g'])) == (3, 1):
         yield Problem(
-            f'{where}: degrades colour images, but network_g (num_in_ch: 1) gets only their luma, in which noise is '
+            f'{where}: degrades colour images, but network_g (num_in_ch: 1) gets only their luma: its noise is '
             'weaker than in the recipe.',
             'set color: grey to degrade the luma itself',
             stops=False,
@@ -69,7 +69,7 @@ def check_guide(where: str, item: dict[str, Any], opt: dict[str, Any]) -> Iterat
     """Check that the data set returns a guide if the network takes one."""
     kind = opt['network_g']['type']
     if 'guide' not in item and kind in ARCH_REGISTRY and getattr(ARCH_REGISTRY.get(kind), 'takes_guide', False):
-        yield Problem(f'{where}: {kind} needs a guide for each image, and there is none.', 'add guide: {}')
+        yield Problem(f'{where}: {kind} takes a guide with each image, and there is none.', 'add guide: {}')
 
 
 def check_metrics(
