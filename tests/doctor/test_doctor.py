@@ -59,7 +59,7 @@ def findings(output: str) -> tuple[list[str], list[str]]:
     return tuple(re.findall(rf'^  {kind}: (.*)\n    -> .+', of_file, re.M) for kind in ('WRONG', 'doubtful'))
 
 
-def test_nothing_is_wrong_with_good_options_and_nothing_is_left_behind(doctor, tmp_path):
+def test_valid_options_give_no_problems_and_leave_no_files(doctor, tmp_path):
     status, output = doctor(iterate=True)
     assert (status, findings(output)) == (0, ([], []))
     unwrapped = output.replace('\n    ', ' ')
@@ -75,7 +75,7 @@ def test_nothing_is_wrong_with_good_options_and_nothing_is_left_behind(doctor, t
 
 
 @pytest.mark.parametrize('section', ['val', 'network_d'])
-def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
+def test_null_sections_are_ignored(doctor, section):
     changes = [(f'\n{section}:\n', f'\n{section}: ~\nunused:\n')]
     if section == 'network_d':  # the losses that take it, too
         changes += [('  gan_opt:', '  unused:'), ('  feature_matching_opt:', '  unused_too:')]
@@ -198,7 +198,7 @@ def test_a_section_that_is_set_to_nothing_counts_as_absent(doctor, section):
     ],
     ids=lambda value: value.strip()[:40],
 )
-def test_what_would_stop_a_training_is_told(doctor, old, new, message):
+def test_errors_are_reported(doctor, old, new, message):
     if 'wandb' in message and environment.version('wandb'):
         pytest.skip('wandb is installed')
     status, output = doctor((old, new))
@@ -232,7 +232,7 @@ def test_what_would_stop_a_training_is_told(doctor, old, new, message):
     ],
     ids=lambda value: value.strip()[:40],
 )
-def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, message, monkeypatch, tmp_path):
+def test_warnings_are_reported(doctor, old, new, message, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # has no weights
     status, output = doctor((old, new))
     wrong, doubtful = findings(output)
@@ -241,7 +241,7 @@ def test_what_is_likely_not_meant_is_told_but_stops_nothing(doctor, old, new, me
 
 
 @pytest.mark.parametrize(('model', 'told'), [('SRModel', 1), ('HiFaceGANCSRModel', 0)])
-def test_a_region_that_the_model_makes_nothing_of_is_told(model, told):
+def test_regions_that_the_model_ignores_are_reported(model, told):
     options = {'type': 'calculate_psnr', 'crop_border': 0, 'region': 'face'}
     problems = list(check_region('val: metrics: psnr', options, model))
     assert [problem.what for problem in problems] == told * [
@@ -282,7 +282,7 @@ def overwrite(database: Path) -> None:
     ],
     ids=lambda value: getattr(value, '__name__', ''),
 )
-def test_damaged_databases_are_told(doctor, damage, message, tmp_path):
+def test_damaged_databases_are_reported(doctor, damage, message, tmp_path):
     for name in DATABASES:
         damage(tmp_path / name)
     status, output = doctor()
@@ -302,7 +302,7 @@ PERCEPTUAL = (
 )
 
 
-def test_weights_of_the_perceptual_loss_that_cannot_be_had_are_told(doctor, monkeypatch, tmp_path):
+def test_missing_weights_of_the_perceptual_loss_are_reported(doctor, monkeypatch, tmp_path):
     def no_network(*_, **__):
         raise URLError('no network')
 
@@ -314,7 +314,7 @@ def test_weights_of_the_perceptual_loss_that_cannot_be_had_are_told(doctor, monk
     assert f'to {tmp_path}/hub/checkpoints' in output
 
 
-def test_weights_of_another_network_are_told_with_the_right_width(doctor, tmp_path):
+def test_weights_of_another_width_are_reported_with_the_right_one(doctor, tmp_path):
     torch.save({'params_ema': CSRGenerator(num_feat=8).state_dict()}, tmp_path / 'wider.pth')
     status, output = doctor(('pretrain_network_g: ~', f'pretrain_network_g: {tmp_path}/wider.pth'))
     assert status == 1
@@ -328,7 +328,7 @@ def test_weights_of_another_network_are_told_with_the_right_width(doctor, tmp_pa
         (2e6, 0, 'doubtful: .*; 400 checkpoints .*\n.*keep_last: [1-3] '),
     ],
 )
-def test_a_disk_without_room_for_the_checkpoints_is_told(doctor, monkeypatch, free, status, message):
+def test_too_little_disk_space_for_checkpoints_is_reported(doctor, monkeypatch, free, status, message):
     usage = shutil.disk_usage('/')._replace(free=free)
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
     found, output = doctor(('save_checkpoint_freq: 100', 'save_checkpoint_freq: 1'))
@@ -348,7 +348,7 @@ def test_options_of_a_test_are_checked_for_a_test(doctor, tmp_path, trained):
     assert (status, findings(output)[0]) == (len(missing), missing)
 
 
-def test_data_sets_that_lack_an_option_are_not_taken_for_damaged_ones(doctor, tmp_path):
+def test_missing_options_of_data_sets_are_not_reported_as_damage(doctor, tmp_path):
     """An option that has another name is missing, in ours and in those of the host, which look it up as they read."""
     _, output = doctor(('gt_size: 64', 'gt_sise: 64'))
     assert "unknown option 'gt_sise'" in output and 'verify-lmdb' not in output
@@ -370,7 +370,7 @@ def test_a_network_for_grey_images(doctor):
     assert (status, findings(output)) == (0, ([], []))
 
 
-def test_validation_on_images_that_are_trained_on_is_told(doctor, tmp_path):
+def test_validation_on_training_images_is_reported(doctor, tmp_path):
     same = ('heldout.lmdb', 'train.lmdb')
     _, doubts = findings(doctor(same)[1])
     assert [doubt for doubt in doubts if doubt.startswith('datasets: val: 6 of 6 images are also used for training')]
@@ -385,7 +385,7 @@ def test_validation_on_images_that_are_trained_on_is_told(doctor, tmp_path):
 
 
 @pytest.mark.parametrize('wrong', [None, 'net_g.pth', 'heldout.lmdb', 'calculate_psnr', 'restorers:'])
-def test_options_of_a_comparison_are_checked_as_such(doctor, tmp_path, monkeypatch, wrong):
+def test_options_of_comparisons_are_checked(doctor, tmp_path, monkeypatch, wrong):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     torch.save({'params_ema': CSRGenerator(num_feat=4, preset='fast').state_dict()}, tmp_path / 'net_g.pth')
     text = (REPOSITORY / 'options/compare_demo.yml').read_text().replace('datasets/demo/', f'{tmp_path}/')
@@ -409,7 +409,7 @@ def test_options_of_a_comparison_are_checked_as_such(doctor, tmp_path, monkeypat
         (None, 'cannot be read: Is a directory'),
     ],
 )
-def test_files_that_hold_no_options_are_told(tmp_path, capsys, text, told):
+def test_files_without_options_are_reported(tmp_path, capsys, text, told):
     file = tmp_path / 'options.yml'
     file.mkdir() if text is None else file.write_text(text)
     assert command.run(argparse.Namespace(opt=file, iterate=False)) == 1
@@ -427,7 +427,7 @@ def test_files_that_hold_no_options_are_told(tmp_path, capsys, text, told):
     ],
     ids=str,
 )
-def test_versions_that_do_not_work_are_told(monkeypatch, versions, message):
+def test_unsupported_versions_are_reported(monkeypatch, versions, message):
     true_version = environment.version
     monkeypatch.setattr(environment, 'version', lambda name: versions.get(name, true_version(name)))
     monkeypatch.setattr(
@@ -449,7 +449,7 @@ def test_versions_that_do_not_work_are_told(monkeypatch, versions, message):
     assert re.fullmatch(f'{message}.*' if message else '', found), found
 
 
-def test_a_host_that_cannot_be_imported_is_told_and_ends_it(monkeypatch, tmp_path, capsys):
+def test_a_host_that_cannot_be_imported_stops_the_doctor(monkeypatch, tmp_path, capsys):
     def register():
         raise ImportError('The host BasicSR cannot be imported: pip install basicsr-fixed.')
 

@@ -16,7 +16,7 @@ def similarity(angle, scale, shift):
 
 class TestSquare:
     @pytest.mark.parametrize(('depth', 'side'), [(2.0, 8.0), (3.0, 10.8)])  # 4 x 2 or 3.6 times the depth
-    def test_of_a_level_face(self, depth, side):
+    def test_upright_face(self, depth, side):
         square = ffhq_square(EYES, np.array([[-0.8, depth], [0.8, depth]]))
         assert square.side == pytest.approx(side)
         assert square.roll == 0
@@ -26,7 +26,7 @@ class TestSquare:
         )
 
     @pytest.mark.parametrize('angle', [-170, -30, 10, 90])
-    def test_follows_the_face(self, angle):
+    def test_rotated_face(self, angle):
         transform = similarity(angle, 37, (400, 300))
         square = ffhq_square(apply(transform, EYES), apply(transform, MOUTH))
         assert square.roll == pytest.approx(angle)
@@ -39,18 +39,18 @@ class TestCut:
 
     @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
     @pytest.mark.parametrize('channels', [(), (3,)])
-    def test_of_an_upright_square_is_a_slice(self, dtype, channels):
+    def test_upright_square_is_a_slice(self, dtype, channels):
         image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (80, 100, *channels), dtype, True)
         np.testing.assert_array_equal(cut(image, self.SQUARE, 32), image[24:56, 34:66])
 
-    def test_shrinks_by_area_means(self):
+    def test_downsizing_takes_area_means(self):
         image = np.random.default_rng(0).integers(0, 256, (80, 100), np.uint8)
         means = image[24:56, 34:66].reshape(8, 4, 8, 4).mean((1, 3))
         assert np.abs(cut(image, self.SQUARE, 8) - means).max() <= 0.5
 
     @pytest.mark.parametrize('angle', [-33, 0, 90, 141])
     @pytest.mark.parametrize('side', [20, 50, 150])
-    def test_and_the_way_back_agree(self, angle, side):
+    def test_cut_is_consistent_with_to_image(self, angle, side):
         """In an image whose value is a plane over its coordinates, a crop tells where its pixels come from."""
         y, x = np.mgrid[:200, :300].astype(np.float64)
         image = np.round(100 * x + 70 * y).astype(np.uint16)
@@ -65,12 +65,12 @@ class TestCut:
             atol=1e-9,
         )
 
-    def test_corners_of_the_crop_are_those_of_the_square(self):
+    def test_corners_of_crop_and_square(self):
         square = ffhq_square(apply(similarity(20, 30, (9, 8)), EYES), apply(similarity(20, 30, (9, 8)), MOUTH))
         ends = np.array([[-0.5, -0.5], [63.5, -0.5], [63.5, 63.5], [-0.5, 63.5]])
         np.testing.assert_allclose(apply(to_image(square, 64), ends), square.corners)
 
-    def test_reflects_what_lies_beyond_the_border(self):
+    def test_reflection_beyond_the_border(self):
         image = np.random.default_rng(0).integers(0, 256, (60, 70, 3), np.uint8)
         padded = cv2.copyMakeBorder(image, 30, 30, 30, 30, cv2.BORDER_REFLECT_101)
         for x, y in ((2.5, 3.5), (66.5, 3.5), (66.5, 58.5), (2.5, 58.5)):
@@ -78,7 +78,7 @@ class TestCut:
             left, top = int(x - 19.5) + 30, int(y - 19.5) + 30
             np.testing.assert_array_equal(crop, padded[top : top + 40, left : left + 40])
 
-    def test_of_an_image_longer_than_opencv_warps(self):
+    def test_images_too_long_for_opencvs_warp(self):
         image = np.zeros((40, 40_000), np.uint8)
         image[:, 39_000:] = 200
         assert cut(image, Square(np.array([39_500.0, 20.0]), np.array([8.0, 0.0])), 16).min() == 200

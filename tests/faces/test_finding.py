@@ -28,12 +28,12 @@ def test_the_face_is_found(model):
     assert abs(face.square.roll) < 10
 
 
-def test_where_there_is_no_face_none_is_found():
+def test_no_face_is_found_in_an_image_without_faces():
     assert find_faces(data.coffee(), 100) == []
     assert find_faces(np.zeros((1, 1, 3), np.uint8), 100) == []
 
 
-def test_the_largest_comes_first():
+def test_faces_are_sorted_by_size():
     two = np.hstack(
         [
             cv2.resize(ASTRONAUT, (384, 384), interpolation=cv2.INTER_AREA),
@@ -46,7 +46,7 @@ def test_the_largest_comes_first():
     assert large.square.side > 1.2 * small.square.side
 
 
-def test_smaller_faces_are_found_when_asked_for():
+def test_minimum_size():
     small = cv2.resize(ASTRONAUT, (192, 192), interpolation=cv2.INTER_AREA)
     assert find_faces(small, 400) == []
     (face,) = find_faces(small, 60)

@@ -20,7 +20,7 @@ def distance(one, other):
     return np.linalg.norm(embed_crop(one) - embed_crop(other))
 
 
-def test_distance_of_a_change_is_near_that_of_the_metric(square):
+def test_distance_is_close_to_the_metric(square):
     """FED detects the face of each image anew; the crop says where it is."""
     blurred = cv2.GaussianBlur(PORTRAIT, (0, 0), 3)
     fed = calculate_fed(blurred[..., ::-1], PORTRAIT[..., ::-1])
@@ -28,5 +28,5 @@ def test_distance_of_a_change_is_near_that_of_the_metric(square):
     assert distance(cut(PORTRAIT, square, 512), cut(blurred, square, 512)) == pytest.approx(fed, abs=0.1)
 
 
-def test_hardly_depends_on_the_side_of_the_crop(square):
+def test_distance_hardly_depends_on_the_side_of_the_crop(square):
     assert distance(cut(PORTRAIT, square, 512), cut(PORTRAIT, square, 200)) < 0.15

@@ -41,7 +41,7 @@ def place_in_square(square, shape):
 @pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 @pytest.mark.parametrize('channels', [(), (3,)])
-def test_what_was_cut_out_leaves_the_image_as_it_is(square, dtype, channels):
+def test_pasting_an_unchanged_crop_does_not_change_the_image(square, dtype, channels):
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (80, 100, *channels), dtype, True)
     pasted = image.copy()
     paste(pasted, cut(image, square, 32), square)
@@ -49,7 +49,7 @@ def test_what_was_cut_out_leaves_the_image_as_it_is(square, dtype, channels):
 
 
 @pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)
-def test_beyond_the_square_nothing_changes(square):
+def test_pixels_outside_the_square_do_not_change(square):
     image = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
     pasted = image.copy()
     paste(pasted, 255 - cut(image, square, 32), square)
@@ -61,7 +61,7 @@ def test_beyond_the_square_nothing_changes(square):
 
 
 @pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)
-def test_the_middle_becomes_what_the_crop_shows(square):
+def test_the_middle_is_replaced_by_the_crop(square):
     """A crop of another image puts its pixels where they belong."""
     pasted, other = plane(90, 20, 0), plane(-70, 100, 25_000)
     paste(pasted, cut(other, square, 32), square)
@@ -73,7 +73,7 @@ def test_the_middle_becomes_what_the_crop_shows(square):
     assert np.abs(difference).mean() < 60  # less than a pixel's step of 90; what was there is 10,000 away
 
 
-def test_fades_into_the_image_without_a_step():
+def test_the_crop_is_blended_without_steps():
     side = 64
     image = np.zeros((64, 64), np.uint8)
     paste(image, np.full((side, side), 200, np.uint8), square_at(31.5, 31.5, 64))
@@ -84,7 +84,7 @@ def test_fades_into_the_image_without_a_step():
     assert np.abs(np.diff(middle)).max() <= math.ceil(steepest)
 
 
-def test_detail_finer_than_the_crop_stays():
+def test_finer_details_than_in_the_crop_are_kept():
     """Where the crop brightens all by 10 levels, so do stripes of one pixel that it cannot show."""
     stripes = np.tile(np.array([80, 120], np.uint8), (128, 64))
     square = square_at(63.5, 63.5, 128)

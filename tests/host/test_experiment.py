@@ -25,7 +25,7 @@ time.sleep({seconds})
 """
 
 
-def test_a_folder_is_taken_until_its_process_dies(tmp_path):
+def test_a_folder_is_locked_until_its_process_ends(tmp_path):
     folder = tmp_path / 'experiments/one'
     owner = subprocess.Popen(
         [sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), folder], stdout=subprocess.PIPE, text=True
@@ -69,7 +69,7 @@ def write_checkpoint(folder: Path, iteration: int) -> Path:
     return state
 
 
-def test_a_state_of_the_experiment_is_taken(opt, tmp_path):
+def test_a_state_of_the_experiment_is_accepted(opt, tmp_path):
     for iteration in (9, 10):
         write_checkpoint(tmp_path / 'experiments/mine', iteration)
     (tmp_path / 'experiments/mine/training_states/latest.state').touch()
@@ -78,7 +78,7 @@ def test_a_state_of_the_experiment_is_taken(opt, tmp_path):
     experiment.check_resume_state(opt)
 
 
-def test_states_that_do_not_fit_are_named(opt, tmp_path):
+def test_invalid_states_are_reported(opt, tmp_path):
     mine, other = (tmp_path / 'experiments' / name for name in ('mine', 'other'))
     assert experiment.newest_state(opt) is None
     damaged = tmp_path / 'damaged.state'
@@ -124,7 +124,7 @@ print(sorted(path.name for path in Path().iterdir()), flush=True)
         ('experiment.training_began(); raise ValueError', True),
     ],
 )
-def test_a_start_that_fails_restores_the_name_of_the_folder(then, stays, tmp_path):
+def test_a_failed_start_restores_the_name_of_the_folder(then, stays, tmp_path):
     (tmp_path / 'mine [1]').mkdir()
     (tmp_path / 'mine [1]/before').touch()
     code = [sys.executable, '-c', STARTS + then]
@@ -136,7 +136,7 @@ def test_a_start_that_fails_restores_the_name_of_the_folder(then, stays, tmp_pat
     assert ('Training did not begin' in result.stderr) != stays
 
 
-def test_no_start_takes_the_folder_from_a_training_or_loses_it(small_lmdb, tmp_path):
+def test_a_failed_or_second_start_does_not_move_the_folder_of_a_training(small_lmdb, tmp_path):
     run([*TRAIN, *small(small_lmdb, 2)], tmp_path)
     files = sorted((tmp_path / NAME).rglob('*'))
 

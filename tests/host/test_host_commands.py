@@ -54,7 +54,7 @@ def trained(small_lmdb, tmp_path_factory) -> tuple[Path, str, set[str]]:
     return folder, output, {path.name for path in SITE_PACKAGES.iterdir()} - before
 
 
-def test_training_runs_to_its_end(trained):
+def test_training_completes(trained):
     folder, output, _ = trained
     assert logged(output) == {1: '1.000e-03', 2: '1.000e-03', 3: '7.500e-04', 4: '5.000e-04'}
     assert 'plugin: ' in output  # the version is logged with the options
@@ -64,7 +64,7 @@ def test_training_runs_to_its_end(trained):
     assert models == {f'net_{network}_{label}.pth' for network in 'gd' for label in (2, 4, 'latest')}
 
 
-def test_everything_lands_below_the_current_folder(trained):
+def test_all_files_are_written_to_the_current_folder(trained):
     folder, _, gained = trained
     assert gained <= {'__pycache__'}
     assert {path.name for path in folder.iterdir()} == {'experiments', 'tb_logger'}
@@ -101,7 +101,7 @@ def test_tensorboard_shows_losses_metrics_and_images(trained, small_lmdb):
             assert np.abs(part.astype(int) - tensor2img(expected)).max() <= 1
 
 
-def test_the_hosts_script_does_the_same(trained, small_lmdb, tmp_path):
+def test_the_hosts_script_gives_the_same_result(trained, small_lmdb, tmp_path):
     folder, output, _ = trained
     script = Path(basicsr.__file__).parent / 'train.py'
     again = run([sys.executable, script, '-opt', DEMO, *small(small_lmdb, 2)], tmp_path)
@@ -111,7 +111,7 @@ def test_the_hosts_script_does_the_same(trained, small_lmdb, tmp_path):
         torch.testing.assert_close(networks[1]['params_ema'][key], value)
 
 
-def test_the_plugins_launcher_does_the_same(small_lmdb, tmp_path):
+def test_the_plugins_launcher_gives_the_same_result(small_lmdb, tmp_path):
     command = [sys.executable, '-m', 'hifacegan_plugin.train', '-opt', DEMO, *small(small_lmdb, 2)]
     assert list(logged(run(command, tmp_path))) == [1, 2]
     assert {path.name for path in tmp_path.iterdir()} == {'experiments', 'tb_logger'}
@@ -124,7 +124,7 @@ PREFETCHING = {
 }
 
 
-def test_prefetching_by_persistent_workers_does_the_same(trained, small_lmdb, tmp_path):
+def test_persistent_workers_give_the_same_result(trained, small_lmdb, tmp_path):
     folder, output, _ = trained
     command = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO, *small(small_lmdb, 4, **PREFETCHING)]
     assert logged(run(command, tmp_path)) == logged(output)
@@ -133,7 +133,7 @@ def test_prefetching_by_persistent_workers_does_the_same(trained, small_lmdb, tm
         torch.testing.assert_close(networks[1]['params'][key], value, atol=1e-5, rtol=0)
 
 
-def test_auto_resume_goes_on_where_training_stopped(trained, small_lmdb, tmp_path):
+def test_auto_resume_continues_the_training(trained, small_lmdb, tmp_path):
     folder, output, _ = trained
     command = [sys.executable, '-m', 'basicsr.train', '-opt', DEMO]
     run([*command, *small(small_lmdb, 2)], tmp_path)
@@ -182,7 +182,7 @@ def test_two_processes_end_with_the_same_weights(small_lmdb, tmp_path):
     assert output.count('# psnr: ') == 2  # figures are logged once, by the first process
 
 
-def test_testing_restores_and_measures(trained, small_lmdb):
+def test_testing_restores_images_and_computes_metrics(trained, small_lmdb):
     folder, _, _ = trained
     command = [sys.executable, '-m', 'basicsr.test', '-opt', REPOSITORY / 'options/test_hifacegan_demo.yml']
     overrides = [f'datasets:test:dataroot_gt={small_lmdb}', 'network_g:num_feat=4']

@@ -56,7 +56,7 @@ except ValueError as error:
     ],
     ids=['animated', 'unannounced'],
 )
-def test_a_png_made_to_crash_the_decoder_does_not_end_the_process(content, output, tmp_path):
+def test_a_crafted_png_does_not_crash_the_process(content, output, tmp_path):
     file = tmp_path / 'crashes.png'
     file.write_bytes(content)
     result = subprocess.run([sys.executable, '-c', READS, str(file)], text=True, capture_output=True, check=False)
@@ -81,7 +81,7 @@ def paired(gt: Path, lq: Path, **backend: object) -> PairedImageDataset:
     )
 
 
-def test_the_hosts_dataset_names_the_file_that_is_animated(folders):
+def test_the_hosts_dataset_reports_animated_files(folders):
     dataset = paired(**folders, type='disk')
     shown = (dataset[0]['gt'].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
     assert np.array_equal(shown[..., ::-1], PIXELS)
@@ -89,7 +89,7 @@ def test_the_hosts_dataset_names_the_file_that_is_animated(folders):
         dataset[1]
 
 
-def test_a_database_of_the_host_names_the_key_that_is_animated(tmp_path):
+def test_the_hosts_dataset_reports_animated_images_in_databases(tmp_path):
     databases = [tmp_path / 'gt.lmdb', tmp_path / 'lq.lmdb']
     for database, animated in zip(databases, (ANIMATED, png()), strict=True):
         with lmdb.open(str(database)) as environment, environment.begin(write=True) as transaction:
@@ -102,7 +102,7 @@ def test_a_database_of_the_host_names_the_key_that_is_animated(tmp_path):
         dataset[1]
 
 
-def test_the_hosts_other_readers_of_files_are_as_safe(folders):
+def test_other_readers_of_the_host_report_animated_files(folders):
     assert read_img_seq([str(folders['gt'] / 'a.png')]).shape == (1, 3, 12, 16)
     with pytest.raises(ImageError, match=r'gt/b\.png is animated'):
         read_img_seq([str(folders['gt'] / 'b.png')])
@@ -125,12 +125,12 @@ def test_the_hosts_other_readers_of_files_are_as_safe(folders):
     ],
     ids=['RGB', 'grey', '16 bits', 'RGBA', 'JPEG', 'WebP', 'BMP', 'float TIFF'],
 )
-def test_other_images_are_decoded_as_before(suffix, pixels, flag):
+def test_other_images_are_decoded_as_by_the_host(suffix, pixels, flag):
     encoded = cv2.imencode(suffix, pixels)[1]
     of_opencv = {'color': cv2.IMREAD_COLOR, 'grayscale': cv2.IMREAD_GRAYSCALE, 'unchanged': cv2.IMREAD_UNCHANGED}[flag]
     assert np.array_equal(imfrombytes(encoded.tobytes(), flag), cv2.imdecode(encoded, of_opencv))
 
 
-def test_files_that_are_no_images_are_read_as_before(tmp_path):
+def test_other_files_are_read_as_by_the_host(tmp_path):
     (tmp_path / 'meta_info.txt').write_bytes(b'a.png (12,16,3) 1\n')
     assert FileClient('disk').get(tmp_path / 'meta_info.txt') == b'a.png (12,16,3) 1\n'

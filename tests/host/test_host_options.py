@@ -79,7 +79,7 @@ def test_numbers_on_the_command_line_are_numbers(text, value, monkeypatch):
     assert (read, type(read)) == (value, type(value))
 
 
-def test_a_seed_on_the_command_line_decides_the_random_numbers(monkeypatch, small_lmdb, tmp_path):
+def test_a_seed_on_the_command_line_seeds_the_training(monkeypatch, small_lmdb, tmp_path):
     file = REPOSITORY / 'options/hifacegan_demo.yml'
 
     def drawn(*forced: str) -> list[float]:
@@ -113,7 +113,7 @@ def test_debugging_needs_no_validation(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('launcher', ['train', 'test'])
-def test_the_launchers_name_an_options_file_that_is_missing(launcher, tmp_path):
+def test_the_launchers_report_a_missing_options_file(launcher, tmp_path):
     command = [sys.executable, '-m', f'hifacegan_plugin.{launcher}', '-opt', 'opitons.yml']
     result = subprocess.run(
         command,

@@ -13,7 +13,7 @@ from hifacegan_plugin.host import loggers
 
 
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')  # of the writer's thread
-def test_a_full_disk_costs_a_minute_of_events_and_no_error(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_loses_only_some_events(tmp_path, monkeypatch, caplog):
     now, full, write = [0.0], [False], RecordWriter.write
     monkeypatch.setattr(loggers.time, 'monotonic', lambda: now[0])
 
@@ -41,7 +41,7 @@ def test_a_full_disk_costs_a_minute_of_events_and_no_error(tmp_path, monkeypatch
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_wandb_that_draws_no_ids_is_given_one(monkeypatch):
+def test_wandb_versions_without_random_ids_get_one(monkeypatch):
     begun = {}
     wandb = types.ModuleType('wandb')
     wandb.util = types.ModuleType('wandb.util')
@@ -56,7 +56,7 @@ def test_a_wandb_that_draws_no_ids_is_given_one(monkeypatch):
 
 
 @pytest.mark.parametrize('installed', [True, False])
-def test_tensorboard_files_stay_out_of_the_folder_that_the_host_is_installed_in(installed, tmp_path, monkeypatch):
+def test_tensorboard_files_are_not_written_to_the_hosts_folder(installed, tmp_path, monkeypatch):
     """As by ``pip install --target``; a clone of the host is the root that the host takes it for."""
     root = tmp_path / 'packages'
     (root / ('basicsr_fixed-1.4.2.dist-info' if installed else 'options')).mkdir(parents=True)

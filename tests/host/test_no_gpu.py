@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 
 
 @pytest.mark.parametrize('ending', ['', 'raise SystemExit', 'raise ValueError("on purpose")'])
-def test_a_process_leaves_its_group_unless_it_ends_with_an_error(ending):
+def test_process_groups_are_destroyed_unless_there_is_an_error(ending):
     code = f"""
 import atexit
 import torch.distributed as dist
@@ -36,7 +36,7 @@ assert dist.get_backend() == 'gloo'
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 @pytest.mark.parametrize(('command', 'options'), [('train', 'hifacegan_demo.yml'), ('test', 'test_hifacegan_demo.yml')])
-def test_gpus_that_are_not_there_are_refused_before_anything_is_written(command, options, tmp_path):
+def test_missing_gpus_are_reported_before_anything_is_written(command, options, tmp_path):
     options = str(REPOSITORY / 'options' / options)
     result = subprocess.run(
         [sys.executable, '-m', f'basicsr.{command}', '-opt', options, '--force_yml', 'num_gpu=2'],

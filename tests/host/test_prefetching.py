@@ -38,7 +38,7 @@ def prefetching(dataset: Numbers) -> CPUPrefetcher:
     return CPUPrefetcher(build_dataloader(dataset, opt, sampler=EnlargedSampler(dataset, 1, 0), seed=0))
 
 
-def test_an_unfinished_prefetching_ends_before_the_next_begins():
+def test_unfinished_prefetching_is_stopped():
     prefetcher = prefetching(Numbers())
     for _ in range(3):
         prefetcher.reset()
@@ -52,14 +52,14 @@ def test_an_unfinished_prefetching_ends_before_the_next_begins():
     assert sorted(seen) == list(range(40))
 
 
-def test_an_error_behind_the_prefetching_reaches_the_training():
+def test_errors_in_prefetching_are_raised_in_the_training():
     prefetcher = prefetching(Numbers(unreadable=7))
     with pytest.raises(ValueError, match='number 7 cannot be read'):
         while prefetcher.next() is not None:
             pass
 
 
-def test_workers_that_are_pythons_of_their_own_have_the_plugin(tmp_path):
+def test_spawned_workers_import_the_plugin(tmp_path):
     """Where it is missing, the host decodes the first frame of an animated PNG, and crafted ones crash OpenCV."""
     frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'blue')]
     frames[0].save(tmp_path / 'a.png', save_all=True, append_images=frames[1:])
@@ -72,7 +72,7 @@ def test_workers_that_are_pythons_of_their_own_have_the_plugin(tmp_path):
         next(iter(loader))
 
 
-def test_workers_that_are_to_stay_need_not_be_any():
+def test_persistent_workers_without_workers():
     dataset = torch.utils.data.TensorDataset(torch.arange(4))
     opt = {'phase': 'train', 'num_worker_per_gpu': 0, 'batch_size_per_gpu': 2, 'persistent_workers': True}
     loader = basicsr.train.build_dataloader(dataset, opt, num_gpu=0)

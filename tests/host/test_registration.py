@@ -28,7 +28,7 @@ NAMES = {
 }
 
 
-def test_all_names_are_registered_and_a_second_time_does_no_harm():
+def test_registering_twice():
     host.register()
     for registry, names in NAMES.items():
         assert [name for name in names if name not in registry] == []
@@ -43,7 +43,7 @@ def test_workarounds_are_applied_once():
     assert len(applied) == len(set(applied)) > 1
 
 
-def test_a_workaround_is_recognised_by_itself_not_by_its_name():
+def test_workarounds_are_recognised_by_identity():
     def make() -> Workaround:
         @workaround(defect='returns too little', fix='returns more')
         def return_more() -> None:
@@ -60,14 +60,14 @@ def test_a_workaround_is_recognised_by_itself_not_by_its_name():
     assert workarounds_of(owner.function) == (one, another)
 
 
-def test_the_documentation_lists_every_workaround():
+def test_all_workarounds_are_documented():
     page = (REPOSITORY / 'docs' / 'host.md').read_text()
     _, *rows = re.findall(r'^\| (.+) \| (.+) \|$', page, re.MULTILINE)  # behind the heading
     assert sorted(rows) == sorted((each.defect, each.fix) for each in WORKAROUNDS)
     assert all((REPOSITORY / link).exists() for link in re.findall(r'\]\(\.\./(hifacegan_plugin/.+?)\)', page))
 
 
-def test_every_workaround_of_the_package_is_in_the_table():
+def test_all_workarounds_are_in_the_table():
     modules = [import_module(f'hifacegan_plugin.host.{name}') for _, name, _ in iter_modules(host.__path__)]
     defined = {each for module in modules for each in vars(module).values() if isinstance(each, Workaround)}
     assert defined == set(WORKAROUNDS)
@@ -93,7 +93,7 @@ def test_a_host_that_cannot_be_imported_is_explained(missing, fix, monkeypatch):
         host.register()
 
 
-def test_importing_the_plugin_imports_no_package_that_only_some_tasks_need():
+def test_importing_the_plugin_does_not_import_optional_packages():
     """Such as mmcv, OpenVINO or Matplotlib, which take seconds: beside the host, it needs what is imported first."""
     probe = """
 import sys, basicsr, lmdb, mmengine, PIL, pydantic.types, safetensors
@@ -112,7 +112,7 @@ def test_the_command_starts_without_the_host():
 
 
 @pytest.mark.parametrize('module', ['hifacegan_plugin', 'hifacegan_plugin.weights', 'hifacegan_plugin.restore'])
-def test_the_host_is_not_imported_where_it_is_not_needed(module, tmp_path):
+def test_the_host_is_not_imported_if_it_is_not_needed(module, tmp_path):
     (tmp_path / 'basicsr.py').write_text('raise SystemExit("the host")')
     code = f'import {module}, sys; print("basicsr" in sys.modules)'
     environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), str(REPOSITORY)])}

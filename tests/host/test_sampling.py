@@ -36,7 +36,7 @@ def not_resumed(monkeypatch):
 
 
 @pytest.mark.parametrize('processes', [1, 3])
-def test_a_drawing_dataset_gets_every_draw_of_the_epoch_once(processes):
+def test_datasets_with_draws_get_each_draw_of_an_epoch_once(processes):
     dataset = Drawing()
     draws = []
     for rank in range(processes):
@@ -55,7 +55,7 @@ def test_other_datasets_get_the_hosts_indices():
 
 
 @pytest.mark.parametrize(('iteration', 'epoch', 'left'), [(0, 0, 40), (3, 0, 28), (10, 0, 0), (10, 1, 40), (13, 1, 28)])
-def test_a_resumed_epoch_goes_on_where_it_stopped(iteration, epoch, left, monkeypatch):
+def test_a_resumed_epoch_continues(iteration, epoch, left, monkeypatch):
     sampler = EnlargedSampler(Drawing(), 1, 0, ratio=4)
     sampler.set_epoch(epoch)
     whole = list(sampler)
@@ -65,7 +65,7 @@ def test_a_resumed_epoch_goes_on_where_it_stopped(iteration, epoch, left, monkey
     assert len(list(sampler)) == 40
 
 
-def test_a_resumed_epoch_starts_afresh_where_batch_or_data_changed(monkeypatch):
+def test_a_resumed_epoch_starts_over_if_batch_or_data_changed(monkeypatch):
     sampler = EnlargedSampler(Drawing(), 1, 0, ratio=4)
     monkeypatch.setattr(sampling, 'resumed', ResumePoint(0, 30, batch_size=4))
     assert len(list(sampler)) == 40
@@ -104,7 +104,7 @@ def create_loaders(monkeypatch, batch_size: int) -> tuple:
     ],
     ids=str,
 )
-def test_a_training_comes_to_its_last_iteration(resumed_at, monkeypatch):
+def test_a_training_reaches_its_last_iteration(resumed_at, monkeypatch):
     monkeypatch.setattr(sampling, 'resumed', resumed_at)
     loader, sampler, _, epochs, _ = create_loaders(monkeypatch, batch_size=4)
     iterations = [resumed_at.iteration]
@@ -121,7 +121,7 @@ def test_too_few_images_for_a_batch_are_reported(monkeypatch):
 
 @pytest.mark.parametrize('epoch', [0, 1])
 @pytest.mark.parametrize('workers', [0, 1])
-def test_a_resumed_training_draws_the_numbers_of_an_uninterrupted_one(workers, epoch, monkeypatch):
+def test_random_numbers_of_a_resumed_training(workers, epoch, monkeypatch):
     opt = {'phase': 'train', 'num_worker_per_gpu': workers, 'batch_size_per_gpu': 2}
 
     def start() -> tuple[CPUPrefetcher, EnlargedSampler]:

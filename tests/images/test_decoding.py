@@ -159,7 +159,7 @@ if features.check('avif'):
 
 
 @pytest.mark.parametrize('name', KINDS)
-def test_a_folder_a_database_and_restoring_see_the_same(tmp_path, name):
+def test_all_readers_decode_the_same_image(tmp_path, name):
     write, expected, tolerance = KINDS[name]
     folder = tmp_path / 'folder'
     folder.mkdir()
@@ -226,7 +226,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize('name', UNREADABLE)
-def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
+def test_all_readers_refuse_the_same_files(tmp_path, name):
     content, reason = UNREADABLE[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f'{name} {reason}'):
@@ -245,7 +245,7 @@ def test_what_cannot_be_decoded_is_refused_alike(tmp_path, name):
     ],
     ids=['a single frame', 'frames that no acTL announces'],
 )
-def test_a_still_png_with_chunks_of_an_animation_reaches_no_decoder_of_animations(added):
+def test_animation_chunks_are_removed_from_still_pngs(added):
     encoded = png_with(added, behind=chunk(b'fdAT'))
     image = open_image(encoded)
     assert not any(kind in image.data for kind in (b'acTL', b'fcTL', b'fdAT'))
@@ -254,7 +254,7 @@ def test_a_still_png_with_chunks_of_an_animation_reaches_no_decoder_of_animation
     assert b'fdAT' not in entry.value  # which the host would decode
 
 
-def test_damaged_bytes_raise_an_image_error_or_nothing():
+def test_damaged_files_raise_only_image_errors():
     rng = np.random.default_rng(0)
     good = [png_with(chunk(b'gAMA', bytes(4))), apng(content=bytes(9)), apng(frames=1, content=bytes(9))]
     for encoded in good:
@@ -266,7 +266,7 @@ def test_damaged_bytes_raise_an_image_error_or_nothing():
                 assert decode(open_image(bytes(damaged), 10**6)).size
 
 
-def test_pillows_limit_on_pixels_is_left_as_it_is():
+def test_pillows_limit_on_pixels_is_not_changed():
     before = Image.MAX_IMAGE_PIXELS
     open_image(png_with())
     with pytest.raises(ImageError, match='56 x 40 pixels, more than the limit of 2,239'):
@@ -275,7 +275,7 @@ def test_pillows_limit_on_pixels_is_left_as_it_is():
 
 
 @pytest.mark.parametrize('channels', [1, 3])
-def test_the_transparent_colour_of_16_bits_becomes_alpha(channels):
+def test_transparent_colours_of_16_bits_become_alpha(channels):
     pixels = RGB16[..., :channels]
     key = pixels[3, 4]
     header = struct.pack('>IIBBBBB', 56, 40, 16, 2 if channels == 3 else 0, 0, 0, 0)

@@ -36,13 +36,13 @@ def test_visible_files_at_any_depth(tree):
         {'a/to_in': '../../in', 'alias': 'a'},
     ],
 )
-def test_links_to_folders_that_are_listed_anyway_change_nothing(tree, links):
+def test_links_to_listed_folders_are_ignored(tree, links):
     for name, target in links.items():
         (tree / name).symlink_to(target)
     assert list_files(tree) == FILES
 
 
-def test_folders_that_link_to_all_others_end(tree):
+def test_folders_that_link_to_each_other(tree):
     """Without a guard, or with one against folders above alone, there are more ways through these than atoms."""
     places = [tree.parent / f'many/{number}' for number in range(40)]
     for place in places:
@@ -55,26 +55,26 @@ def test_folders_that_link_to_all_others_end(tree):
     assert len(list_files(tree)) == len(FILES) + 40
 
 
-def test_a_folder_elsewhere_is_listed_under_the_first_of_its_links(tree):
+def test_other_folders_are_listed_under_their_first_link(tree):
     (tree / 'y').symlink_to(tree.parent / 'outside')
     (tree / 'x').symlink_to(tree.parent / 'outside')
     assert list_files(tree) == [*FILES, 'x/g.png']
 
 
-def test_broken_links_and_pipes_are_listed_for_their_readers_to_refuse(tree):
+def test_broken_links_and_pipes_are_listed(tree):
     (tree / 'nothing.png').symlink_to('gone.png')
     (tree / 'itself.png').symlink_to('itself.png')
     os.mkfifo(tree / 'pipe.png')
     assert list_files(tree) == [*FILES, 'itself.png', 'nothing.png', 'pipe.png']
 
 
-def test_a_folder_that_is_left_out(tree):
+def test_leave_out(tree):
     assert list_files(tree, leave_out=[tree / 'a']) == ['b.png']
     (tree / 'link').symlink_to('a')
     assert list_files(tree, leave_out=[tree / 'link']) == ['b.png']
 
 
-def test_folders_that_cannot_be_listed_are_told(tree, monkeypatch):
+def test_unreadable_folders_are_reported(tree, monkeypatch):
     def scan(path, scandir=os.scandir):
         if path == str(tree / 'a'):
             raise PermissionError(13, 'Permission denied', path)
@@ -91,7 +91,7 @@ def test_folders_that_cannot_be_listed_are_told(tree, monkeypatch):
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
-def test_what_a_suffix_stands_for_is_read_by_opencv_and_pillow(suffix):
+def test_every_suffix_can_be_read_by_opencv_and_pillow(suffix):
     pixels = np.full((32, 32, 3), 200, np.uint8)
     file = io.BytesIO()
     # A .dib that Windows writes is a BMP; Pillow's own has no file header.

@@ -61,7 +61,7 @@ def photo():
 
 
 @pytest.mark.parametrize('turned', [False, True])
-def test_what_xmp_says_of_pixels_is_left_out(turned):
+def test_xmp_data_about_pixels_is_removed(turned):
     kept = descriptive_xmp(XMP + b'  \n', turned)
     assert all(text in kept for text in KEPT)
     assert not any(text in kept for text in DROPPED)
@@ -96,14 +96,14 @@ def test_damaged_xmp_is_an_error(packet, message):
         ('http://ns.google.com/photos/1.0/camera/', 'MicroVideo'),
     ],
 )
-def test_xmp_of_nothing_but_pixels_is_nothing(namespace, name):
+def test_xmp_with_only_pixel_data_is_removed(namespace, name):
     rdf = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
     packet = f'<rdf:RDF {rdf}><rdf:Description xmlns:a="{namespace}" a:{name}="3"/></rdf:RDF>'
     assert descriptive_xmp(packet.encode(), False) is None
 
 
 @pytest.mark.parametrize(('stored', 'kept'), [(CAPTION + PREVIEW, CAPTION), (PREVIEW, None)])
-def test_what_iptc_says_of_pixels_is_left_out(tmp_path, photo, stored, kept):
+def test_iptc_data_about_pixels_is_removed(tmp_path, photo, stored, kept):
     Image.fromarray(photo).save(tmp_path / 'a.jpg', extra=jpeg_segment(stored))
     assert read_photograph(tmp_path / 'a.jpg', MAX_PIXELS).iptc == kept
 
@@ -160,7 +160,7 @@ def test_exif_without_a_size_gets_none(tmp_path, photo):
         assert dict(written.getexif()) == {ExifTags.Base.Make: 'camera'}
 
 
-def test_exif_stays_beside_them_in_a_tiff(tmp_path, photo):
+def test_exif_is_kept_in_addition_in_a_tiff(tmp_path, photo):
     exif = Image.Exif()
     exif[0x013B] = 'Ada'
     write_photograph(tmp_path / 'a.tif', Photograph(photo, exif=exif.tobytes(), xmp=XMP, iptc=CAPTION))
@@ -178,7 +178,7 @@ def test_iptc_of_a_tiff_may_be_declared_as_numbers(tmp_path, photo):
 
 
 @pytest.mark.parametrize('field', ['exif', 'xmp', 'iptc'])
-def test_what_is_too_long_for_a_jpeg_is_left_out_and_named(tmp_path, photo, field, caplog):
+def test_metadata_too_long_for_a_jpeg_is_dropped_with_a_warning(tmp_path, photo, field, caplog):
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = bytes(70_000)
     long = {
@@ -189,7 +189,7 @@ def test_what_is_too_long_for_a_jpeg_is_left_out_and_named(tmp_path, photo, fiel
     assert Image.open(tmp_path / 'a.jpg').size == (71, 61)
 
 
-def test_damaged_metadata_are_left_out_and_named(tmp_path, photo, caplog):
+def test_damaged_metadata_is_dropped_with_a_warning(tmp_path, photo, caplog):
     Image.fromarray(photo).save(tmp_path / 'a.jpg', xmp=b'<x:xmpmeta')
     read = read_photograph(tmp_path / 'a.jpg', MAX_PIXELS)
     assert read.xmp is None and read.pixels.shape == photo.shape
@@ -219,7 +219,7 @@ def test_photographs_of_phones(tmp_path, photo, mode):
 
 
 @pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
-def test_of_several_images_in_a_heif_file_the_primary_one_is_taken(tmp_path, photo, caplog):
+def test_the_primary_image_of_a_heif_file_is_read(tmp_path, photo, caplog):
     first, primary, last = (Image.fromarray(photo[:, start : start + 64]) for start in (0, 3, 7))
     others = {'save_all': True, 'append_images': [primary, last], 'primary_index': 1}
     first.save(tmp_path / 'a.heic', 'HEIF', quality=-1, chroma=444, **others)
@@ -229,7 +229,7 @@ def test_of_several_images_in_a_heif_file_the_primary_one_is_taken(tmp_path, pho
 
 
 @pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
-def test_damaged_heif_is_named(tmp_path, photo):
+def test_damaged_heif_is_reported(tmp_path, photo):
     file = io.BytesIO()
     Image.fromarray(photo).save(file, 'HEIF')
     (tmp_path / 'a.heic').write_bytes(file.getvalue()[:-300])

@@ -86,7 +86,7 @@ FOREIGN_TIFFS = {
 
 @pytest.mark.parametrize('suffix', ['.tif', '.png', '.jpg'])
 @pytest.mark.parametrize('kind', FOREIGN_TIFFS)
-def test_what_other_programs_store_in_their_way_comes_out_in_ours(tmp_path, colours, kind, suffix):
+def test_formats_of_other_programs(tmp_path, colours, kind, suffix):
     image = Image.fromarray(colours)
     FOREIGN_TIFFS[kind](image, tmp_path / 'a.tif')
     original = read_photograph(tmp_path / 'a.tif', MAX_PIXELS)
@@ -109,7 +109,7 @@ def test_a_tiff_of_many_strips_becomes_a_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.tif', '.jpg', '.png', '.webp'])
-def test_what_exif_says_about_the_photograph_is_kept(tmp_path, colours, suffix):
+def test_exif_data_is_kept(tmp_path, colours, suffix):
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = 'somebody'
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] = 400
@@ -202,7 +202,7 @@ def test_colour_chunks_of_a_png_are_kept(tmp_path, chunks, bits, caplog):
     ({b'cICP': bytes([1, 13, 0, 1]), **LINEAR}, None), ({b'gAMA': struct.pack('>I', 45000)}, None),
     ({b'gAMA': b'', b'cHRM': b'damaged'}, None),
 ])  # fmt: skip
-def test_colour_chunks_that_a_format_cannot_hold_are_named(tmp_path, chunks, lost, caplog):
+def test_colour_chunks_that_a_format_cannot_store_are_reported(tmp_path, chunks, lost, caplog):
     (tmp_path / 'a.png').write_bytes(_with_chunks(chunks))
     with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
         write_photograph(tmp_path / 'b.jpg', read_photograph(tmp_path / 'a.png', MAX_PIXELS))
@@ -229,7 +229,7 @@ def test_resolution_is_kept(tmp_path, colours, suffix, bits):
     assert Image.open(tmp_path / f'b{suffix}').info['dpi'] == pytest.approx((150, 300), abs=0.1)
 
 
-def test_no_resolution_is_made_up(tmp_path, colours):
+def test_no_resolution_is_added(tmp_path, colours):
     cv2.imwrite(str(tmp_path / 'a.tif'), colours)
     write_photograph(tmp_path / 'b.png', read_photograph(tmp_path / 'a.tif', MAX_PIXELS))
     assert 'dpi' not in Image.open(tmp_path / 'b.png').info
@@ -244,7 +244,7 @@ def test_grey_of_16_bits_in_pgm(tmp_path, white):
     np.testing.assert_allclose(pixels[0], np.linspace(0, 65535, 80), atol=9)
 
 
-def test_damaged_exif_is_left_out_and_named(tmp_path, colours, caplog):
+def test_damaged_exif_is_dropped_with_a_warning(tmp_path, colours, caplog):
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = 'camera'
     path = tmp_path / 'a.webp'
@@ -256,7 +256,7 @@ def test_damaged_exif_is_left_out_and_named(tmp_path, colours, caplog):
     assert f'{path}: EXIF data are damaged' in caplog.text
 
 
-def test_what_a_format_cannot_hold(tmp_path):
+def test_images_that_a_format_cannot_store(tmp_path):
     with pytest.raises(ImageError, match=r'cannot be encoded as \.webp .*16383'):
         write_photograph(tmp_path / 'a.webp', Photograph(np.zeros((17000, 2, 3), np.uint8)))
     assert list(tmp_path.iterdir()) == []
@@ -306,7 +306,7 @@ def test_orientation_is_applied(tmp_path, colours, orientation, bits):
     ('mode', 'shape'),
     [('P', (60, 80, 3)), ('1', (60, 80)), ('CMYK', (60, 80, 3)), ('L', (60, 80)), ('LA', (60, 80, 2))],
 )
-def test_other_modes_become_colours_or_grey(tmp_path, colours, mode, shape):
+def test_other_modes_become_rgb_or_grey(tmp_path, colours, mode, shape):
     path = tmp_path / ('a.jpg' if mode == 'CMYK' else 'a.png')
     image = Image.fromarray(colours).convert(mode)
     image.save(path)
@@ -316,7 +316,7 @@ def test_other_modes_become_colours_or_grey(tmp_path, colours, mode, shape):
         assert np.abs(read.astype(int) - colours).mean() < 25  # of dithering
 
 
-def test_of_a_jpeg_with_preview_the_first_image_counts(tmp_path, colours):
+def test_the_first_image_of_a_jpeg_with_preview_is_read(tmp_path, colours):
     image = Image.fromarray(colours)
     image.save(tmp_path / 'a.jpg', 'MPO', save_all=True, append_images=[image.reduce(4)], quality=95)
     read = read_photograph(tmp_path / 'a.jpg', MAX_PIXELS)
@@ -332,7 +332,7 @@ def test_transparent_palette_becomes_alpha(tmp_path, colours):
     assert np.array_equal(read[..., 3] == 0, np.asarray(image) == 3)
 
 
-def test_alpha_and_16_bits_are_dropped_where_the_format_has_none(tmp_path, colours):
+def test_alpha_and_16_bits_are_dropped_if_the_format_lacks_them(tmp_path, colours):
     pixels = np.dstack([colours, colours[..., 0]]).astype(np.uint16) * 257
     write_photograph(tmp_path / 'a.bmp', Photograph(pixels))
     assert np.array_equal(read_photograph(tmp_path / 'a.bmp', MAX_PIXELS).pixels, colours)
@@ -394,7 +394,7 @@ def _twelve_bits(path):
         ('a.png', lambda path: path.mkdir(), 'is a folder'),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path, name, write, message):
+def test_unreadable_files_are_reported(tmp_path, name, write, message):
     write(tmp_path / name)
     with pytest.raises(ImageError, match=message):
         read_photograph(tmp_path / name, MAX_PIXELS)
@@ -408,7 +408,7 @@ def test_limit_on_pixels(tmp_path, colours):
         read_photograph(tmp_path / 'a.png', 60 * 80 - 1)
 
 
-def test_full_disk_leaves_nothing(tmp_path, colours, monkeypatch):
+def test_a_full_disk_leaves_no_file(tmp_path, colours, monkeypatch):
     def fail(path, content):
         path.open('wb').write(content[:10])
         raise OSError(28, 'No space left on device')

@@ -6,7 +6,7 @@ from skimage import data
 from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN, draw_sheet
 
 
-def test_images_of_any_size_stand_in_their_rows_on_white():
+def test_layout_of_images():
     wide, tall, grey = data.astronaut()[:40, :90], data.chelsea()[:70, :30], data.camera()[:20, :50]
     sheet = draw_sheet([[('', wide), ('', tall)], [('', grey)]])
     assert sheet.shape == (70 + MARGIN + 20 + MARGIN, 90 + MARGIN + 30 + MARGIN, 3)
@@ -17,7 +17,7 @@ def test_images_of_any_size_stand_in_their_rows_on_white():
     np.testing.assert_array_equal(sheet, expected)
 
 
-def test_labels_stand_above_their_images_and_within_their_widths():
+def test_layout_of_labels():
     image = data.astronaut()[:40, :120]
     sheet = draw_sheet([[('a', image), ('', image), ('far too long for an image of this width', image)]])
     assert sheet.shape == (LABEL_HEIGHT + 40 + MARGIN, 3 * (120 + MARGIN), 3)
@@ -29,6 +29,6 @@ def test_labels_stand_above_their_images_and_within_their_widths():
         np.testing.assert_array_equal(sheet[LABEL_HEIGHT : LABEL_HEIGHT + 40, left : left + 120], image)
 
 
-def test_a_row_without_labels_has_no_line_for_them():
+def test_a_row_without_labels():
     image = data.astronaut()[:40, :120]
     assert draw_sheet([[('a', image)], [('', image)]]).shape[0] == LABEL_HEIGHT + 2 * (40 + MARGIN)

@@ -42,7 +42,7 @@ def describe():
 
 
 @pytest.mark.parametrize('restored', [BLURRED, 255 - (255 - TRUTH) // 2, np.roll(TRUTH, (3, -4), (0, 1))])
-def test_as_dlib_s_own_calls(describe, restored):
+def test_equals_dlib(describe, restored):
     embedding, points = describe(RGB)
     restored_embedding, restored_points = describe(np.ascontiguousarray(restored[..., ::-1]))
     assert calculate_fed(restored, TRUTH) == pytest.approx(np.linalg.norm(restored_embedding - embedding), abs=1e-6)
@@ -61,7 +61,7 @@ def test_landmarks_follow_a_shift(shift):
     assert calculate_fed(shifted, TRUTH) < 0.1
 
 
-def test_worse_images_are_farther():
+def test_worse_images_have_larger_values():
     sharper = cv2.GaussianBlur(TRUTH, (0, 0), 1.5)
     for metric in (calculate_fed, calculate_lle):
         assert 0 < metric(sharper, TRUTH) < metric(BLURRED, TRUTH)
@@ -69,12 +69,12 @@ def test_worse_images_are_farther():
 
 @pytest.mark.parametrize('metric', [calculate_fed, calculate_lle])
 @pytest.mark.parametrize('pair', [(NO_FACE, TRUTH), (TRUTH, NO_FACE), (NO_FACE, NO_FACE)])
-def test_no_face_is_not_measured(metric, pair):
+def test_images_without_a_face_have_no_value(metric, pair):
     assert math.isnan(metric(*pair))
 
 
 @pytest.mark.parametrize('sure_side', [0, 1])
-def test_same_face_is_compared_among_several(sure_side):
+def test_the_same_face_is_compared(sure_side):
     faint = cv2.GaussianBlur(TRUTH, (0, 0), 2)
     truth = np.hstack([faint, TRUTH] if sure_side else [TRUTH, faint])
     restored = np.hstack([TRUTH, faint] if sure_side else [faint, TRUTH])
@@ -83,7 +83,7 @@ def test_same_face_is_compared_among_several(sure_side):
     assert calculate_lle(restored, truth) < 5
 
 
-def test_face_elsewhere_is_not_the_true_one():
+def test_a_face_at_another_place_is_not_compared():
     grey = np.full_like(TRUTH, 128)
     assert math.isnan(calculate_fed(np.hstack([grey, TRUTH]), np.hstack([TRUTH, grey])))
 

@@ -23,7 +23,7 @@ def features(count, length, seed):
 
 
 @pytest.mark.parametrize(('count', 'count2', 'length'), [(200, 300, 16), (100, 100, 64)])
-def test_as_scipy_s_matrix_square_root(count, count2, length):
+def test_equals_scipys_matrix_square_root(count, count2, length):
     x, y = features(count, length, 0), features(count2, length, 1)
     cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(
@@ -40,7 +40,7 @@ class Pooled(torch.nn.Module):
 
 
 @pytest.mark.parametrize('count', [10, 80])  # fewer than the 48 features, whose covariance is singular, and more
-def test_as_torchmetrics(count):
+def test_equals_torchmetrics(count):
     rng = np.random.default_rng(0)
     images = [torch.from_numpy(rng.integers(low, 256, (count, 3, 16, 16), dtype=np.uint8)) for low in (0, 40)]
     with warnings.catch_warnings():
@@ -77,7 +77,7 @@ def hub(tmp_path, monkeypatch):
     _load_inception.cache_clear()
 
 
-def test_features_are_the_host_s(hub, inception_state, tmp_path):
+def test_features_equal_the_hosts(hub, inception_state, tmp_path):
     torch.save(inception_state, hub / FILE)
     before = torch.get_rng_state()
     ours = inception_features(TRUTH)
@@ -93,7 +93,7 @@ def test_features_are_the_host_s(hub, inception_state, tmp_path):
     np.testing.assert_allclose(ours, host, rtol=1e-4, atol=1e-5 * np.abs(host).max())
 
 
-def test_weights_in_the_host_s_folder(hub, inception_state, tmp_path):
+def test_weights_in_the_hosts_folder(hub, inception_state, tmp_path):
     folder = tmp_path / 'experiments/pretrained_models'
     folder.mkdir(parents=True)
     torch.save(inception_state, folder / FILE)

@@ -16,7 +16,7 @@ def test_grey_gets_a_channel_axis():
     assert check_image(IMAGE[..., 0]).shape == (20, 30, 1)
 
 
-def test_rgb_is_opencv_s():
+def test_rgb_equals_opencv():
     np.testing.assert_array_equal(bgr_to_rgb(IMAGE), cv2.cvtColor(IMAGE, cv2.COLOR_BGR2RGB))
     np.testing.assert_array_equal(bgr_to_rgb(IMAGE[..., :1]), cv2.cvtColor(IMAGE[..., 0], cv2.COLOR_GRAY2RGB))
     assert bgr_to_rgb(IMAGE).flags.c_contiguous
@@ -33,6 +33,6 @@ def test_rgb_is_opencv_s():
         ((IMAGE, np.where(IMAGE > 250, np.nan, IMAGE)), 'NaN'),
     ],
 )
-def test_bad_images_are_named(arguments, message):
+def test_invalid_images_are_reported(arguments, message):
     with pytest.raises(ValueError, match=message):
         check_pair(*arguments)

@@ -44,7 +44,7 @@ def save(backbone, checkpoints):
     torch.save(state, checkpoints / FILES[net])
 
 
-def test_as_the_library_s_own_call(backbone, checkpoints, monkeypatch):
+def test_equals_the_lpips_package(backbone, checkpoints, monkeypatch):
     net, network = backbone
     save(backbone, checkpoints)
     monkeypatch.setattr(torchvision.models, {'alex': 'alexnet', 'vgg': 'vgg16'}[net], lambda **kwargs: network)
@@ -69,7 +69,7 @@ def test_smallest_image(backbone, checkpoints):
         calculate_lpips(RESTORED[: size - 1, :40], TRUTH[: size - 1, :40], net=net)
 
 
-def test_loading_draws_no_random_numbers(backbone, checkpoints):
+def test_loading_does_not_change_the_random_state(backbone, checkpoints):
     save(backbone, checkpoints)
     before = torch.get_rng_state()
     calculate_lpips(RESTORED, TRUTH, net=backbone[0])

@@ -42,7 +42,7 @@ def test_the_value_is_the_mean_of_the_hosts_metric():
 
 
 @pytest.mark.parametrize('options', [PSNR, FID])
-def test_the_value_is_the_same_for_any_number_of_processes(options, monkeypatch):
+def test_the_value_does_not_depend_on_the_number_of_processes(options, monkeypatch):
     monkeypatch.setattr(building, 'inception_features', lambda img: img.mean((0, 1)) / 3)
     alone, *shares = (build_metric('m', options) for _ in range(4))
     for seed in range(7):
@@ -55,7 +55,7 @@ def test_the_value_is_the_same_for_any_number_of_processes(options, monkeypatch)
 
 
 @pytest.mark.parametrize('options', [PSNR, FID])
-def test_what_was_measured_before_can_be_added(options, monkeypatch):
+def test_earlier_values_can_be_added(options, monkeypatch):
     monkeypatch.setattr(building, 'inception_features', lambda img: img.mean((0, 1), np.float32) / 3)
     metric, again = build_metric('m', options), build_metric('m', options)
     for seed in range(4):
@@ -64,7 +64,7 @@ def test_what_was_measured_before_can_be_added(options, monkeypatch):
     assert again.compute() == metric.compute() != 0
 
 
-def test_images_that_cannot_be_measured_are_counted_not_averaged(caplog):
+def test_images_without_a_value_are_reported_and_not_averaged(caplog):
     fed = build_metric('fed', FED)
     fed.update('0', *images(0))  # noise has no face
     fed.add('1', 0.5)
@@ -76,7 +76,7 @@ def test_images_that_cannot_be_measured_are_counted_not_averaged(caplog):
     assert math.isnan(summarise([fed])['fed']) and fed.values() == {}
 
 
-def test_a_metric_without_its_weights_is_left_out_with_one_line(caplog, monkeypatch, tmp_path):
+def test_a_metric_without_weights_is_skipped_with_one_warning(caplog, monkeypatch, tmp_path):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     metrics = build_metrics({'lpips': {'type': 'calculate_lpips'}, 'psnr': PSNR})
     for seed in range(2):
@@ -90,7 +90,7 @@ def test_a_metric_without_its_weights_is_left_out_with_one_line(caplog, monkeypa
     assert 'alexnet' in metrics[0].unavailable
 
 
-def test_images_of_a_process_without_the_weights_are_named():
+def test_images_of_a_process_without_weights_are_reported():
     metric = build_metric('fed', FED)
     metric.add('a', 0.5)
     elsewhere = build_metric('fed', FED)
@@ -103,7 +103,7 @@ def test_images_of_a_process_without_the_weights_are_named():
     ]
 
 
-def test_fid_takes_the_set_as_a_whole(monkeypatch):
+def test_fid_of_a_set(monkeypatch):
     # The Inception weights are a download: the mean colour stands in for its features.
     monkeypatch.setattr(building, 'inception_features', lambda img: img.mean((0, 1)))
     fid = build_metric('fid', FID)
@@ -139,7 +139,7 @@ def test_fid_takes_the_set_as_a_whole(monkeypatch):
         ),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f'val: metrics: {message}'):
         build_metrics({'mine': options})
 
@@ -170,7 +170,7 @@ def fragile(monkeypatch):
     return {'type': 'calculate_fragile', 'better': 'lower'}
 
 
-def test_a_metric_that_fails_on_an_image_leaves_the_rest_alone(fragile, monkeypatch, caplog):
+def test_a_metric_may_fail_on_some_images(fragile, monkeypatch, caplog):
     def features(img):
         if img.shape[0] % 2:
             raise RuntimeError('no features')
@@ -205,7 +205,7 @@ def test_a_metric_that_fails_on_an_image_leaves_the_rest_alone(fragile, monkeypa
     ('kind', 'sides'), [('calculate_psnr', (1, 1)), ('calculate_ssim', (11, 11)), ('calculate_niqe', (96, 192))]
 )
 @pytest.mark.filterwarnings('error')  # as of the mean of nothing
-def test_images_that_the_hosts_metric_cannot_measure_are_named(kind, sides):
+def test_images_that_the_hosts_metric_cannot_measure_are_reported(kind, sides):
     photograph = data.astronaut()
     for height, width in (sides, sides[::-1]):
         metric = build_metric('m', {'type': kind, 'crop_border': 3})
@@ -230,7 +230,7 @@ def test_equal_images_have_no_finite_psnr(caplog):
     assert 'psnr has no value for 1 of 3 images: 2 (the images are equal)' in caplog.text
 
 
-def test_a_line_names_some_images_of_many():
+def test_long_lists_of_images_are_shortened():
     fed = build_metric('fed', FED)
     fed.merge([State([(str(i), np.array(math.nan)) for i in range(3)])])
     (line,) = fed.describe_unmeasured(named_at_most=2)
@@ -238,7 +238,7 @@ def test_a_line_names_some_images_of_many():
     assert '3 of 3 images: 0, 1, 2 (' in fed.describe_unmeasured()[0]
 
 
-def test_an_unavailable_metric_is_no_error_of_the_others(monkeypatch):
+def test_an_unavailable_metric_does_not_affect_others(monkeypatch):
     def unavailable(img):
         raise MetricUnavailableError('no weights')
 

@@ -18,20 +18,20 @@ def test_registered_with_the_host(name):
     assert METRIC_REGISTRY.get(name) is getattr(metrics, name)
 
 
-def test_importing_twice_does_no_harm():
+def test_importing_twice():
     importlib.reload(hifacegan_plugin)
 
 
-def test_host_calls_it_with_the_options_of_an_options_file():
+def test_the_host_calls_the_metric_with_its_options():
     opt = {'type': 'calculate_msssim', 'crop_border': 4, 'test_y_channel': True, 'better': 'higher'}
     assert calculate_metric({'img': IMAGE, 'img2': IMAGE}, opt) == 1
 
 
-def test_an_option_that_no_metric_has_is_an_error():
+def test_unknown_options_are_errors():
     with pytest.raises(TypeError, match='nett'):
         calculate_metric({'img': IMAGE, 'img2': IMAGE}, {'type': 'calculate_lpips', 'nett': 'vgg'})
 
 
-def test_import_loads_neither_lpips_nor_dlib():
+def test_import_does_not_load_lpips_and_dlib():
     code = 'import sys, basicsr, hifacegan_plugin.metrics; print(*{"lpips", "dlib"} & set(sys.modules))'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, check=True, text=True).stdout.strip() == ''

@@ -67,20 +67,20 @@ def figures():
         return {kind: [measure(kind, p, TRUTH) for p in (TRUTH, *WORSE_AND_WORSE)] for kind in METRICS}
 
 
-def test_every_metric_of_the_plugin_is_in_it():
+def test_every_metric_is_in_the_catalogue():
     assert set(metrics.__all__) < METRICS.keys()
     assert set(METRICS) - set(METRIC_REGISTRY.keys()) == {FID}
 
 
 @pytest.mark.parametrize('kind', METRICS)
-def test_worse_images_go_the_way_that_it_states(kind, figures):
+def test_direction(kind, figures):
     values = figures[kind]
     assert all(a != b for a, b in pairwise(values))
     assert values == sorted(values, reverse=METRICS[kind].better == 'higher')
 
 
 @pytest.mark.parametrize('kind', [kind for kind in METRICS if kind not in NO_REFERENCE])
-def test_equal_images_are_at_its_best_end(kind, figures):
+def test_value_of_equal_images(kind, figures):
     low, high = METRICS[kind].range
     best = high if METRICS[kind].better == 'higher' else low
     scale = max(map(abs, figures[kind][1:]))
@@ -88,7 +88,7 @@ def test_equal_images_are_at_its_best_end(kind, figures):
 
 
 @pytest.mark.parametrize('kind', METRICS)
-def test_no_value_leaves_its_range(kind, figures):
+def test_values_are_in_range(kind, figures):
     low, high = METRICS[kind].range
     inverted, noise = 255 - TRUTH, np.random.default_rng(1).integers(0, 256, TRUTH.shape, np.uint8)
     extremes = [measure(kind, p, TRUTH) for p in (inverted, noise)]
@@ -98,7 +98,7 @@ def test_no_value_leaves_its_range(kind, figures):
 
 
 @pytest.mark.parametrize('kind', ['calculate_psnr', 'calculate_ssim', 'calculate_msssim'])
-def test_the_worst_end_of_a_bounded_range_is_reached(kind):
+def test_worst_value_of_a_bounded_range(kind):
     assert METRICS[kind].better == 'higher'
     assert measure(kind, *negatives()) == pytest.approx(METRICS[kind].range[0], abs=1e-2)
 
@@ -110,7 +110,7 @@ def negatives() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize('kind', ['calculate_psnr', 'calculate_fed', 'calculate_lle'])
-def test_a_missing_value_means_what_it_states(kind):
+def test_meaning_of_a_missing_value(kind):
     equal = measure(kind, TRUTH, TRUTH)
     no_face = cv2.GaussianBlur(TRUTH, (0, 0), 60)
     if METRICS[kind].no_value == 'the images are equal':
@@ -121,7 +121,7 @@ def test_a_missing_value_means_what_it_states(kind):
 
 
 @pytest.mark.parametrize('kind', [*metrics.__all__, FID])
-def test_the_docstring_states_the_same(kind):
+def test_docstrings_equal_the_catalogue(kind):
     text = inspect.getdoc(getattr(metrics, kind, fid.frechet_distance)).partition('\n\n')[0].replace('\n', ' ')
     facts = METRICS[kind]
     low, high = facts.range
@@ -154,12 +154,12 @@ def test_direction_of_a_metric_in_an_options_file(options, expected):
         ({'type': 'somebody_elses', 'better': 'Lower'}, "not 'Lower'"),
     ],
 )
-def test_a_wrong_direction_is_refused(options, message):
+def test_invalid_directions_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         direction(options)
 
 
-def test_the_documentation_states_the_same():
+def test_documentation_equals_the_catalogue():
     lines = (REPOSITORY / 'docs/comparison.md').read_text().splitlines()
     for kind, facts in METRICS.items():
         low, high = facts.range

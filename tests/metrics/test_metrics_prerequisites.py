@@ -32,32 +32,32 @@ class Touch:
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-def test_found_where_torch_hub_keeps_it(checkpoints, zipped):
+def test_weights_in_the_cache_of_torch_hub(checkpoints, zipped):
     torch.save(WEIGHTS, checkpoints / 'net-0123abcd.pth', _use_new_zipfile_serialization=zipped)
     assert torch.equal(load_hub_weights(URL)['a'], WEIGHTS['a'])
 
 
-def test_other_places_come_first(checkpoints, tmp_path):
+def test_other_folders_come_first(checkpoints, tmp_path):
     torch.save(WEIGHTS, checkpoints / 'net-0123abcd.pth')
     torch.save({'a': torch.zeros(1)}, tmp_path / 'other.pth')
     assert load_hub_weights(URL, tmp_path / 'other.pth')['a'] == 0
 
 
-def test_missing_says_which_from_where_and_where_to(checkpoints):
+def test_missing_weights_are_reported_with_url_and_folder(checkpoints):
     with pytest.raises(MetricUnavailableError) as error:
         load_hub_weights(URL)
     assert str(error.value) == f'no weights net-0123abcd.pth: download {URL} to {checkpoints / "net-0123abcd.pth"}'
 
 
 @pytest.mark.parametrize('content', [b'', b'<html>not found</html>'])
-def test_damaged_is_named(checkpoints, content):
+def test_damaged_weights_are_reported(checkpoints, content):
     (checkpoints / 'net-0123abcd.pth').write_bytes(content)
     with pytest.raises(MetricUnavailableError, match=r'damaged weights .*net-0123abcd\.pth: download'):
         load_hub_weights(URL)
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-def test_cut_short_is_named(checkpoints, zipped):
+def test_truncated_weights_are_reported(checkpoints, zipped):
     path = checkpoints / 'net-0123abcd.pth'
     torch.save(WEIGHTS, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[:-40])
@@ -66,7 +66,7 @@ def test_cut_short_is_named(checkpoints, zipped):
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-def test_pickled_code_is_not_run(checkpoints, tmp_path, zipped):
+def test_pickled_code_is_not_executed(checkpoints, tmp_path, zipped):
     torch.save({'a': Touch(tmp_path / 'run')}, checkpoints / 'net-0123abcd.pth', _use_new_zipfile_serialization=zipped)
     with pytest.raises(MetricUnavailableError):
         load_hub_weights(URL)

@@ -61,7 +61,7 @@ def scipy_msssim(x, y, weights=None):
 
 @pytest.mark.parametrize('degrade', [noisy, blurred, brighter])
 @pytest.mark.parametrize('size', [(256, 288), (176, 176), (161, 161), (255, 203)])
-def test_as_the_published_code(degrade, size):
+def test_equals_the_published_code(degrade, size):
     truth = TRUTH[: size[0], : size[1]]
     restored = degrade(truth)
     expected = np.mean([scipy_msssim(restored[..., c], truth[..., c]) for c in range(3)])
@@ -69,7 +69,7 @@ def test_as_the_published_code(degrade, size):
 
 
 @pytest.mark.parametrize('degrade', [noisy, blurred, brighter])
-def test_as_pytorch_msssim(degrade):
+def test_equals_pytorch_msssim(degrade):
     restored, truth = to_tensor(degrade(TRUTH)), to_tensor(TRUTH)
     expected = pytorch_msssim.ms_ssim(restored, truth, data_range=255).item()
     # its window is float32
@@ -77,7 +77,7 @@ def test_as_pytorch_msssim(degrade):
 
 
 @pytest.mark.parametrize('degrade', [noisy, blurred, brighter])
-def test_as_torchmetrics(degrade):
+def test_equals_torchmetrics(degrade):
     restored, truth = to_tensor(degrade(TRUTH)), to_tensor(TRUTH)
     value = calculate_msssim(degrade(TRUTH), TRUTH)
     whole = multiscale_structural_similarity_index_measure(restored, truth, data_range=255.0, reduction='none')
@@ -101,7 +101,7 @@ def test_as_torchmetrics(degrade):
 
 
 @pytest.mark.parametrize('test_y_channel', [False, True])
-def test_one_scale_is_the_host_s_ssim(test_y_channel):
+def test_one_scale_equals_the_hosts_ssim(test_y_channel):
     restored, options = noisy(TRUTH), {'crop_border': 5, 'test_y_channel': test_y_channel}
     assert calculate_msssim(restored, TRUTH, scales=1, **options) == pytest.approx(
         calculate_ssim(restored, TRUTH, **options), abs=1e-10

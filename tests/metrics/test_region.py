@@ -33,7 +33,7 @@ def metric(kind, region, **options):
     return build_metric('m', {'type': kind, 'region': region, **needed, **options})
 
 
-def test_the_face_is_the_widened_hull_of_the_landmarks_and_the_background_is_the_rest():
+def test_masks_of_face_and_background():
     (face,) = find_faces(TRUTH)
     points = np.zeros(TRUTH.shape[:2], bool)
     points[face.landmarks[:, 1], face.landmarks[:, 0]] = True
@@ -45,20 +45,20 @@ def test_the_face_is_the_widened_hull_of_the_landmarks_and_the_background_is_the
     assert (region_mask(TRUTH[..., 1], 'face') != mask).mean() < 0.02  # grey
 
 
-def test_every_face_counts():
+def test_all_faces_are_in_the_mask():
     both = np.hstack([TRUTH, TRUTH[:, ::-1]])
     mask = region_mask(both, 'face')
     assert np.mean(mask[:, :256] != region_mask(TRUTH, 'face')) < 0.02
     assert np.mean(mask[:, 256:] != mask[:, :256][:, ::-1]) < 0.02
 
 
-def test_psnr_is_that_of_the_pixels():
+def test_psnr_of_a_region():
     error = (NOISY[MASK].astype(float) - TRUTH[MASK]) ** 2
     assert region_psnr(NOISY, TRUTH, MASK) == pytest.approx(10 * np.log10(255**2 / error.mean()))
 
 
 @pytest.mark.parametrize('test_y_channel', [False, True])
-def test_ssim_is_the_mean_of_scikit_images_map(test_y_channel):
+def test_ssim_equals_the_mean_of_scikit_images_map(test_y_channel):
     images = [to_y_channel(image)[..., 0] if test_y_channel else image.astype(float) for image in (NOISY, TRUTH)]
     _, ssim_map = structural_similarity(
         *images,
@@ -82,14 +82,14 @@ def test_msssim_is_a_weighted_mean_at_each_scale():
 @pytest.mark.parametrize(
     'options', [{'crop_border': 0}, {'crop_border': 7}, {'crop_border': 3, 'test_y_channel': True}]
 )
-def test_over_the_whole_image_it_is_the_hosts(options):
+def test_values_of_the_whole_image_equal_the_hosts(options):
     assert region_psnr(NOISY, TRUTH, EVERYWHERE, **options) == pytest.approx(calculate_psnr(NOISY, TRUTH, **options))
     assert region_ssim(NOISY, TRUTH, EVERYWHERE, **options) == pytest.approx(calculate_ssim(NOISY, TRUTH, **options))
 
 
 @pytest.mark.parametrize('kind', REGION_METRICS)
 @pytest.mark.parametrize('damaged', ['face', 'background'])
-def test_what_is_wrong_in_a_region_is_seen_there(kind, damaged):
+def test_damage_affects_only_its_region(kind, damaged):
     other = {'face': 'background', 'background': 'face'}[damaged]
     restored = np.where(region_mask(TRUTH, damaged)[..., None], NOISY, TRUTH)
     here, there = (metric(kind, each).measure(restored, TRUTH) for each in (damaged, other))
@@ -99,7 +99,7 @@ def test_what_is_wrong_in_a_region_is_seen_there(kind, damaged):
         assert here < there < 1
 
 
-def test_an_image_without_a_face_is_left_out_and_told(caplog):
+def test_images_without_a_face_are_reported(caplog):
     metrics = build_metrics(
         {
             'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'region': 'face'},
@@ -118,7 +118,7 @@ def test_an_image_without_a_face_is_left_out_and_told(caplog):
     assert 'psnr has no value for 1 of 3 images: c (the images are equal)' in caplog.text
 
 
-def test_the_landmarks_of_a_ground_truth_are_found_once(monkeypatch):
+def test_landmarks_are_detected_once_per_ground_truth(monkeypatch):
     looked_at = []
     monkeypatch.setattr(region, '_landmarks', {})
     monkeypatch.setattr(region, 'find_faces', lambda image: looked_at.append(image) or find_faces(image))
@@ -128,7 +128,7 @@ def test_the_landmarks_of_a_ground_truth_are_found_once(monkeypatch):
     assert len(looked_at) == 2
 
 
-def test_where_the_face_fills_the_image_its_background_has_no_value(monkeypatch):
+def test_a_background_without_pixels_has_no_value(monkeypatch):
     monkeypatch.setattr(region, 'region_mask', lambda truth, part: np.full(truth.shape[:2], part == 'face'))
     psnr = metric('calculate_psnr', 'background')
     assert psnr.update('a', NOISY, TRUTH) is None
@@ -152,7 +152,7 @@ def test_where_the_face_fills_the_image_its_background_has_no_value(monkeypatch)
         ({'type': 'calculate_pnsr', 'region': 'face'}, "there is no 'calculate_pnsr'"),
     ],
 )
-def test_what_has_no_region_says_so(options, message):
+def test_metrics_without_regions_refuse_the_option(options, message):
     with pytest.raises(ValueError, match=f'val: metrics: mine: {message}'):
         build_metrics({'mine': options})
 
@@ -161,7 +161,7 @@ def test_what_has_no_region_says_so(options, message):
     ('name', 'header'),
     [('PSNR', 'PSNR (face) / dB ↑'), ('psnr_face', 'psnr_face / dB ↑'), ('Face PSNR', 'Face PSNR / dB ↑')],
 )
-def test_a_table_tells_the_region(name, header):
+def test_tables_name_the_region(name, header):
     options = {'type': 'calculate_psnr', 'crop_border': 0, 'region': 'face'}
     assert metric_header(build_metric(name, options)) == header
 

@@ -36,7 +36,7 @@ def fine(image):
 
 
 @pytest.mark.parametrize('of', ['colours', 'grey', 'flat grey'])
-def test_means_are_those_of_the_input_and_details_those_of_the_result(generator, photo, of):
+def test_means_come_from_the_input_and_details_from_the_result(generator, photo, of):
     image = {'colours': photo, 'grey': photo[..., 1], 'flat grey': np.full((80, 70), 128, np.uint8)}[of]
     image = image // 2 + 40  # what is cut off at black and white would move means
     plain, kept = Restorer(generator)(image), Restorer(generator, keep_colour=True)(image)
@@ -48,7 +48,7 @@ def test_means_are_those_of_the_input_and_details_those_of_the_result(generator,
 
 
 @pytest.mark.parametrize('shape', [(2, 3, 70, 64), (1, 1, 5, 300), (1, 3, 1, 1)])
-def test_low_frequencies_change_places(shape):
+def test_low_frequencies_are_exchanged(shape):
     rng = np.random.default_rng(0)
     images, restored = rng.random(shape, np.float32), rng.random(shape, np.float32)
     expected = restored.astype(float)

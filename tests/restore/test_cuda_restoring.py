@@ -54,7 +54,7 @@ def expected_of(generator, image):
         *(('torch', form, dtype) for form in FORMS for dtype in MEAN_LEVELS),
     ],
 )
-def test_restored_images_are_those_of_the_cpu(form, dtype, engine, image, lively_generator, device, record_property):
+def test_restored_images_equal_those_of_the_cpu(form, dtype, engine, image, lively_generator, device, record_property):
     if device.type == 'cpu' and dtype == 'float16':
         pytest.skip('float16 is for cards')
     generator = lively_generator(**FORMS[form])
@@ -82,7 +82,7 @@ def test_images_of_any_size(size, lively_generator, device):
 
 
 @pytest.mark.parametrize('form', FORMS)
-def test_what_does_not_fit_is_restored_in_tiles(form, lively_generator, device, caplog):
+def test_large_images_are_restored_in_tiles(form, lively_generator, device, caplog):
     """The tiles are those of the CPU."""
     generator = lively_generator(**FORMS[form])
     image = data.astronaut()
@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_restored_in_tiles(form, lively_generator, device, 
     assert np.abs(actual - expected).max() < 1.5  # levels, of which one side is rounded
 
 
-def test_a_card_that_runs_out_of_memory_is_given_less(lively_generator, device, caplog):
+def test_out_of_memory_leads_to_smaller_tiles(lively_generator, device, caplog):
     if device.type == 'cpu':
         pytest.skip('limits the memory of a card; tests/restore/test_restore.py has an engine that runs out of it')
     restorer = Restorer(lively_generator(num_feat=16), 'torch', memory=1 << 40)
@@ -126,7 +126,7 @@ def test_a_card_that_runs_out_of_memory_is_given_less(lively_generator, device, 
         *(('torch', form, dtype) for form in FORMS for dtype in ('float32', 'float16')),
     ],
 )
-def test_memory_is_what_the_restorer_reckons_with(form, dtype, way, lively_generator, device, record_property):
+def test_peak_memory_is_close_to_the_estimate(form, dtype, way, lively_generator, device, record_property):
     """The measured peak stays below the estimate, and is no small part of it."""
     if device.type == 'cpu':
         pytest.skip('counts the memory of a card')
@@ -146,7 +146,7 @@ def test_memory_is_what_the_restorer_reckons_with(form, dtype, way, lively_gener
     assert 0.2 * estimate < measured < 1.1 * estimate
 
 
-def test_one_network_serves_several_threads(lively_generator, image, device):
+def test_several_threads_share_a_network(lively_generator, image, device):
     restorer = Restorer(lively_generator(num_feat=4), 'torch')
     with without_tf32():
         expected = restorer(image)
@@ -155,7 +155,7 @@ def test_one_network_serves_several_threads(lively_generator, image, device):
                 assert np.abs(actual.astype(int) - expected).max() <= 1
 
 
-def test_the_doctor_trains_on_the_card(small_lmdb, tmp_path, device):
+def test_the_doctor_on_the_gpu(small_lmdb, tmp_path, device):
     options = tmp_path / 'options.yml'
     database = shutil.copytree(small_lmdb, tmp_path / 'images.lmdb')
     options.write_text(re.sub(r'dataroot_gt: .*', f'dataroot_gt: {database}', DEMO.read_text()))
@@ -171,7 +171,7 @@ def test_the_doctor_trains_on_the_card(small_lmdb, tmp_path, device):
     assert re.search(r'an iteration takes [\d.]+ s', output.replace('\n    ', ' '))
 
 
-def test_a_comparison_on_the_card(small_lmdb, tmp_path, lively_generator, device):
+def test_a_comparison_on_the_gpu(small_lmdb, tmp_path, lively_generator, device):
     generator = lively_generator(num_feat=4, norm='rms')
     write_weights(tmp_path / 'csr.safetensors', generator.state_dict(), generator_options(generator))
     degraded = {
@@ -197,7 +197,7 @@ def test_a_comparison_on_the_card(small_lmdb, tmp_path, lively_generator, device
 
 
 @pytest.mark.parametrize('form', FORMS)
-def test_what_is_exported_gives_what_the_card_gives(form, lively_generator, tmp_path, device):
+def test_exported_networks_equal_the_gpu(form, lively_generator, tmp_path, device):
     generator = lively_generator(**FORMS[form])
     path = tmp_path / 'network.onnx'
     export(generator, 'onnx', path)
@@ -209,7 +209,7 @@ def test_what_is_exported_gives_what_the_card_gives(form, lively_generator, tmp_
     np.testing.assert_allclose(exported, on_card, atol=1e-3)
 
 
-def test_the_command_restores_on_the_card(lively_generator, image, tmp_path, device):
+def test_the_command_on_the_gpu(lively_generator, image, tmp_path, device):
     import cv2
 
     generator = lively_generator(num_feat=4)

@@ -58,7 +58,7 @@ def test_devices_by_name(machine, there, name, chosen):
     assert choose_device(name) == chosen
 
 
-def test_a_device_may_be_named_as_torch_has_it(lively_generator):
+def test_a_torch_device_is_accepted(lively_generator):
     assert Restorer(lively_generator(preset='fast'), device=torch.device('cpu')).device == 'cpu'
 
 
@@ -70,13 +70,13 @@ def test_a_device_may_be_named_as_torch_has_it(lively_generator):
         *((name, 'choose auto, cpu, cuda') for name in ('gpu', '', 'cuda:', 'cuda:x', 'cuda:-1', 'meta')),
     ],
 )
-def test_devices_that_are_not_there(machine, name, message):
+def test_missing_devices_are_reported(machine, name, message):
     machine(cuda=2)
     with pytest.raises(EngineError, match=message):
         choose_device(name)
 
 
-def test_what_is_free_on_a_device(machine):
+def test_free_memory_of_a_device(machine):
     machine(cuda=1, mps=1)
     assert unused_memory('cuda:0') == unused_memory('mps') == 11 << 30
     assert free_memory('torch', 'cuda:0') == pytest.approx(0.85 * (11 << 30), abs=1)
@@ -94,7 +94,7 @@ def test_what_is_free_on_a_device(machine):
         (['DmlExecutionProvider', 'CPUExecutionProvider'], 'cpu', 'cpu'),
     ],
 )
-def test_onnx_runtime_works_where_it_has_a_provider(monkeypatch, providers, name, chosen):
+def test_devices_of_onnx_runtime_depend_on_its_providers(monkeypatch, providers, name, chosen):
     monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: providers)
     assert choose_engine('onnx', 'float32', name) == ('onnx', chosen)
 
@@ -107,12 +107,12 @@ def test_onnx_runtime_works_where_it_has_a_provider(monkeypatch, providers, name
         ('openvino', 'cuda', r'openvino: runs on the CPU only'),
     ],
 )
-def test_engines_that_do_not_work_on_a_device(engine, device, message):
+def test_engines_that_do_not_support_a_device(engine, device, message):
     with pytest.raises(EngineError, match=message):
         choose_engine(engine, 'float32', device)
 
 
-def test_onnx_runtime_falls_back_where_its_provider_does_not_start(monkeypatch, lively_generator, caplog):
+def test_onnx_runtime_falls_back_if_its_provider_does_not_start(monkeypatch, lively_generator, caplog):
     """The installed ONNX Runtime claims to have CUDA, as the one for cards does on a machine without a driver."""
     monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: ['CUDAExecutionProvider'])
     generator = lively_generator(preset='fast')
@@ -138,11 +138,11 @@ def test_onnx_runtime_falls_back_where_its_provider_does_not_start(monkeypatch, 
         (ValueError('there are no pixels in (1, 3, 0, 5)'), False),
     ],
 )
-def test_errors_that_say_that_memory_ran_out(error, expected):
+def test_out_of_memory_errors(error, expected):
     assert is_out_of_memory(error) is expected
 
 
-def test_the_error_of_this_machine_says_that_memory_ran_out():
+def test_the_out_of_memory_error_of_this_machine():
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 60)
     assert is_out_of_memory(raised.value)
@@ -166,7 +166,7 @@ def engine_on(device, largest):
 
 
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
-def test_a_full_device_hands_over_to_the_cpu(machine, lively_generator, monkeypatch, caplog, preset):
+def test_the_cpu_is_used_if_the_device_is_full(machine, lively_generator, monkeypatch, caplog, preset):
     machine(mps=1)
     monkeypatch.setattr(starting, 'open_torch', engine_on('mps', 64 * 64))  # enough for the check of the device alone
     generator = lively_generator(preset=preset)
@@ -179,7 +179,7 @@ def test_a_full_device_hands_over_to_the_cpu(machine, lively_generator, monkeypa
     assert '320 x 200 pixels: not even the smallest tile fits: restoring on the CPU, in float32.' in caplog.text
 
 
-def test_other_errors_of_a_device_are_not_taken_for_that(lively_generator, monkeypatch):
+def test_other_errors_of_a_device_are_raised(lively_generator, monkeypatch):
     def broken(images, **options):
         raise RuntimeError('CUDA error: an illegal memory access was encountered')
 
@@ -190,9 +190,7 @@ def test_other_errors_of_a_device_are_not_taken_for_that(lively_generator, monke
 
 
 @pytest.mark.parametrize('fault', ['wrong numbers', 'missing operation'])
-def test_a_device_that_gives_something_else_than_the_cpu_is_not_used(
-    machine, lively_generator, monkeypatch, caplog, fault
-):
+def test_a_device_with_wrong_results_is_not_used(machine, lively_generator, monkeypatch, caplog, fault):
     opens = starting.open_torch
 
     def open_torch(generator, dtype, device):
@@ -212,7 +210,7 @@ def test_a_device_that_gives_something_else_than_the_cpu_is_not_used(
     assert 'Restoring on the CPU.' in caplog.text
 
 
-def test_what_is_known_to_work_is_not_checked_again(machine, lively_generator, monkeypatch):
+def test_devices_are_checked_once(machine, lively_generator, monkeypatch):
     machine(cuda=1)
     monkeypatch.setattr(starting, 'open_torch', lambda generator, dtype, device: lambda images: images * np.nan)
     assert Restorer(lively_generator(preset='fast'), device='cuda').device == 'cuda:0'

@@ -47,7 +47,7 @@ def generator():
     ('name', 'dtype', 'tolerance'),
     [('torch', 'float32', 1e-4), ('onnx', 'float32', 1e-4), ('openvino', 'float32', 1e-3)],
 )
-def test_engines_agree_on_any_batch_and_size(generator, name, dtype, tolerance):
+def test_engines_equal_torch(generator, name, dtype, tolerance):
     engine = open_engine(name, generator, dtype)
     for shape in ((1, 3, 64, 64), (2, 3, 101, 70)):
         batch = torch.rand(shape)
@@ -71,7 +71,7 @@ os.kill(os.getpid(), signal.SIGINT)
 """
 
 
-def test_signals_arrive_after_engines_ended_in_the_order_they_began():
+def test_signals_arrive_after_engines_were_closed_in_order():
     finished = subprocess.run(
         [sys.executable, '-c', SIGNAL_AFTER_TWO_ENGINES], capture_output=True, text=True, check=False
     )
@@ -82,7 +82,7 @@ def test_signals_arrive_after_engines_ended_in_the_order_they_began():
     ('name', 'dtype', 'tolerance'),
     [('torch', 'float32', 1e-5), ('onnx', 'float32', 1e-4), ('openvino', 'float32', 1e-3), ('torch', 'bfloat16', 0.2)],
 )
-def test_engines_run_the_fast_form(lively_generator, name, dtype, tolerance):
+def test_engines_with_the_fast_preset(lively_generator, name, dtype, tolerance):
     generator = lively_generator(preset='fast', num_scales=6).eval()
     engine = open_engine(name, generator, dtype)
     for shape in ((1, 3, 16, 16), (2, 3, 101, 70)):
@@ -95,7 +95,7 @@ def test_engines_run_the_fast_form(lively_generator, name, dtype, tolerance):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
-def test_compiled_engine_agrees_with_torch(lively_generator, preset):
+def test_compiled_engine_equals_torch(lively_generator, preset):
     generator = lively_generator(preset=preset).eval()
     batch = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -103,14 +103,14 @@ def test_compiled_engine_agrees_with_torch(lively_generator, preset):
     assert np.abs(open_engine('compiled', generator, 'float32')(batch.numpy()) - expected).max() < 1e-4
 
 
-def test_bfloat16_stays_close(generator):
+def test_bfloat16_is_close(generator):
     batch = torch.rand(1, 3, 128, 128)
     with torch.no_grad():
         expected = generator(batch).numpy()
     assert 0 < np.abs(open_engine('torch', generator, 'bfloat16')(batch.numpy()) - expected).mean() < 0.02
 
 
-def test_openvino_in_bfloat16_takes_little_contrast(generator):
+def test_openvino_in_bfloat16_with_low_contrast(generator):
     """Rounding such an image to bfloat16 would already cost a tenth of its contrast."""
     if 'BF16' not in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
         pytest.skip('this processor has no units for bfloat16')
@@ -124,7 +124,7 @@ def test_openvino_in_bfloat16_takes_little_contrast(generator):
     ('to', 'variant', 'names'),
     [*(('onnx', variant, ['a.onnx']) for variant in VARIANTS), ('openvino', 'csr', ['a.bin', 'a.xml'])],
 )
-def test_export_writes_what_agrees(tmp_path, to, variant, names):
+def test_exported_files_equal_torch(tmp_path, to, variant, names):
     suffix = EXPORTED[to][0]
     generator = make_generator(variant=variant, norm='rms', global_residual=True)
     assert export(generator, to, tmp_path / f'a{suffix}') < 1e-3
@@ -134,7 +134,7 @@ def test_export_writes_what_agrees(tmp_path, to, variant, names):
 
 
 @pytest.mark.parametrize('to', EXPORTED)
-def test_export_of_the_fast_form(tmp_path, lively_generator, to):
+def test_export_of_the_fast_preset(tmp_path, lively_generator, to):
     assert export(lively_generator(preset='fast'), to, tmp_path / f'a{EXPORTED[to][0]}') < 1e-3
 
 
@@ -147,7 +147,7 @@ def numbers_of(path) -> dict[int, int]:
 
 
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
-def test_a_float16_export_holds_float16_and_takes_float32(tmp_path, lively_generator, preset):
+def test_a_float16_export_stores_float16_and_takes_float32(tmp_path, lively_generator, preset):
     generator = make_generator() if preset == 'paper' else lively_generator(preset='fast')
     single, half = tmp_path / 'single.onnx', tmp_path / 'half.onnx'
     export(generator, 'onnx', single)
@@ -171,13 +171,13 @@ def main_export(generator, path, *options) -> int:
     return main(['export', '-w', str(weights), '--to', 'onnx', '-o', str(path), *options])
 
 
-def test_a_network_in_training_is_exported_as_it_restores(tmp_path, lively_generator):
+def test_a_network_in_train_mode_is_exported_in_eval_mode(tmp_path, lively_generator):
     generator = lively_generator().train()
     assert export(generator, 'onnx', tmp_path / 'a.onnx') < 1e-3
     assert generator.training
 
 
-def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
+def test_export_refuses_to_write_a_file_with_wrong_results(tmp_path, generator, monkeypatch):
     suffix, write, _ = EXPORTED['onnx']
     monkeypatch.setitem(EXPORTED, 'onnx', (suffix, write, lambda *arguments: lambda batch: batch))
     with pytest.raises(EngineError, match='differs from torch by'):
@@ -195,12 +195,12 @@ def test_export_writes_nothing_that_disagrees(tmp_path, generator, monkeypatch):
         ('onnx', 'float16', 'CPUs do not support float16'),
     ],
 )
-def test_what_an_engine_cannot_do(name, dtype, message):
+def test_unsupported_precisions_are_refused(name, dtype, message):
     with pytest.raises(EngineError, match=message):
         choose_engine(name, dtype)
 
 
-def test_engine_that_is_not_installed(monkeypatch):
+def test_a_missing_engine_is_reported(monkeypatch):
     for module in (starting, exported):
         monkeypatch.setattr(module, 'find_spec', lambda name: None)
     with pytest.raises(EngineError, match=r'onnxruntime is not installed.*hifacegan-plugin\[onnx\]'):
@@ -208,7 +208,7 @@ def test_engine_that_is_not_installed(monkeypatch):
     assert choose_engine('auto', 'bfloat16') == choose_engine('auto', 'float32') == ('torch', 'cpu')
 
 
-def test_float16_is_for_graphics_cards(monkeypatch):
+def test_float16_needs_a_gpu(monkeypatch):
     with pytest.raises(EngineError, match='CPUs do not support float16'):
         choose_engine('auto', 'float16')
     monkeypatch.setattr(starting, 'choose_device', lambda name: 'cuda:0')
@@ -223,7 +223,7 @@ def test_restorer_with_another_engine(generator):
 
 
 @pytest.mark.parametrize('name', ['torch', 'onnx', 'openvino'])
-def test_threads_get_their_own_images(lively_generator, name):
+def test_threads_get_separate_results(lively_generator, name):
     restorer = Restorer(lively_generator(preset='fast'), name)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((64, 64), (96, 80), (64, 96)) for _ in range(8)]
@@ -234,14 +234,14 @@ def test_threads_get_their_own_images(lively_generator, name):
 
 
 @pytest.mark.parametrize('name', ['torch', 'onnx'])
-def test_the_random_numbers_of_the_program_stay_its_own(lively_generator, name):
+def test_engines_do_not_change_the_random_state(lively_generator, name):
     generator = lively_generator(preset='fast')
     before = torch.get_rng_state()
     Restorer(generator, name)(np.zeros((64, 64, 3), np.uint8))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_threads_that_run_out_of_memory_open_one_engine_for_it(generator, monkeypatch):
+def test_threads_that_run_out_of_memory_share_an_engine(generator, monkeypatch):
     opened = []
 
     def watched(name, *arguments):
@@ -282,7 +282,7 @@ def test_export_and_convert_commands(generator, tmp_path, capsys):
         ),
     ],
 )
-def test_commands_say_why_not(generator, tmp_path, monkeypatch, capsys, arguments, message):
+def test_errors_of_export_and_convert(generator, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     write_weights('net_g.safetensors', generator.state_dict(), {})
     assert main(arguments) == 2

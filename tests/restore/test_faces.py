@@ -70,7 +70,7 @@ def of_kind(kind):
 
 
 @pytest.mark.parametrize('kind', ['RGB', 'RGBA', 'grey', 'grey, one channel', 'grey and alpha', '16 bits'])
-def test_changes_faces_alone_and_nothing_where_nothing_changes(kind):
+def test_only_faces_change(kind):
     image = of_kind(kind)
     given = image.copy()
     same, (face,) = restore_faces(image, unchanged, unchanged, OPTIONS)
@@ -110,13 +110,13 @@ def test_the_network_gets_aligned_faces_and_the_rest_goes_to_the_background():
 
 
 @pytest.mark.parametrize('image', [NO_FACE, PORTRAIT.transpose(1, 0, 2).copy()], ids=['none', 'lying on its side'])
-def test_what_the_detector_does_not_see_is_background(image):
+def test_images_without_detected_faces_are_background(image):
     restored, faces = restore_faces(image, lambda crop: pytest.fail('there is no face'), inverted, OPTIONS)
     assert faces == []
     np.testing.assert_array_equal(restored, inverted(image))
 
 
-def test_networks_may_enlarge():
+def test_networks_that_enlarge():
     """Twice as large by the background, with faces at four times their pixels, blended with the input."""
 
     def enlarge(image, times):
@@ -135,7 +135,7 @@ def test_networks_may_enlarge():
     np.testing.assert_allclose(dark[centre], 0.75 * enlarge(smooth, 2)[centre], atol=4)
 
 
-def test_twelve_faces_the_largest_first():
+def test_twelve_faces_are_sorted_by_size():
     canvas = np.full((540, 720, 3), 90, np.uint8)
     for number in range(12):
         side = 140 + 3 * number
@@ -153,7 +153,7 @@ def test_twelve_faces_the_largest_first():
     assert changed.min(0)[0] >= 360 and changed.min(0)[1] >= 540  # the last of the twelve
 
 
-def test_a_face_whose_square_the_border_cuts():
+def test_a_face_at_the_border():
     cut_off = np.ascontiguousarray(PORTRAIT[30:, 60:])
     same, (face,) = restore_faces(cut_off, unchanged, None, OPTIONS)
     assert face.face.square.corners.min() < -5
@@ -162,7 +162,7 @@ def test_a_face_whose_square_the_border_cuts():
     assert restored.shape == cut_off.shape and (restored != cut_off).mean() > 0.3
 
 
-def test_a_face_of_30_pixels_only_when_asked_for():
+def test_a_face_of_30_pixels_needs_a_lower_limit():
     small = cv2.resize(PORTRAIT, (80, 80), interpolation=cv2.INTER_AREA)
     assert restore_faces(small, inverted, None, OPTIONS)[1] == []
     _, (face,) = restore_faces(small, inverted, None, FaceOptions(min_face=40, side=64))
@@ -191,7 +191,7 @@ def test_strength_blends_faces_and_background_with_the_input(strength):
     assert np.abs(part - wanted).mean() < 0.5  # of roundings
 
 
-def test_identity_is_kept_by_less_strength():
+def test_keep_identity_lowers_the_strength():
     _, (face,) = restore_faces(PORTRAIT, mosaic, None, OPTIONS)
     assert face.exceeds_identity_limit and face.identity_distance > IDENTITY_LIMIT and face.strength == 1
     options = FaceOptions(min_face=100, side=128, keep_identity=True)
@@ -210,13 +210,13 @@ def test_identity_is_kept_by_less_strength():
         ('portrait.png', TypeError, 'an image must be a numpy array here, not str'),
     ],
 )
-def test_what_is_no_image_is_refused(image, error, message):
+def test_invalid_images_are_refused(image, error, message):
     with pytest.raises(error, match=message):
         restore_faces(image, unchanged)
 
 
 @pytest.mark.parametrize('options', [{'min_face': 0}, {'side': 0}, {'only': 0}, {'strength': 1.5}, {'strength': -0.5}])
-def test_options_that_mean_nothing_are_refused(options):
+def test_invalid_options_are_refused(options):
     ((name, value),) = options.items()
     with pytest.raises(ValueError, match=f'{name} {value}: expected'):
         FaceOptions(**options)
@@ -252,7 +252,7 @@ class TestCommand:
 
         return run
 
-    def test_the_report_may_lie_among_the_results(self, run):
+    def test_the_report_may_be_in_the_folder_of_the_results(self, run):
         write_photograph(Path('in/a.png'), Photograph(PORTRAIT))
         run('-i', 'in', '--report', 'out/faces.jsonl')
         assert len(Path('out/faces.jsonl').read_text().splitlines()) == 1
@@ -287,7 +287,7 @@ class TestCommand:
         run('-i', 'in', '--report', 'faces.jsonl', '--resume')
         assert len(Path('faces.jsonl').read_text().splitlines()) == 1
 
-    def test_a_photograph_that_exif_turns_upright(self, run):
+    def test_a_photograph_with_exif_orientation(self, run):
         exif = Image.Exif()
         exif[0x0112] = 6  # stored turned by 90 degrees
         Image.fromarray(np.rot90(PORTRAIT)).save('turned.png', exif=exif)
@@ -295,7 +295,7 @@ class TestCommand:
         np.testing.assert_array_equal(read_photograph(Path('out/turned.png'), 10**6).pixels, PORTRAIT)
         assert abs(json.loads(Path('faces.jsonl').read_text())['roll']) < 10
 
-    def test_a_face_that_may_be_someone_else_is_warned_of(self, run, caplog, monkeypatch):
+    def test_a_large_identity_distance_gives_a_warning(self, run, caplog, monkeypatch):
         monkeypatch.setattr('hifacegan_plugin.restore.faces.IDENTITY_LIMIT', -1)
         write_photograph(Path('a.png'), Photograph(PORTRAIT))
         run('-i', 'a.png')
@@ -324,16 +324,16 @@ class TestCommand:
             (['--strength', '1.5'], "'1.5': expected a number from 0 to 1"),
         ],
     )
-    def test_options_that_cannot_be_used(self, run, options, message):
+    def test_unusable_options_are_reported(self, run, options, message):
         write_photograph(Path('a.png'), Photograph(PORTRAIT))
         assert message in run('-i', 'a.png', *options, status=2).err
 
-    def test_what_cannot_start_leaves_no_report(self, run):
+    def test_no_report_is_written_if_the_command_cannot_start(self, run):
         run('-i', 'nowhere.png', '--report', 'faces.jsonl', status=2)
         assert not Path('faces.jsonl').exists()
 
     @pytest.mark.parametrize('options', [['--only', '2'], ['--keep-identity'], ['--save-faces', 'f']])
-    def test_options_of_faces_need_faces(self, run, options):
+    def test_face_options_need_faces(self, run, options):
         printed = run('-i', 'a.png', '-o', 'out', *options, status=2, common=[])
         assert f'{options[0]} needs --faces: give it, too.' in printed.err
         assert not Path('out').exists()
@@ -346,7 +346,7 @@ class TestCommand:
 
 
 @pytest.mark.heavy
-def test_portraits_at_known_transforms_come_back_aligned():
+def test_alignment_of_transformed_portraits():
     """Within 1 per cent of the distance of the eyes, at the median; and no face is missed."""
     folder = REPOSITORY.parent / 'shared/images/portraits'
     if not folder.is_dir():

@@ -55,7 +55,7 @@ def test_tensors_are_enlarged(enlarger):
     assert restorer(torch.rand(3, 21, 30)).shape == (3, 42, 60)  # is padded to a multiple of 4
 
 
-def test_tiles_of_a_network_that_enlarges_fit_together():
+def test_tiles_of_a_network_that_enlarges():
     images = np.random.default_rng(0).random((1, 3, 300, 410), np.float32)
 
     def twice(tile):
@@ -65,7 +65,7 @@ def test_tiles_of_a_network_that_enlarges_fit_together():
     assert np.allclose(tiled, twice(images), atol=1e-6)
 
 
-def test_what_does_not_fit_is_restored_in_tiles(enlarger, caplog):
+def test_large_images_are_restored_in_tiles(enlarger, caplog):
     _, file = enlarger
     image = data.astronaut()[:208, :200]
     whole = Restorer(file)(image)
@@ -76,13 +76,13 @@ def test_what_does_not_fit_is_restored_in_tiles(enlarger, caplog):
     assert np.abs(tiled.astype(int) - whole).mean() < 1
 
 
-def test_memory_is_that_of_the_tensors_that_are_held_at_a_time():
+def test_estimated_memory():
     chain = nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in [(3, 64), (64, 16), (16, 48)]))
     # The image is there before; of the maps no more than two are held at a time.
     assert measure_bytes_per_pixel(chain, 3, 32) == pytest.approx(WORKSPACES * 4 * (64 + 16), abs=1)
 
 
-def test_engines_and_precisions_are_refused_by_name(enlarger):
+def test_unsupported_engines_and_precisions_are_reported(enlarger):
     network, file = enlarger
     with pytest.raises(EngineError, match='engine onnx: runs HiFaceGAN only, and this is ESRGAN'):
         Restorer(file, engine='onnx')
@@ -96,7 +96,7 @@ def test_engines_and_precisions_are_refused_by_name(enlarger):
     assert np.abs(in_half(image) - enlarged(network, image)).mean() < 5
 
 
-def test_networks_of_a_fixed_size_take_no_other(enlarger, monkeypatch):
+def test_networks_of_a_fixed_size_refuse_other_sizes(enlarger, monkeypatch):
     monkeypatch.setitem(recognised.ONLY_SIDES, 'ESRGAN', 64)
     restorer = Restorer(enlarger[1], memory=1)
     assert restorer(data.astronaut()[:64, :64]).shape == (128, 128, 3)
@@ -107,7 +107,7 @@ def test_networks_of_a_fixed_size_take_no_other(enlarger, monkeypatch):
             restorer(data.astronaut()[: shape[0], : shape[1]])
 
 
-def test_the_command_enlarges_and_says_so(enlarger, tmp_path, capsys):
+def test_the_command_enlarges_and_reports_it(enlarger, tmp_path, capsys):
     network, file = enlarger
     source, out = tmp_path / 'source', tmp_path / 'out'
     source.mkdir()

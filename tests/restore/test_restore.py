@@ -65,7 +65,7 @@ def expected(generator, image):
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_gives_what_the_network_gives(generator, photo, dtype):
+def test_result_equals_the_networks_output(generator, photo, dtype):
     image = photo.astype(dtype) * (np.iinfo(dtype).max // 255)
     restored = Restorer(generator)(image)
     assert restored.dtype == dtype
@@ -73,7 +73,7 @@ def test_gives_what_the_network_gives(generator, photo, dtype):
     assert np.abs(restored.astype(int) - image).mean() > np.iinfo(dtype).max / 255 / 10  # the network does something
 
 
-def test_reads_a_weights_file(generator, weights, photo):
+def test_restorer_of_a_weights_file(generator, weights, photo):
     assert np.array_equal(Restorer(weights)(photo), Restorer(generator)(photo))
 
 
@@ -89,7 +89,7 @@ def test_reads_a_weights_file(generator, weights, photo):
     ],
     ids=['noise', 'much noise', 'jpeg', 'blur', 'faces', 'blurred faces'],
 )
-def test_the_networks_that_come_with_the_package_restore(name, degradation, gain):
+def test_psnr_gain_of_the_packaged_networks(name, degradation, gain):
     """On an image that they have not seen, by the PSNR of scikit-image in decibels."""
     truth = np.ascontiguousarray(data.astronaut()[:256, 100:356])
     degraded = build_degradation(degradation)(truth, np.random.default_rng(0))
@@ -97,7 +97,7 @@ def test_the_networks_that_come_with_the_package_restore(name, degradation, gain
     assert peak_signal_noise_ratio(truth, restored) > peak_signal_noise_ratio(truth, degraded) + gain
 
 
-def test_the_packaged_general_leaves_a_clean_image_as_it_is():
+def test_general_hardly_changes_a_clean_image():
     clean = np.ascontiguousarray(data.astronaut()[:256, 100:356])
     assert peak_signal_noise_ratio(clean, Restorer()(clean)) > 40
 
@@ -113,7 +113,7 @@ def test_shapes(generator, shape):
         assert np.array_equal(restored[..., -1], image[..., -1])
 
 
-def test_grey_is_restored_as_colours_without_colour(generator, photo):
+def test_grey_images_are_restored_like_grey_rgb_images(generator, photo):
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     restored = Restorer(generator)(grey)
     colours = Restorer(generator)(np.dstack([grey] * 3))
@@ -126,7 +126,7 @@ def test_small_images_keep_their_content(generator):
 
 
 @pytest.mark.parametrize('channels', [1, 2, 3, 4])
-def test_a_tensor_is_restored_as_the_array_of_its_pixels(generator, photo, channels):
+def test_tensors_are_restored_like_arrays(generator, photo, channels):
     restorer = Restorer(generator)
     image = np.dstack([photo, photo[::-1, :, 0]])[..., [0, 3][:channels] if channels < 3 else slice(channels)]
     expected = restorer(image)
@@ -143,7 +143,7 @@ def test_a_tensor_is_restored_as_the_array_of_its_pixels(generator, photo, chann
     assert (half - restored[:1]).abs().max() < 0.02
 
 
-def test_a_file_is_restored_by_its_path(generator, photo, tmp_path):
+def test_paths_are_restored(generator, photo, tmp_path):
     path = tmp_path / 'a.png'
     write_photograph(path, Photograph(photo))
     restorer = Restorer(generator)
@@ -173,7 +173,7 @@ def test_a_file_is_restored_by_its_path(generator, photo, tmp_path):
     (Image.new('RGB', (8, 8)), TypeError, 'not Image .numpy.asarray'),
     (None, TypeError, 'not NoneType'),
 ])  # fmt: skip
-def test_what_is_no_image_is_refused_with_the_reason(generator, image, error, message):
+def test_invalid_images_are_refused(generator, image, error, message):
     with pytest.raises(error, match=message):
         Restorer(generator)(image)
 
@@ -193,14 +193,14 @@ def test_batches_of_channels_are_checked(generator, photo):
         restorer.restore(torch.from_numpy(images))
 
 
-def test_a_result_without_numbers_is_refused(generator, photo):
+def test_results_that_are_not_finite_are_refused(generator, photo):
     restorer = Restorer(generator)
     restorer._fitting._opened['torch'] = lambda images: images * np.float32('nan')
     with pytest.raises(ValueError, match=r'NaN.*in float32'):
         restorer(photo)
 
 
-def test_network_for_grey_images(photo):
+def test_grey_network(photo):
     restorer = Restorer(CSRGenerator(num_in_ch=1, num_feat=4))
     assert restorer(photo[..., 0]).shape == photo.shape[:2]
     with pytest.raises(ValueError, match='weights are for grey images'):
@@ -218,7 +218,7 @@ def test_less_memory_gives_the_same_image(generator):
     assert 'frugal' not in ample._fitting._opened
 
 
-def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
+def test_too_little_memory_leads_to_tiles_and_a_warning(generator, caplog):
     image = np.ascontiguousarray(data.astronaut()[:192, 100:400])
     restorer = Restorer(generator, memory=192 * 192 * Restorer(generator)._fitting._bytes_per_pixel('frugal'))
     with caplog.at_level(logging.WARNING, 'basicsr.hifacegan_plugin'):
@@ -228,7 +228,7 @@ def test_far_too_little_memory_gives_tiles_and_says_so(generator, caplog):
 
 
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
-def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, monkeypatch, caplog, preset):
+def test_out_of_memory_on_a_gpu_leads_to_less_memory(lively_generator, monkeypatch, caplog, preset):
     """The engine runs out of memory above 256 x 256 pixels, as a card does that others use."""
     generator = lively_generator(preset=preset)
     image = np.ascontiguousarray(data.astronaut()[:, :420])
@@ -254,7 +254,7 @@ def test_what_a_card_has_no_room_for_is_tried_again_with_less(lively_generator, 
     assert np.abs(restored - expected[0].transpose(1, 2, 0).clip(0, 1) * 255).max() <= 1
 
 
-def test_a_machine_that_holds_no_tile_of_the_least_size_is_an_error(generator, monkeypatch):
+def test_too_little_memory_for_the_smallest_tile_is_an_error(generator, monkeypatch):
     def full(images, **options):
         raise torch.OutOfMemoryError('CUDA out of memory.')
 
@@ -276,13 +276,13 @@ def test_a_machine_that_holds_no_tile_of_the_least_size_is_an_error(generator, m
         (16, 'fast', 'float16', 673),
     ],
 )
-def test_the_memory_reckoned_with_on_a_card_is_what_was_measured_there(num_feat, preset, dtype, measured):
+def test_estimated_memory_on_a_gpu_equals_the_measured_one(num_feat, preset, dtype, measured):
     network = CSRGenerator(num_feat=num_feat, preset=preset)
     assert measured <= bytes_per_pixel(network, 'torch', dtype, 'cuda:0') <= 1.75 * measured
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_tiles_and_the_image_around_them_stay_within_the_memory(generator, dtype):
+def test_tiles_respect_the_memory_limit(generator, dtype):
     image = np.zeros((800, 1000, 3), dtype)
     restorer = Restorer(generator, memory=26 << 20)
     restorer._fitting._opened['frugal'] = np.copy  # numpy's memory alone is traced
@@ -295,7 +295,7 @@ def test_tiles_and_the_image_around_them_stay_within_the_memory(generator, dtype
 
 
 @pytest.mark.parametrize('engine', ['torch', 'openvino'])
-def test_tiles_of_the_fast_form_give_the_exact_result(lively_generator, caplog, engine):
+def test_tiles_of_the_fast_preset_are_exact(lively_generator, caplog, engine):
     generator = lively_generator(preset='fast')
     image = np.ascontiguousarray(data.astronaut()[:300, 20:470])
     ample = Restorer(generator, engine)
@@ -305,7 +305,7 @@ def test_tiles_of_the_fast_form_give_the_exact_result(lively_generator, caplog, 
     assert not caplog.records
 
 
-def test_tiles_of_different_brightness_fade_into_one_another():
+def test_tiles_are_blended():
     """What each tile's own statistics shift is spread over the overlap: no jump that the eye takes for an edge."""
     images = (data.astronaut()[:192, :416].transpose(2, 0, 1)[None] / 255).astype(np.float32)
     tiled = restore_in_tiles(lambda tile: tile - tile.mean(), images, multiple=32, size=256, overlap=96)
@@ -330,7 +330,7 @@ def test_spans_cover_everything_once(length, margin):
     np.testing.assert_allclose(total, 1, rtol=1e-6)
 
 
-def test_tiles_of_a_pointwise_restoration_leave_no_seam():
+def test_tiles_of_a_pointwise_operation_are_exact():
     images = np.random.default_rng(0).random((1, 3, 100, 230), np.float32)
     tiled = restore_in_tiles(lambda x: x * 2, images, multiple=32, size=64, overlap=32)
     np.testing.assert_allclose(tiled, images * 2, rtol=1e-5)
@@ -375,9 +375,7 @@ def test_every_suffix_of_an_image_is_found(weights, tmp_path, photo):
     assert results(tmp_path / 'out') == sorted(f'{suffix}.{kept.get(suffix, "png")}' for suffix in suffixes)
 
 
-def test_a_linked_folder_is_searched_and_one_that_cannot_be_is_named(
-    folder, weights, tmp_path, photo, capsys, monkeypatch
-):
+def test_linked_and_unreadable_folders(folder, weights, tmp_path, photo, capsys, monkeypatch):
     write_photograph(tmp_path / 'elsewhere/d.png', Photograph(photo))
     (folder / 'link').symlink_to(tmp_path / 'elsewhere')
 
@@ -409,7 +407,7 @@ def test_glob_format_and_sheet(folder, weights, tmp_path, photo):
     assert np.abs(sheet[:, : photo.shape[1]].astype(int) - photo).mean() < 12
 
 
-def test_goes_on_after_bad_files_and_lists_them(folder, weights, tmp_path, capsys):
+def test_unreadable_files_are_listed_and_do_not_stop_the_command(folder, weights, tmp_path, capsys):
     (folder / 'aa.png').touch()
     (folder / 'zz.jpg').write_bytes((folder / 'b.jpg').read_bytes()[:1500])
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights) == 1
@@ -443,7 +441,7 @@ def test_nothing_is_overwritten(folder, weights, tmp_path, capsys, link, pattern
     assert {path: path.read_bytes() for path in folder.rglob('*.*') if path.is_file()} == before
 
 
-def test_output_may_lie_above_the_input(folder, weights, tmp_path):
+def test_output_may_be_a_parent_of_the_input(folder, weights, tmp_path):
     assert restore('-i', folder / 'deep', '-o', tmp_path, '-w', weights) == 0
     assert (tmp_path / 'c.png').exists()
 
@@ -463,7 +461,7 @@ def test_two_images_with_one_result_keep_their_suffixes(folder, weights, tmp_pat
     assert read_photograph(tmp_path / 'out/a.webp.png', 10**6).pixels.shape == (64, 64, 3)
 
 
-def test_a_sheet_does_not_take_the_place_of_a_result(folder, weights, tmp_path, capsys, photo):
+def test_a_sheet_does_not_overwrite_a_result(folder, weights, tmp_path, capsys, photo):
     write_photograph(folder / 'a_sheet.png', Photograph(photo))
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--sheet') == 1
     captured = capsys.readouterr()
@@ -471,7 +469,7 @@ def test_a_sheet_does_not_take_the_place_of_a_result(folder, weights, tmp_path, 
     assert f'failed: {folder}/a_sheet.png has the same result file as {folder}/a.png' in captured.err
 
 
-def test_names_of_every_kind(tmp_path, weights, photo, capsys):
+def test_unusual_file_names(tmp_path, weights, photo, capsys):
     names = ['two words.png', 'ünïcode 写真.png', '-dash.png', '[a]*.png', 'a\nb.png', f'{"x" * 251}.png']
     for name in names:
         write_photograph(tmp_path / 'in' / 'a.png', Photograph(photo))
@@ -482,7 +480,7 @@ def test_names_of_every_kind(tmp_path, weights, photo, capsys):
     assert r"/in/c\nd.png' is empty" in capsys.readouterr().err
 
 
-def test_what_is_no_regular_file(folder, weights, tmp_path, capsys):
+def test_other_files_than_regular_ones(folder, weights, tmp_path, capsys):
     """None of it is read without end, nothing is found twice, and folders are no images."""
     os.mkfifo(folder / 'pipe.png')
     os.mkfifo(folder / 'pipe.mp4')
@@ -512,7 +510,7 @@ def test_full_disk(folder, weights, tmp_path, capsys, full_disk, photo):
     assert results(tmp_path / 'out') == ['small.png']
 
 
-def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
+def test_two_runs_at_the_same_time(folder, weights, tmp_path, monkeypatch):
     """With --resume, what another run has done meanwhile is left alone; half-written files are not shared."""
     out = tmp_path / 'out'
     done = []
@@ -530,7 +528,7 @@ def test_another_run_beside_this(folder, weights, tmp_path, monkeypatch):
         theirs.touch()
 
 
-def test_an_error_without_words_is_named(tmp_path):
+def test_errors_without_a_message_are_named(tmp_path):
     (tmp_path / 'a.png').touch()
 
     def run_out_of_memory(source, target):
@@ -559,7 +557,7 @@ def test_an_error_without_words_is_named(tmp_path):
         (['-i', 'a.png', '-o', 'out', '--device', 'cuda:7'], 'device cuda:7: torch'),
     ],
 )
-def test_what_cannot_start_says_why(weights, tmp_path, photo, monkeypatch, capsys, options, message):
+def test_invalid_arguments_are_reported(weights, tmp_path, photo, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
     write_photograph(tmp_path / 'a.png', Photograph(photo))
     (tmp_path / 'link.png').symlink_to('a.png')
@@ -591,14 +589,14 @@ def test_a_folder_may_have_the_name_of_a_file(folder, weights, tmp_path):
 
 @pytest.mark.parametrize('option', ['--threads', '--memory', '--max-megapixels'])
 @pytest.mark.parametrize('value', ['-1', '0', 'inf', 'nan', 'many'])
-def test_numbers_that_are_none_are_refused(folder, tmp_path, capsys, option, value):
+def test_invalid_numbers_are_refused(folder, tmp_path, capsys, option, value):
     with pytest.raises(SystemExit, match='2'):
         restore('-i', folder, '-o', tmp_path / 'out', f'{option}={value}')
     assert re.search(rf"argument {option}: '{value}': expected a (whole )?number", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize('engine', ['onnx', 'openvino'])
-def test_a_full_folder_for_temporary_files_is_named(folder, weights, tmp_path, capsys, engine, full_disk):
+def test_a_full_temporary_folder_is_reported(folder, weights, tmp_path, capsys, engine, full_disk):
     full_disk()
     assert restore('-i', folder, '-o', tmp_path / 'out', '-w', weights, '--engine', engine) == 2
     assert re.search(f'restore: engine {engine}: .* set TMPDIR', capsys.readouterr().err)
@@ -611,7 +609,7 @@ def test_bad_weights(folder, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_weights_that_do_not_tell_their_norm(lively_generator, folder, tmp_path):
+def test_weights_without_a_known_norm(lively_generator, folder, tmp_path):
     """``--norm`` decides what they compute; here a file says nothing, and the network was trained with ``rms``."""
     network = lively_generator(norm='rms')
     write_weights(tmp_path / 'net_g.safetensors', without_markers(network.state_dict()), {})
@@ -660,7 +658,7 @@ def test_video(weights, generator, tmp_path, photo):
     assert not result.read()[0]
 
 
-def test_needs_neither_the_host_nor_mmcv():
+def test_the_host_and_mmcv_are_not_imported():
     """The host takes seconds to import; restoring does without, and without PyAV where there is no video."""
     code = (
         'import sys\n'

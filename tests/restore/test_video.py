@@ -170,7 +170,7 @@ def test_rates_above_240(tmp_path, codec):
     assert times_of(tmp_path / 'b.mp4') == [Fraction(i * 1000, 479999) for i in range(8)]
 
 
-def test_a_video_that_begins_late_still_does(tmp_path):
+def test_the_start_time_is_kept(tmp_path):
     source = write_video(tmp_path / 'a.mp4', photos(5), range(1111, 5000, 512), sound='aac')
     restore_video(identity, source, tmp_path / 'b.mp4')
     assert times_of(source)[0] > 0.08
@@ -194,7 +194,7 @@ def rgb_by_definition(luma, blue, red, matrix, full):
 @pytest.mark.parametrize('full', [False, True], ids=['limited', 'full'])
 @pytest.mark.parametrize('matrix', WEIGHTS)
 @pytest.mark.parametrize('codec', CODECS)
-def test_colours_are_converted_as_tagged_and_stay(tmp_path, codec, matrix, full):
+def test_tagged_colours(tmp_path, codec, matrix, full):
     colours = [(90, 100, 160), (160, 150, 110), (120, 90, 120), (180, 128, 128)]
     planes = np.concatenate([np.full((1, 64, 32), 1) * np.array(c)[:, None, None] for c in colours], axis=2)
     frame = av.VideoFrame.from_ndarray(planes.astype(np.uint8), 'yuv444p')
@@ -213,7 +213,7 @@ def test_colours_are_converted_as_tagged_and_stay(tmp_path, codec, matrix, full)
 
 
 @pytest.mark.parametrize(('height', 'matrix'), [(480, 6), (576, 5), (720, 1)])
-def test_untagged_colours_are_taken_as_players_do(tmp_path, height, matrix):
+def test_untagged_colours(tmp_path, height, matrix):
     frame = av.VideoFrame.from_ndarray(np.full((3, height, 64), [[[90]], [[100]], [[160]]], np.uint8), 'yuv444p')
     source = write_video(tmp_path / 'a.mp4', [frame], pixel_format='yuv444p', options=BEST, matrix=2)
     seen = []
@@ -238,7 +238,7 @@ def test_more_than_8_bits_are_kept(tmp_path, codec):
 
 
 @pytest.mark.parametrize('codec', CODECS)
-def test_odd_sizes_lose_nothing(tmp_path, codec):
+def test_odd_sizes(tmp_path, codec):
     image = np.full((73, 97, 3), 60, np.uint8)
     image[-1], image[:, -1] = 200, 200
     source = write_video(tmp_path / 'a.mp4', [image] * 3, pixel_format='yuv444p', options=BEST)
@@ -257,7 +257,7 @@ def test_odd_sizes_lose_nothing(tmp_path, codec):
     ({'degrees': 0, 'hflip': True}, lambda x: x[:, ::-1]),
     ({'degrees': 90, 'vflip': True}, lambda x: np.rot90(x)[::-1]),
 ])  # fmt: skip
-def test_a_turned_video_is_restored_upright(tmp_path, rotation, turn):
+def test_a_rotated_video_is_restored_upright(tmp_path, rotation, turn):
     source = write_video(
         tmp_path / 'a.mp4', photos(3), pixel_format='yuv444p', options=BEST, rotation=rotation, aspect=Fraction(16, 11)
     )
@@ -282,7 +282,7 @@ def test_a_video_at_an_angle_is_refused(tmp_path):
 
 @pytest.mark.parametrize('codec', CODECS)
 @pytest.mark.parametrize('suffix', ['mp4', 'mkv'])
-def test_pixels_keep_their_shape(tmp_path, codec, suffix):
+def test_pixel_aspect_ratios_are_kept(tmp_path, codec, suffix):
     source = write_video(tmp_path / 'a.mp4', photos(2), aspect=Fraction(4, 3))
     target = tmp_path / f'b.{suffix}'
     if (codec, suffix) == ('av1', 'mkv'):
@@ -311,7 +311,7 @@ def test_kinds_and_names(tmp_path, monkeypatch, name, result):
 
 
 @pytest.mark.parametrize('suffix', ['mp4', 'mkv'])
-def test_a_cover_stays_one(tmp_path, suffix):
+def test_cover_images_are_kept(tmp_path, suffix):
     cover = cv2.imencode('.png', photos(1)[0])[1].tobytes()
     still = write_video(tmp_path / 'still.mp4', photos(1), codec='png', pixel_format='rgb24')
     with av.open(str(write_video(tmp_path / 'plain.mp4', photos(3)))) as plain, av.open(str(still)) as image, \
@@ -338,7 +338,7 @@ def test_a_cover_stays_one(tmp_path, suffix):
     assert covers[0] == covers[1]
 
 
-def test_what_does_not_fit_the_format_is_refused(tmp_path, capsys):
+def test_streams_that_the_format_does_not_support_are_refused(tmp_path, capsys):
     source = write_video(tmp_path / 'a.mkv', photos(2), subtitles='subrip')
     assert main(['restore', '-i', str(source), '-o', str(tmp_path / 'out'), '--format', 'mp4']) == 1
     assert 'a.mkv cannot be written: .mp4 cannot hold' in capsys.readouterr().err
@@ -359,7 +359,7 @@ def test_crf(tmp_path, capsys):
     assert 'crf 52: of h264 it is 0 to 51' in capsys.readouterr().err
 
 
-def test_a_frame_that_cannot_be_restored_is_named_and_that_of_the_input(tmp_path):
+def test_a_frame_that_cannot_be_restored_is_copied_and_reported(tmp_path):
     number = count()
 
     def restore(image):
@@ -375,7 +375,7 @@ def test_a_frame_that_cannot_be_restored_is_named_and_that_of_the_input(tmp_path
     assert names_in(tmp_path) == ['a.mp4', 'b.mp4']
 
 
-def test_a_video_of_which_nothing_can_be_restored_is_left(tmp_path):
+def test_a_video_without_restorable_frames_is_an_error(tmp_path):
     def restore(image):
         raise ValueError('these weights are for grey images')
 
@@ -385,7 +385,7 @@ def test_a_video_of_which_nothing_can_be_restored_is_left(tmp_path):
     assert names_in(tmp_path) == ['a.mp4']
 
 
-def test_a_frame_that_cannot_be_decoded_is_named_and_the_others_keep_their_times(tmp_path):
+def test_a_frame_that_cannot_be_decoded_is_reported_and_skipped(tmp_path):
     source = write_video(
         tmp_path / 'a.avi', photos(6), range(6), Fraction(1, 25), codec='mjpeg', pixel_format='yuvj420p', full=True
     )
@@ -401,7 +401,7 @@ def test_a_frame_that_cannot_be_decoded_is_named_and_the_others_keep_their_times
 
 
 @pytest.mark.parametrize('suffix', ['avi', 'mkv', 'mp4'])
-def test_a_video_that_ends_early_is_not_called_whole(tmp_path, suffix):
+def test_a_truncated_video_is_reported(tmp_path, suffix):
     noise = list(np.random.default_rng(0).integers(0, 256, (12, 64, 96, 3), np.uint8))
     source = write_video(tmp_path / f'a.{suffix}', noise, range(12), Fraction(1), codec='mpeg4', options={'g': '1'})
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
@@ -414,7 +414,7 @@ def test_a_video_that_ends_early_is_not_called_whole(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('temporal', [False, True])
-def test_a_stopped_run_is_gone_on_with(tmp_path, monkeypatch, temporal):
+def test_a_stopped_run_can_be_resumed(tmp_path, monkeypatch, temporal):
     """Only what is missing is restored, and the result is that of a run that was never stopped, byte for byte."""
     monkeypatch.setattr(restoring, 'FRAMES_A_SEGMENT', 5)
     source = write_video(tmp_path / 'a.mp4', photos(18), sound='aac')
@@ -440,7 +440,7 @@ def test_a_stopped_run_is_gone_on_with(tmp_path, monkeypatch, temporal):
     assert (tmp_path / 'out/a.mp4').read_bytes() == (tmp_path / 'whole/a.mp4').read_bytes()
 
 
-def test_a_result_that_another_process_restores_into_is_left_to_it(tmp_path):
+def test_only_one_process_writes_a_result(tmp_path):
     source = write_video(tmp_path / 'a.mp4', photos(2))
     (tmp_path / 'out/.a.mp4.segments').mkdir(parents=True)
     with holder(tmp_path / 'out/.a.mp4.lock') as (owner, _):
@@ -452,7 +452,7 @@ def test_a_result_that_another_process_restores_into_is_left_to_it(tmp_path):
 
 
 @pytest.mark.parametrize('change', ['options', 'network', 'no resume'])
-def test_segments_of_another_run_are_not_gone_on_with(tmp_path, monkeypatch, change):
+def test_segments_of_other_options_are_not_reused(tmp_path, monkeypatch, change):
     monkeypatch.setattr(restoring, 'FRAMES_A_SEGMENT', 2)
     source = write_video(tmp_path / 'a.mp4', photos(5))
 
@@ -488,7 +488,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
     assert max(alive) <= 3
 
 
-def test_a_playlist_leads_nowhere(tmp_path):
+def test_playlists_are_refused(tmp_path):
     write_video(tmp_path / 'secret.mp4', photos(2))
     texts = {'hls.mp4': '#EXTM3U\n#EXTINF:1,\nsecret.mp4', 'list.mp4': 'ffconcat version 1.0\nfile secret.mp4'}
     for name, text in texts.items():
@@ -497,7 +497,7 @@ def test_a_playlist_leads_nowhere(tmp_path):
             restore_video(identity, tmp_path / name, tmp_path / 'out.mp4')
 
 
-def test_a_loss_of_alpha_is_logged(tmp_path, caplog):
+def test_dropped_alpha_is_logged(tmp_path, caplog):
     write_video(tmp_path / 'a.mov', photos(2), codec='qtrle', pixel_format='argb')
     restore_video(identity, tmp_path / 'a.mov', tmp_path / 'b.mov')
     assert [record.message for record in caplog.records] == [f'{tmp_path / "a.mov"}: the alpha channel is dropped']
@@ -511,14 +511,14 @@ def test_a_loss_of_alpha_is_logged(tmp_path, caplog):
     ],
     ids=['broken link', 'empty'],
 )
-def test_what_cannot_be_read_is_named_and_leaves_nothing(tmp_path, make, message):
+def test_unreadable_videos_are_reported(tmp_path, make, message):
     make(tmp_path / 'a.mp4')
     with pytest.raises(VideoError, match=message):
         restore_video(identity, tmp_path / 'a.mp4', tmp_path / 'out/a.mp4')
     assert list((tmp_path / 'out').iterdir()) == []
 
 
-def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
+def test_missing_pyav_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(restoring, 'find_spec', lambda name: None)
     with pytest.raises(VideoError, match=r'pip install "hifacegan-plugin\[video\]"'):
         restore_video(identity, tmp_path / 'a.mp4', tmp_path / 'b.mp4')
@@ -532,7 +532,7 @@ def flicker(images, shift):
 
 
 @pytest.mark.parametrize('shift', [0, 3], ids=['still', 'pan'])
-def test_temporal_smoothing_reduces_flicker_and_blurs_nothing(shift):
+def test_temporal_smoothing_reduces_flicker_without_blur(shift):
     """Noisy frames, restored by a blur, of a still scene and of a pan: less flicker, and nearer to the truth."""
     rng = np.random.default_rng(0)
     truths = photos(10, 128, 128, shift)
@@ -546,7 +546,7 @@ def test_temporal_smoothing_reduces_flicker_and_blurs_nothing(shift):
     assert errors[1] < errors[0]
 
 
-def test_temporal_smoothing_leaves_cuts_alone():
+def test_temporal_smoothing_does_not_affect_cuts():
     before, after = photos(2, shift=90)
     smoother = Smoother()
     smoother(before, before)

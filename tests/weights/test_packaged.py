@@ -11,14 +11,14 @@ from hifacegan_plugin.weights import PACKAGED, load_generator, read_card
 
 
 @pytest.mark.parametrize('name', PACKAGED)
-def test_each_is_small_and_tells_what_it_is(name):
+def test_size_and_card(name):
     assert PACKAGED[name].stat().st_size < 8e6
     card = read_card(PACKAGED[name])
     assert {'purpose', 'data', 'recipe', 'date', 'figures'} <= card.keys()
     assert all(len(values) == 2 for figures in card['figures'].values() for values in figures.values())
 
 
-def test_models_lists_them_with_their_figures(capsys):
+def test_models_lists_the_networks(capsys):
     assert main(['models']) == 0
     listed = capsys.readouterr().out
     for name, path in PACKAGED.items():
@@ -27,14 +27,14 @@ def test_models_lists_them_with_their_figures(capsys):
 
 
 @pytest.mark.parametrize(('given', 'name'), [([], 'general'), (['--model', 'faces'], 'faces')])
-def test_restore_takes_them_by_name(given, name, tmp_path, noisy_image):
+def test_restore_accepts_their_names(given, name, tmp_path, noisy_image):
     assert main(['restore', '-i', str(noisy_image), '-o', str(tmp_path / 'out'), *given]) == 0
     image, restored = (np.asarray(Image.open(file)) for file in (noisy_image, tmp_path / 'out/noisy.png'))
     expected = load_generator(PACKAGED[name]).eval()(to_tensor(image)[None])[0].clamp(0, 1).mul(255).round()
     assert np.abs(restored - expected.permute(1, 2, 0).detach().numpy()).max() <= 1
 
 
-def test_a_name_or_a_file_is_one_network():
+def test_name_and_file_give_the_same_network():
     assert Restorer('faces').num_in_ch == Restorer(PACKAGED['faces']).num_in_ch == 3
 
 

@@ -39,7 +39,7 @@ def network():
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
-def test_networks_of_others_restore_as_where_they_come_from(tmp_path, name):
+def test_output_equals_the_original_program(tmp_path, name):
     build, *expected = PUBLISHED[name]
     torch.manual_seed(0)
     published = build().eval()
@@ -53,7 +53,7 @@ def test_networks_of_others_restore_as_where_they_come_from(tmp_path, name):
 
 
 @pytest.mark.parametrize('key', [None, 'params', 'params-ema', 'state_dict', 'model'])
-def test_files_of_other_programs_are_unwrapped(tmp_path, network, key):
+def test_nested_weights_are_found(tmp_path, network, key):
     weights = {f'module.{name}': value for name, value in network.state_dict().items()}
     torch.save({key: weights, 'epoch': 3} if key else weights, tmp_path / 'a.pth')
     images = torch.rand(1, 3, 21, 30)  # is padded to a multiple of 4
@@ -63,7 +63,7 @@ def test_files_of_other_programs_are_unwrapped(tmp_path, network, key):
     assert torch.equal(load_network(tmp_path / 'a.safetensors')(images), loaded(images))
 
 
-def test_our_own_weights_are_no_ones_else(tmp_path):
+def test_own_weights_are_not_recognised_as_others(tmp_path):
     torch.save(CSRGenerator(num_feat=4).state_dict(), tmp_path / 'a.pth')
     assert isinstance(load_network(tmp_path / 'a.pth'), CSRNetwork)
 
@@ -73,7 +73,7 @@ class Harm:
         return os.system, ('exit 1',)
 
 
-def test_files_that_are_no_restorers_are_refused_by_name(tmp_path, network, monkeypatch):
+def test_other_files_are_refused(tmp_path, network, monkeypatch):
     weights = network.state_dict()
     edsr = EDSR(3, 3, num_feat=4, num_block=1, upscale=1)
     refused = {
@@ -120,7 +120,7 @@ def describe(architecture, **others):
     )
 
 
-def test_the_same_image_becomes_the_same_result_and_nobody_elses_numbers_change():
+def test_random_networks_are_reproducible_and_do_not_change_the_random_state():
     class Descriptor(SimpleNamespace):
         def __call__(self, image):
             return self.model(image)
@@ -135,7 +135,7 @@ def test_the_same_image_becomes_the_same_result_and_nobody_elses_numbers_change(
 
 
 @pytest.mark.parametrize('architecture', ['GFPGAN', 'CodeFormer'])
-def test_networks_of_a_fixed_size_name_it(architecture):
+def test_networks_of_a_fixed_size(architecture):
     network = RecognisedNetwork(describe(architecture))
     assert network.only_side == 512
     with pytest.raises(ValueError, match=rf'{architecture} restores aligned faces of 512x512 pixels, .* has 400x512'):
@@ -144,7 +144,7 @@ def test_networks_of_a_fixed_size_name_it(architecture):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize('architecture', ['GFPGAN', 'CodeFormer', 'RestoreFormer'])
-def test_the_real_restorers_of_faces(tmp_path, architecture):
+def test_face_restorers_of_the_published_size(tmp_path, architecture):
     """Networks of the published size with random weights, in the file format of their releases."""
     torch.manual_seed(0)
     if architecture == 'GFPGAN':

@@ -51,7 +51,7 @@ def checkpoint(generator, tmp_path):
 
 
 @pytest.mark.parametrize(('param_key', 'offset'), [(None, 0), ('params_ema', 0), ('params', -1)])
-def test_chooses_the_dictionary(checkpoint, generator, param_key, offset):
+def test_param_key(checkpoint, generator, param_key, offset):
     state_dict, options = read_weights(checkpoint, param_key)
     for key, value in generator.state_dict().items():
         assert torch.equal(state_dict[key], value + offset)
@@ -62,7 +62,7 @@ def test_chooses_the_dictionary(checkpoint, generator, param_key, offset):
 
 
 @pytest.mark.parametrize('others', [{}, {'params_ema': None}], ids=str)
-def test_absent_key_falls_back_as_in_the_host(others, tmp_path, caplog):
+def test_missing_key_falls_back_as_in_the_host(others, tmp_path, caplog):
     path = tmp_path / 'a.pth'
     torch.save({'params': {'a': torch.ones(1)}, **others}, path)
     with caplog.at_level(logging.INFO, 'basicsr.hifacegan_plugin'):
@@ -78,7 +78,7 @@ def test_absent_key_falls_back_as_in_the_host(others, tmp_path, caplog):
         ({'a': torch.ones(1)}, "key 'params_em', but one set of weights, under no key. Leave the key out."),
     ],
 )
-def test_a_mistyped_key_is_refused_with_those_that_are_there(content, message, tmp_path):
+def test_unknown_keys_are_refused(content, message, tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(content, path)
     with pytest.raises(WeightsError, match=f'^{re.escape(str(path))}: has no weights under the {re.escape(message)}'):
@@ -93,7 +93,7 @@ def test_root_level_state_dict(tmp_path):
     assert options == {}
 
 
-def test_safetensors_keep_the_options(generator, tmp_path):
+def test_safetensors_store_the_options(generator, tmp_path):
     path = tmp_path / 'a.safetensors'
     write_weights(path, generator.state_dict(), generator_options(generator))
     assert [entry.name for entry in tmp_path.iterdir()] == ['a.safetensors']
@@ -146,7 +146,7 @@ class Malice:
 
 
 @pytest.mark.parametrize('save', [torch.save, lambda thing, path: pickle.dump(thing, path.open('wb'), protocol=2)])
-def test_never_runs_pickled_code(tmp_path, save):
+def test_pickled_code_is_not_executed(tmp_path, save):
     path, target = tmp_path / 'malicious.pth', tmp_path / 'harm'
     save({'params': {'a': Malice(target)}}, path)
     with pytest.raises(WeightsError, match=r'malicious\.pth: refused.*would call (posix|nt)\.system'):
@@ -245,7 +245,7 @@ def _coarse_phase():
 
 
 @pytest.mark.parametrize(('name', 'write', 'message'), BAD_FILES, ids=[name for name, *_ in BAD_FILES])
-def test_bad_files_are_refused_by_name(tmp_path, name, write, message):
+def test_invalid_files_are_refused(tmp_path, name, write, message):
     path = tmp_path / name
     write(path)
     with pytest.raises(WeightsError, match=message) as caught:
@@ -254,7 +254,7 @@ def test_bad_files_are_refused_by_name(tmp_path, name, write, message):
 
 
 @pytest.mark.parametrize(('name', 'write', 'message'), BAD_FILES[::6], ids=[name for name, *_ in BAD_FILES[::6]])
-def test_every_command_refuses_them_alike(tmp_path, capsys, name, write, message):
+def test_commands_refuse_invalid_files(tmp_path, capsys, name, write, message):
     weights, image, output = tmp_path / name, tmp_path / 'in/a.png', tmp_path / 'out'
     write(weights)
     write_photograph(image, Photograph(np.zeros((64, 64, 3), np.uint8)))
@@ -270,12 +270,12 @@ def test_every_command_refuses_them_alike(tmp_path, capsys, name, write, message
         assert not list(output.glob('*'))
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(WeightsError, match=r'absent\.pth: there is no such weights file'):
         load_generator(tmp_path / 'absent.pth')
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+def test_an_unreadable_file(tmp_path, monkeypatch):
     """The superuser, who may run the tests, may read all files."""
     path = tmp_path / 'a.pth'
     torch.save({}, path)
@@ -298,7 +298,7 @@ def test_other_precisions_are_read_as_float32(generator, tmp_path, dtype):
 
 @pytest.mark.parametrize('options', [{}, {'norm': 'rms'}, {'global_residual': True}])
 @pytest.mark.parametrize('wrap', [lambda weights: weights, lambda weights: {'params': weights}])
-def test_weights_tell_what_leaves_no_trace_in_them(lively_generator, tmp_path, options, wrap):
+def test_markers_in_the_weights(lively_generator, tmp_path, options, wrap):
     """As saved by any program; the host's own models write nothing beside the weights."""
     generator = lively_generator(**options).eval()
     torch.save(wrap(generator.state_dict()), tmp_path / 'a.pth')
@@ -311,7 +311,7 @@ def test_weights_tell_what_leaves_no_trace_in_them(lively_generator, tmp_path, o
     assert set(unmarked) == set(CSRGenerator(num_feat=4).state_dict())
 
 
-def test_files_of_the_fast_form_that_deny_its_residual_load(lively_generator, tmp_path):
+def test_old_files_of_the_fast_preset_can_be_loaded(lively_generator, tmp_path):
     """Earlier releases accepted the option, and it was without effect."""
     generator = lively_generator(preset='fast')
     described = {'type': 'CSRGenerator', 'num_feat': 4, 'preset': 'fast', 'global_residual': False}
@@ -319,7 +319,7 @@ def test_files_of_the_fast_form_that_deny_its_residual_load(lively_generator, tm
     assert load_generator(tmp_path / 'a.pth').global_residual
 
 
-def test_weights_without_marks_take_the_options_that_are_given(lively_generator, tmp_path):
+def test_weights_without_markers_use_the_given_options(lively_generator, tmp_path):
     """Files from before there were marks, and those of the reference."""
     generator = lively_generator(norm='rms', global_residual=True).eval()
     unmarked = without_markers(generator.state_dict())
@@ -343,7 +343,7 @@ def test_loading_into_a_network_with_other_options_warns(lively_generator, caplo
         assert torch.equal(ours.state_dict()[key], value)
 
 
-def test_names_missing_weights(generator):
+def test_missing_weights_are_reported(generator):
     state_dict = generator.state_dict()
     del state_dict['start.bias']
     with pytest.raises(WeightsError, match=r'start\.bias'):
