@@ -1,4 +1,4 @@
-"""Arguments that no network can be built from."""
+"""Tests of invalid arguments of networks."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The generator against the reference's numbers, the host's network and its own contracts."""
+"""Tests of the generator, compared with the reference implementation and the host's network."""
 
 import copy
 import functools
@@ -55,7 +55,7 @@ def test_only_the_network_class_can_be_subclassed():
 
 @pytest.fixture(params=REFERENCES)
 def reference(request, reference_dir):
-    """A generator with a reference's weights, that reference's tensors and its gradient norms."""
+    """A generator with weights of the reference, and the reference's tensors and gradient norms."""
     tensors = load_file(reference_dir / f'{request.param}.safetensors')
     gradients = json.loads((reference_dir / 'gradients_and_losses.json').read_text())[request.param]
     network = CSRGenerator(**REFERENCES[request.param])
@@ -124,7 +124,7 @@ def test_number_of_parameters_equals_the_paper(variant, millions):
     with torch.device('meta'):
         network = CSRGenerator(num_feat=64, variant=variant)
     parameters = sum(p.numel() for p in network.parameters())
-    # Published figures count parameters without a use: the coarse heads, and in lip_spade the start.
+    # The published numbers include unused parameters: the coarse heads and, in lip_spade, the start.
     dead = sum(3 * (9 * width * 64 + 1) for width in (8, 4, 2)) + (1024 * 28 if variant == 'lip_spade' else 0)
     assert (parameters + dead) / 1e6 == pytest.approx(millions, abs=0.05)
 
@@ -143,7 +143,7 @@ def test_eval_mode_is_deterministic_and_does_not_depend_on_the_batch(norm, livel
 
 def test_only_train_mode_depends_on_the_batch_and_updates_spectral_norm(lively_generator):
     network = lively_generator()
-    network.blocks[0].conv_0.parametrizations.weight.original.data.uniform_()  # leaves its spectral norm behind
+    network.blocks[0].conv_0.parametrizations.weight.original.data.uniform_()  # the spectral norm is outdated
     x = torch.rand(2, 3, 64, 64)
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     network.eval()(x)
@@ -214,7 +214,7 @@ def test_layers_with_torchs_default_initial_weights(build, init):
             ins, outs = area * conv.in_channels, area * conv.out_channels
             as_built = spectral or init == 'pytorch'
             expected = (3 * ins) ** -0.5 if as_built else 0.02 * (2 / (ins + outs)) ** 0.5
-            # Sample deviation: 5 sigma of its own spread is below 20 % from some 400 weights up.
+            # For at least 400 weights, 5 standard errors of the sample deviation are less than 20 %.
             assert weight.std().item() == pytest.approx(expected, rel=0.2), name
             if init == 'reference':
                 assert conv.bias is None or conv.bias.abs().max() == 0, name

@@ -1,4 +1,4 @@
-"""Networks on a card beside the same networks on the CPU."""
+"""Tests that compare networks on a GPU and on the CPU."""
 
 import copy
 import statistics
@@ -15,18 +15,18 @@ FORMS = [{}, {'norm': 'rms'}, {'variant': 'lip_spade'}, {'variant': 'spade', 'no
 # Of the norm of a gradient: near its kink, an activation has another slope in float32 than in float64. On a CPU, the
 # layout of the images in memory alone changes a gradient by as much as 0.7 % in that way.
 GRADIENT_ERROR = 0.05
-BF16_ERROR = 0.08  # of the norm of the outputs: bfloat16 rounds to 8 bits, 0.4 % a number, some 40 times in a row
+BF16_ERROR = 0.08  # relative to the norm of the outputs, after about 40 roundings to 8 bits (0.4 %)
 
 
 def gradients_of(network, output):
-    """Return the gradients of all weights for a loss that every number of the output counts in."""
+    """Return the gradients of all weights for a loss that depends on all output values."""
     names, parameters = zip(*network.named_parameters(), strict=True)
     weights = torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output)
     return dict(zip(names, torch.autograd.grad((output * weights).mean(), parameters), strict=True))
 
 
 def relative_error(actual, expected):
-    """Return the norm of the difference in units of the norm of what is expected."""
+    """Return the norm of the difference relative to the norm of the expected values."""
     expected = expected.double()
     return ((actual.double().cpu() - expected).norm() / expected.norm()).item()
 
@@ -47,7 +47,7 @@ def test_generator_equals_the_cpu(options, mode, lively_generator, device, recor
     errors = {name: relative_error(gradients[name], exact_gradients[name]) for name in names}
     record_property('error_of_gradients', max(errors.values()))
     assert not {name: error for name, error in errors.items() if error > GRADIENT_ERROR}
-    assert statistics.median(errors.values()) < 1e-3  # few activations are near their kink
+    assert statistics.median(errors.values()) < 1e-3  # few activations are close to their kink
 
 
 @pytest.mark.parametrize('options', FORMS, ids=str)

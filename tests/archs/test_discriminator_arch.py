@@ -1,4 +1,4 @@
-"""The discriminator and its losses against the reference's numbers and the host's network."""
+"""Tests of the discriminator, compared with the reference implementation and the host's network."""
 
 import json
 
@@ -23,7 +23,7 @@ def reference(reference_dir):
 
 
 def judge(network, tensors):
-    """Outputs for the batch of fake and real pairs, and the halves that belong to each."""
+    """Outputs for a batch of fake and real pairs, and the halves for fake and real pairs."""
     pairs = [torch.cat([tensors['lq'], tensors[name]], 1) for name in ('fake', 'real')]
     outputs = network(torch.cat(pairs))
     halves = [[[layer.chunk(2)[i] for layer in scale] for scale in outputs] for i in (0, 1)]

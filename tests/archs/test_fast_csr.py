@@ -1,4 +1,4 @@
-"""The generator for small budgets."""
+"""Tests of the fast generator."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def test_every_parameter_gets_a_gradient(lively_generator):
 @pytest.mark.parametrize('num_scales', SCALES)
 @pytest.mark.parametrize('size', [(16, 16), (17, 30), (66, 16)])
 def test_padding_of_any_size(lively_generator, num_scales, size):
-    """At six scales, 16 pixels miss a whole other 16, of which a mirror has but 15."""
+    """With six scales, 16 pixels are padded by another 16, but reflection provides only 15."""
     network = lively_generator(preset='fast', num_scales=num_scales).eval()
     multiple = {3: 4, 4: 8, 5: 16, 6: 32}[num_scales]
     image = np.random.default_rng(0).random((3, *size), np.float32)
@@ -52,14 +52,14 @@ def test_too_small_images_are_refused():
 
 @pytest.mark.parametrize('num_scales', [3, 4])
 def test_receptive_field(lively_generator, num_scales):
-    """A changed pixel changes its neighbourhood, and nothing beyond."""
+    """A changed pixel affects only its neighbourhood."""
     network = lively_generator(preset='fast', num_scales=num_scales).double().eval()
     reach, coarsest = network.reach, 2 ** (num_scales - 1)
     size = 4 * reach + 1
     x = torch.rand(1, 3, size, size, dtype=torch.float64)
     with torch.no_grad():
         before = network(x)
-        for place in range(2 * reach, 2 * reach + coarsest):  # on every phase of the coarsest grid
+        for place in range(2 * reach, 2 * reach + coarsest):  # at all positions relative to the coarsest grid
             changed = x.clone()
             changed[..., place, place] += 1
             _, _, rows, columns = (network(changed) - before).nonzero(as_tuple=True)
@@ -68,7 +68,7 @@ def test_receptive_field(lively_generator, num_scales):
 
 
 def test_borders_are_padded_by_replication(lively_generator):
-    """In an image of one colour the border is like the middle; zeros around it would darken it."""
+    """In an image of one colour, borders equal the middle; zero padding would darken them."""
     network = lively_generator(preset='fast').eval()
     with torch.no_grad():
         out = network(torch.full((1, 3, 96, 128), 0.7))
@@ -92,7 +92,7 @@ def test_padding_for_compilers_is_the_same(monkeypatch):
 def test_compiled_padding_has_gradients():
     conv = BorderConv2d(2, 3)
     gradients = []
-    for network in (conv, torch.compile(conv)):  # by the default backend: only that one checks memory layouts
+    for network in (conv, torch.compile(conv)):  # only the default backend checks memory layouts
         x = torch.linspace(-1, 1, 2 * 2 * 5 * 6).view(2, 2, 5, 6).contiguous(memory_format=torch.channels_last)
         x.requires_grad_()
         network(x).square().sum().backward()

@@ -1,4 +1,4 @@
-"""The folded network against the one it is folded from."""
+"""Tests of the folded network, compared with the original network."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ WALKS = [
 
 @torch.no_grad()
 def make_generator(**options) -> CSRGenerator:
-    """A network whose output has the contrast of an image, unlike one that was just initialised."""
+    """A network with weights for which the output has the contrast of an image."""
     torch.manual_seed(0)
     generator = CSRGenerator(num_feat=4, **options).eval()
     for parameter in generator.parameters():
@@ -118,7 +118,7 @@ def test_frugal_mode_stores_less(monkeypatch):
 
 
 def test_number_of_operations():
-    """Counted by torch, on 128 x 128 pixels at the width 48 of the smaller published networks."""
+    """Operations on 128 x 128 pixels at width 48, that of the smaller published networks."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device('meta'):
@@ -155,7 +155,7 @@ def test_moments_survive_a_large_mean():
 @torch.no_grad()
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_float16_stays_close(variant):
-    """As on a GPU, which takes an image at once."""
+    """As on a GPU, images are not divided into strips."""
     generator = make_generator(variant=variant)
     images = torch.rand(1, 3, 100, 75)
     error = (FoldedCSR(generator).compute_in(torch.float16)(images).float() - generator(images)).abs()
@@ -166,7 +166,7 @@ def test_float16_stays_close(variant):
 @pytest.mark.parametrize('walk', WALKS)
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_bfloat16_takes_little_contrast(variant, walk):
-    """Rounding such an image to bfloat16 would already cost a tenth of its contrast."""
+    """Rounding the image itself to bfloat16 would lose a tenth of its contrast."""
     generator = make_generator(variant=variant)
     images = 0.6 + 0.05 * F.avg_pool2d(torch.rand(1, 3, 100, 75), 3, 1, 1)
     expected = generator(images)

@@ -1,4 +1,4 @@
-"""Restoring by a guide: the warp by its definition, the network by its contract."""
+"""Tests of the guided restorer and its warp."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hifacegan_plugin.archs.unet import UNet
 
 
 def lively(**options) -> GuidedRestorer:
-    """A small network at which every part matters to the output."""
+    """A small network with weights for which all parts affect the output."""
     torch.manual_seed(0)
     network = GuidedRestorer(num_feat=4, **options)
     for unet in (network.warping, network.reconstruction):
@@ -72,4 +72,4 @@ def test_the_levels_of_the_u_net_fit_together():
     impulse = torch.zeros(1, 3, 64, 64, requires_grad=True)
     network(impulse)[0, :, 32, 32].sum().backward()
     rows = impulse.grad.abs().sum((0, 1, 3)).nonzero()
-    assert 8 < rows.max() - rows.min() < 40  # sees more than one level's kernel, and not everything
+    assert 8 < rows.max() - rows.min() < 40  # more than one level's kernel, but not the whole image

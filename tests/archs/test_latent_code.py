@@ -1,4 +1,4 @@
-"""The variant vae: its latent code, and what of it shows in weights and images."""
+"""Tests of the variant vae and its latent code."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_codes_are_sampled_only_in_train_mode():
 
 
 def test_start_at_256_pixels_equals_the_linear_layer():
-    """SPADE has no other size; its weights are laid out channel by channel."""
+    """The size of SPADE, with the same layout of weights."""
     flat = torch.rand(2, 5 * 64)
     assert torch.equal(spread_code(flat, 8, 8), flat.view(2, 5, 8, 8))
     constant = torch.full((1, 5 * 64), 0.7)

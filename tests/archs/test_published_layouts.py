@@ -1,4 +1,4 @@
-"""Weights of other layouts load unconverted; what does not fit is named."""
+"""Tests of loading weights of other layouts without conversion."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ def layouts(reference_dir):
 
 
 def as_state_dict(layout):
-    """Tensors of the shapes that a layout lists, without memory behind them."""
+    """Return tensors with the shapes of a layout, without memory."""
     return {key: torch.empty(shape, device='meta') for key, shape in layout.items()}
 
 
@@ -68,7 +68,7 @@ def test_norm_can_be_inferred_from_the_hosts_weights(norm_g, norm):
 
 
 def in_the_references_layout(state_dict, statistics):
-    """Return a state dict under the reference's names, with the statistics of a batch norm where it has one."""
+    """Return a state dict with the reference's names, including statistics of batch norm if there is one."""
     names = {
         r'^suppression\.head': 'encoder.head.0',
         r'^suppression\.levels\.(\d)\.pool\.logit_conv': r'encoder.encoder_\1.0.logit.0',
@@ -92,7 +92,7 @@ def in_the_references_layout(state_dict, statistics):
 
 @pytest.mark.parametrize('norm', ['batch', 'rms'])
 def test_norm_can_be_inferred_from_the_references_weights(lively_generator, caplog, norm):
-    """Its "instance" norm, ``rms`` here, keeps nothing beside the weights; taken for another, the image is another."""
+    """The reference's "instance" norm, our ``rms``, has no buffers; with another norm, the output would differ."""
     network = lively_generator(norm=norm).eval()
     theirs = in_the_references_layout(network.state_dict(), statistics=norm == 'batch')
     assert read_generator_options(theirs).get('norm', 'batch') == norm

@@ -1,4 +1,4 @@
-"""Restoring by StyleGAN2: its synthesis against the host's, its weights, its encoder."""
+"""Tests of the StyleGAN2 restorer: its synthesis compared with the host's, its weights and its encoder."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SMALL = {'num_feat': 2, 'out_size': 64, 'num_style_feat': 8, 'channel_multiplier
 
 @pytest.fixture
 def host_generator(monkeypatch):
-    """Builds the host's generator, with weights at which all of it matters; its CUDA kernel by its definition."""
+    """A function that builds the host's generator, with weights for which all parts affect the output."""
 
     def fused_leaky_relu(x, bias, negative_slope=0.2, scale=2**0.5):
         return scale * F.leaky_relu(x + bias.view(1, -1, *[1] * (x.ndim - 2)), negative_slope)

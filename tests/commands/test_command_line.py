@@ -1,4 +1,4 @@
-"""What the command line says where it is not given what it needs."""
+"""Tests of messages of the command line."""
 
 import re
 import subprocess

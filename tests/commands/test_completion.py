@@ -1,4 +1,4 @@
-"""Completion of the command line, at the prompt of a real bash."""
+"""Tests of completion in bash."""
 
 import os
 import pty
@@ -14,7 +14,7 @@ from hifacegan_plugin.__main__ import COMMANDS, main
 
 @pytest.fixture(scope='module')
 def script(tmp_path_factory):
-    """What the command prints, in a file; and beside it an image."""
+    """The completion script, in a folder with an image."""
     folder = tmp_path_factory.mktemp('completion')
     with pytest.MonkeyPatch.context() as patch, (folder / 'script').open('w') as output:
         patch.setattr('sys.stdout', output)
@@ -25,7 +25,7 @@ def script(tmp_path_factory):
 
 @pytest.fixture
 def complete_in_bash(script, tmp_path):
-    """Type at a bash that completes, in the folder of the script: give the words of the command that it runs."""
+    """A function that types into bash in the folder of the script and returns the words of the completed command."""
     if shutil.which('bash') is None:
         pytest.skip('there is no bash')
     words, draft, start = tmp_path / 'words', tmp_path / 'draft', tmp_path / 'start'

@@ -1,4 +1,4 @@
-"""``hifacegan init``: from a folder of images to a training that runs."""
+"""Tests of the command ``hifacegan init``."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from hifacegan_plugin.schema.problem import Problem
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A current folder with four photographs of 128 x 96 pixels, and nobody at the keyboard."""
+    """The current folder, with four photographs of 128 x 96 pixels; stdin is not a terminal."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr('sys.stdin', io.StringIO())
     (tmp_path / 'photographs').mkdir()
@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch):
 
 
 def written(folder, name='mine'):
-    """The options that the host reads from the file, training and validation apart from the rest."""
+    """Return the options that the host reads from the file, and those of training and validation."""
     options = yaml_load(str(folder / f'{name}.yml'))
     return options, options['datasets']['train'], options['datasets']['val']
 
@@ -93,7 +93,7 @@ def test_network_and_crops_depend_on_memory_and_images(memory, side, width, crop
     )
     assert 'perceptual_opt' in options['train'] and 'preset' not in options['network_g']
     assert train['dataset_enlarge_ratio'] * images.count >= 1000
-    assert val['resize'] == crop  # 1.1 megapixels would take more memory than training does
+    assert val['resize'] == crop  # 1.1 megapixels would need more memory than training
 
 
 def test_names_are_quoted_for_yaml(here, monkeypatch):

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of every command."""
+"""Tests of Ctrl-C during every command."""
 
 import os
 import signal
@@ -17,9 +17,9 @@ from skimage import data
 from hifacegan_plugin.__main__ import COMMANDS, main
 from hifacegan_plugin.weights import generator_options, write_weights
 
-# What is typed, and a function that the command calls in the middle of its work.
+# Arguments of each command, and a function that it calls while it works.
 RUNS = {
-    'restore': ('-i photographs -o out', 'pathlib.Path.replace'),  # a result is written, but has no name yet
+    'restore': ('-i photographs -o out', 'pathlib.Path.replace'),  # a result is written, but not renamed yet
     'models': ('', 'hifacegan_plugin.commands.models.read_card'),
     'align': ('-i photographs -o out/faces.lmdb --jobs 1', 'os.fsync'),
     'lmdb': ('-i photographs -o out/data.lmdb', 'os.fsync'),
@@ -36,7 +36,7 @@ RUNS = {
     'export': ('-w net_g.safetensors --to onnx -o out/a.onnx', 'pathlib.Path.replace'),
     'completion': ('', 'hifacegan_plugin.commands.completion._cases_of'),
 }
-BUILDS = ('align', 'lmdb', 'pairs')  # what they have done stays below a hidden name
+BUILDS = ('align', 'lmdb', 'pairs')  # keep their work in a hidden folder
 
 COMPARISON = {
     'name': 'test',
@@ -72,7 +72,7 @@ TEST = {
 
 @pytest.fixture
 def workplace(tmp_path, small_lmdb, lively_generator, monkeypatch):
-    """A folder with all that the commands read; ``out`` is empty."""
+    """A folder with the inputs of all commands; ``out`` is empty."""
     monkeypatch.chdir(tmp_path)
     for folder in ('photographs', 'out', 'results/trial/visualization/set'):
         (tmp_path / folder).mkdir(parents=True)
@@ -111,7 +111,7 @@ def test_ctrl_c_leaves_no_incomplete_files_and_says_how_to_continue(command, wor
     assert f'hifacegan {command}: stopped; ' in message
     assert ('--resume' in message) == (command in (*BUILDS, 'restore', 'compare'))
     assert [path for path in workplace.glob('**/*') if '.part.' in path.name] == []
-    if command != 'compare':  # whose folder holds what --resume keeps
+    if command != 'compare':  # keeps its results for --resume
         files = [path.relative_to(workplace / 'out') for path in workplace.glob('out/**/*') if path.is_file()]
         assert [file for file in files if command not in BUILDS or file.parts[0][0] != '.'] == []
 
@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_no_incomplete_files_and_says_how_to_continue(command, wor
 @pytest.mark.heavy
 @pytest.mark.parametrize('moment', ['while the host is loaded', 'while images are restored'])
 def test_ctrl_c_ends_all_processes_of_a_comparison(workplace, moment):
-    """It reaches all of them."""
+    """A terminal sends the signal to all of them."""
 
     def reached():
         if moment == 'while the host is loaded':
@@ -157,14 +157,14 @@ def test_killing_a_comparison_ends_all_its_processes(workplace):
     while processes_of_group(process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert not list(workplace.glob('out/progress/*.summary.json'))  # the work was cut short
+    assert not list(workplace.glob('out/progress/*.summary.json'))  # the work was not complete
 
 
 def processes_of_group(number):
     """Return the processes of a process group (proc(5): pid, name in brackets, state, parent, group)."""
     found = []
     for file in Path('/proc').glob('[0-9]*/stat'):
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # the process has ended
             state, _, group = file.read_text().rpartition(')')[2].split()[:3]
             found += [file.parent.name] if int(group) == number and state != 'Z' else []
     return found

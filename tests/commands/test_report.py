@@ -1,4 +1,4 @@
-"""``hifacegan report`` on images that stand in for what ``basicsr.test`` restored."""
+"""Tests of the command ``hifacegan report``, with simple images instead of results of ``basicsr.test``."""
 
 import re
 
@@ -18,7 +18,7 @@ METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
 
 @pytest.fixture
 def images(tmp_path, monkeypatch):
-    """Degraded, restored and ground truth, BGR, where the data set and the test would have them."""
+    """Degraded, restored and ground truth images, BGR, in the folders of a data set and a test."""
     monkeypatch.chdir(tmp_path)
     truth = data.astronaut()[:96, 200:280, ::-1]
     degraded, restored = (cv2.GaussianBlur(truth, None, sigma) for sigma in (3, 1))
@@ -82,7 +82,7 @@ def test_missing_results_are_reported(images, tmp_path, capsys):
 
 
 def without(option):
-    """The options of a data set that lacks one."""
+    """Return the options of a data set without one of them."""
     options = {'type': 'SingleImageDataset', 'name': 'set', 'dataroot_lq': 'lq', 'io_backend': {'type': 'disk'}}
     return {key: value for key, value in options.items() if key != option}
 

@@ -1,4 +1,4 @@
-"""The panels of `hifacegan stages`, against the generator's own forward pass."""
+"""Tests of the panels of ``hifacegan stages``, compared with the generator's forward pass."""
 
 import os
 
@@ -23,7 +23,7 @@ def face():
 
 
 def cut(panel, row, column):
-    """The image at a place of a panel, without its label."""
+    """Return the image at a position of a panel, without its label."""
     top = row * (HEIGHT + LABEL_HEIGHT + MARGIN) + LABEL_HEIGHT
     left = column * (WIDTH + MARGIN)
     return panel[top : top + HEIGHT, left : left + WIDTH]
@@ -64,7 +64,7 @@ def test_the_last_panels_show_the_generators_output(options, units, face, lively
     assert np.abs(cut(panels['progressive'], 0, units + 1).astype(int) - full).max() <= 1
     assert np.abs(cut(panels['left_out'], 0, 0).astype(int) - full).max() <= 1
     shown = [cut(panels[name], 0, column) for name in ('progressive', 'left_out') for column in range(1, units + 1)]
-    assert len({image.tobytes() for image in shown}) == 2 * units - 1  # n = 6 of 7 is the same as without unit 7
+    assert len({image.tobytes() for image in shown}) == 2 * units - 1  # 6 of 7 units are the same as without unit 7
 
 
 def test_each_panel_changes_the_guidance_of_its_units(face, lively_generator):
@@ -86,7 +86,7 @@ def test_another_image_replaces_the_neutral_guidance(face, lively_generator):
     generator = lively_generator(variant='spade').eval()
     other = np.ascontiguousarray(face[::-1])
     panels = stages.draw_panels(generator, face, other)
-    # With itself as the other image nothing changes.
+    # With the same image as guidance, the output does not change.
     same = stages.draw_panels(generator, face, face)
     first, last = (cut(same['progressive'], 0, column) for column in (1, 8))
     assert np.abs(first.astype(int) - last).max() <= 1

@@ -1,4 +1,4 @@
-"""What pip installs: the commands are there and work without the repository."""
+"""Tests of the wheel: its commands work without the repository."""
 
 import shutil
 import subprocess
@@ -32,7 +32,7 @@ for command in (
 
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
-    """A folder with the content of the wheel."""
+    """A folder with the contents of the wheel."""
     place = tmp_path_factory.mktemp('wheel')
     source = place / 'source'
     shutil.copytree(

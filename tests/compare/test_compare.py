@@ -1,4 +1,4 @@
-"""The comparison: figures against NumPy, restorers against OpenCV, and what happens when things go wrong."""
+"""Tests of comparisons: values, restorers, invalid options, errors, resuming."""
 
 import csv
 import json
@@ -51,7 +51,7 @@ PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Five pairs in two folders: one is damaged, one has the wrong size, one has no partner on either side."""
+    """Two folders with pairs: one is damaged, one has the wrong size, and in each folder one has no partner."""
     coffee = cv2.cvtColor(data.coffee(), cv2.COLOR_RGB2BGR)
     rng = np.random.default_rng(0)
     for side in ('gt', 'lq'):
@@ -92,7 +92,7 @@ def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
     edsr = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}
     weights = build_network(edsr).state_dict()
     torch.save({'params': {f'module.{key}': value for key, value in weights.items()}}, tmp_path / 'edsr.pth')
-    generator = CSRGenerator(num_feat=4, norm='rms', global_residual=True)  # untrained: gives its input, nearly
+    generator = CSRGenerator(num_feat=4, norm='rms', global_residual=True)  # untrained: nearly returns its input
     described = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms', 'global_residual': True}
     torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'csr.pth')
     degraded = {
@@ -115,7 +115,7 @@ def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
     )
     out = tmp_path / 'out'
 
-    assert main(['compare', '-opt', str(file), '-o', str(out)]) == 1  # something was left out
+    assert main(['compare', '-opt', str(file), '-o', str(out)]) == 1  # some images or restorers failed
 
     rows, problems = rows_of(out)
     assert [row['restored'] for row in rows.values()] == [2, 0, 2, 2]
@@ -130,13 +130,13 @@ def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
         'missing.pth',
         'calculate_fame',
         'pairs: input: NIQE has no value for 2 of 2 images: first, second (',
-    ):  # it wants 96 pixels
+    ):  # needs 96 pixels
         assert any(left_out in problem for problem in problems), left_out
     assert rows['missing weights']['error'] and rows['missing weights']['figures'] == {}
 
     assert all(list(row['figures']) in (['PSNR'], []) for row in rows.values())
 
-    # The figures are those of the host's metric on the files of the data set.
+    # The values equal those of the host's metric on the files of the data set.
     psnr = [
         calculate_psnr(
             cv2.imread(f'{pairs["dataroot_lq"]}/{name}.png'), cv2.imread(f'{pairs["dataroot_gt"]}/{name}.png'), 0
@@ -145,7 +145,7 @@ def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
     ]
     assert rows['input']['figures']['PSNR']['mean'] == pytest.approx(np.mean(psnr))
     assert rows['input']['values']['PSNR'] == pytest.approx(dict(zip(['first', 'second'], psnr)))
-    # A checkpoint of the plugin says which network it is; this one changes nothing.
+    # A checkpoint of the plugin contains the options of its network; this one nearly returns its input.
     assert rows['CSR']['figures']['PSNR']['mean'] == pytest.approx(np.mean(psnr), abs=0.01)
     assert rows['CSR']['parameters'] == sum(parameter.numel() for parameter in generator.parameters())
     assert rows['CSR']['gflop_input'] == [70, 90] and rows['EDSR x2']['gflop_input'] == [35, 45]
@@ -164,7 +164,7 @@ def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
     assert '| missing weights |    0/2 |' in markdown
     assert (out / 'comparison.html').stat().st_size > 10_000
 
-    # What is done is kept: only what changed or failed is done again.
+    # On resuming, only restorers that changed or failed are run again.
     restored = out / 'images/pairs/CSR/first.png'
     before = restored.stat().st_mtime_ns
     shutil.copy(tmp_path / 'edsr.pth', tmp_path / 'missing.pth')
@@ -174,7 +174,7 @@ def test_a_comparison_with_many_problems(tmp_path, pairs, small_lmdb, capsys):
     assert restored.stat().st_mtime_ns == before
     assert again['CSR'] == rows['CSR']
     assert again['EDSR x2']['figures'] == rows['EDSR x2']['figures']
-    assert 'does not match scale: 1' in ' '.join(problems)  # x2 for images of full size, without saying so
+    assert 'does not match scale: 1' in ' '.join(problems)  # enlarges images of full size, without the option scale
 
 
 def test_nan_and_crashes_are_reported_and_do_not_stop_the_comparison(tmp_path, small_lmdb):
@@ -193,7 +193,7 @@ def test_nan_and_crashes_are_reported_and_do_not_stop_the_comparison(tmp_path, s
         'num_block': 1,
         'upscale': 1,
         'img_range': 1e-50,
-    }  # divides by zero, once it is single precision
+    }  # divides by zero in single precision
     huge = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 1_000_000, 'num_block': 1, 'upscale': 1}
     file = write_options(
         tmp_path,
@@ -209,7 +209,7 @@ def test_nan_and_crashes_are_reported_and_do_not_stop_the_comparison(tmp_path, s
 
 def test_grey_networks_refuse_colour_images(tmp_path, small_lmdb):
     torch.manual_seed(0)
-    generator = CSRGenerator(num_in_ch=1, num_feat=4, norm='rms', global_residual=True)  # untrained: its input, nearly
+    generator = CSRGenerator(num_in_ch=1, num_feat=4, norm='rms', global_residual=True)  # untrained: close to identity
     described = {'type': 'CSRGenerator', 'num_in_ch': 1, 'num_feat': 4, 'norm': 'rms', 'global_residual': True}
     torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'grey.pth')
     colours = {**degraded_set(small_lmdb), 'io_backend': {'type': 'lmdb'}}
@@ -244,7 +244,7 @@ def test_a_process_that_is_killed_is_reported(tmp_path):
     job = Job('slow', {'type': 'fast_nl_means', 'search': 201}, folder, {'set': ['x']}, {'set': {}})
     with ThreadPoolExecutor() as pool:
         summary = pool.submit(worker.run_job, start_server(), job)
-        while not (log := folder.log('set', 'slow', 'restored')).exists():  # until it is at work
+        while not (log := folder.log('set', 'slow', 'restored')).exists():  # until it has started
             time.sleep(0.05)
             assert not summary.done()
         (process,) = multiprocessing.active_children()
@@ -267,15 +267,15 @@ def test_images_of_an_earlier_network_are_deleted(tmp_path):
 
 
 def test_costs_include_images_of_earlier_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, 'keep_freed_memory', lambda: None)  # it would last beyond this test
-    peaks = iter([70 << 20, 20 << 20, 30 << 20])  # of large and small, and of small in the second run
+    monkeypatch.setattr(worker, 'keep_freed_memory', lambda: None)  # it would affect later tests
+    peaks = iter([70 << 20, 20 << 20, 30 << 20])  # large, small; small in the second run
     monkeypatch.setattr(worker, '_memory', lambda: 0)
     monkeypatch.setattr(worker, '_peak_memory', lambda: next(peaks))
     folder, sizes = Folder(tmp_path), {'tiny': (48, 48), 'large': (192, 256), 'small': (64, 96)}
     for name, (height, width) in sizes.items():
         for which in ('degraded', 'truth'):
             write_png(folder.image('set', which, name), data.astronaut()[:height, :width])
-    generator = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms'}  # takes 64 x 64 and more
+    generator = {'type': 'CSRGenerator', 'num_feat': 4, 'norm': 'rms'}  # needs at least 64 x 64 pixels
     job = Job('CSR', {'network_g': generator}, folder, {'set': list(sizes)}, {'set': {}})
 
     def row():
@@ -408,14 +408,14 @@ def test_resuming_with_other_data_starts_over(tmp_path):
     restored = read_rgb(out / 'images/set/input/a.png')
     assert changed['a'] == pytest.approx(calculate_psnr(restored[..., ::-1], truth[..., ::-1], 0)) != mended['a']
 
-    written = Folder(out).test_set('set')  # by a version that knew these images under another name
+    written = Folder(out).test_set('set')  # by a version that used other names for these images
     written.write_text(written.read_text().replace('"images"', '"photographs"'))
     assert resume() == (0, changed, 0)
 
 
 @pytest.mark.parametrize('backend', ['disk', 'lmdb'])
 def test_a_list_selects_pairs_and_must_exist(tmp_path, backend, capsys):
-    """The figures are of the listed images, whatever else the roots hold; a list that is not there is an error."""
+    """Values are those of the listed images; a missing list is an error."""
     suffix = '.lmdb' if backend == 'lmdb' else ''
     for side, noise in (('gt', 0), ('lq', 9)):
         files = [tmp_path / side / f'{name}.png' for name in 'abc']
@@ -477,7 +477,7 @@ def test_results_are_not_renamed_if_a_comparison_cannot_start(tmp_path, small_lm
     assert main([*command, str(out)]) == 0
     assert len(list(tmp_path.glob('out*'))) == 2  # the earlier comparison is renamed
 
-    for other in (file, wrong):  # a file and a folder that are no comparison
+    for other in (file, wrong):  # a file and a folder that are not comparisons
         for resume in ([], ['--resume']):
             capsys.readouterr()
             assert main([*command, str(other), *resume]) == 2
@@ -494,7 +494,7 @@ def test_only_one_process_can_use_a_folder(tmp_path, small_lmdb, capsys):
         for resume in ([], ['--resume']):
             assert main(['compare', '-opt', str(file), '-o', str(out), *resume]) == 2
             assert f'{out} is in use by process {process.pid} on ' in capsys.readouterr().err
-    assert [path.name for path in out.glob('**/*')] == ['progress']  # and nothing is renamed
+    assert [path.name for path in out.glob('**/*')] == ['progress']  # nothing is renamed
     assert main(['compare', '-opt', str(file), '-o', str(out)]) == 0
 
 
@@ -620,14 +620,14 @@ def test_operations_equal_those_counted_by_mmengine(network):
     network.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(x)
-    # mmengine counts normalisation, too, which is about 1 % here.
+    # mmengine also counts normalization, which is about 1 % here.
     assert worker.count_operations(network, x) == pytest.approx(counter.get_total_flops(), rel=0.04)
 
 
 def test_memory_of_a_call():
     before = worker._memory()
     worker._reset_peak_memory()
-    with mmap.mmap(-1, 50 << 20) as memory:  # past the heap, which may hold enough that was freed
+    with mmap.mmap(-1, 50 << 20) as memory:  # outside the heap, which may have enough freed memory
         memory[:: mmap.PAGESIZE] = bytes(len(memory) // mmap.PAGESIZE)
     assert 49 < (worker._peak_memory() - before) / worker.MIB < 70
 
@@ -708,7 +708,7 @@ def test_a_log_survives_a_kill_and_is_discarded_if_options_change(tmp_path):
     with open_log(file, {'h': 1}, []) as append:
         append({'name': 'x'})
         append({'name': 'y'})
-        assert read_log(file, {'h': 1}) == [{'name': 'x'}, {'name': 'y'}]  # at once
+        assert read_log(file, {'h': 1}) == [{'name': 'x'}, {'name': 'y'}]  # without closing the log
     file.write_text(file.read_text()[:-5])
     assert read_log(file, {'h': 1}) == [{'name': 'x'}]
     assert read_log(file, {'h': 2}) == []

@@ -1,4 +1,4 @@
-"""The page of a comparison, in a real browser: shown, sorted, compared and operated by keyboard."""
+"""Tests of the page of a comparison in Chromium: contents, sorting, sliders, keyboard."""
 
 import base64
 import fcntl
@@ -40,7 +40,7 @@ FLAGS = (
 
 
 class Browser:
-    """Chromium, spoken to over its debugging pipe: JSON messages that end in a zero byte (Chrome DevTools Protocol)."""
+    """Chromium, controlled through its debugging pipe with JSON messages (Chrome DevTools Protocol)."""
 
     def __init__(self, executable, profile):
         to_browser, self.requests = os.pipe()
@@ -48,7 +48,7 @@ class Browser:
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]
 
         def connect():
-            for end, number in zip(ends, (3, 4)):  # where the browser expects them
+            for end, number in zip(ends, (3, 4)):  # the file descriptors that the browser uses
                 os.dup2(end, number)
 
         self.process = subprocess.Popen(
@@ -95,7 +95,7 @@ class Browser:
         assert self(loaded)
 
     def __call__(self, script):
-        """Run a script in the page and give its value."""
+        """Run a script in the page and return its value."""
         answer = self.call('Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True)
         assert 'exceptionDetails' not in answer, answer
         return answer['result'].get('value')
@@ -137,7 +137,7 @@ def browser(tmp_path_factory):
 
 
 def make_page(path, page=Page(quality=101), label='bright <b>&'):  # noqa: B008
-    """A page of two images and three restorers: one leaves the image, one brightens it, one failed."""
+    """Make a page of two images and three restorers: one returns the image, one brightens it, one failed."""
     folder = Folder(path.parent)
     images = ['x', 'y']
     truth = {'x': data.astronaut()[:200, 100:400], 'y': data.coffee()[:200, :300]}
@@ -174,7 +174,7 @@ def make_page(path, page=Page(quality=101), label='bright <b>&'):  # noqa: B008
             70.0,
         ),
     ]
-    comparison = Comparison('a & b', {}, restorers, metrics, page)  # a label that would be refused, to see it escaped
+    comparison = Comparison('a & b', {}, restorers, metrics, page)  # labels that need escaping
     tables = [(ImageSet('set', {}, 'source', images, 'content', []), rows)]
     results = Results(comparison, build_metrics(metrics), tables, {'device': 'a <machine>'}, ['failed: no <weights>'])
     write_page(path, results, folder)
@@ -229,7 +229,7 @@ def test_the_page_shows_all_values(browser, page):
 @pytest.mark.parametrize(
     ('column', 'clicks', 'expected'),
     [
-        ('PSNR', 1, ['bright <b>&', 'plain', 'failed']),  # the best first; a missing figure always last
+        ('PSNR', 1, ['bright <b>&', 'plain', 'failed']),  # best first; missing values always last
         ('PSNR', 2, ['plain', 'bright <b>&', 'failed']),
         ('restorer', 1, ['bright <b>&', 'failed', 'plain']),
         ('ms', 1, ['plain', 'bright <b>&', 'failed']),
@@ -248,7 +248,7 @@ return {x: Math.round(b.x + scrollX), y: Math.round(b.y + scrollY), width: b.wid
 
 
 def left_share(browser, truth, number=0):
-    """Share of the width that shows the left image, as a screenshot has it; the rest has to be the right one."""
+    """Return the share of the width with the left image in a screenshot; check that the rest shows the right one."""
     image = browser.screenshot(browser(BOX % number))
     assert image.shape == truth.shape
     left, right = ((truth * factor).astype(np.uint8).astype(int) for factor in (0.25, 0.75))
@@ -256,7 +256,7 @@ def left_share(browser, truth, number=0):
     share = is_left.mean()
     edge = round(share * image.shape[1])
     for side, expected in [(np.s_[:, : max(edge - 8, 0)], left), (np.s_[:, edge + 8 :], right)]:
-        assert np.median(np.abs(image[side] - expected[side])) <= 1  # where the browser puts fractions of a pixel
+        assert np.median(np.abs(image[side] - expected[side])) <= 1  # the border may be at a fraction of a pixel
     return share
 
 
@@ -267,7 +267,7 @@ def test_the_slider_moves_the_line(browser, page):
     middle = box['y'] + box['height'] / 2
     browser.drag((box['x'] + box['width'] / 2, middle), (box['x'] + 0.2 * box['width'], middle))
     assert left_share(browser, page['x']) == pytest.approx(0.2, abs=0.03)
-    assert left_share(browser, page['y'], 1) == pytest.approx(0.5, abs=0.02)  # each has its own
+    assert left_share(browser, page['y'], 1) == pytest.approx(0.5, abs=0.02)  # sliders are independent
 
 
 def test_the_page_can_be_used_by_keyboard(browser, page):

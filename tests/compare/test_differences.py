@@ -1,4 +1,4 @@
-"""Differences between two restorers on the same images, against formulas and in every output."""
+"""Tests of differences between two restorers on the same images, and of their intervals."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from hifacegan_plugin.metrics.building import build_metric
 
 
 def bca(sample, rng):
-    """The bias-corrected and accelerated interval of the mean, as Efron and Tibshirani (1993), section 14.3, has it."""
+    """Return the bias-corrected and accelerated interval of the mean (Efron and Tibshirani, 1993, section 14.3)."""
     normal = NormalDist()
     means = np.sort(rng.choice(sample, (RESAMPLES, len(sample))).mean(axis=1))
     bias = normal.inv_cdf((np.sum(means < sample.mean()) + 0.5 * np.sum(means == sample.mean())) / len(means))
@@ -35,7 +35,7 @@ def bca(sample, rng):
 @pytest.mark.parametrize('images', [6, 40])
 def test_interval_of_a_difference_equals_the_bca_bootstrap(images):
     rng = np.random.default_rng(3)
-    sample = rng.exponential(size=images) - 0.5  # skewed, where this interval differs from the percentile one
+    sample = rng.exponential(size=images) - 0.5  # skewed, so that this interval differs from the percentile interval
     low, high = paired_interval(sample)
     assert (low, high) == pytest.approx(bca(sample, rng), abs=0.03 * np.std(sample))
     assert (low, high) == paired_interval(sample)
@@ -56,7 +56,7 @@ def test_interval_of_few_or_equal_differences():
 
 def test_differences_use_images_with_both_values():
     rng = np.random.default_rng(0)
-    images = {f'{i}': value for i, value in enumerate(rng.normal(28, 5, 20))}  # images differ much, restorers little
+    images = {f'{i}': value for i, value in enumerate(rng.normal(28, 5, 20))}  # varies mostly by image
     values = {
         'reference': images,
         'better': {name: value + 0.3 + rng.normal(0, 0.1) for name, value in images.items() if name != '7'},
@@ -69,7 +69,7 @@ def test_differences_use_images_with_both_values():
     figure = better.differences['PSNR']
     expected = np.mean([value - images[name] for name, value in values['better'].items()])
     assert figure.mean == pytest.approx(expected) and figure.images == 19
-    assert 0.2 < figure.low < figure.mean < figure.high < 0.4  # though the values differ by 5
+    assert 0.2 < figure.low < figure.mean < figure.high < 0.4  # although the values have a deviation of 5
     assert same.differences['PSNR'].low < 0 < same.differences['PSNR'].high
 
     lines = difference_table([build_metric('PSNR', PSNR)], [reference, better, same, failed], 'reference').splitlines()

@@ -1,4 +1,4 @@
-"""Restorers that take a guide, in comparisons."""
+"""Tests of comparisons with restorers that take a guide."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from hifacegan_plugin.compare.job import Job
 
 @pytest.fixture
 def guided(tmp_path) -> str:
-    """Weights of a network whose guide matters."""
+    """Weights of a network with an output that depends on the guide."""
     torch.manual_seed(0)
     network = GuidedRestorer(num_feat=4)
     nn.init.normal_(network.reconstruction.tail.weight, std=0.1)

@@ -1,4 +1,4 @@
-"""Restorers and results of others in a comparison."""
+"""Tests of comparisons with other networks and with results of other programs."""
 
 import shutil
 
@@ -19,13 +19,13 @@ pytest.importorskip('spandrel', reason='needs the spandrel extra')
 
 @pytest.fixture
 def enlarger(enlarger):
-    """A network that enlarges twice, and its options as a restorer."""
+    """A network that enlarges images by a factor of 2, and its options as a restorer."""
     network, file = enlarger
     return network, {'type': 'spandrel', 'pretrain_network_g': str(file)}
 
 
 def enlarged(network, image):
-    """What the program that the network comes from makes of an image."""
+    """Return the result of the original program."""
     x = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
     with torch.no_grad():
         return 255 * network(x).clamp(0, 1)[0].permute(1, 2, 0).numpy()
@@ -38,12 +38,12 @@ def test_results_are_resized_to_the_ground_truth(enlarger):
     assert expected.std() > 5
     method = methods.build_method(options)
 
-    of_full_size = method.restore(image, (40, 64))  # the network gets the image as it is
+    of_full_size = method.restore(image, (40, 64))  # the network gets the original image
     means = expected.reshape(40, 2, 64, 2, 3).mean((1, 3))
     assert np.abs(of_full_size - means).max() <= 0.51
 
     assert np.abs(method.restore(image, (80, 128)) - expected).max() <= 0.51
-    assert method.restore(image, (120, 192)).shape == (120, 192, 3)  # enlarged before, to 60x96
+    assert method.restore(image, (120, 192)).shape == (120, 192, 3)  # the input was enlarged to 60x96
     assert method.network_input(image, (120, 192)).shape == (1, 3, 60, 96)
 
     shrinking = methods.build_method({**options, 'shrink_input': True})
@@ -82,7 +82,7 @@ def test_other_networks_and_results_in_one_table(tmp_path, small_lmdb, enlarger)
         assert message in rows[label]['error']
         assert any(problem.startswith(f'{label}: ') and message in problem for problem in problems)
 
-    # What another program makes of the degraded images that lie in the output folder.
+    # Results of another program for the degraded images in the output folder.
     names = [file.stem for file in sorted((out / 'images/set/degraded').iterdir())]
     for name in names[:5]:
         blurred = cv2.blur(cv2.imread(str(out / f'images/set/degraded/{name}.png')), (3, 3))
@@ -105,11 +105,11 @@ def test_other_networks_and_results_in_one_table(tmp_path, small_lmdb, enlarger)
     psnr = calculate_psnr(result[..., ::-1], truth[..., ::-1], 0)
     assert rows['given']['values']['PSNR'][names[0]] == pytest.approx(psnr)
 
-    # Results of one test set may lie in a folder of its name.
+    # Results may be in a subfolder with the name of the test set.
     (given / 'set').mkdir()
     for name in names:
         shutil.copy(out / f'images/set/truth/{name}.png', given / f'set/{name}_out.png')
-    shutil.copytree(out / 'images/set/truth', tmp_path / 'nowhere')  # by the names of the degraded images
+    shutil.copytree(out / 'images/set/truth', tmp_path / 'nowhere')  # with the names of the degraded images
     main(command)
     rows, _ = rows_of(out)
     assert rows['given']['restored'] == rows['nowhere']['restored'] == 6

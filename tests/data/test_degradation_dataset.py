@@ -1,4 +1,4 @@
-"""DegradationDataset, built and loaded as the host does it."""
+"""Tests of DegradationDataset, built and loaded by the host."""
 
 import json
 import multiprocessing
@@ -29,7 +29,7 @@ SIZES = {'astronaut': (96, 96), 'chelsea': (72, 108), 'coffee': (80, 120)}
 
 
 def clean_image(name):
-    """A small image, uint8 RGB."""
+    """Return a small image, uint8 RGB."""
     return cv2.resize(getattr(skimage.data, name)(), SIZES[name][::-1], interpolation=cv2.INTER_AREA)
 
 
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 
 def make_lmdb(folder, path):
-    """An LMDB made by the host itself."""
+    """An LMDB made by the host."""
     files = sorted(p.name for p in folder.iterdir())
     make_lmdb_from_imgs(str(folder), str(path), files, [name.rpartition('.')[0] for name in files])
     return path
@@ -70,7 +70,7 @@ def build(root, **options):
 
 
 def crc(item):
-    """What identifies an item: its path and its bytes."""
+    """Return the path and the bytes of an item."""
     return item['gt_path'], *(zlib.crc32(item[key].numpy().tobytes()) for key in ('gt', 'lq'))
 
 
@@ -145,7 +145,7 @@ def test_crops_and_flips_are_uniform(folder):
         crop = (dataset[draw]['gt'].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8).tobytes()
         assert crop in whole
         seen.add(crop)
-    assert len(seen) > 0.75 * len(whole)  # of 296 equally likely ones, 600 draws see 87 %
+    assert len(seen) > 0.75 * len(whole)  # 600 draws of 296 equally likely crops give 87 % of them
 
 
 def _eight(crop):
@@ -170,7 +170,7 @@ def test_parameters_are_returned_only_on_request(folder):
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 def test_depth_maps_follow_crop_and_flip(dtype, tmp_path):
-    # The images are grey and their own depth, so the haze on a pixel has to follow from its clean value.
+    # The images are grey and their own depth maps, so the haze of a pixel depends only on its clean value.
     for root, unit in (('images', 1), ('depth', np.iinfo(dtype).max // 255)):
         (tmp_path / root).mkdir()
         for name in NAMES:
@@ -224,7 +224,7 @@ def test_validation_items_do_not_change(folder, tmp_path):
 
 
 def epochs(dataset, workers, context=None, **options):
-    """The items of two epochs as the host's training loop sees them, which begins to iterate once more before them."""
+    """Return the items of two epochs in the host's training loop, which starts an additional iteration before them."""
     opt = {'phase': 'train', 'num_worker_per_gpu': workers, 'batch_size_per_gpu': 2, **options}
     sampler = EnlargedSampler(dataset, 1, 0, ratio=2)
     loader = build_dataloader(dataset, opt, sampler=sampler, seed=0)
@@ -242,7 +242,7 @@ def epochs(dataset, workers, context=None, **options):
 
 @pytest.fixture(scope='module')
 def alone(database):
-    """Two epochs without workers."""
+    """The items of two epochs without workers."""
     return epochs(build(database, gt_size=32), workers=0)
 
 
@@ -272,7 +272,7 @@ PERSISTENT = {'persistent_workers': True}
 @pytest.mark.filterwarnings('ignore:This DataLoader will create')
 def test_items_do_not_depend_on_the_workers(database, alone, workers, context, options):
     dataset = build(database, gt_size=32)
-    dataset[0]  # the parent has opened the database before it forks
+    dataset[0]  # opens the database before the fork
     assert epochs(dataset, workers, context, **options) == alone
 
 
@@ -337,7 +337,7 @@ def test_a_data_set_of_a_database_can_be_pickled(database):
 
 @pytest.mark.parametrize('first', ['PairedImageDataset', 'DegradationDataset'])
 def test_data_sets_of_the_host_and_the_plugin_can_share_a_database(database, tmp_path, first):
-    """Each reads what it reads alone from files, in either order, here and in data workers that are forked later."""
+    """Items equal those from files, in this process and in workers that are forked later."""
     shutil.copytree(database, link := tmp_path / 'lq.lmdb')
     options = {'phase': 'val', 'name': 'v', 'scale': 1, 'dataroot_gt': str(database), 'io_backend': {'type': 'lmdb'}}
     of_host = {**options, 'type': 'PairedImageDataset', 'dataroot_lq': str(link)}
@@ -379,7 +379,7 @@ def test_several_roots_patterns_and_subfolders(folder, tmp_path):
 @pytest.mark.parametrize('kind', ['folder', 'database'])
 def test_a_list_selects_images(kind, line, folder, database, tmp_path):
     names = tmp_path / 'list.txt'
-    names.write_text(f'{line}\n\nastronaut\n', encoding='utf-8-sig')  # with the mark that some editors write
+    names.write_text(f'{line}\n\nastronaut\n', encoding='utf-8-sig')  # with a byte order mark
     dataset = build({'folder': folder, 'database': database}[kind], phase='val', meta_info_file=str(names))
     assert [item['gt'].shape for item in dataset] == [(3, 80, 120), (3, 96, 96)]
 
@@ -589,6 +589,6 @@ def test_invalid_roots_are_reported(folder, database, tmp_path):
 
 def test_subclasses_have_their_own_names(folder):
     class DerivedDataset(DegradationDataset):
-        """Stands in for a data set that a user derives and registers."""
+        """A subclass that a user may register."""
 
     assert len(DerivedDataset({**build(folder).opt, 'type': 'DerivedDataset'})) == len(NAMES)

@@ -1,4 +1,4 @@
-"""docs/degradations.md: its example of one's own step, run as it is written."""
+"""Tests of the example of a custom step in docs/degradations.md."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ PAGE = (REPOSITORY / 'docs/degradations.md').read_text()
 
 @pytest.fixture
 def own_step(tmp_path, monkeypatch):
-    """The example's module where Python finds it; forgotten afterwards."""
+    """The example as a module that can be imported; unregistered afterwards."""
     (module,) = re.findall(r'^```python\n(.*?)^```', PAGE, re.M | re.S)
     (tmp_path / 'my_steps.py').write_text(module)
     monkeypatch.syspath_prepend(tmp_path)

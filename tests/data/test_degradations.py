@@ -1,4 +1,4 @@
-"""The steps one by one, against the reference statistics, SciPy, Pillow and plain numpy."""
+"""Tests of degradation steps, compared with the reference's statistics, SciPy, Pillow and NumPy."""
 
 import io
 import json
@@ -91,7 +91,7 @@ def test_steps_do_not_change_their_input(name, shape):
 
 @pytest.mark.parametrize('name', LEAF_STEPS)
 def test_grey_images_are_degraded_like_colour_images(name, astronaut):
-    """Of a grey image, one channel of the result in colour; of noise, which is drawn for each channel, its spread."""
+    """Results equal a channel of the colour result; noise, which differs by channel, has the same deviation."""
     grey = astronaut[:256, :256, 1:2]
     degraded, in_colour = (degrade(image, {'type': name}) for image in (grey, grey.repeat(3, axis=2)))
     assert degraded.shape == (*in_colour.shape[:2], 1) and degraded.dtype == np.uint8
@@ -175,7 +175,7 @@ def test_generators_depend_on_the_image():
     draws = {key: make_generator(*key).random() for key in [(0, 'a'), (0, 'b'), (1, 'a'), (0, 1, 2), (0, 2, 1)]}
     assert len(set(draws.values())) == len(draws)
     assert make_generator(0, 'a').random() == draws[0, 'a']
-    # The stream of numpy's SFC64 itself, so that a change of algorithm does not go unnoticed.
+    # The values of numpy's SFC64, to detect a change of the algorithm.
     assert make_generator(3, 4).random() == np.random.Generator(np.random.SFC64([3, 4])).random()
     assert make_generator(0, 'é').random() == make_generator(0, zlib.crc32('é'.encode())).random()
 
@@ -195,7 +195,7 @@ def test_noise_has_the_named_distribution(name):
     noise = degrade(GREY, {'type': name, **options}).astype(int) - 128
     levels = np.arange(-40, 41)
     observed = [(noise <= level).mean() for level in levels]
-    # Rounded to grey levels, so that P(noise <= k) is the distribution function at k + 1/2.
+    # Noise is rounded, so P(noise <= k) is the distribution function at k + 1/2.
     assert np.abs(observed - expected.cdf(levels + 0.5)).max() < 4 * 0.5 / noise.size**0.5
 
 
@@ -257,7 +257,7 @@ def test_gaussian_blur_equals_scipy(astronaut):
     blurred = degrade(astronaut, {'type': 'GaussianBlur', 'sigma': 4.0, 'truncate': 3.0})
     expected = scipy.ndimage.gaussian_filter(astronaut.astype(float), 4, truncate=3, mode='mirror', axes=(0, 1))
     assert np.abs(blurred - expected).max() < 1.25
-    assert np.sqrt(np.mean((blurred - expected) ** 2)) < 0.3  # of which rounding to grey levels is 0.289
+    assert np.sqrt(np.mean((blurred - expected) ** 2)) < 0.3  # 0.289 is due to rounding
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_colour_factors_equal_torchvisions(name, factor, astronaut):
     change = getattr(torchvision.transforms.functional, f'adjust_{name}')
     expected = change(as_tensor(astronaut), factor).permute(1, 2, 0).numpy()
     ours = degrade(astronaut, {**NO_JITTER, name: factor})
-    assert np.abs(ours.astype(int) - expected).max() <= 1  # torchvision cuts off what is rounded here
+    assert np.abs(ours.astype(int) - expected).max() <= 1  # torchvision truncates instead of rounding
 
 
 @pytest.mark.parametrize('turn', [-0.5, -0.1, 0.07, 0.3])
@@ -392,7 +392,7 @@ def test_no_jitter_does_not_change_the_image(astronaut):
 
 
 def test_the_order_of_colour_changes_is_random(astronaut):
-    """Brightness and contrast do not commute, and so give more than one result."""
+    """Brightness and contrast do not commute, so there are several results."""
     jitter = {**NO_JITTER, 'brightness': 1.4, 'contrast': 0.5}
     assert len({degrade(astronaut, jitter, seed).tobytes() for seed in range(12)}) > 1
 

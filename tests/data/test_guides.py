@@ -1,4 +1,4 @@
-"""Guides: who they show, how second views are made, and that they leave the other draws alone."""
+"""Tests of guides."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ LEVELS = {'anna_1': 40, 'anna_2': 80, 'anna_3': 120, 'bert_1': 160, 'nobody': 20
 
 @pytest.fixture
 def people(tmp_path):
-    """Flat images whose grey level tells which one it is, and the options of a data set of them."""
+    """Images of one grey level each, and the options of a data set of them."""
     for name, level in LEVELS.items():
         cv2.imwrite(str(tmp_path / f'{name}.png'), np.full((64, 80, 3), level, np.uint8))
     return {
@@ -26,7 +26,7 @@ def people(tmp_path):
 
 
 def names_of_guides(dataset, epochs=1):
-    """Return the names of the images that were drawn as guides of each image."""
+    """Return the names of the images that were used as guides of each image."""
     names: dict[str, set[str]] = {name: set() for name in LEVELS}
     for epoch in range(epochs):
         dataset.set_epoch(epoch)
@@ -46,7 +46,7 @@ def test_a_guide_is_another_image_of_the_same_person(people):
 
 def test_a_list_of_guides(people, tmp_path, caplog):
     lines = ['anna_1\tanna_2', 'anna_2.png\tbert_1.png', 'bert_1\tcarl_1', '', 'anna_3\tanna_1']
-    (tmp_path / 'pairs.txt').write_text('\n'.join(lines), encoding='utf-8-sig')  # with the mark of some editors
+    (tmp_path / 'pairs.txt').write_text('\n'.join(lines), encoding='utf-8-sig')  # with a byte order mark
     guide = {'person': '^([a-z]+)', 'view': [], 'list_file': str(tmp_path / 'pairs.txt')}
     names = names_of_guides(build_dataset({**people, 'guide': guide}))
     assert names == {name: {name} for name in LEVELS} | {'anna_1': {'anna_2'}, 'anna_3': {'anna_1'}}

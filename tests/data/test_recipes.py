@@ -1,4 +1,4 @@
-"""Recipes and combinations: what they build, draw and refuse."""
+"""Tests of recipes and combinations of steps."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Rain and haze against the formulas they follow, and what is drawn against what is declared."""
+"""Tests of rain and haze, compared with their formulas and declared parameters."""
 
 import numpy as np
 import pytest
@@ -109,14 +109,14 @@ def test_a_streak_has_its_length_and_angle(angle):
     for seed in range(40):
         (streak,) = rain(seed, density=1 / 76.8, length=40.0, angle=angle).astype(float)[..., :1].transpose(2, 0, 1)
         if streak[0].any() or streak[-1].any() or streak[:, 0].any() or streak[:, -1].any():
-            continue  # cut off by the border
+            continue  # touches the border
         y, x = np.nonzero(streak)
         spread = np.cov(x, y, aweights=streak[y, x])
         dx, dy = np.linalg.eigh(spread)[1][:, -1]
         angles.append((np.degrees(np.arctan2(dx, dy)) - angle + 90) % 180 - 90)
         lengths.append(np.hypot(np.ptp(x), np.ptp(y)))
     assert len(angles) > 15
-    assert abs(np.mean(angles)) < 1.5 and np.abs(angles).max() < 4  # each streak turns by up to 3 degrees
+    assert abs(np.mean(angles)) < 1.5 and np.abs(angles).max() < 4  # each streak is rotated by up to 3 degrees
     assert np.mean(lengths) == pytest.approx(40, abs=4)
 
 

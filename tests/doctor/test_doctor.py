@@ -1,4 +1,4 @@
-"""What ``hifacegan doctor`` says of options files and machines with one thing wrong each."""
+"""Tests of the command ``hifacegan doctor``."""
 
 import argparse
 import os
@@ -27,7 +27,7 @@ DATABASES = ('train.lmdb', 'heldout.lmdb')
 
 @pytest.fixture
 def doctor(small_lmdb, tmp_path, monkeypatch, capsys):
-    """Run the doctor on the demo's options, made small and then changed; give exit status and output."""
+    """A function that runs the doctor on small demo options with changes and returns exit status and output."""
     monkeypatch.chdir(tmp_path)
     good = DEMO.read_text().replace('num_feat: 16', 'num_feat: 4').replace('datasets/demo/', f'{tmp_path}/')
     for name in DATABASES:
@@ -46,15 +46,15 @@ def doctor(small_lmdb, tmp_path, monkeypatch, capsys):
 
 
 def test_ctrl_c_ends_the_doctor(doctor, monkeypatch):
-    """The model that is built would take it for a wish to save."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
+    """The model would otherwise catch the signal to write a checkpoint."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     monkeypatch.setattr(rehearsal, 'train_two_iterations', lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         doctor(iterate=True)
 
 
 def findings(output: str) -> tuple[list[str], list[str]]:
-    """What the doctor found wrong and doubtful about the options file."""
+    """Return the errors and warnings about the options file."""
     of_file = output.partition('\noptions.yml')[2] or output.partition('options.yml\n')[2]
     return tuple(re.findall(rf'^  {kind}: (.*)\n    -> .+', of_file, re.M) for kind in ('WRONG', 'doubtful'))
 
@@ -77,7 +77,7 @@ def test_valid_options_give_no_problems_and_leave_no_files(doctor, tmp_path):
 @pytest.mark.parametrize('section', ['val', 'network_d'])
 def test_null_sections_are_ignored(doctor, section):
     changes = [(f'\n{section}:\n', f'\n{section}: ~\nunused:\n')]
-    if section == 'network_d':  # the losses that take it, too
+    if section == 'network_d':  # also remove the losses that need it
         changes += [('  gan_opt:', '  unused:'), ('  feature_matching_opt:', '  unused_too:')]
     status, output = doctor(*changes)
     assert (status, findings(output)[0]) == (0, [])
@@ -233,7 +233,7 @@ def test_errors_are_reported(doctor, old, new, message):
     ids=lambda value: value.strip()[:40],
 )
 def test_warnings_are_reported(doctor, old, new, message, monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # has no weights
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # without weights
     status, output = doctor((old, new))
     wrong, doubtful = findings(output)
     assert (status, wrong) == (0, [])
@@ -349,7 +349,7 @@ def test_options_of_a_test_are_checked_for_a_test(doctor, tmp_path, trained):
 
 
 def test_missing_options_of_data_sets_are_not_reported_as_damage(doctor, tmp_path):
-    """An option that has another name is missing, in ours and in those of the host, which look it up as they read."""
+    """Also for the host's data sets, which look up the option only when they read an image."""
     _, output = doctor(('gt_size: 64', 'gt_sise: 64'))
     assert "unknown option 'gt_sise'" in output and 'verify-lmdb' not in output
     of_host = ('type: DegradationDataset', 'type: PairedImageDataset\n    dataroot_lq: ' + str(tmp_path / DATABASES[0]))

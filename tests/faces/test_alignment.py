@@ -51,7 +51,7 @@ class TestCut:
     @pytest.mark.parametrize('angle', [-33, 0, 90, 141])
     @pytest.mark.parametrize('side', [20, 50, 150])
     def test_cut_is_consistent_with_to_image(self, angle, side):
-        """In an image whose value is a plane over its coordinates, a crop tells where its pixels come from."""
+        """The values of the image are linear in the coordinates, so the crop shows where its pixels come from."""
         y, x = np.mgrid[:200, :300].astype(np.float64)
         image = np.round(100 * x + 70 * y).astype(np.uint16)
         square = Square(np.array([141.3, 97.8]), similarity(angle, 1, (0, 0))[:, 0] * 38)

@@ -1,4 +1,4 @@
-"""Detection and landmarks, on the one face that scikit-image ships."""
+"""Tests of face detection and landmarks, on the astronaut of scikit-image."""
 
 import importlib.util
 import math
@@ -16,7 +16,7 @@ from hifacegan_plugin.faces.finding import find_faces
 from hifacegan_plugin.faces.landmarks import MODELS, Landmarks
 
 ASTRONAUT = data.astronaut()
-EYES, MOUTH = [[205, 102], [247, 104]], [[202, 139], [245, 142]]  # as another detector (MTCNN) finds them
+EYES, MOUTH = [[205, 102], [247, 104]], [[202, 139], [245, 142]]  # found by another detector (MTCNN)
 
 
 @pytest.mark.parametrize('model', MODELS)
@@ -73,7 +73,7 @@ def test_landmarks_follow_a_similarity_within_1_per_cent(model, angle, scale):
 @pytest.mark.parametrize('roll', [-30, 0, 45])
 @pytest.mark.parametrize('yaw', [-40, 0, 25])
 def test_yaw_of_a_head_of_average_depth(yaw, roll):
-    """The points of a head in space, turned and projected."""
+    """Rotate and project the points of a head."""
     head = np.array([[-31, 0, 0], [31, 0, 0], [0, 42, 31 * 2 * 0.37], [-25, 65, 10], [25, 65, 10]])
     turn, tilt = math.radians(yaw), math.radians(roll)
     x, y = head[:, 0] * math.cos(turn) + head[:, 2] * math.sin(turn), head[:, 1]

@@ -21,7 +21,7 @@ def distance(one, other):
 
 
 def test_distance_is_close_to_the_metric(square):
-    """FED detects the face of each image anew; the crop says where it is."""
+    """FED detects the face in each image, whereas the crop determines its position."""
     blurred = cv2.GaussianBlur(PORTRAIT, (0, 0), 3)
     fed = calculate_fed(blurred[..., ::-1], PORTRAIT[..., ::-1])
     assert fed > 0.1

@@ -28,7 +28,7 @@ def plane(across, down, start):
 
 
 def place_in_square(square, shape):
-    """Say for each pixel where it lies in a square, from 0 to 1 across and down."""
+    """Return the coordinates of each pixel in a square, from 0 to 1 across and down."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     return (
         apply(cv2.invertAffineTransform(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(
@@ -54,7 +54,7 @@ def test_pixels_outside_the_square_do_not_change(square):
     pasted = image.copy()
     paste(pasted, 255 - cut(image, square, 32), square)
     there = place_in_square(square, image.shape)
-    pixels = 2 * max(1, square.side / 32) / square.side  # how far bicubic interpolation reaches
+    pixels = 2 * max(1, square.side / 32) / square.side  # reach of bicubic interpolation
     outside = ((there < -pixels) | (there > 1 + pixels)).any(-1)
     np.testing.assert_array_equal(pasted[outside], image[outside])
     assert (pasted[~outside] != image[~outside]).mean() > 0.5
@@ -62,7 +62,7 @@ def test_pixels_outside_the_square_do_not_change(square):
 
 @pytest.mark.parametrize('square', SQUARES.values(), ids=SQUARES)
 def test_the_middle_is_replaced_by_the_crop(square):
-    """A crop of another image puts its pixels where they belong."""
+    """The pixels of a crop of another image are pasted at their positions."""
     pasted, other = plane(90, 20, 0), plane(-70, 100, 25_000)
     paste(pasted, cut(other, square, 32), square)
     there = place_in_square(square, pasted.shape)
@@ -70,7 +70,7 @@ def test_the_middle_is_replaced_by_the_crop(square):
     middle = ((there > margin) & (there < 1 - margin)).all(-1)
     assert middle.sum() > 15
     difference = pasted[middle].astype(int) - other[middle]
-    assert np.abs(difference).mean() < 60  # less than a pixel's step of 90; what was there is 10,000 away
+    assert np.abs(difference).mean() < 60  # the step between pixels is 90; the original values differ by 10,000
 
 
 def test_the_crop_is_blended_without_steps():
@@ -80,12 +80,12 @@ def test_the_crop_is_blended_without_steps():
     np.testing.assert_array_equal(image, np.rint(200 * feathered_mask(side)))
     middle = image[32].astype(int)
     assert middle[0] < 4 and (middle[8:56] == 200).all() and (np.diff(middle[:32]) >= 0).all()
-    steepest = 200 * math.pi / 2 / (FEATHER * side)  # of half a period of a cosine
+    steepest = 200 * math.pi / 2 / (FEATHER * side)  # for half a period of a cosine
     assert np.abs(np.diff(middle)).max() <= math.ceil(steepest)
 
 
 def test_finer_details_than_in_the_crop_are_kept():
-    """Where the crop brightens all by 10 levels, so do stripes of one pixel that it cannot show."""
+    """If the crop gets brighter by 10 levels, so do stripes of one pixel, which the crop cannot show."""
     stripes = np.tile(np.array([80, 120], np.uint8), (128, 64))
     square = square_at(63.5, 63.5, 128)
     crop = cut(stripes, square, 32)

@@ -1,4 +1,4 @@
-"""The folder of an experiment: checks before a training starts in it, its lock, and restoring its name."""
+"""Tests of the folder of an experiment: checks before a training, lock, restoring its name."""
 
 import errno
 import subprocess
@@ -17,7 +17,7 @@ import os, sys, time
 from pathlib import Path
 from hifacegan_plugin.host import experiment
 experiment.lock(Path(sys.argv[1]))
-if os.fork() == 0:  # as a data worker
+if os.fork() == 0:  # like a data worker
     time.sleep({seconds})
     os._exit(0)
 print(os.getpid(), flush=True)
@@ -161,7 +161,7 @@ def test_a_failed_or_second_start_does_not_move_the_folder_of_a_training(small_l
     ):
         assert line in wrong
     assert 'Traceback' not in wrong
-    assert 'does not exist' in refused('datasets:train:dataroot_gt=/nowhere')  # which is found out later
+    assert 'does not exist' in refused('datasets:train:dataroot_gt=/nowhere')  # which is checked later
     owner = subprocess.Popen(
         [sys.executable, '-c', HOLDS_THE_LOCK.format(seconds=HANGS), tmp_path / NAME], stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""The host's own commands, run as a user runs them, on a CPU, with the demo's options made small."""
+"""Tests of the host's commands on a CPU, with small demo options."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ from hifacegan_plugin.weights import load_generator
 
 SITE_PACKAGES = Path(sysconfig.get_paths()['purelib'])
 
-# A module that stands beside the options file: a model that also writes what its process ended with.
+# A module next to the options file: a model that also writes the final state of its process.
 WITNESS = """
 import torch
 from pathlib import Path
@@ -47,7 +47,7 @@ class WitnessModel(HiFaceGANCSRModel):
 
 @pytest.fixture(scope='module')
 def trained(small_lmdb, tmp_path_factory) -> tuple[Path, str, set[str]]:
-    """A folder after four iterations of ``python -m basicsr.train``, the output, and what site-packages gained."""
+    """A folder after four iterations of ``python -m basicsr.train``, the output, and new files in site-packages."""
     folder = tmp_path_factory.mktemp('trained')
     before = {path.name for path in SITE_PACKAGES.iterdir()}
     output = run([sys.executable, '-m', 'basicsr.train', '-opt', DEMO, *small(small_lmdb, 4)], folder)
@@ -59,7 +59,7 @@ def test_training_completes(trained):
     assert logged(output) == {1: '1.000e-03', 2: '1.000e-03', 3: '7.500e-04', 4: '5.000e-04'}
     assert 'plugin: ' in output  # the version is logged with the options
     assert re.findall(r'(\d) of 4 iterations, [\d.e+]+ images/s, [\d.]+ GiB at most', output) == ['1', '2', '3', '4']
-    assert output.count('# psnr: ') == 3  # after 2 and 4 iterations and at the end
+    assert output.count('# psnr: ') == 3  # in iterations 2 and 4, and at the end
     models = {path.name for path in (folder / 'experiments/HiFaceGAN_demo/models').iterdir()}
     assert models == {f'net_{network}_{label}.pth' for network in 'gd' for label in (2, 4, 'latest')}
 
@@ -84,7 +84,7 @@ def test_tensorboard_shows_losses_metrics_and_images(trained, small_lmdb):
         assert [scalar.value for scalar in scalars] == pytest.approx(in_the_log(loss), rel=1e-3)
     for metric in ('psnr', 'ssim'):
         scalars = events.Scalars(f'metrics/demo_heldout/{metric}')
-        assert [scalar.step for scalar in scalars] == [2, 4, 4]  # once more at the end
+        assert [scalar.step for scalar in scalars] == [2, 4, 4]  # again at the end
         assert [scalar.value for scalar in scalars] == pytest.approx(in_the_log(metric), abs=1e-4)
 
     assert sorted(events.Tags()['images']) == [f'demo_heldout/{i:05d}' for i in range(4)]
@@ -149,7 +149,7 @@ def test_auto_resume_continues_the_training(trained, small_lmdb, tmp_path):
         torch.load(place / 'experiments/HiFaceGAN_demo/models/net_g_4.pth') for place in (folder, tmp_path)
     )
     for label in ('params', 'params_ema'):
-        for key, value in uninterrupted[label].items():  # the rest of the epoch brought the same images
+        for key, value in uninterrupted[label].items():  # the rest of the epoch had the same images
             torch.testing.assert_close(after[label][key], value, atol=1e-5, rtol=0)
 
 
@@ -174,12 +174,12 @@ def test_two_processes_end_with_the_same_weights(small_lmdb, tmp_path):
     output = run(command, tmp_path)
     assert 'World size (gpu number): 2' in output
     first, second = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))
-    assert not torch.equal(first.pop('batch'), second.pop('batch'))  # each process has data of its own
+    assert not torch.equal(first.pop('batch'), second.pop('batch'))  # the processes have different data
     for network, state in first.items():
         for key, value in state.items():
             assert torch.equal(second[network][key], value), f'{network}: {key}'
     assert (tmp_path / 'validated0').exists()
-    assert output.count('# psnr: ') == 2  # figures are logged once, by the first process
+    assert output.count('# psnr: ') == 2  # only the first process logs values
 
 
 def test_testing_restores_images_and_computes_metrics(trained, small_lmdb):

@@ -1,4 +1,4 @@
-"""Files of any origin in the host's own datasets."""
+"""Tests of untrusted files in the host's data sets."""
 
 import struct
 import subprocess
@@ -26,15 +26,15 @@ def chunk(kind: bytes, content: bytes = b'') -> bytes:
 
 
 def png(before: bytes = b'', behind: bytes = b'', pixels: np.ndarray = PIXELS) -> bytes:
-    """Encode a PNG with chunks before and behind its pixels."""
+    """Encode a PNG with additional chunks before and after its pixels."""
     encoded = cv2.imencode('.png', pixels)[1].tobytes()
     return encoded[:33] + before + encoded[33:-12] + behind + encoded[-12:]
 
 
 CONTROL = chunk(b'acTL', struct.pack('>II', 2, 0))
 FRAME = chunk(b'fcTL', struct.pack('>IIIIIHHBB', 0, 16, 12, 0, 0, 1, 10, 0, 0)) + chunk(b'fdAT')
-ANIMATED = png(CONTROL, FRAME)  # its second frame is empty: OpenCV 5.0 ends the process
-UNANNOUNCED = png(behind=FRAME)  # as above, but nothing says that it is animated: a still image
+ANIMATED = png(CONTROL, FRAME)  # OpenCV 5.0 crashes because the second frame is empty
+UNANNOUNCED = png(behind=FRAME)  # without an animation header, so it is a still image
 
 READS = """
 import sys
@@ -65,7 +65,7 @@ def test_a_crafted_png_does_not_crash_the_process(content, output, tmp_path):
 
 @pytest.fixture
 def folders(tmp_path) -> dict[str, Path]:
-    """Folders of ground truth and LQ images, of which one is animated."""
+    """Folders of ground truth and LQ images; one image is animated."""
     made = {name: tmp_path / name for name in ('gt', 'lq')}
     for folder in made.values():
         folder.mkdir()
@@ -75,7 +75,7 @@ def folders(tmp_path) -> dict[str, Path]:
 
 
 def paired(gt: Path, lq: Path, **backend: object) -> PairedImageDataset:
-    """Build the host's dataset as for validation."""
+    """Build the host's data set for validation."""
     return PairedImageDataset(
         {'phase': 'val', 'scale': 1, 'dataroot_gt': str(gt), 'dataroot_lq': str(lq), 'io_backend': backend}
     )

@@ -1,4 +1,4 @@
-"""How the host reads options once the plugin is imported."""
+"""Tests of how the host reads options after the plugin is imported."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""A TensorBoard writer whose disk is full for a while, and where TensorBoard and wandb write."""
+"""Tests of TensorBoard and wandb: a full disk, folders, missing packages."""
 
 import sys
 import types
@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from hifacegan_plugin.host import loggers
 
 
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')  # of the writer's thread
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')  # in the writer's thread
 def test_a_full_disk_loses_only_some_events(tmp_path, monkeypatch, caplog):
     now, full, write = [0.0], [False], RecordWriter.write
     monkeypatch.setattr(loggers.time, 'monotonic', lambda: now[0])
@@ -30,10 +30,10 @@ def test_a_full_disk_loses_only_some_events(tmp_path, monkeypatch, caplog):
     full[0] = True
     for step in range(2, 50):
         writer.add_scalar('loss', 1.0, step)
-    writer.flush()  # the thread has met the error by now
+    writer.flush()  # the thread has raised the error
     assert caplog.text.count('TensorBoard cannot be written') == 1
     full[0] = False
-    writer.add_scalar('loss', 1.0, 50)  # within the minute
+    writer.add_scalar('loss', 1.0, 50)  # within a minute
     now[0] = 61
     writer.add_scalar('loss', 1.0, 51)
     writer.close()
@@ -57,7 +57,7 @@ def test_wandb_versions_without_random_ids_get_one(monkeypatch):
 
 @pytest.mark.parametrize('installed', [True, False])
 def test_tensorboard_files_are_not_written_to_the_hosts_folder(installed, tmp_path, monkeypatch):
-    """As by ``pip install --target``; a clone of the host is the root that the host takes it for."""
+    """As with ``pip install --target``, unlike a clone of the host."""
     root = tmp_path / 'packages'
     (root / ('basicsr_fixed-1.4.2.dist-info' if installed else 'options')).mkdir(parents=True)
     train = types.SimpleNamespace(
@@ -73,7 +73,7 @@ def test_tensorboard_files_are_not_written_to_the_hosts_folder(installed, tmp_pa
 
 def test_wandb_needs_tensorboard_and_both_need_their_packages(monkeypatch):
     logger = {'wandb': {'project': 'mine'}}
-    monkeypatch.setitem(sys.modules, 'wandb', None)  # as if it was not installed
+    monkeypatch.setitem(sys.modules, 'wandb', None)  # not installed
     with pytest.raises(ValueError, match=r'^logger: wandb .* set use_tb_logger: true'):
         loggers.check_loggers(logger)
     logger['use_tb_logger'] = True

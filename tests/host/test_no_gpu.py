@@ -1,4 +1,4 @@
-"""Trainings and tests without a GPU."""
+"""Tests of trainings and tests without a GPU."""
 
 import os
 import socket

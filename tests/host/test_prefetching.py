@@ -1,4 +1,4 @@
-"""Loading batches ahead: threads that end, errors that arrive, workers that there are."""
+"""Tests of prefetching: threads, errors, workers."""
 
 import basicsr.train
 import pytest
@@ -12,7 +12,7 @@ from hifacegan_plugin.images.image_error import ImageError
 
 
 class Numbers(torch.utils.data.Dataset):
-    """A dataset of forty numbers, one of which cannot be read where asked."""
+    """A data set of forty numbers, optionally one of them unreadable."""
 
     def __init__(self, unreadable: int | None = None) -> None:
         self.unreadable = unreadable
@@ -27,7 +27,7 @@ class Numbers(torch.utils.data.Dataset):
 
 
 def prefetching(dataset: Numbers) -> CPUPrefetcher:
-    """Build what the host's training loop iterates over with these options."""
+    """Build the prefetcher of the host's training loop."""
     opt = {
         'phase': 'train',
         'num_worker_per_gpu': 2,
@@ -60,7 +60,7 @@ def test_errors_in_prefetching_are_raised_in_the_training():
 
 
 def test_spawned_workers_import_the_plugin(tmp_path):
-    """Where it is missing, the host decodes the first frame of an animated PNG, and crafted ones crash OpenCV."""
+    """Without the plugin, the host would decode the first frame of an animated PNG, and crafted files crash OpenCV."""
     frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'blue')]
     frames[0].save(tmp_path / 'a.png', save_all=True, append_images=frames[1:])
     opt = {'name': 'pairs', 'type': 'PairedImageDataset', 'phase': 'train', 'dataroot_gt': tmp_path,

@@ -1,4 +1,4 @@
-"""Registering with the host, importing no more than that takes, and the table of workarounds."""
+"""Tests of registration, imports and the table of workarounds."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def test_workarounds_are_recognised_by_identity():
 
 def test_all_workarounds_are_documented():
     page = (REPOSITORY / 'docs' / 'host.md').read_text()
-    _, *rows = re.findall(r'^\| (.+) \| (.+) \|$', page, re.MULTILINE)  # behind the heading
+    _, *rows = re.findall(r'^\| (.+) \| (.+) \|$', page, re.MULTILINE)  # after the heading
     assert sorted(rows) == sorted((each.defect, each.fix) for each in WORKAROUNDS)
     assert all((REPOSITORY / link).exists() for link in re.findall(r'\]\(\.\./(hifacegan_plugin/.+?)\)', page))
 
@@ -94,7 +94,7 @@ def test_a_host_that_cannot_be_imported_is_explained(missing, fix, monkeypatch):
 
 
 def test_importing_the_plugin_does_not_import_optional_packages():
-    """Such as mmcv, OpenVINO or Matplotlib, which take seconds: beside the host, it needs what is imported first."""
+    """For example mmcv, OpenVINO or Matplotlib, which take seconds to import."""
     probe = """
 import sys, basicsr, lmdb, mmengine, PIL, pydantic.types, safetensors
 packages = {name.partition('.')[0] for name in sys.modules}

@@ -1,4 +1,4 @@
-"""What the host's sampler, its loaders and a resumed training draw."""
+"""Tests of the host's sampler and loaders, also in resumed trainings."""
 
 import logging
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from hifacegan_plugin.system.random_state import random_state
 
 
 class Drawing:
-    """A dataset of ten images that wants to know its draws."""
+    """A data set of ten images that receives its draws."""
 
     epoch = None
 
@@ -72,7 +72,7 @@ def test_a_resumed_epoch_starts_over_if_batch_or_data_changed(monkeypatch):
 
 
 def numbers_drawn(prefetcher: CPUPrefetcher, sampler: EnlargedSampler, epoch: int) -> Iterator[float]:
-    """Draw a number for every batch of an epoch that the host's training loop gets."""
+    """Draw a random number for each batch of an epoch in the host's training loop."""
     sampler.set_epoch(epoch)
     prefetcher.reset()
     while prefetcher.next() is not None:
@@ -80,7 +80,7 @@ def numbers_drawn(prefetcher: CPUPrefetcher, sampler: EnlargedSampler, epoch: in
 
 
 def create_loaders(monkeypatch, batch_size: int) -> tuple:
-    """Let the host build the loader of ten images for a training of forty iterations."""
+    """Build the host's loader of ten images for a training of forty iterations."""
     monkeypatch.setattr(basicsr.train, 'build_dataset', lambda options: Drawing())
     options = {'phase': 'train', 'num_worker_per_gpu': 0, 'batch_size_per_gpu': batch_size}
     opt = {
@@ -100,7 +100,7 @@ def create_loaders(monkeypatch, batch_size: int) -> tuple:
     [
         ResumePoint(),
         ResumePoint(18, 37, batch_size=4),
-        ResumePoint(4, 20, batch_size=4),  # in which another batch was
+        ResumePoint(4, 20, batch_size=4),  # with another batch size
     ],
     ids=str,
 )
@@ -108,7 +108,7 @@ def test_a_training_reaches_its_last_iteration(resumed_at, monkeypatch):
     monkeypatch.setattr(sampling, 'resumed', resumed_at)
     loader, sampler, _, epochs, _ = create_loaders(monkeypatch, batch_size=4)
     iterations = [resumed_at.iteration]
-    for epoch in range(resumed_at.epoch, epochs + 1):  # as the host's training loop does
+    for epoch in range(resumed_at.epoch, epochs + 1):  # like the host's training loop
         sampler.set_epoch(epoch)
         iterations.append(iterations[-1] + len(list(loader)))
     assert iterations[-1] >= 40 > iterations[-3]

@@ -1,4 +1,4 @@
-"""What an image means: the same in a folder, a database and ``hifacegan restore``, in every format."""
+"""Tests that folders, databases and ``hifacegan restore`` decode images alike, in every format."""
 
 import contextlib
 import io
@@ -31,7 +31,7 @@ def chunk(name, content=b''):
 
 
 def png_with(*added, behind=b'', image=RGB):
-    """A PNG with chunks after its header, and others behind its pixels."""
+    """Return a PNG with additional chunks after its header and after its pixels."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, 'PNG')
     encoded = file.getvalue()
@@ -49,7 +49,7 @@ def xmp(orientation):
 
 
 def upright(orientation):
-    """What a viewer shows of ``RGB`` with an orientation, by Pillow."""
+    """Return ``RGB`` as viewers show it with an EXIF orientation, by Pillow."""
     image = Image.fromarray(RGB)
     image.info['exif'] = orientation_as_exif(orientation).tobytes()
     return np.asarray(ImageOps.exif_transpose(image))
@@ -89,7 +89,7 @@ def turned_tiff(orientation, image=RGB):
 
 
 RGBA, RGB16 = np.dstack([RGB, ALPHA]), RGB.astype(np.uint16) * 256 + 99
-# How a file is written, what its colours are (None: what Pillow makes of it), and how far a lossy file may be off.
+# How to write a file, its expected colours (None: as decoded by Pillow), and the tolerance for lossy files.
 KINDS = {
     'a.png': (save(RGB, 'PNG'), RGB, 0),
     'grey.png': (save(ALPHA, 'PNG'), ALPHA, 0),
@@ -194,7 +194,7 @@ def test_all_readers_decode_the_same_image(tmp_path, name):
 
 
 def apng(*, frames=2, content=b''):
-    """An animation; without the content of its second frame, OpenCV 5.0 crashes."""
+    """Return an animation; if its second frame is empty, OpenCV 5.0 crashes."""
     size = struct.pack('>II', RGB.shape[1], RGB.shape[0])
     control = struct.pack('>I', 0) + size + bytes(8) + struct.pack('>HHBB', 1, 10, 0, 0)
     return png_with(
@@ -251,7 +251,7 @@ def test_animation_chunks_are_removed_from_still_pngs(added):
     assert not any(kind in image.data for kind in (b'acTL', b'fcTL', b'fdAT'))
     assert np.array_equal(decode(image)[..., ::-1], RGB)
     (entry,) = create_lmdb.make_entries(encoded, 'key', create_lmdb.Options())
-    assert b'fdAT' not in entry.value  # which the host would decode
+    assert b'fdAT' not in entry.value  # the host would decode it
 
 
 def test_damaged_files_raise_only_image_errors():

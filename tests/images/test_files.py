@@ -1,4 +1,4 @@
-"""The walk of folders, against what the files are, and the suffixes, against the decoders."""
+"""Tests of listing files in folders, and of suffixes of images."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def test_links_to_listed_folders_are_ignored(tree, links):
 
 
 def test_folders_that_link_to_each_other(tree):
-    """Without a guard, or with one against folders above alone, there are more ways through these than atoms."""
+    """If only links to parent folders were skipped, the number of paths would be astronomical."""
     places = [tree.parent / f'many/{number}' for number in range(40)]
     for place in places:
         place.mkdir(parents=True)
@@ -85,7 +85,7 @@ def test_unreadable_folders_are_reported(tree, monkeypatch):
     assert list_files(tree, errors.append) == ['b.png']
     assert [error.filename for error in errors] == [str(tree / 'a')]
     monkeypatch.undo()
-    assert list_files(tree, leave_out=[tree]) == FILES  # what is asked for by its name is listed
+    assert list_files(tree, leave_out=[tree]) == FILES  # the root itself is always listed
     with pytest.raises(FileNotFoundError):
         list_files(tree / 'nowhere')
 
@@ -94,7 +94,7 @@ def test_unreadable_folders_are_reported(tree, monkeypatch):
 def test_every_suffix_can_be_read_by_opencv_and_pillow(suffix):
     pixels = np.full((32, 32, 3), 200, np.uint8)
     file = io.BytesIO()
-    # A .dib that Windows writes is a BMP; Pillow's own has no file header.
+    # Windows writes .dib files as BMP; those of Pillow have no file header.
     kind = 'BMP' if suffix == '.dib' else Image.registered_extensions()[suffix]
     image = Image.fromarray(pixels)
     (image.convert('1') if suffix == '.pbm' else image).save(file, kind)

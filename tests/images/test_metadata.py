@@ -1,4 +1,4 @@
-"""XMP and IPTC data: what is kept of them, and in which formats."""
+"""Tests of XMP, IPTC and EXIF data."""
 
 import io
 import struct
@@ -66,7 +66,7 @@ def test_xmp_data_about_pixels_is_removed(turned):
     assert all(text in kept for text in KEPT)
     assert not any(text in kept for text in DROPPED)
     for regions in (b'mwg-rs:Regions', b'MP:RegionInfo', b'Iptc4xmpExt:ImageRegion'):
-        assert (regions in kept) is not turned  # rectangles of the image before it was turned
+        assert (regions in kept) is not turned  # rectangles in the image before its rotation
     assert descriptive_xmp(kept, turned) == kept
 
 
@@ -115,7 +115,7 @@ def test_iptc_data_in_a_jpeg_are_padded_to_an_even_length():
 @pytest.mark.parametrize('bits', [8, 16])
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif', *AVIF, *HEIF[:1]])
 def test_xmp_and_iptc_are_kept(tmp_path, photo, suffix, bits, caplog):
-    """Read from each format as Pillow reads it, and through a second round."""
+    """The data are the same as read by Pillow, and after a second round trip."""
     pixels = photo if bits == 8 else photo.astype(np.uint16) * 257
     xmp = descriptive_xmp(XMP, True)
     write_photograph(tmp_path / f'a{suffix}', Photograph(pixels, xmp=xmp, iptc=CAPTION))
@@ -135,7 +135,7 @@ def test_xmp_and_iptc_are_kept(tmp_path, photo, suffix, bits, caplog):
 @pytest.mark.parametrize('times', [1, 2])
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif', *AVIF, *HEIF[:1]])
 def test_exif_states_the_size_of_the_result(tmp_path, photo, suffix, times, orientation):
-    """And keeps what counts pixels where they are still the same; read as Pillow reads it."""
+    """Other data about pixels are kept if the size is the same; read by Pillow."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     height, width = photo.shape[:2]
@@ -170,7 +170,7 @@ def test_exif_is_kept_in_addition_in_a_tiff(tmp_path, photo):
 
 
 def test_iptc_of_a_tiff_may_be_declared_as_numbers(tmp_path, photo):
-    """As Photoshop writes them."""
+    """Photoshop writes them as numbers."""
     numbers = struct.unpack('<5I', CAPTION.ljust(20, b'\0'))
     tag = (TIFF_TAG, 'I', len(numbers), numbers, True)
     tifffile.imwrite(tmp_path / 'a.tif', photo, photometric='rgb', extratags=[tag])
@@ -199,7 +199,7 @@ def test_damaged_metadata_is_dropped_with_a_warning(tmp_path, photo, caplog):
 @pytest.mark.skipif(not HEIF, reason='needs pillow-heif')
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'L'])
 def test_photographs_of_phones(tmp_path, photo, mode):
-    """HEIF as Pillow with pillow-heif writes it, turned by its EXIF orientation, and as we write it."""
+    """HEIF with an EXIF orientation, written by pillow-heif and by the plugin."""
     image = Image.fromarray(photo).convert(mode)
     if mode == 'RGBA':
         image.putalpha(Image.fromarray(photo[..., 1]))

@@ -1,4 +1,4 @@
-"""Photograph files: what belongs to them stays, what cannot be read is named."""
+"""Tests of reading and writing photographs with their metadata."""
 
 import io
 import logging
@@ -39,12 +39,12 @@ def test_round_trip(tmp_path, colours, suffix):
 @pytest.mark.parametrize('suffix', ['.png', '.tif'])
 def test_lossless_round_trip_of_every_kind(tmp_path, channels, dtype, suffix):
     if suffix == '.tif' and channels == 2 and dtype == np.uint16:
-        channels = 4  # OpenCV writes it so
+        channels = 4  # OpenCV writes four channels
     shape = (9, 14) if channels == 1 else (9, 14, channels)
     pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
     write_photograph(tmp_path / f'a{suffix}', Photograph(pixels))
     read = read_photograph(tmp_path / f'a{suffix}', MAX_PIXELS).pixels
-    if dtype == np.uint16 and channels == 2:  # grey as RGB
+    if dtype == np.uint16 and channels == 2:  # grey with alpha is read as RGB
         read = read[..., [0, 3]]
     assert read.dtype == dtype
     assert np.array_equal(read, pixels)
@@ -102,7 +102,7 @@ def test_formats_of_other_programs(tmp_path, colours, kind, suffix):
 
 
 def test_a_tiff_of_many_strips_becomes_a_jpeg(tmp_path):
-    """A list of the strips would be longer than EXIF data may be."""
+    """A list of all strips would be too long for EXIF data."""
     tifffile.imwrite(tmp_path / 'a.tif', np.zeros((9000, 8, 3), np.uint8), photometric='rgb', rowsperstrip=1)
     write_photograph(tmp_path / 'a.jpg', read_photograph(tmp_path / 'a.tif', MAX_PIXELS))
     assert Image.open(tmp_path / 'a.jpg').size == (8, 9000)
@@ -157,7 +157,7 @@ def _with_chunks(chunks, bits=8):
 
 
 def _chunks_of(encoded):
-    """Names and contents of the chunks of a PNG."""
+    """Return the names and contents of the chunks of a PNG."""
     chunks, position = {}, 8
     while position < len(encoded):
         (length,) = struct.unpack_from('>I', encoded, position)
@@ -286,7 +286,7 @@ def test_orientation_is_applied(tmp_path, colours, orientation, bits):
     file = io.BytesIO()
     Image.fromarray(colours).save(file, 'PNG', exif=exif)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(file)))
-    if bits == 16:  # the same file, but for its pixels
+    if bits == 16:  # the same file with other pixels
         encoded = cv2.imencode('.png', colours[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
         written = file.getvalue()
         start = written.index(b'eXIf') - 4
@@ -313,7 +313,7 @@ def test_other_modes_become_rgb_or_grey(tmp_path, colours, mode, shape):
     read = read_photograph(path, MAX_PIXELS).pixels
     assert read.shape == shape
     if mode in ('P', 'CMYK'):
-        assert np.abs(read.astype(int) - colours).mean() < 25  # of dithering
+        assert np.abs(read.astype(int) - colours).mean() < 25  # due to dithering
 
 
 def test_the_first_image_of_a_jpeg_with_preview_is_read(tmp_path, colours):
@@ -344,7 +344,7 @@ def _encoded(path):
 
 
 def _bomb(path):
-    """A header that announces 20,000 x 20,000 pixels."""
+    """Write a header that claims 20,000 x 20,000 pixels."""
     good = _encoded(path)
     header = good[12:16] + (20_000).to_bytes(4, 'big') * 2 + good[24:29]
     path.write_bytes(good[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + good[33:])
@@ -356,7 +356,7 @@ def _animated(path):
 
 
 def _twelve_bits(path):
-    """12 bytes a row, which are 8 numbers of 12 bits."""
+    """Write rows of 12 bytes, which are 8 values of 12 bits."""
     tifffile.imwrite(path, np.zeros((8, 12), np.uint8), photometric='minisblack')
     with tifffile.TiffFile(path, mode='r+b') as file:
         file.pages[0].tags['BitsPerSample'].overwrite(12)
@@ -401,7 +401,7 @@ def test_unreadable_files_are_reported(tmp_path, name, write, message):
 
 
 def test_limit_on_pixels(tmp_path, colours):
-    """Whatever stands beside the pixels."""
+    """The limit does not depend on other data in the file."""
     write_photograph(tmp_path / 'a.png', Photograph(colours, xmp=b'<x/>' + bytes(100_000)))
     read_photograph(tmp_path / 'a.png', 60 * 80)
     with pytest.raises(ImageError, match='80 x 60 pixels'):

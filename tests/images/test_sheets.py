@@ -1,4 +1,4 @@
-"""Contact sheets: where each image and its label stand."""
+"""Tests of contact sheets."""
 
 import numpy as np
 from skimage import data

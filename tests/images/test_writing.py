@@ -1,4 +1,4 @@
-"""Writing PNG, read back by Pillow."""
+"""Tests of writing PNG files."""
 
 import io
 

@@ -26,7 +26,7 @@ def model(kind, name):
 
 @pytest.fixture(scope='module')
 def describe():
-    """Embedding and landmarks of an RGB image with one face, by dlib alone."""
+    """Return the embedding and landmarks of an RGB image with one face, using only dlib."""
     detect = dlib.get_frontal_face_detector()
     landmarks68 = model('shape_predictor', 'shape_predictor_68_face_landmarks')
     landmarks5 = model('shape_predictor', 'shape_predictor_5_face_landmarks')
@@ -79,7 +79,7 @@ def test_the_same_face_is_compared(sure_side):
     truth = np.hstack([faint, TRUTH] if sure_side else [TRUTH, faint])
     restored = np.hstack([TRUTH, faint] if sure_side else [faint, TRUTH])
     found = face.find_faces(restored, 1)
-    assert len(found) == 2 and (found[0].box.left() < 256) == sure_side  # the surest one is the other side's
+    assert len(found) == 2 and (found[0].box.left() < 256) == sure_side  # the other face has the highest confidence
     assert calculate_lle(restored, truth) < 5
 
 

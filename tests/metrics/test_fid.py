@@ -33,13 +33,13 @@ def test_equals_scipys_matrix_square_root(count, count2, length):
 
 
 class Pooled(torch.nn.Module):
-    """Features that need no weights: means over a 4x4 grid, for each colour."""
+    """Features without weights: means over a 4x4 grid for each colour."""
 
     def forward(self, images):
         return torch.nn.functional.adaptive_avg_pool2d(images.double(), 4).flatten(1)
 
 
-@pytest.mark.parametrize('count', [10, 80])  # fewer than the 48 features, whose covariance is singular, and more
+@pytest.mark.parametrize('count', [10, 80])  # fewer than the 48 features, so the covariance is singular, and more
 def test_equals_torchmetrics(count):
     rng = np.random.default_rng(0)
     images = [torch.from_numpy(rng.integers(low, 256, (count, 3, 16, 16), dtype=np.uint8)) for low in (0, 40)]

@@ -32,7 +32,7 @@ def checkpoints(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='module', params=['alex', 'vgg'])
 def backbone(request):
-    """A name and torchvision's network of it with random weights."""
+    """A name, and torchvision's network of this name with random weights."""
     torch.manual_seed(0)
     network = {'alex': torchvision.models.alexnet, 'vgg': torchvision.models.vgg16}[request.param](weights=None)
     return request.param, network

@@ -1,4 +1,4 @@
-"""Metrics as objects: means of what could be measured, the set as a whole, what fails, what is refused at once."""
+"""Tests of metric objects: means, sets, failures, invalid options."""
 
 import json
 import logging
@@ -104,7 +104,7 @@ def test_images_of_a_process_without_weights_are_reported():
 
 
 def test_fid_of_a_set(monkeypatch):
-    # The Inception weights are a download: the mean colour stands in for its features.
+    # The mean colour replaces Inception features, because its weights would have to be downloaded.
     monkeypatch.setattr(building, 'inception_features', lambda img: img.mean((0, 1)))
     fid = build_metric('fid', FID)
     for seed in range(4):
@@ -115,7 +115,7 @@ def test_fid_of_a_set(monkeypatch):
         assert math.isnan(fid.compute()) == (seed < 2)
         fid.update(str(seed), images(seed)[1] // 2 + 100, images(seed)[1])
     assert fid.compute() > 100
-    assert fid.values() == {}  # none of single images
+    assert fid.values() == {}  # no values of single images
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_metric_without_reference_needs_no_ground_truth(truth):
 
 @pytest.fixture
 def fragile(monkeypatch):
-    """A metric in the host's registry that takes no further options, and images of an even height only."""
+    """A metric in the host's registry without options that accepts only images of even height."""
 
     def calculate_fragile(img):
         if img.shape[0] % 2:
@@ -181,7 +181,7 @@ def test_a_metric_may_fail_on_some_images(fragile, monkeypatch, caplog):
     assert [metric.better for metric in metrics] == ['lower', 'higher', 'lower']
     every = {name: images(seed) for seed, name in enumerate('abcd')}
     every['b'] = tuple(image[1:] for image in every['b'])
-    every['d'] = (every['d'][0][:, 1:], every['d'][1])  # the network made it too small
+    every['d'] = (every['d'][0][:, 1:], every['d'][1])  # too small
     samples = {name: [metric.update(name, *pair) for metric in metrics] for name, pair in every.items()}
     assert [[sample is None for sample in samples[name]] for name in 'abcd'] == [
         [False, False, False],
@@ -204,7 +204,7 @@ def test_a_metric_may_fail_on_some_images(fragile, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ('kind', 'sides'), [('calculate_psnr', (1, 1)), ('calculate_ssim', (11, 11)), ('calculate_niqe', (96, 192))]
 )
-@pytest.mark.filterwarnings('error')  # as of the mean of nothing
+@pytest.mark.filterwarnings('error')  # such as for the mean of an empty list
 def test_images_that_the_hosts_metric_cannot_measure_are_reported(kind, sides):
     photograph = data.astronaut()
     for height, width in (sides, sides[::-1]):

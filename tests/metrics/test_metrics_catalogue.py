@@ -1,4 +1,4 @@
-"""What the catalogue states of each metric holds by experiment."""
+"""Tests of the statements in the catalogue of metrics."""
 
 import inspect
 import math
@@ -28,13 +28,13 @@ OPTIONS = {
     'calculate_psnr': {'crop_border': 0},
     'calculate_ssim': {'crop_border': 0},
     'calculate_niqe': {'crop_border': 0},
-}  # the host's have to be told
+}  # the host's metrics need the option
 NO_REFERENCE = [kind for kind, function in METRIC_REGISTRY if 'img2' not in inspect.signature(function).parameters]
 
 
 @pytest.fixture(scope='module', autouse=True)
 def weights(tmp_path_factory, inception_state):
-    """Random weights in place of the downloads: distances of random features are distances, too."""
+    """Use random weights, because distances of random features are distances, too."""
     folder = tmp_path_factory.mktemp('torch')
     checkpoints = folder / 'hub/checkpoints'
     checkpoints.mkdir(parents=True)
@@ -52,7 +52,7 @@ def weights(tmp_path_factory, inception_state):
 
 
 def measure(kind: str, restored: np.ndarray, truth: np.ndarray) -> float:
-    """Measure a pair of images; by the FID, four parts of each as a set."""
+    """Measure a pair of images; for the FID, four parts of each image form a set."""
     metric = build_metric('m', {'type': kind, **OPTIONS.get(kind, {})})
     parts = [np.s_[row : row + 128, column : column + 128] for row in (0, 128) for column in (0, 128)]
     samples = [metric.measure(restored[part], truth[part]) for part in (parts if kind == FID else [np.s_[:]])]
@@ -61,7 +61,7 @@ def measure(kind: str, restored: np.ndarray, truth: np.ndarray) -> float:
 
 @pytest.fixture(scope='module')
 def figures():
-    """Values of each metric, computed once: of equal images, then of worse and worse ones."""
+    """Values of each metric for equal images and for increasingly worse ones."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return {kind: [measure(kind, p, TRUTH) for p in (TRUTH, *WORSE_AND_WORSE)] for kind in METRICS}
@@ -93,7 +93,7 @@ def test_values_are_in_range(kind, figures):
     inverted, noise = 255 - TRUTH, np.random.default_rng(1).integers(0, 256, TRUTH.shape, np.uint8)
     extremes = [measure(kind, p, TRUTH) for p in (inverted, noise)]
     values = [value for value in (*figures[kind], *extremes) if not math.isnan(value)]  # noise has no face
-    margin = 1e-6 * max(value for value in values if math.isfinite(value))  # of the rounding of sums
+    margin = 1e-6 * max(value for value in values if math.isfinite(value))  # rounding errors of sums
     assert all(low - margin <= value <= high for value in values)
 
 
@@ -104,7 +104,7 @@ def test_worst_value_of_a_bounded_range(kind):
 
 
 def negatives() -> tuple[np.ndarray, np.ndarray]:
-    """A chessboard and its negative, as far apart as images can be; BGR ``(192, 192, 3)``."""
+    """Return a chessboard and its negative, which have the largest possible difference; BGR ``(192, 192, 3)``."""
     board = np.where(np.indices((192, 192)).sum(0) % 2, 255, 0).astype(np.uint8)
     return tuple(np.repeat(image[..., None], 3, 2) for image in (board, 255 - board))
 

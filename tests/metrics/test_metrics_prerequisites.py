@@ -22,7 +22,7 @@ def checkpoints(tmp_path, monkeypatch):
 
 
 class Touch:
-    """Pickled, it creates a file when it is loaded."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

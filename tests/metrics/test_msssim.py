@@ -83,7 +83,7 @@ def test_equals_torchmetrics(degrade):
     whole = multiscale_structural_similarity_index_measure(restored, truth, data_range=255.0, reduction='none')
     assert value == pytest.approx(whole.mean().item(), abs=5e-3)
 
-    # It counts windows over mirrored borders in at the coarsest scale. With those left out the two agree.
+    # At the coarsest scale, torchmetrics includes windows over reflected borders. Without them, the values are equal.
     terms = []
     for scale in range(5):
         _, term = structural_similarity_index_measure(

@@ -1,4 +1,4 @@
-"""Metrics of the face and of the background: against NumPy, SciPy, scikit-image and the host."""
+"""Tests of metrics of face and background, compared with NumPy, SciPy, scikit-image and the host."""
 
 import logging
 import math
@@ -40,7 +40,7 @@ def test_masks_of_face_and_background():
     eye_distance = math.dist(face.landmarks[36:42].mean(0), face.landmarks[42:48].mean(0))
     expected = ndimage.distance_transform_edt(~convex_hull_image(points)) <= MARGIN * eye_distance
     mask = region_mask(TRUTH, 'face')
-    assert np.mean(mask != expected) < 0.002  # which pixels the border of a hull crosses is a matter of taste
+    assert np.mean(mask != expected) < 0.002  # implementations differ in the pixels on the border of a hull
     assert (region_mask(TRUTH, 'background') == ~mask).all()
     assert (region_mask(TRUTH[..., 1], 'face') != mask).mean() < 0.02  # grey
 
@@ -95,7 +95,7 @@ def test_damage_affects_only_its_region(kind, damaged):
     here, there = (metric(kind, each).measure(restored, TRUTH) for each in (damaged, other))
     if kind == 'calculate_psnr':
         assert here == pytest.approx(region_psnr(NOISY, TRUTH, region_mask(TRUTH, damaged))) and math.isinf(there)
-    else:  # windows at the border see both sides
+    else:  # windows at the border contain both sides
         assert here < there < 1
 
 

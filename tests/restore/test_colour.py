@@ -1,4 +1,4 @@
-"""Keeping the colours of the input."""
+"""Tests of keeping the colours of the input."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def photo():
 
 @pytest.fixture
 def generator(lively_generator):
-    """The paper's form with random weights, which makes everything brighter and adds a little texture."""
+    """The paper's network with random weights, which brightens images and adds a little texture."""
     network = lively_generator(global_residual=True)
     with torch.no_grad():
         network.to_picture.weight.mul_(0.08)
@@ -30,7 +30,7 @@ def generator(lively_generator):
 
 
 def fine(image):
-    """Return what is finer than large areas, by SciPy."""
+    """Return the fine details of an image, computed with SciPy."""
     image = image.astype(float)
     return image - gaussian_filter(image, (SIGMA, SIGMA, 0), mode='reflect', truncate=4)
 
@@ -38,12 +38,12 @@ def fine(image):
 @pytest.mark.parametrize('of', ['colours', 'grey', 'flat grey'])
 def test_means_come_from_the_input_and_details_from_the_result(generator, photo, of):
     image = {'colours': photo, 'grey': photo[..., 1], 'flat grey': np.full((80, 70), 128, np.uint8)}[of]
-    image = image // 2 + 40  # what is cut off at black and white would move means
+    image = image // 2 + 40  # clipping at black and white would change means
     plain, kept = Restorer(generator)(image), Restorer(generator, keep_colour=True)(image)
     assert kept.dtype == np.uint8 and kept.shape == image.shape
     assert np.abs(kept.mean((0, 1)) - image.mean((0, 1))).max() < 1
     if of == 'colours':
-        assert np.abs(plain.mean((0, 1)) - image.mean((0, 1))).max() > 5  # there is something to keep
+        assert np.abs(plain.mean((0, 1)) - image.mean((0, 1))).max() > 5  # the network changes colours
         assert np.abs(fine(kept) - fine(plain)).mean() < 1 < np.abs(fine(image) - fine(plain)).mean()
 
 

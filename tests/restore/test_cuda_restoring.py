@@ -1,4 +1,4 @@
-"""Restoring on a card beside restoring on the CPU; memory, doctor, comparison and export there."""
+"""Tests of restoring on a GPU, compared with the CPU; memory, doctor, comparison and export."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from hifacegan_plugin.weights import generator_options, write_weights
 pytestmark = pytest.mark.cuda
 
 FORMS = {'paper': {'num_feat': 4}, 'fast': {'num_feat': 16, 'preset': 'fast'}}
-MEAN_LEVELS = {'float32': 0.1, 'float16': 1, 'bfloat16': 6}  # of 255; weights are such that rounding is blown up
+MEAN_LEVELS = {'float32': 0.1, 'float16': 1, 'bfloat16': 6}  # of 255; the weights amplify rounding errors
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def image():
 
 
 def on_the_cpu(generator, images):
-    """Restore ``images (N, 3, H, W)`` by the network as it is trained."""
+    """Restore ``images (N, 3, H, W)`` with the original network."""
     with torch.no_grad():
         return generator.cpu().eval()(torch.from_numpy(images)).numpy()
 
 
 def expected_of(generator, image):
-    """Restore one image by the network as it is trained, to levels of 255."""
+    """Restore an image with the original network; return levels of 0 to 255."""
     restored = on_the_cpu(generator, image.transpose(2, 0, 1)[None].astype(np.float32) / 255)
     return np.rint(restored[0].transpose(1, 2, 0).clip(0, 1) * 255)
 
@@ -64,7 +64,7 @@ def test_restored_images_equal_those_of_the_cpu(form, dtype, engine, image, live
     difference = np.abs(actual - expected)
     record_property('largest_levels', float(difference.max()))
     record_property('mean_levels', float(difference.mean()))
-    assert expected.std() > 5  # there is something to compare
+    assert expected.std() > 5  # the image is not constant
     assert difference.mean() <= MEAN_LEVELS[dtype]
     if dtype == 'float32':
         assert difference.max() <= 1
@@ -83,7 +83,7 @@ def test_images_of_any_size(size, lively_generator, device):
 
 @pytest.mark.parametrize('form', FORMS)
 def test_large_images_are_restored_in_tiles(form, lively_generator, device, caplog):
-    """The tiles are those of the CPU."""
+    """The CPU uses the same tiles."""
     generator = lively_generator(**FORMS[form])
     image = data.astronaut()
     with without_tf32():
@@ -97,7 +97,7 @@ def test_large_images_are_restored_in_tiles(form, lively_generator, device, capl
             lambda tile: on_the_cpu(generator, tile), images, multiple=32, size=int(size), overlap=OVERLAP
         )
         expected = restored[0].transpose(1, 2, 0).clip(0, 1) * 255
-    assert np.abs(actual - expected).max() < 1.5  # levels, of which one side is rounded
+    assert np.abs(actual - expected).max() < 1.5  # levels; one result is rounded
 
 
 def test_out_of_memory_leads_to_smaller_tiles(lively_generator, device, caplog):
@@ -127,7 +127,7 @@ def test_out_of_memory_leads_to_smaller_tiles(lively_generator, device, caplog):
     ],
 )
 def test_peak_memory_is_close_to_the_estimate(form, dtype, way, lively_generator, device, record_property):
-    """The measured peak stays below the estimate, and is no small part of it."""
+    """The measured peak is below the estimate, but not by much."""
     if device.type == 'cpu':
         pytest.skip('counts the memory of a card')
     generator = lively_generator(num_feat=16, **{'preset': form} if form == 'fast' else {})

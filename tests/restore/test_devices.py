@@ -1,4 +1,4 @@
-"""Devices: how they are chosen, and what happens where one is full or does not work. None of them need be here."""
+"""Tests of devices: selection, and fallbacks if one is full or does not work. They need no real devices."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from hifacegan_plugin.restore.engines.starting import choose_engine
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Return a function that gives this machine accelerators: their number by kind."""
+    """A function that simulates accelerators, by kind and number."""
 
     def equip(**counts):
         def module(device):
@@ -44,7 +44,7 @@ def machine(monkeypatch):
     ('there', 'name', 'chosen'),
     [
         ({}, 'auto', 'cpu'),
-        ({'cuda': 2}, 'auto', 'cuda:1'),  # the current one
+        ({'cuda': 2}, 'auto', 'cuda:1'),  # the current device
         ({'cuda': 2}, 'cuda', 'cuda:1'),
         ({'cuda': 2}, 'cuda:0', 'cuda:0'),
         ({'cuda': 2}, 'cpu', 'cpu'),
@@ -113,7 +113,7 @@ def test_engines_that_do_not_support_a_device(engine, device, message):
 
 
 def test_onnx_runtime_falls_back_if_its_provider_does_not_start(monkeypatch, lively_generator, caplog):
-    """The installed ONNX Runtime claims to have CUDA, as the one for cards does on a machine without a driver."""
+    """ONNX Runtime reports CUDA, as its GPU version does on a machine without a driver."""
     monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: ['CUDAExecutionProvider'])
     generator = lively_generator(preset='fast')
     with pytest.raises(EngineError, match=r'onnx: .*CUDAExecutionProvider'):
@@ -149,7 +149,7 @@ def test_the_out_of_memory_error_of_this_machine():
 
 
 def engine_on(device, largest):
-    """Return what opens engines that are those of the CPU, but that run out of memory on ``device`` beyond a size."""
+    """Return a function that opens CPU engines that run out of memory on ``device`` above a size."""
     opens = starting.open_torch
 
     def open_torch(generator, dtype, on):
@@ -168,7 +168,7 @@ def engine_on(device, largest):
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
 def test_the_cpu_is_used_if_the_device_is_full(machine, lively_generator, monkeypatch, caplog, preset):
     machine(mps=1)
-    monkeypatch.setattr(starting, 'open_torch', engine_on('mps', 64 * 64))  # enough for the check of the device alone
+    monkeypatch.setattr(starting, 'open_torch', engine_on('mps', 64 * 64))  # enough only for the check of the device
     generator = lively_generator(preset=preset)
     restorer = Restorer(generator)
     assert restorer.device == 'mps'

@@ -1,4 +1,4 @@
-"""Engines against torch, and exported files against the network that they were made from."""
+"""Tests of engines and exported files, compared with torch."""
 
 import subprocess
 import sys
@@ -111,7 +111,7 @@ def test_bfloat16_is_close(generator):
 
 
 def test_openvino_in_bfloat16_with_low_contrast(generator):
-    """Rounding such an image to bfloat16 would already cost a tenth of its contrast."""
+    """Rounding the image itself to bfloat16 would lose a tenth of its contrast."""
     if 'BF16' not in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
         pytest.skip('this processor has no units for bfloat16')
     batch = 0.6 + 0.05 * F.avg_pool2d(torch.rand(1, 3, 128, 128), 3, 1, 1)
@@ -129,7 +129,7 @@ def test_exported_files_equal_torch(tmp_path, to, variant, names):
     generator = make_generator(variant=variant, norm='rms', global_residual=True)
     assert export(generator, to, tmp_path / f'a{suffix}') < 1e-3
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    model = openvino.Core().read_model(tmp_path / f'a{suffix}')  # which reads both
+    model = openvino.Core().read_model(tmp_path / f'a{suffix}')  # reads both formats
     assert model.inputs[0].partial_shape.to_string() == '[?,3,?,?]'
 
 
@@ -139,7 +139,7 @@ def test_export_of_the_fast_preset(tmp_path, lively_generator, to):
 
 
 def numbers_of(path) -> dict[int, int]:
-    """Return how many numbers the weights of an ONNX file hold, by their type."""
+    """Return the number of weights in an ONNX file by type."""
     counts: dict[int, int] = {}
     for weights in onnx.load(path).graph.initializer:
         counts[weights.data_type] = counts.get(weights.data_type, 0) + int(np.prod(weights.dims))
@@ -154,7 +154,7 @@ def test_a_float16_export_stores_float16_and_takes_float32(tmp_path, lively_gene
     assert main_export(generator, half, '--dtype', 'float16') == 0
     assert half.stat().st_size < single.stat().st_size
     numbers = numbers_of(half)
-    assert numbers.pop(onnx.TensorProto.FLOAT16) > 0.95 * sum(numbers_of(single).values())  # all but the first layer
+    assert numbers.pop(onnx.TensorProto.FLOAT16) > 0.95 * sum(numbers_of(single).values())  # all except the first layer
     batch = np.random.default_rng(0).random((1, 3, 96, 70), np.float32)
     restored = [
         onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']).run(None, {'input': batch})[0]
@@ -165,7 +165,7 @@ def test_a_float16_export_stores_float16_and_takes_float32(tmp_path, lively_gene
 
 
 def main_export(generator, path, *options) -> int:
-    """Run ``hifacegan export --to onnx`` on a network."""
+    """Export a network with ``hifacegan export --to onnx``."""
     weights = path.with_suffix('.safetensors')
     write_weights(weights, generator.state_dict(), generator_options(generator))
     return main(['export', '-w', str(weights), '--to', 'onnx', '-o', str(path), *options])

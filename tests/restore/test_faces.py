@@ -1,4 +1,4 @@
-"""Faces of whole photographs: restored apart and put back, in Python and by ``hifacegan restore --faces``."""
+"""Tests of restoring faces in photographs, in Python and with ``hifacegan restore --faces``."""
 
 import json
 import sys
@@ -47,7 +47,7 @@ def mosaic(crop):
 
 
 def outside_of(square, shape):
-    """Return a mask of the pixels beyond a square, by three pixels at least."""
+    """Return a mask of the pixels at least three pixels outside a square."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     there = apply(cv2.invertAffineTransform(to_image(square, 1)), np.stack([x, y], -1).reshape(-1, 2)).reshape(
         *shape[:2], 2
@@ -56,7 +56,7 @@ def outside_of(square, shape):
 
 
 def of_kind(kind):
-    """Return the portrait as an image of another kind."""
+    """Return the portrait in another format."""
     alpha = np.arange(256, dtype=np.uint8)[:, None].repeat(256, 1)
     grey = cv2.cvtColor(PORTRAIT, cv2.COLOR_RGB2GRAY)
     return {
@@ -105,7 +105,7 @@ def test_the_network_gets_aligned_faces_and_the_rest_goes_to_the_background():
     np.testing.assert_array_equal(restored[outside], inverted(PORTRAIT)[outside])
     left, top = np.ceil(face.face.square.centre - 40).astype(int)
     there = np.s_[top : top + 80, left : left + 80]
-    # What the background has finer than the crop stays: here it is inverted, but faint.
+    # Fine details of the background are kept; here they are inverted, but faint.
     assert np.abs(restored[there].astype(int) - PORTRAIT[there]).mean() < 12
 
 
@@ -117,7 +117,7 @@ def test_images_without_detected_faces_are_background(image):
 
 
 def test_networks_that_enlarge():
-    """Twice as large by the background, with faces at four times their pixels, blended with the input."""
+    """The background is enlarged by 2 and faces by 4; both are blended with the input."""
 
     def enlarge(image, times):
         return cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
@@ -187,8 +187,8 @@ def test_strength_blends_faces_and_background_with_the_input(strength):
     part, (face,) = restore_faces(PORTRAIT, mosaic, inverted, options)
     assert face.strength == strength
     wanted = PORTRAIT + strength * (full.astype(float) - PORTRAIT)
-    assert np.abs(part - wanted).max() <= 5  # where the paste of the full one leaves the range from black to white
-    assert np.abs(part - wanted).mean() < 0.5  # of roundings
+    assert np.abs(part - wanted).max() <= 5  # where pasting at full strength is clipped
+    assert np.abs(part - wanted).mean() < 0.5  # due to rounding
 
 
 def test_keep_identity_lowers_the_strength():
@@ -224,7 +224,7 @@ def test_invalid_options_are_refused(options):
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    """A network that returns its input."""
+    """The weights of a network that returns its input."""
     network = CSRGenerator(num_feat=4, preset='fast', num_scales=3, global_residual=True)
     for parameter in network.to_picture.parameters():
         torch.nn.init.zeros_(parameter)
@@ -236,7 +236,7 @@ def weights(tmp_path_factory):
 class TestCommand:
     @pytest.fixture
     def run(self, weights, tmp_path, monkeypatch, capsys):
-        """Run the command in a folder of its own with that network for faces and background."""
+        """A function that runs the command in a new folder, with this network for faces and background."""
         monkeypatch.chdir(tmp_path)
         common = ['-o', 'out', '-w', str(weights), '--background', str(weights)]
         common += ['--faces', '--min-face', '100', '--face-side', '128']
@@ -283,13 +283,13 @@ class TestCommand:
         assert (crop.icc_profile, crop.xmp) == (
             SRGB,
             None,
-        )  # colours alone: what is said of the whole is not true of it
+        )  # only colours: metadata of the whole image do not apply
         run('-i', 'in', '--report', 'faces.jsonl', '--resume')
         assert len(Path('faces.jsonl').read_text().splitlines()) == 1
 
     def test_a_photograph_with_exif_orientation(self, run):
         exif = Image.Exif()
-        exif[0x0112] = 6  # stored turned by 90 degrees
+        exif[0x0112] = 6  # stored rotated by 90 degrees
         Image.fromarray(np.rot90(PORTRAIT)).save('turned.png', exif=exif)
         run('-i', 'turned.png', '--report', 'faces.jsonl')
         np.testing.assert_array_equal(read_photograph(Path('out/turned.png'), 10**6).pixels, PORTRAIT)
@@ -347,7 +347,7 @@ class TestCommand:
 
 @pytest.mark.heavy
 def test_alignment_of_transformed_portraits():
-    """Within 1 per cent of the distance of the eyes, at the median; and no face is missed."""
+    """The median error is at most 1 % of the distance of the eyes, and all faces are found."""
     folder = REPOSITORY.parent / 'shared/images/portraits'
     if not folder.is_dir():
         pytest.skip('the portraits are not at hand (shared/images beside the repository)')

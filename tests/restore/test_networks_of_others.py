@@ -1,4 +1,4 @@
-"""Restoring with the networks of other authors, among them those that enlarge."""
+"""Tests of restoring with other networks, including networks that enlarge images."""
 
 import cv2
 import numpy as np
@@ -52,7 +52,7 @@ def test_tensors_are_enlarged(enlarger):
     assert torch.equal(restorer(images[1]), restored[1])
     with torch.no_grad():
         assert torch.allclose(restored[:, :3], network(images[:, :3]).clamp(0, 1), atol=1e-5)
-    assert restorer(torch.rand(3, 21, 30)).shape == (3, 42, 60)  # is padded to a multiple of 4
+    assert restorer(torch.rand(3, 21, 30)).shape == (3, 42, 60)  # padded to a multiple of 4
 
 
 def test_tiles_of_a_network_that_enlarges():
@@ -78,7 +78,7 @@ def test_large_images_are_restored_in_tiles(enlarger, caplog):
 
 def test_estimated_memory():
     chain = nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in [(3, 64), (64, 16), (16, 48)]))
-    # The image is there before; of the maps no more than two are held at a time.
+    # The image exists before; at most two maps are held at a time.
     assert measure_bytes_per_pixel(chain, 3, 32) == pytest.approx(WORKSPACES * 4 * (64 + 16), abs=1)
 
 
@@ -100,7 +100,7 @@ def test_networks_of_a_fixed_size_refuse_other_sizes(enlarger, monkeypatch):
     monkeypatch.setitem(recognised.ONLY_SIDES, 'ESRGAN', 64)
     restorer = Restorer(enlarger[1], memory=1)
     assert restorer(data.astronaut()[:64, :64]).shape == (128, 128, 3)
-    for shape in ((40, 64), (128, 128)):  # is neither padded nor cut into tiles
+    for shape in ((40, 64), (128, 128)):  # neither padded nor divided into tiles
         with pytest.raises(
             ValueError, match=rf'faces of 64x64 pixels, and this image has {shape[1]}x{shape[0]}: align'
         ):

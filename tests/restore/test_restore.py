@@ -1,4 +1,4 @@
-"""Restoring arrays and files, as a user of the class and of the command does."""
+"""Tests of restoring arrays and files with the class and the command."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ from hifacegan_plugin.weights import generator_options, write_weights
 
 @pytest.fixture(scope='module')
 def generator():
-    """Gives its input back, slightly changed."""
+    """A network that returns its input with small changes."""
     torch.manual_seed(0)
     network = CSRGenerator(num_feat=4, global_residual=True).eval()
     for parameter in network.parameters():
@@ -58,7 +58,7 @@ def photo():
 
 @torch.no_grad()
 def expected(generator, image):
-    """What the plain network makes of an RGB image from 64 x 64 up, rounded."""
+    """Return the rounded output of the network for an RGB image of at least 64 x 64 pixels."""
     peak = np.iinfo(image.dtype).max
     x = torch.from_numpy(image.astype(np.float32) / peak).permute(2, 0, 1)[None]
     return generator(x)[0].clamp(0, 1).mul(peak).round().permute(1, 2, 0).numpy()
@@ -70,7 +70,7 @@ def test_result_equals_the_networks_output(generator, photo, dtype):
     restored = Restorer(generator)(image)
     assert restored.dtype == dtype
     assert np.abs(restored - expected(generator, image)).max() <= 1 + (dtype == np.uint16) * 6
-    assert np.abs(restored.astype(int) - image).mean() > np.iinfo(dtype).max / 255 / 10  # the network does something
+    assert np.abs(restored.astype(int) - image).mean() > np.iinfo(dtype).max / 255 / 10  # the network changes the image
 
 
 def test_restorer_of_a_weights_file(generator, weights, photo):
@@ -90,7 +90,7 @@ def test_restorer_of_a_weights_file(generator, weights, photo):
     ids=['noise', 'much noise', 'jpeg', 'blur', 'faces', 'blurred faces'],
 )
 def test_psnr_gain_of_the_packaged_networks(name, degradation, gain):
-    """On an image that they have not seen, by the PSNR of scikit-image in decibels."""
+    """Gain of the PSNR in dB on an image that the networks were not trained on."""
     truth = np.ascontiguousarray(data.astronaut()[:256, 100:356])
     degraded = build_degradation(degradation)(truth, np.random.default_rng(0))
     restored = Restorer(name)(degraded)
@@ -229,7 +229,7 @@ def test_too_little_memory_leads_to_tiles_and_a_warning(generator, caplog):
 
 @pytest.mark.parametrize('preset', ['paper', 'fast'])
 def test_out_of_memory_on_a_gpu_leads_to_less_memory(lively_generator, monkeypatch, caplog, preset):
-    """The engine runs out of memory above 256 x 256 pixels, as a card does that others use."""
+    """The engine runs out of memory above 256 x 256 pixels, like a GPU that other programs use."""
     generator = lively_generator(preset=preset)
     image = np.ascontiguousarray(data.astronaut()[:, :420])
     restorer, sizes = Restorer(generator), []
@@ -243,7 +243,9 @@ def test_out_of_memory_on_a_gpu_leads_to_less_memory(lively_generator, monkeypat
 
     monkeypatch.setitem(restorer._fitting._opened, 'torch', small_card)
     restored = restorer(image)
-    assert sizes.count(image.shape[:2]) == {'paper': 2, 'fast': 1}[preset]  # in the paper's form frugally, too
+    assert (
+        sizes.count(image.shape[:2]) == {'paper': 2, 'fast': 1}[preset]
+    )  # the paper's network is also tried in frugal mode
     assert '420 x 512 pixels: cpu ran out of memory, trying with less.' in caplog.text
     images = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
     if preset == 'fast':
@@ -264,7 +266,7 @@ def test_too_little_memory_for_the_smallest_tile_is_an_error(generator, monkeypa
         restorer(np.zeros((64, 64, 3), np.uint8))
 
 
-# Bytes that restoring 1024 x 1024 pixels (512 x 512 at width 64) took on an NVIDIA H200, a pixel.
+# Bytes per pixel, measured on an NVIDIA H200 with 1024 x 1024 pixels (512 x 512 at width 64).
 @pytest.mark.parametrize(
     ('num_feat', 'preset', 'dtype', 'measured'),
     [
@@ -285,7 +287,7 @@ def test_estimated_memory_on_a_gpu_equals_the_measured_one(num_feat, preset, dty
 def test_tiles_respect_the_memory_limit(generator, dtype):
     image = np.zeros((800, 1000, 3), dtype)
     restorer = Restorer(generator, memory=26 << 20)
-    restorer._fitting._opened['frugal'] = np.copy  # numpy's memory alone is traced
+    restorer._fitting._opened['frugal'] = np.copy  # only numpy's memory is traced
     tracemalloc.start()
     try:
         restorer(image)
@@ -306,13 +308,13 @@ def test_tiles_of_the_fast_preset_are_exact(lively_generator, caplog, engine):
 
 
 def test_tiles_are_blended():
-    """What each tile's own statistics shift is spread over the overlap: no jump that the eye takes for an edge."""
+    """Shifts between tiles are blended over the overlap, so that there is no visible edge."""
     images = (data.astronaut()[:192, :416].transpose(2, 0, 1)[None] / 255).astype(np.float32)
     tiled = restore_in_tiles(lambda tile: tile - tile.mean(), images, multiple=32, size=256, overlap=96)
     shifts = (tiled - images)[0, 0, 0]
     (_, stop, _), (start, *_) = spans(416, 32, 256, 96)
     step = abs(images[..., :stop].mean() - images[..., start:].mean())
-    assert step > 8 / 255  # side by side, they would show
+    assert step > 8 / 255  # without blending, it would be visible
     assert abs(shifts[-1] - shifts[0]) == pytest.approx(step, rel=1e-3)
     assert np.abs(np.diff(shifts)).max() < step / 96 + 1e-6
 
@@ -342,7 +344,7 @@ def restore(*arguments):
 
 @pytest.fixture
 def folder(tmp_path, photo):
-    """Three images, one of them in a subfolder, and files that are no images or hidden."""
+    """A folder with three images, one of them in a subfolder, and with other and hidden files."""
     for name in ('a.png', 'b.jpg', 'deep/c.png', '.thumbnails/a.png'):
         write_photograph(tmp_path / 'in' / name, Photograph(photo))
     (tmp_path / 'in/notes.txt').write_text('no image')
@@ -371,7 +373,7 @@ def test_every_suffix_of_an_image_is_found(weights, tmp_path, photo):
     for suffix in suffixes:
         Image.fromarray(photo).save(tmp_path / f'in/{suffix}.{suffix}')
     assert restore('-i', tmp_path / 'in', '-o', tmp_path / 'out', '-w', weights) == 0
-    kept = {'avif': 'avif'}  # the others cannot be written
+    kept = {'avif': 'avif'}  # other formats cannot be written
     assert results(tmp_path / 'out') == sorted(f'{suffix}.{kept.get(suffix, "png")}' for suffix in suffixes)
 
 
@@ -481,7 +483,7 @@ def test_unusual_file_names(tmp_path, weights, photo, capsys):
 
 
 def test_other_files_than_regular_ones(folder, weights, tmp_path, capsys):
-    """None of it is read without end, nothing is found twice, and folders are no images."""
+    """Special files are not read, nothing is found twice, and folders are not images."""
     os.mkfifo(folder / 'pipe.png')
     os.mkfifo(folder / 'pipe.mp4')
     (folder / 'loop').symlink_to('.')
@@ -511,7 +513,7 @@ def test_full_disk(folder, weights, tmp_path, capsys, full_disk, photo):
 
 
 def test_two_runs_at_the_same_time(folder, weights, tmp_path, monkeypatch):
-    """With --resume, what another run has done meanwhile is left alone; half-written files are not shared."""
+    """With --resume, results of another run are kept, and temporary files are not shared."""
     out = tmp_path / 'out'
     done = []
 
@@ -573,7 +575,7 @@ def test_invalid_arguments_are_reported(weights, tmp_path, photo, monkeypatch, c
 def test_one_file_into_a_file(weights, generator, tmp_path, photo, name):
     source, target = tmp_path / 'a.png', tmp_path / name
     write_photograph(source, Photograph(photo))
-    for _ in range(2):  # an older result is replaced
+    for _ in range(2):  # the second run replaces the result
         assert restore('-i', source, '-o', target, '-w', weights, '--sheet') == 0
     with Image.open(target) as image:
         assert image.format == ('PNG' if name == 'b.png' else 'JPEG')
@@ -610,7 +612,7 @@ def test_bad_weights(folder, tmp_path, capsys):
 
 
 def test_weights_without_a_known_norm(lively_generator, folder, tmp_path):
-    """``--norm`` decides what they compute; here a file says nothing, and the network was trained with ``rms``."""
+    """``--norm`` sets it; here, the network was trained with ``rms``, but the file does not contain the norm."""
     network = lively_generator(norm='rms')
     write_weights(tmp_path / 'net_g.safetensors', without_markers(network.state_dict()), {})
     arguments = ('-i', folder / 'a.png', '-w', tmp_path / 'net_g.safetensors', '-o')
@@ -621,8 +623,8 @@ def test_weights_without_a_known_norm(lively_generator, folder, tmp_path):
 
 
 def test_processes_share_the_files(folder, weights, tmp_path):
-    """None is done twice, and a bad file of one process does not end the others."""
-    (folder / 'aa.png').touch()  # falls to the second process, which has little else to do
+    """Each file is restored once, and an unreadable file does not stop the other processes."""
+    (folder / 'aa.png').touch()  # assigned to the second process
     command = ['torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m', 'hifacegan_plugin', 'restore']
     finished = subprocess.run(
         [sys.executable, '-m', *command, '-i', folder, '-o', tmp_path / 'out', '-w', weights],
@@ -630,7 +632,7 @@ def test_processes_share_the_files(folder, weights, tmp_path):
     )  # fmt: skip
     assert '3 restored, 0 already done, 1 failed' in finished.stdout, finished.stderr
     assert f'failed: {folder}/aa.png is empty (0 bytes)' in finished.stderr
-    assert finished.returncode == 0  # of another status torchrun would make a traceback
+    assert finished.returncode == 0  # for another status, torchrun would print a traceback
     assert 'Traceback' not in finished.stderr
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
 
@@ -654,12 +656,12 @@ def test_video(weights, generator, tmp_path, photo):
     for _ in range(3):
         frame = source.read()[1][..., ::-1]
         wanted = Restorer(generator)(np.ascontiguousarray(frame))
-        assert np.abs(result.read()[1][..., ::-1].astype(int) - wanted).mean() < 8  # of compression
+        assert np.abs(result.read()[1][..., ::-1].astype(int) - wanted).mean() < 8  # due to compression
     assert not result.read()[0]
 
 
 def test_the_host_and_mmcv_are_not_imported():
-    """The host takes seconds to import; restoring does without, and without PyAV where there is no video."""
+    """Restoring does not import BasicSR, which takes seconds, nor PyAV if there is no video."""
     code = (
         'import sys\n'
         'from hifacegan_plugin.commands import convert, export, restore\n'

@@ -1,4 +1,4 @@
-"""Restoring videos: what comes out is compared with what went in, as PyAV reads it."""
+"""Tests of restoring videos; results are compared with the inputs as read by PyAV."""
 
 import struct
 import weakref
@@ -27,7 +27,7 @@ def identity(image):
 
 
 def photos(number, height=64, width=96, shift=2):
-    """Parts of a photograph, each moved on by ``shift``."""
+    """Return crops of a photograph, each moved by ``shift`` pixels."""
     photo = data.astronaut()
     return [np.ascontiguousarray(photo[40 : 40 + height, 100 + shift * i :][:, :width]) for i in range(number)]
 
@@ -36,7 +36,7 @@ def write_video(
     path, images, times=None, time_base=Fraction(1, 12800), codec='libx264', pixel_format='yuv420p', options=(),
     sound=None, subtitles=None, chapters=(), title=None, rotation=None, matrix=1, full=False, aspect=None,
 ):  # fmt: skip
-    """Write RGB images, or frames as they are, as a video."""
+    """Write RGB images or frames as a video."""
     start = {'movflags': 'faststart'} if str(path).endswith('mp4') else {}  # the index before the frames
     with av.open(str(path), 'w', container_options=start) as container:
         stream = container.add_stream(codec, rate=25, options=dict(options))
@@ -98,7 +98,7 @@ def times_of(path):
 
 
 def packets_of(path, kind):
-    """What a player gets of the other streams: bytes, time and duration, stream by stream."""
+    """Return the packets of the other streams: bytes, time and duration."""
     with av.open(str(path)) as container:
         streams = [stream for stream in container.streams if stream.type == kind]
         packets = {stream.index: [] for stream in streams}
@@ -148,7 +148,7 @@ def test_sound_subtitles_chapters_and_tags_are_kept(tmp_path, suffix, sound, sub
 
 @pytest.mark.parametrize('codec', CODECS)
 def test_times_of_a_variable_rate_are_kept(tmp_path, codec, monkeypatch):
-    """Across segments as well, of which some are shorter than an encoder looks ahead."""
+    """Also across segments that are shorter than the lookahead of the encoder."""
     monkeypatch.setattr(restoring, 'FRAMES_A_SEGMENT', 4)
     source = write_video(tmp_path / 'a.mp4', photos(10), TIMES, options={'bf': '0'})
     restore_video(identity, source, tmp_path / 'b.mp4', VideoOptions(codec, crf=10))
@@ -182,7 +182,7 @@ WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627
 
 
 def rgb_by_definition(luma, blue, red, matrix, full):
-    """8-bit RGB of one 8-bit Y'CbCr colour, by ITU-R BT.601, 709 and 2020."""
+    """Convert an 8-bit Y'CbCr colour to 8-bit RGB (ITU-R BT.601, 709 and 2020)."""
     weight_red, weight_blue = WEIGHTS[matrix]
     y = luma / 255 if full else (luma - 16) / 219
     cb, cr = ((value - 128) / (255 if full else 224) for value in (blue, red))
@@ -234,7 +234,7 @@ def test_more_than_8_bits_are_kept(tmp_path, codec):
     assert result.format.name == 'yuv420p10le'
     luma = np.frombuffer(result.planes[0], np.uint16).reshape(64, -1)[32, :256]
     assert np.abs(luma - np.linspace(64, 940, 256)).max() < 6
-    assert len(np.unique(luma)) > 200  # 8 bits have 220 levels for the range, of which 256 columns would meet fewer
+    assert len(np.unique(luma)) > 200  # 8 bits have only 220 levels, not all of which would occur
 
 
 @pytest.mark.parametrize('codec', CODECS)
@@ -298,7 +298,7 @@ def test_pixel_aspect_ratios_are_kept(tmp_path, codec, suffix):
     ('b.avi', 'b.mp4'), ('c.webm', 'c.mkv'), ('12:30:45.mp4', '12:30:45.mp4'),
 ])  # fmt: skip
 def test_kinds_and_names(tmp_path, monkeypatch, name, result):
-    """Sound of all kinds stays as it is; a colon in a relative name is no protocol."""
+    """Sound is copied; a colon in a relative name is not a protocol."""
     monkeypatch.chdir(tmp_path)
     codec, sound = ('libvpx-vp9', 'libopus') if name == 'c.webm' else ('mpeg4', 'libmp3lame')
     write_video('file:' + name, photos(6), range(6), Fraction(1, 25), codec=codec, sound=sound)
@@ -406,7 +406,7 @@ def test_a_truncated_video_is_reported(tmp_path, suffix):
     source = write_video(tmp_path / f'a.{suffix}', noise, range(12), Fraction(1), codec='mpeg4', options={'g': '1'})
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     result = RESULT_SUFFIXES[source.suffix]
-    for _ in range(2):  # the second time it does not count as done
+    for _ in range(2):  # the result of the first run does not count as complete
         with pytest.raises(VideoError, match=r'is damaged: [\d.]+ of 1[12]\.?0* (frames|seconds) could be read'):
             restore_video(identity, source, tmp_path / f'out/a{result}', resume=True)
         assert names_in(tmp_path / 'out') == [f'a.incomplete{result}']
@@ -415,10 +415,10 @@ def test_a_truncated_video_is_reported(tmp_path, suffix):
 
 @pytest.mark.parametrize('temporal', [False, True])
 def test_a_stopped_run_can_be_resumed(tmp_path, monkeypatch, temporal):
-    """Only what is missing is restored, and the result is that of a run that was never stopped, byte for byte."""
+    """Only missing frames are restored, and the result is byte for byte the same as without a stop."""
     monkeypatch.setattr(restoring, 'FRAMES_A_SEGMENT', 5)
     source = write_video(tmp_path / 'a.mp4', photos(18), sound='aac')
-    options = VideoOptions('h265', temporal=temporal)  # x264 may code the same frames in other bytes
+    options = VideoOptions('h265', temporal=temporal)  # x264 may encode the same frames differently
     restored = []
 
     def restore(image):
@@ -475,7 +475,7 @@ def test_segments_of_other_options_are_not_reused(tmp_path, monkeypatch, change)
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
-    """Frames are let go of before many more are read."""
+    """Only a few frames are held at a time."""
     images, alive = [], []
 
     def restore(image):
@@ -525,7 +525,7 @@ def test_missing_pyav_is_reported(tmp_path, monkeypatch):
 
 
 def flicker(images, shift):
-    """Mean difference of an image to the one before, moved by ``shift`` pixels to the left."""
+    """Return the mean difference of each image from the previous one, moved by ``shift`` pixels to the left."""
     pairs = pairwise(images)
     width = images[0].shape[1] - shift
     return np.mean([np.abs(after[:, :width].astype(float) - before[:, shift:]).mean() for before, after in pairs])
@@ -533,7 +533,7 @@ def flicker(images, shift):
 
 @pytest.mark.parametrize('shift', [0, 3], ids=['still', 'pan'])
 def test_temporal_smoothing_reduces_flicker_without_blur(shift):
-    """Noisy frames, restored by a blur, of a still scene and of a pan: less flicker, and nearer to the truth."""
+    """Blurred noisy frames of a still scene and of a pan flicker less and are closer to the ground truth."""
     rng = np.random.default_rng(0)
     truths = photos(10, 128, 128, shift)
     frames = [np.clip(truth + rng.normal(0, 15, truth.shape), 0, 255).astype(np.uint8) for truth in truths]

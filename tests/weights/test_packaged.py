@@ -1,4 +1,4 @@
-"""The networks that come with the package."""
+"""Tests of the packaged networks."""
 
 import numpy as np
 import pytest

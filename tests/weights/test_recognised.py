@@ -1,4 +1,4 @@
-"""Networks of other authors: the output is that of the program that published them, whatever their file looks like."""
+"""Tests of other networks: their output equals that of the original program, for all kinds of files."""
 
 import os
 from types import SimpleNamespace
@@ -56,7 +56,7 @@ def test_output_equals_the_original_program(tmp_path, name):
 def test_nested_weights_are_found(tmp_path, network, key):
     weights = {f'module.{name}': value for name, value in network.state_dict().items()}
     torch.save({key: weights, 'epoch': 3} if key else weights, tmp_path / 'a.pth')
-    images = torch.rand(1, 3, 21, 30)  # is padded to a multiple of 4
+    images = torch.rand(1, 3, 21, 30)  # padded to a multiple of 4
     loaded = load_network(tmp_path / 'a.pth')
     assert loaded.multiple == 4 and loaded(images).shape == (1, 3, 42, 60)
     save_file(network.state_dict(), tmp_path / 'a.safetensors')
@@ -101,7 +101,7 @@ def test_other_files_are_refused(tmp_path, network, monkeypatch):
 
 
 class Noisy(nn.Conv2d):
-    """Adds noise of its own, as the StyleGAN family does."""
+    """A layer that adds noise, as in StyleGAN."""
 
     def forward(self, x):
         return super().forward(x) + torch.randn_like(x)
@@ -164,6 +164,6 @@ def test_face_restorers_of_the_published_size(tmp_path, architecture):
     image = torch.rand(1, 3, 512, 512)
     restored = network(image)
     assert restored.shape == image.shape and torch.equal(restored, network(image))
-    if network.only_side:  # what the table of fixed sizes states: the network itself takes no other
+    if network.only_side:  # the network accepts no other size
         with pytest.raises(RuntimeError), torch.no_grad():
             published.eval()(torch.rand(1, 3, 576, 576))

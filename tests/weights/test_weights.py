@@ -1,4 +1,4 @@
-"""Reading weights of every kind, and refusing what is none."""
+"""Tests of reading weights, and of refusing invalid files."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ def generator():
 
 @pytest.fixture
 def checkpoint(generator, tmp_path):
-    """A checkpoint as training writes it, whose `params` are all one less than its `params_ema`."""
+    """A checkpoint of a training in which `params` equals `params_ema` minus one."""
     averaged = generator.state_dict()
     content = {
         'params': {key: value - 1 for key, value in averaged.items()},
@@ -98,7 +98,7 @@ def test_safetensors_store_the_options(generator, tmp_path):
     write_weights(path, generator.state_dict(), generator_options(generator))
     assert [entry.name for entry in tmp_path.iterdir()] == ['a.safetensors']
     (tmp_path / 'b').touch()
-    assert path.stat().st_mode == (tmp_path / 'b').stat().st_mode  # others may read it as they may any new file
+    assert path.stat().st_mode == (tmp_path / 'b').stat().st_mode  # the same permissions as any new file
     with safe_open(path, 'pt') as file:
         assert json.loads(file.metadata()['network_g'])['norm'] == 'rms'
     image = torch.rand(1, 3, 64, 64)
@@ -136,7 +136,7 @@ def test_interrupted_write_leaves_the_old_file(generator, tmp_path, monkeypatch)
 
 
 class Malice:
-    """Runs a command when it is unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, target):
         self.target = target
@@ -153,11 +153,11 @@ def test_pickled_code_is_not_executed(tmp_path, save):
         read_weights(path)
     assert not target.exists()
     torch.load(path, weights_only=False) if save is torch.save else pickle.loads(path.read_bytes())
-    assert target.exists()  # the file is what it claims to be
+    assert target.exists()  # the file does run a command when it is unpickled
 
 
 def _cut(write, size=2000):
-    """Write what `write` writes, but for its end."""
+    """Return a function that writes the same file without its end."""
 
     def write_half(path):
         write(path)
@@ -181,7 +181,7 @@ def _zip(path):
 
 
 def _with(value):
-    """Weights that are right but for one tensor."""
+    """Return weights with one invalid tensor."""
     return {**CSRGenerator(num_feat=4).state_dict(), 'to_picture.bias': value}
 
 
@@ -227,7 +227,7 @@ BAD_FILES = [
     ('sparse.pth', lambda path: torch.save(_with(torch.ones(3).to_sparse()), path), 'such as to_picture.bias'),
     ('meta.pth', lambda path: torch.save(_with(torch.ones(3, device='meta')), path), 'such as to_picture.bias'),
     ('expanded.pth', lambda path: torch.save(_with(torch.ones(1).expand(3)), path), 'such as to_picture.bias'),
-    ('huge.pth', lambda path: torch.save({  # would take terabytes to build
+    ('huge.pth', lambda path: torch.save({  # the network would need terabytes
         'to_picture.weight': torch.ones(3, 32000, 3, 3), 'blocks.0.spade_0.shared.weight': torch.ones(1, 9, 3, 3),
     }, path), r'missing: suppression.head.weight'),
     ('coarse.pth', lambda path: torch.save({'params': _coarse_phase()}, path), 'returns images of 1/4 of the size'),
@@ -276,7 +276,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_an_unreadable_file(tmp_path, monkeypatch):
-    """The superuser, who may run the tests, may read all files."""
+    """Simulated, because root can read all files."""
     path = tmp_path / 'a.pth'
     torch.save({}, path)
 
@@ -299,7 +299,7 @@ def test_other_precisions_are_read_as_float32(generator, tmp_path, dtype):
 @pytest.mark.parametrize('options', [{}, {'norm': 'rms'}, {'global_residual': True}])
 @pytest.mark.parametrize('wrap', [lambda weights: weights, lambda weights: {'params': weights}])
 def test_markers_in_the_weights(lively_generator, tmp_path, options, wrap):
-    """As saved by any program; the host's own models write nothing beside the weights."""
+    """Also in files with only weights, which the host's models write."""
     generator = lively_generator(**options).eval()
     torch.save(wrap(generator.state_dict()), tmp_path / 'a.pth')
     restored = load_generator(tmp_path / 'a.pth')
@@ -312,7 +312,7 @@ def test_markers_in_the_weights(lively_generator, tmp_path, options, wrap):
 
 
 def test_old_files_of_the_fast_preset_can_be_loaded(lively_generator, tmp_path):
-    """Earlier releases accepted the option, and it was without effect."""
+    """Earlier releases accepted the option, but it had no effect."""
     generator = lively_generator(preset='fast')
     described = {'type': 'CSRGenerator', 'num_feat': 4, 'preset': 'fast', 'global_residual': False}
     torch.save({'params': generator.state_dict(), 'network_g': described}, tmp_path / 'a.pth')
@@ -320,7 +320,7 @@ def test_old_files_of_the_fast_preset_can_be_loaded(lively_generator, tmp_path):
 
 
 def test_weights_without_markers_use_the_given_options(lively_generator, tmp_path):
-    """Files from before there were marks, and those of the reference."""
+    """Files of earlier releases and of the reference implementation."""
     generator = lively_generator(norm='rms', global_residual=True).eval()
     unmarked = without_markers(generator.state_dict())
     torch.save({'params': unmarked, 'network_g': {'norm': 'rms', 'global_residual': True}}, tmp_path / 'a.pth')
@@ -328,7 +328,7 @@ def test_weights_without_markers_use_the_given_options(lively_generator, tmp_pat
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(restored(x), generator(x))
-    restored.load_state_dict(unmarked)  # nothing is missing
+    restored.load_state_dict(unmarked)  # no keys are missing
 
 
 def test_loading_into_a_network_with_other_options_warns(lively_generator, caplog):
