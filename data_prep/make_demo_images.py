@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_image
 from tqdm import tqdm
 
 from hifacegan_plugin.prepare.dead_leaves import draw_dead_leaves
-from hifacegan_plugin.prepare.resizing import resize_shorter_side
+from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 
 TRAIN = (
     'brick',

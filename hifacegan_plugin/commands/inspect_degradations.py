@@ -21,7 +21,7 @@ from hifacegan_plugin.images.sheets import draw_sheet
 from hifacegan_plugin.images.sources import read_rgb
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.prepare.inspect_degradations import degraded_rows
-from hifacegan_plugin.prepare.resizing import resize_shorter_side
+from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,8 +15,8 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.build_error import BuildError
-from hifacegan_plugin.prepare.resizing import resize_shorter_side
 from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
+from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 from hifacegan_plugin.prepare.stores import COPIED, Entry, LmdbWriter, png_entry
 from hifacegan_plugin.prepare.verify_lmdb import verify as verify_database
 from hifacegan_plugin.prepare.worker_pool import map_in_threads

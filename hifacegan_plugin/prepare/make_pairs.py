@@ -19,8 +19,8 @@ from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.images.sources import ImageSource, read_encoded
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
-from hifacegan_plugin.prepare.resizing import resize_shorter_side
 from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
+from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 from hifacegan_plugin.prepare.stores import COPIED, Entry, LmdbWriter, PlainFolder, png_entry
 from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
