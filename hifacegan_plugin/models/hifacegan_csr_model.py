@@ -8,46 +8,35 @@ from __future__ import annotations
 import logging
 from contextlib import nullcontext
 from functools import reduce
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from basicsr.archs import build_network
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
-from hifacegan_plugin.models.best_figures import BestFigures
-from hifacegan_plugin.models.checkpoint_files import delete_unfinished
-from hifacegan_plugin.models.checkpoints import Checkpoints
 from hifacegan_plugin.models.divergence import DivergenceGuard
 from hifacegan_plugin.models.ema import build_average, update_ema
-from hifacegan_plugin.models.epoch import current_epoch
 from hifacegan_plugin.models.fine_tuning import parameter_groups
 from hifacegan_plugin.models.generator import configure_generator
 from hifacegan_plugin.models.loss_reader import LossReader, can_read_late
-from hifacegan_plugin.models.lr_scheduler import advance_schedules, build_scheduler
+from hifacegan_plugin.models.lr_scheduler import build_scheduler
 from hifacegan_plugin.models.objective import Objective
 from hifacegan_plugin.models.optimizers import build_optimizer
 from hifacegan_plugin.models.progressive import enter_phase
-from hifacegan_plugin.models.restoring_model import RestoringModel
-from hifacegan_plugin.models.resuming import check_lr_factors, resume_optimizers
-from hifacegan_plugin.models.stop_signal import StopSignal, exit_status
+from hifacegan_plugin.models.resumable_model import ResumableModel
 from hifacegan_plugin.models.throughput import Throughput
-from hifacegan_plugin.models.validation import log_figures
 from hifacegan_plugin.schema.file import parse_training
 from hifacegan_plugin.schema.section import find_problems
 from hifacegan_plugin.schema.training import Train
-from hifacegan_plugin.system.processes import explain_lost_peer, gather_from_all, without_exchange
-from hifacegan_plugin.system.random_state import random_state, undisturbed_random_state
+from hifacegan_plugin.system.processes import explain_lost_peer, without_exchange
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 AMP_DTYPES = {None: None, 'none': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-AT_THE_END = -1  # the iteration that BasicSR passes to save() at the end of a training
 
 
-class HiFaceGANCSRModel(RestoringModel):
+class HiFaceGANCSRModel(ResumableModel):
     """Trains and tests any generator of BasicSR's registry with HiFaceGAN's objective.
 
     docs/training.md lists the options under ``train``. At least one of the losses ``pixel_opt``, ``perceptual_opt`` and
@@ -95,8 +84,9 @@ class HiFaceGANCSRModel(RestoringModel):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         self.setup_optimizers()
         self.setup_schedulers()
-        self._build_helpers()
-        self.iteration: int | None = None  # the last iteration, in this process or in the resumed checkpoint
+        self.prepare_saving()
+        self.throughput = Throughput(options.total_iter, self.device)
+        self.losses = self._build_loss_reader()
 
     def _build_discriminator(self) -> None:
         network = build_network(self.opt['network_d'])
@@ -109,14 +99,13 @@ class HiFaceGANCSRModel(RestoringModel):
 
     def setup_optimizers(self) -> None:
         """Build the optimisers of the generator and, if it exists, the discriminator."""
-        groups = {'g': parameter_groups(self.get_bare_model(self.net_g), self.lr_factors)}
+        groups = parameter_groups(self.get_bare_model(self.net_g), self.lr_factors)
+        self.optimizer_g = build_optimizer('train: optim_g', self.opt['train']['optim_g'], groups)
+        self.optimizers.append(self.optimizer_g)
         if self.objective.is_adversarial:
-            groups['d'] = [{'params': list(self.net_d.parameters())}]
-        for label, parameters in groups.items():
-            section = f'optim_{label}'
-            optimizer = build_optimizer(f'train: {section}', self.opt['train'][section], parameters)
-            setattr(self, f'optimizer_{label}', optimizer)
-            self.optimizers.append(optimizer)
+            groups = [{'params': list(self.net_d.parameters())}]
+            self.optimizer_d = build_optimizer('train: optim_d', self.opt['train']['optim_d'], groups)
+            self.optimizers.append(self.optimizer_d)
 
     def setup_schedulers(self) -> None:
         """Build the learning rate schedule of each optimiser."""
@@ -126,20 +115,13 @@ class HiFaceGANCSRModel(RestoringModel):
             for optimizer in self.optimizers
         ]
 
-    def _build_helpers(self) -> None:
-        """Build the objects that monitor the training and store its results."""
+    def _build_loss_reader(self) -> LossReader:
         options = self.train_options
-        self.stop_signal = StopSignal()
-        self.throughput = Throughput(options.total_iter, self.device)
-        states = Path(self.opt['path']['training_states'])
-        guard = DivergenceGuard(options.on_not_finite == 'stop', states.parent / 'not_finite', self.opt['rank'])
+        folder = self.checkpoints.states.parent / 'not_finite'
+        guard = DivergenceGuard(options.on_not_finite == 'stop', folder, self.opt['rank'])
         trained = [self.get_bare_model(network) for network in self._trained_networks()]
         late = can_read_late(self.device, self.optimizers, options.accumulate_iters, self.scaler)
-        self.losses = LossReader(guard, trained, late, self.opt.get('world_size', 1))
-        self.best_figures = BestFigures(states / 'best_figures.json')
-        self.checkpoints = Checkpoints(self.opt, options.keep_last or 0)
-        if self.opt['rank'] == 0:
-            delete_unfinished(self.checkpoints.models, self.checkpoints.states)
+        return LossReader(guard, trained, late, self.opt.get('world_size', 1))
 
     def _trained_networks(self) -> list[nn.Module]:
         return [self.net_g, self.net_d] if self.objective.is_adversarial else [self.net_g]
@@ -147,7 +129,7 @@ class HiFaceGANCSRModel(RestoringModel):
     # ------------------------------------------------------------------------------------------------------ iterating
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take a batch; see :meth:`RestoringModel.feed_data`."""
+        """Take a batch; see :meth:`~hifacegan_plugin.models.restoring_model.RestoringModel.feed_data`."""
         super().feed_data(data)
         if self.is_train and self.train_options.channels_last:
             self.lq = self.lq.to(memory_format=torch.channels_last)
@@ -263,110 +245,3 @@ class HiFaceGANCSRModel(RestoringModel):
     def get_current_log(self) -> dict[str, float]:
         """Return the losses of the last iteration, averaged over all processes. Synchronizes with the device."""
         return self.losses.of_last_iteration()
-
-    # ----------------------------------------------------------------------------------- validating, saving, resuming
-
-    @explain_lost_peer()
-    @undisturbed_random_state()  # so that training does not depend on whether and when it validates
-    def nondist_validation(
-        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
-        """Restore a data set, compute ``val: metrics``, and log the values and the best values so far.
-
-        Raises:
-            ValueError: a metric needs ground truth that the data set does not have.
-            RuntimeError: no image could be restored in a test.
-            ConnectionError: another process of the training has ended.
-            SystemExit: a signal requested to stop; a checkpoint was written.
-        """
-        if not self.is_train:
-            super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-            return
-        # BasicSR increments current_iter once more before the last validation.
-        iteration = int(current_iter) if self.iteration is None else self.iteration
-        dataset: Any = dataloader.dataset
-        figures = self.validator.run(dataset, iteration, tb_logger, save_img)
-        if figures is None:
-            self.save_and_exit(iteration)
-        if not figures:
-            return
-        self.metric_results = figures
-        directions = {metric.name: metric.better for metric in self.validator.metrics}
-        name = dataset.opt['name']
-        self.best_figures.update(name, figures, directions, iteration)
-        log_figures(name, figures, self.best_figures.records[name], iteration, tb_logger)
-
-    @explain_lost_peer()
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Check the losses of the last iteration, then write a checkpoint if all weights are finite.
-
-        At the end of the training (iteration -1), also write the last weights. The checkpoint allows to extend the
-        training later.
-
-        Raises:
-            FloatingPointError: as in :meth:`optimize_parameters`.
-            OSError: the last weights of the training cannot be written.
-        """
-        self.losses.finish()
-        if current_iter != AT_THE_END:
-            self._write_checkpoint(epoch, current_iter)
-            return
-        if self.iteration is not None:
-            self._write_checkpoint(current_epoch(), self.iteration)
-        if self.opt['rank'] == 0:
-            self.checkpoints.write_last_weights(self._networks())
-
-    def _write_checkpoint(self, epoch: int, iteration: int) -> None:
-        random_states = gather_from_all(random_state())
-        if self.opt['rank'] > 0 or iteration == self.checkpoints.newest:
-            return
-        state = {
-            'epoch': epoch,
-            'iter': iteration,
-            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-            'scaler': self.scaler.state_dict(),
-            'best_metric_results': self.best_figures.records,
-            'random_states': random_states,
-        }
-        keep = self.best_figures.iterations(self.train_options.keep_best)
-        self.checkpoints.write(iteration, self._networks(), state, keep)
-
-    def _networks(self) -> dict[str, nn.Module]:
-        """Return all unwrapped networks by name."""
-        names = ('net_g', 'net_g_ema', 'net_d')
-        return {name: self.get_bare_model(getattr(self, name)) for name in names if hasattr(self, name)}
-
-    def stop_requested(self) -> bool:
-        """Return whether this process received a signal to stop."""
-        return self.is_train and self.stop_signal.came
-
-    def save_and_exit(self, current_iter: int) -> NoReturn:
-        """Write a checkpoint and exit. All processes call this after one of them received a signal.
-
-        Raises:
-            SystemExit: always; with status 1 if the checkpoint could not be written.
-        """
-        received = next(filter(None, gather_from_all(self.stop_signal.number)))
-        logger.info(
-            f'{received.name} at iteration {current_iter}: saving and exiting. --auto_resume continues from here.'
-        )
-        self.save(current_epoch(), current_iter)
-        saved = gather_from_all(self.checkpoints.newest == current_iter)[0]  # only rank 0 writes
-        raise SystemExit(exit_status(received) if saved else 1)
-
-    def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Restore the state of a checkpoint. The networks were already loaded when they were built.
-
-        Learning rates, betas and all other options come from the current options file.
-
-        Raises:
-            ValueError: the state does not fit the optimisers in the options.
-        """
-        check_lr_factors(self.get_bare_model(self.net_g), resume_state, self.lr_factors)
-        resume_optimizers(self.optimizers, resume_state['optimizers'])
-        self.iteration = self.checkpoints.newest = resume_state['iter']
-        advance_schedules(self.update_learning_rate, self.iteration, self.train_options.warmup_iter)
-        if resume_state.get('scaler'):  # empty if the checkpoint was written without fp16
-            self.scaler.load_state_dict(resume_state['scaler'])
-        self.best_figures.resume(self.iteration, resume_state.get('best_metric_results') or {})
