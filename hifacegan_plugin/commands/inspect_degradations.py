@@ -10,17 +10,20 @@ the recipe and the PSNR to the clean image, which comes first.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
 from hifacegan_plugin.commands.failing import fails_on
-from hifacegan_plugin.data.degradations import RECIPES
+from hifacegan_plugin.data.degradations import RECIPES, build_degradation, fit, make_generator
 from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.sheets import draw_sheet
 from hifacegan_plugin.images.sources import read_rgb
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.prepare.inspect_degradations import degraded_rows
 from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 
 
@@ -52,3 +55,30 @@ def run(arguments: argparse.Namespace) -> int:
     write_png(arguments.output, draw_sheet(rows))
     print(f'{arguments.output}: {", ".join(recipes)}')
     return 0
+
+
+def degraded_rows(
+    image: np.ndarray, recipes: Sequence[str], draws: int, seed: int
+) -> list[list[tuple[str, np.ndarray]]]:
+    """Degrade an image by each recipe.
+
+    Args:
+        image: clean image, ``(H, W, 3)``, uint8 RGB.
+        recipes: names of the recipes.
+        draws: number of degraded images per recipe.
+        seed: seed of the first degraded image; the others use the following seeds.
+
+    Returns:
+        For each recipe, a row of labels and images ``(H, W, 3)``, uint8 RGB, that starts with the clean image.
+
+    Raises:
+        ValueError: a recipe is unknown.
+    """
+    rows = []
+    for name in recipes:
+        degrade, row = build_degradation(name), [('clean', image)]
+        for draw in range(seed, seed + draws):
+            degraded = fit(degrade(image, make_generator(draw, name)), *image.shape[:2])
+            row.append((f'{name}  {cv2.PSNR(degraded, image):.1f} dB', degraded))
+        rows.append(row)
+    return rows

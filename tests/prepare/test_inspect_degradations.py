@@ -11,9 +11,9 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from hifacegan_plugin.__main__ import main
+from hifacegan_plugin.commands.inspect_degradations import degraded_rows
 from hifacegan_plugin.data.degradations import RECIPES
 from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN
-from hifacegan_plugin.prepare.inspect_degradations import degraded_rows
 
 DATA_PREP = REPOSITORY / 'data_prep'
 
