@@ -38,8 +38,8 @@ plugin: $(READY)
 
 data: plugin
 	$(BIN)/python data_prep/make_demo_images.py -o datasets/demo
-	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/train -o datasets/demo/train.lmdb --crop-size 128 --overwrite
-	$(BIN)/python data_prep/create_lmdb.py -i datasets/demo/heldout -o datasets/demo/heldout.lmdb --overwrite
+	$(BIN)/hifacegan lmdb -i datasets/demo/train -o datasets/demo/train.lmdb --crop-size 128 --overwrite
+	$(BIN)/hifacegan lmdb -i datasets/demo/heldout -o datasets/demo/heldout.lmdb --overwrite
 
 demo: demo-on-$(if $(wildcard datasets/faces/test.lmdb),faces,images)
 
