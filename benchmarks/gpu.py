@@ -4,7 +4,6 @@
     python benchmarks/gpu.py --check               # tests marked cuda; also compiles networks for the other parts
     python benchmarks/gpu.py --train               # images/s in training, compared with BasicSR and a plain update
     python benchmarks/gpu.py --infer               # milliseconds per image, compared with BasicSR's network
-    python benchmarks/gpu.py --pretrain FOLDER     # trains the packaged networks
     python benchmarks/gpu.py --quick --device cpu  # rehearsal with tiny sizes
 
 A rehearsal on a CPU leaves out what needs a GPU: CUDA graphs, float16, memory, synchronizations. It does not compile
@@ -24,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import json
 import logging
 import os
 import signal
@@ -38,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpu_parts.checking import check, compile_beforehand
 from gpu_parts.inference import measure_inference
-from gpu_parts.results import REPOSITORY, Results
+from gpu_parts.results import Results
 from gpu_parts.training import measure_training
 
 PARTS = {'check': check, 'train': measure_training, 'infer': measure_inference}
@@ -52,13 +50,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for part, limit in LIMITS.items():
         parser.add_argument(f'--{part}', action='store_true', help=f'run this part (at most {limit} s)')
-    parser.add_argument(
-        '--pretrain',
-        type=Path,
-        metavar='FOLDER',
-        help='only train the packaged networks, on the images in FOLDER/general and FOLDER/faces',
-    )
-    parser.add_argument('--minutes', type=float, default=7.5, help='duration of --pretrain (default: %(default)s)')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')
     parser.add_argument('--quick', action='store_true', help='rehearse with tiny networks and images')
     parser.add_argument('-o', '--output', type=Path, default=Path('benchmarks/on_gpu'), help='folder of the results')
@@ -76,10 +67,6 @@ def main() -> int:
     if arguments.compile:
         compile_beforehand(arguments.compile, arguments.quick, device)
         return 0
-    if arguments.pretrain:
-        results = Results('pretrain', arguments.output, 60 * arguments.minutes, device)
-        pretrain(results, arguments.pretrain, arguments.minutes)
-        return results.status()
     parts = [part for part in PARTS if getattr(arguments, part)] or list(PARTS)
     if len(parts) > 1:
         words = ['--device', arguments.device, '-o', str(arguments.output), *['--quick'] * arguments.quick]
@@ -89,32 +76,6 @@ def main() -> int:
     results = Results(parts[0], arguments.output, limit, device)
     PARTS[parts[0]](results, arguments.quick)
     return results.status()
-
-
-def pretrain(results: Results, images: Path, minutes: float) -> None:
-    """Train both packaged networks at the same time, because each leaves the GPU idle while it prepares a batch."""
-    started = {}
-    for task in ('general', 'faces'):
-        command = [
-            sys.executable,
-            str(REPOSITORY / 'benchmarks/train_pretrained.py'),
-            task,
-            '--images',
-            str(images / task),
-            '--minutes',
-            str(minutes),
-            '--device',
-            results.device.type,
-            '-o',
-            str(results.folder / task),
-        ]
-        started[task] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    for task, process in started.items():
-        _, errors = process.communicate()
-        log = results.folder / task / 'log.jsonl'
-        figures = json.loads(log.read_text().splitlines()[-1]) if log.exists() else {}
-        figures |= {'traceback': errors[-6000:]} if process.returncode else {}
-        results.add(group='Packaged networks', name=task, status=process.returncode, **figures)
 
 
 if __name__ == '__main__':

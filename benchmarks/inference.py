@@ -1,11 +1,9 @@
-"""Measure how fast each engine restores images on a CPU, and profile the networks.
+"""Measure how fast each engine restores images on a CPU.
 
     python benchmarks/inference.py                     # table for 512x512, width 48, two threads
     python benchmarks/inference.py --sizes 256 512 1024 --batches 1 2 4 8 --engines torch
     python benchmarks/inference.py --preset fast --num-feat 16 --no-host
-    python benchmarks/inference.py --profile           # time by operation, unfolded and folded
     python benchmarks/inference.py --memory 4000x3000  # peak memory of a new process
-    python benchmarks/inference.py --seams net_g.pth   # effect of strips and tiles on the image
 
 Weights are random, and scaled so that the output has the contrast of an image. The input is a resized photograph of
 scikit-image; every second image of a batch is mirrored. The contestants run in separate processes and take turns;
@@ -42,8 +40,7 @@ from hifacegan_plugin.images.photograph_files import write_photograph  # noqa: E
 from hifacegan_plugin.restore.engines.devices import EngineError  # noqa: E402
 from hifacegan_plugin.restore.engines.inference import Engine, network_for  # noqa: E402
 from hifacegan_plugin.restore.engines.starting import ENGINES, choose_engine, open_engine  # noqa: E402
-from hifacegan_plugin.restore.engines.tiles import restore_in_tiles, spans  # noqa: E402
-from hifacegan_plugin.weights import generator_options, load_generator, write_weights  # noqa: E402
+from hifacegan_plugin.weights import generator_options, write_weights  # noqa: E402
 
 PEAK_SHAPES = ((96, 192, 256), (256, 256, 64), (128, 384, 128))  # fin, fout, side
 
@@ -64,23 +61,15 @@ def main() -> None:
         '--no-bfloat16', action='store_true', help='skip bfloat16, which is slow on CPUs without support for it'
     )
     parser.add_argument('--no-host', action='store_true', help="leave out BasicSR's network")
-    parser.add_argument('--profile', action='store_true')
     parser.add_argument('--memory', metavar='WIDTHxHEIGHT', help='measure the peak memory instead')
     parser.add_argument(
         '--limit', type=float, default=3, metavar='GIB', help='memory limit of the restorer, for --memory'
     )
-    parser.add_argument('--seams', metavar='WEIGHTS', help='compare strips and tiles with the whole image instead')
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if arguments.seams:
-        measure_seams(load_generator(arguments.seams))
-        return
     generator = make_generator(arguments.num_feat, arguments.preset)
     if arguments.memory:
         measure_memory(generator, arguments)
-        return
-    if arguments.profile:
-        profile(generator, arguments.sizes[0])
         return
     dtypes = ['float32'] if arguments.no_bfloat16 else ['float32', 'bfloat16']
     peaks = {dtype: measure_peak(getattr(torch, dtype)) for dtype in dtypes}
@@ -234,24 +223,6 @@ def count_flops(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
     return counter.get_total_flops() / 64**2 * shape[0] * shape[2] * shape[3]
 
 
-def profile(generator: CSRGenerator, size: int) -> None:
-    """Print the time by operation of the unfolded network, the folded network and the torch engine."""
-    from torch.profiler import ProfilerActivity
-    from torch.profiler import profile as record
-
-    images = np.random.default_rng(0).random((1, 3, size, size), np.float32)
-    for name, run in (
-        ('unfolded', in_torch(generator)),
-        ('folded in one go', in_torch(network_for(generator))),
-        ('engine torch', open_engine('torch', generator, 'float32')),
-    ):
-        run(images)
-        with record(activities=[ProfilerActivity.CPU]) as recorded:
-            run(images)
-        print(f'\n{name}')
-        print(recorded.key_averages().table(sort_by='self_cpu_time_total', row_limit=10, max_name_column_width=32))
-
-
 def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> None:
     """Restore a large image with the command and print its peak resident memory."""
     width, height = map(int, arguments.memory.split('x'))
@@ -268,40 +239,6 @@ def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> No
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f'{width}x{height}, limit {arguments.limit} GiB for the image: {peak:.2f} GiB in all, {seconds:.0f} s')
-
-
-def measure_seams(generator: CSRGenerator) -> None:
-    """Restore a downsampled photograph (512x512) as a whole, in strips and in tiles of 320 pixels; print differences.
-
-    Seams show as jumps: the change of the difference between neighbouring columns, at the borders of tiles compared
-    with everywhere. All differences are in levels of 0 to 255.
-    """
-    import cv2
-    from skimage import data
-
-    photograph = data.astronaut()
-    small = cv2.resize(photograph, None, fx=1 / 4, fy=1 / 4, interpolation=cv2.INTER_AREA)
-    degraded = cv2.resize(small, photograph.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    images = (degraded.transpose(2, 0, 1)[None] / 255).astype(np.float32)
-    engine = open_engine('torch', generator, 'float32')
-    whole = in_torch(network_for(generator))(images)
-    print(f'strips: differ from the whole by {255 * np.abs(engine(images) - whole).max():.4f} levels at most')
-    print(f'frugal: {255 * np.abs(engine(images, frugal=True) - whole).max():.4f}')
-    for overlap in (1, 16, 32, 64, 96, 128):
-        tiled = restore_in_tiles(engine, images, multiple=generator.multiple, size=320, overlap=overlap)
-        difference = 255 * (tiled - whole)
-        jumps = np.abs(np.diff(difference, axis=3)).mean((0, 1, 2))
-        borders = [
-            border
-            for start, stop, _ in spans(512, generator.multiple, 320, overlap)
-            for border in (start - 1, stop - 1)
-        ]
-        borders = [border for border in borders if 0 <= border < 511]
-        print(
-            f'tiles overlapping by {overlap:3}: differ by {np.abs(difference).mean():.2f} on average, '
-            f'{np.abs(difference).max():.0f} at most; jumps {jumps[borders].mean():.2f} at their borders, '
-            f'{jumps.mean():.2f} everywhere'
-        )
 
 
 if __name__ == '__main__':

@@ -7,8 +7,7 @@
    the same initial weights and batches.
 2. `HiFaceGANCSRModel` and a plain version of the reference implementation's update on the CSR network. The plain
    version runs the generator again for the discriminator's update, and the discriminator separately for both updates.
-3. The time of an iteration by operation, measured with torch's profiler.
-4. The losses of both models of 1. Each forward pass of the discriminator updates its spectral norm: twice per iteration
+3. The losses of both models of 1. Each forward pass of the discriminator updates its spectral norm: twice per iteration
    in BasicSR, once in ours. Therefore the losses are also compared with a frozen spectral norm and SGD. Adam would
    amplify rounding errors of gradients close to zero.
 
@@ -31,7 +30,6 @@ from basicsr.losses import build_loss
 from basicsr.models import build_model
 from torch import nn
 from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.profiler import ProfilerActivity, profile
 
 import hifacegan_plugin  # noqa: F401 (registers the model)
 
@@ -40,18 +38,6 @@ LOSSES = {
     'pixel_opt': {'type': 'L1Loss', 'loss_weight': 10.0},
     'gan_opt': {'type': 'MultiScaleGANLoss', 'gan_type': 'lsgan'},
     'feature_matching_opt': {'type': 'FeatureMatchingLoss'},
-}
-
-
-# Kinds of operations, by parts of the names in the profile; the first match counts.
-KINDS = {
-    'convolutions': ('conv',),
-    'optimisers': ('adam', 'optimizer'),
-    'normalisation': ('norm',),
-    'matrix times vector (spectral norm)': ('mv',),
-    'copies and casts': ('copy', 'clone', 'cat', 'fill', 'zero'),
-    'pooling and resizing': ('pool', 'upsample'),
-    'element by element, and the rest': ('',),
 }
 
 
@@ -132,24 +118,6 @@ def report(title: str, medians: dict[str, float]) -> None:
         print(f'| {name} | {median:.3f} | {base / median:.2f} |')
 
 
-def report_composition(title: str, step: Callable, batch: dict[str, torch.Tensor]) -> None:
-    """Print the time of an iteration by kind of operation, as medians of five iterations."""
-    shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for _ in range(5):
-        with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            step(batch)
-        seconds = dict.fromkeys(KINDS, 0.0)
-        for event in profiled.key_averages():
-            name = event.key.lower()
-            kind = next(kind for kind, parts in KINDS.items() if any(part in name for part in parts))
-            seconds[kind] += event.self_cpu_time_total / 1e6
-        for kind, value in seconds.items():
-            shares[kind].append(value / sum(seconds.values()))
-    print(f'\n| {title}: made of | share |\n|---|---:|')
-    for kind, values in shares.items():
-        print(f'| {kind} | {statistics.median(values):.1%} |')
-
-
 def report_agreement(title: str, losses: dict[str, list]) -> None:
     """Print how far the losses of the two sides differ."""
     host, ours = losses.values()
@@ -218,8 +186,6 @@ def main() -> None:
     }
     medians, _ = race(sides, batches)
     report('the CSR network', medians)
-    for name in list(sides)[1:]:
-        report_composition(f'CSR, {name}', sides[name], batches[0])
 
     report_agreement('BasicSR updates the spectral norm twice', with_spectral_norm)
     sides = {}
