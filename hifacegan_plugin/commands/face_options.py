@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hifacegan_plugin.commands.arguments import positive_whole
 from hifacegan_plugin.commands.restorer_options import announce_scale, open_restorer
-from hifacegan_plugin.restore.face_files import FaceFiles, restore_faces_file
+from hifacegan_plugin.restore.face_files import restore_faces_file
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, FaceOptions, load_models, restore_faces
 from hifacegan_plugin.restore.planning import InputError
 from hifacegan_plugin.restore.restorer import Restorer
@@ -92,7 +92,7 @@ def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, result
     )
     background = None if arguments.background == 'keep' else _open_background(arguments)
     restore = partial(restore_faces, restore=restorer, background=background, options=options)
-    return partial(restore_faces_file, restore, FaceFiles(results, arguments.report, arguments.save_faces))
+    return partial(restore_faces_file, restore, results, report=arguments.report, crops=arguments.save_faces)
 
 
 def refuse_video(source: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,15 @@ from hifacegan_plugin.restore.files import write_result
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
-@dataclass(frozen=True)
-class FaceFiles:
-    """What to write about faces besides the results.
-
-    Attributes:
-        results: the folder of the results; ``crops`` mirrors its subfolders.
-        report: file to which a line for each face is appended, see :func:`describe`; several processes and runs may
-            share it. None: no report.
-        crops: folder for the aligned crops before and after; None: no crops.
-    """
-
-    results: Path
-    report: Path | None = None
-    crops: Path | None = None
-
-
 def restore_faces_file(
     restore: Callable[[np.ndarray], tuple[np.ndarray, list[RestoredFace]]],
-    files: FaceFiles,
+    results: Path,
     source: Path,
     target: Path,
     max_pixels: int,
     sheet: bool = False,
+    report: Path | None = None,
+    crops: Path | None = None,
 ) -> None:
     """Restore one photograph like :func:`~hifacegan_plugin.restore.files.restore_image_file`, with faces separately.
 
@@ -51,11 +36,14 @@ def restore_faces_file(
 
     Args:
         restore: maps pixels to the result and its faces, like :func:`~hifacegan_plugin.restore.faces.restore_faces`.
-        files: what else to write.
+        results: the folder of the results; ``crops`` mirrors its subfolders.
         source: the image file.
         target: written completely or not at all.
         max_pixels: larger images are refused.
         sheet: also write input and result side by side.
+        report: file to which a line for each face is appended, see :func:`describe`; several processes and runs may
+            share it. None: no report.
+        crops: folder for the aligned crops before and after; None: no crops.
 
     Raises:
         ImageError: if the image cannot be read or a file cannot be written.
@@ -63,12 +51,12 @@ def restore_faces_file(
     photograph = read_photograph(source, max_pixels)
     restored, faces = restore(photograph.pixels)
     _warn(source, faces)
-    if files.crops:
-        _write_crops(files.crops / target.relative_to(files.results), photograph, faces)
+    if crops:
+        _write_crops(crops / target.relative_to(results), photograph, faces)
     write_result(target, photograph, restored, sheet)
-    if files.report:
+    if report:
         lines = (describe(face, number) for number, face in enumerate(faces, start=1))
-        _append(files.report, [{'photograph': str(source), 'result': str(target), **line} for line in lines])
+        _append(report, [{'photograph': str(source), 'result': str(target), **line} for line in lines])
 
 
 def describe(restored: RestoredFace, number: int) -> dict[str, Any]:

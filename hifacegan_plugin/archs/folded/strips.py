@@ -50,14 +50,9 @@ def upsampled(rows: Rows) -> Rows:
             return F.interpolate(rows(None), scale_factor=2, mode='nearest')
         low = Strip(strip.start // 2, (strip.stop + 1) // 2, strip.height // 2)
         high = F.interpolate(rows(low), scale_factor=2, mode='nearest')
-        return trim(high, Strip(2 * low.start, 2 * low.stop, strip.height), strip)
+        return high[:, :, strip.start - 2 * low.start : strip.stop - 2 * low.start]
 
     return upsample
-
-
-def trim(x: Tensor, held: Strip | None, wanted: Strip | None) -> Tensor:
-    """Cut the rows ``wanted`` out of a tensor that holds the rows ``held``."""
-    return x if held is None or wanted is None else x[:, :, wanted.start - held.start : wanted.stop - held.start]
 
 
 class Statistics(NamedTuple):

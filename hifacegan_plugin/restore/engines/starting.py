@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from copy import deepcopy
 from importlib.util import find_spec
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,16 +26,11 @@ STRIP_ELEMENTS = 1 << 22  # 16 MiB of float32: about the size of a cache, and fe
 TOLERANCE_OF_DEVICES = {'float32': 2e-3, 'float16': 5e-3, 'bfloat16': 2e-2}
 
 
-class Running(NamedTuple):
-    """An engine that runs on a device."""
-
-    name: str
-    device: str
-    restore: Engine
-
-
-def start_engine(name: str, generator: Network, dtype: str, device: str = 'auto') -> Running:
+def start_engine(name: str, generator: Network, dtype: str, device: str = 'auto') -> tuple[str, str, Engine]:
     """Choose and open an engine; with ``auto``, fall back to the CPU if the device does not work.
+
+    Returns:
+        The names of the engine and of the device, and the engine.
 
     Raises:
         EngineError: as :func:`choose_engine` and :func:`open_engine`.
@@ -45,7 +39,7 @@ def start_engine(name: str, generator: Network, dtype: str, device: str = 'auto'
         name = _engine_of_recognised(name, dtype, generator)
     chosen, there = choose_engine(name, dtype, device)
     try:
-        return Running(chosen, there, open_engine(chosen, generator, dtype, there))
+        return chosen, there, open_engine(chosen, generator, dtype, there)
     except EngineError as error:
         if device != 'auto' or there == CPU:
             raise
