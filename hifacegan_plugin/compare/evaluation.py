@@ -16,7 +16,7 @@ from hifacegan_plugin.metrics.metric import Metric
 from hifacegan_plugin.schema.comparison import TRUTH
 
 
-def build_metrics_or_report(section: Mapping[str, Mapping[str, Any]]) -> tuple[list[Metric], list[str]]:
+def build_available_metrics(section: Mapping[str, Mapping[str, Any]]) -> tuple[list[Metric], list[str]]:
     """Build metrics; return those that can be built, and an error message for each of the others."""
     metrics, problems = [], []
     for name, options in section.items():

@@ -16,7 +16,7 @@ from hifacegan_plugin.schema.comparison import TRUTH, FolderOptions
 Found = dict[str, list[ImageSource]]  # images by name without suffix
 
 
-def take_results(job: Job) -> dict[str, Any]:
+def copy_results(job: Job) -> dict[str, Any]:
     """Copy the results for the test sets into the output folder; those copied before are kept.
 
     A result that is missing, unreadable or of a different size than the ground truth is logged and skipped.
@@ -38,7 +38,7 @@ def take_results(job: Job) -> dict[str, Any]:
                 summary['error'] = str(error)
                 continue
             for name in pending:
-                append({'name': name} | _take(found, options.filename_tmpl.format(name), job, test_set, name))
+                append({'name': name} | _copy(found, options.filename_tmpl.format(name), job, test_set, name))
     return summary
 
 
@@ -56,7 +56,7 @@ def find_results(options: FolderOptions, test_set: str) -> Found:
     return found
 
 
-def _take(found: Found, result: str, job: Job, test_set: str, name: str) -> dict[str, str]:
+def _copy(found: Found, result: str, job: Job, test_set: str, name: str) -> dict[str, str]:
     """Copy the result for an image into the output folder; return ``{'error': ...}`` if that fails."""
     try:
         image = _read(found, result)

@@ -83,7 +83,7 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
     raise_first(problems_of_call(f'datasets: {name}', options, registered_names(DATASET_REGISTRY), None))
     try:
         items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
-        return OpenSet(name, options, identify_files(options), items, problems)
+        return OpenSet(name, options, digest_files(options), items, problems)
     except KeyError as error:
         raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
     except Exception as error:  # data sets of other packages may raise anything
@@ -101,7 +101,7 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
     """
     name = opened.name
     done = read_json(folder.test_set(name))
-    if done and _is_whole(done, opened, folder):
+    if done and _is_complete(done, opened, folder):
         return ImageSet(**done)
     for which in (DEGRADED, TRUTH, GUIDE):
         remove_images(folder, name, which)
@@ -115,7 +115,7 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
         except Exception as error:  # data sets of other packages may raise anything; report it and continue
             problems.append(f'{name}: image {index}: {error or type(error).__name__}')
             continue
-        names.append(_new_name(path, names))
+        names.append(_unique_name(path, names))
         for which, image in images.items():
             write_png(folder.image(name, which, names[-1]), image)
             content.update(repr((names[-1], which, image.shape)).encode() + image.tobytes())
@@ -126,7 +126,7 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
     return test_set
 
 
-def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
+def _is_complete(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
     """Return whether an earlier run wrote all images of a test set from the same data."""
     if done.keys() != {field.name for field in fields(ImageSet)}:  # written by another version
         return False
@@ -136,7 +136,7 @@ def _is_whole(done: dict[str, Any], opened: OpenSet, folder: Folder) -> bool:
     )
 
 
-def identify_files(options: dict[str, Any]) -> str:
+def digest_files(options: dict[str, Any]) -> str:
     """Return a digest of names, sizes and modification times of the files that options name, to detect changes."""
     digest = hashlib.sha256()
     for file in chain.from_iterable(map(_files_of, _roots_in(options))):
@@ -229,7 +229,7 @@ def _check_sizes(degraded: np.ndarray, truth: np.ndarray, scale: int) -> None:
         )
 
 
-def _new_name(path: str, taken: list[str]) -> str:
+def _unique_name(path: str, taken: list[str]) -> str:
     """Return the file stem, with a number appended if another image has the same name."""
     stem = Path(path).stem
     names = chain([stem], (f'{stem}_{number}' for number in count(len(taken))))

@@ -82,10 +82,10 @@ def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Me
                 f'{file} is missing: run `python -m basicsr.test -opt ...` with this options file first, '
                 'with val: save_img: true.'
             )
-        images = [_like(restored, tensor2img(item['lq'])), restored]
+        images = [_match_channels(restored, tensor2img(item['lq'])), restored]
         if images[0].shape != restored.shape:
             images[0] = cv2.resize(images[0], restored.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        truth = _like(restored, tensor2img(item['gt'])) if 'gt' in item else None
+        truth = _match_channels(restored, tensor2img(item['gt'])) if 'gt' in item else None
         for side, image in zip(MEASURED, images):
             for metric in metrics[side]:
                 metric.update(name, image, truth)
@@ -96,7 +96,7 @@ def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Me
     return rows
 
 
-def _like(restored: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _match_channels(restored: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Return an image, BGR ``(H, W, 3)`` or grey ``(H, W)``, with the channels of the network's output."""
     if image.ndim == restored.ndim:
         return image

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from hifacegan_plugin.compare import tables
 from hifacegan_plugin.compare.comparison import Comparison
-from hifacegan_plugin.compare.evaluation import build_metrics_or_report, measure_images
+from hifacegan_plugin.compare.evaluation import build_available_metrics, measure_images
 from hifacegan_plugin.compare.folder import Folder, open_folder, read_json, write_json, write_text
-from hifacegan_plugin.compare.given_results import take_results
-from hifacegan_plugin.compare.image_sets import ImageSet, identify_files, open_test_set, write_test_set
+from hifacegan_plugin.compare.given_results import copy_results
+from hifacegan_plugin.compare.image_sets import ImageSet, digest_files, open_test_set, write_test_set
 from hifacegan_plugin.compare.job import Job
 from hifacegan_plugin.compare.page import write_page
 from hifacegan_plugin.compare.results import Results, describe_machine, make_row, with_differences
@@ -38,16 +38,16 @@ def compare(comparison: Comparison, output: Path, resume: bool = False) -> list[
         OSError: the folder cannot be written to, is not a comparison, or is in use by another process.
     """
     opened = [open_test_set(name, options) for name, options in comparison.datasets.items()]
-    processes = start_server()
+    context = start_server()
     with open_folder(output, resume) as folder:
-        metrics, problems = build_metrics_or_report(comparison.metrics)
+        metrics, problems = build_available_metrics(comparison.metrics)
         test_sets = [write_test_set(each, folder) for each in opened]
         problems += [problem for test_set in test_sets for problem in test_set.problems]
 
         results = Results(comparison, metrics, [(test_set, []) for test_set in test_sets], describe_machine())
         for label, options in comparison.restorers.items():
             job = _make_job(label, options, test_sets, folder)
-            summary = _restore(job, processes)
+            summary = _restore(job, context)
             problems += [f'{label}: {summary["error"]}'] if summary.get('error') else []
             for test_set, rows in results.tables:
                 unmeasured = measure_images(metrics, comparison.metrics, job, test_set)
@@ -68,8 +68,8 @@ def _make_job(label: str, options: dict[str, Any], test_sets: list[ImageSet], fo
     """Return the job of a restorer, with the inputs that its results depend on."""
     depends_on = {
         'restorer': options,
-        'weights': _identify(options.get('pretrain_network_g')),
-        'results': identify_files(options) if options.get('type') == 'folder' else '',
+        'weights': _size_and_time(options.get('pretrain_network_g')),
+        'results': digest_files(options) if options.get('type') == 'folder' else '',
     }
     return Job(
         label,
@@ -80,18 +80,18 @@ def _make_job(label: str, options: dict[str, Any], test_sets: list[ImageSet], fo
     )
 
 
-def _identify(weights: str | None) -> list[Any]:
+def _size_and_time(weights: str | None) -> list[Any]:
     """Return size and modification time of a weights file, to detect changes."""
     path = Path(weights or '')
     return [path.stat().st_size, path.stat().st_mtime] if path.is_file() else []
 
 
-def _restore(job: Job, processes: Context) -> dict[str, Any]:
+def _restore(job: Job, context: Context) -> dict[str, Any]:
     """Restore the remaining images of a job in a new process, and return its summary."""
     if job.options.get('type') == 'folder':
-        return take_results(job)
+        return copy_results(job)
     summary = read_json(job.folder.summary(job.label)) or {'error': 'not restored yet'}
-    return run_job(processes, job) if 'error' in summary or not job.is_done() else summary
+    return run_job(context, job) if 'error' in summary or not job.is_done() else summary
 
 
 def _show(results: Results, output: Path, folder: Folder) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from hifacegan_plugin.archs import GuidedRestorer
 from hifacegan_plugin.compare import worker
 from hifacegan_plugin.compare.folder import Folder, read_json, read_log
-from hifacegan_plugin.compare.image_sets import identify_files, open_test_set, write_test_set
+from hifacegan_plugin.compare.image_sets import digest_files, open_test_set, write_test_set
 from hifacegan_plugin.compare.job import Job
 
 
@@ -53,7 +53,7 @@ def test_resuming_with_other_guides_starts_over(tmp_path):
     pairs = tmp_path / 'pairs.txt'
     pairs.write_text('a\tb\n')
     options = {'guide': {'person': '(.)', 'list_file': str(pairs)}}
-    before = identify_files(options)
-    assert identify_files(options) == before
+    before = digest_files(options)
+    assert digest_files(options) == before
     pairs.write_text('a\tb\nb\ta\n')
-    assert identify_files(options) != before
+    assert digest_files(options) != before
