@@ -10,7 +10,7 @@ from typing import Any
 
 from hifacegan_plugin.host.workaround import workaround
 
-TELLS_SENDERS = hasattr(signal, 'sigwaitinfo')  # whether the system names a signal's sender; not on macOS, Windows
+SENDER_IS_KNOWN = hasattr(signal, 'sigwaitinfo')  # of a signal; not on macOS and Windows
 
 
 @workaround(
@@ -31,7 +31,7 @@ def handle_signals_only_in_training() -> None:
     def of_worker(worker_init_fn: Callable[..., None]) -> Callable[..., Any]:
         def initialise_and_mask_signals(*arguments: Any, **options: Any) -> None:
             worker_init_fn(*arguments, **options)
-            if TELLS_SENDERS:
+            if SENDER_IS_KNOWN:
                 signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
                 threading.Thread(target=_exit_on_sigterm_of_parent, daemon=True).start()
             else:
@@ -51,7 +51,7 @@ def handle_signals_only_in_training() -> None:
         return start_workers_with_signals_blocked
 
     handle_signals_only_in_training.wrap(host_data, 'worker_init_fn', of_worker)
-    if not TELLS_SENDERS:
+    if not SENDER_IS_KNOWN:
         return
     for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
         handle_signals_only_in_training.wrap(prefetcher, '__init__', of_start)
