@@ -53,12 +53,10 @@ def measure_images(
     with open_log(log_file, made_from, records) as append:
         for name in tqdm(images, desc=f'{where}: measure', unit='image'):
             samples = before.get(name, {})
-            missing = []
             for metric in metrics:
                 if metric.name in samples:
                     metric.add(name, samples[metric.name])
-                elif not metric.unavailable:
-                    missing.append(metric)
+            missing = [metric for metric in metrics if metric.name not in samples and not metric.unavailable]
             if not missing:
                 continue
             try:
