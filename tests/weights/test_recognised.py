@@ -86,7 +86,10 @@ def test_other_files_are_refused(tmp_path, network, monkeypatch):
             {key: value for key, value in weights.items() if 'rdb2' not in key},
             r'look like weights of ESRGAN, but do not fit it \(Error\(s\) in loading',
         ),
-        'edsr.pth': ({'params': edsr.state_dict(), 'network_g': {'type': 'EDSR'}}, 'are weights of EDSR, of the regis'),
+        'edsr.pth': (
+            {'params': edsr.state_dict(), 'network_g': {'type': 'EDSR'}},
+            'are weights of EDSR, a network of B',
+        ),
     }
     for name, (content, message) in refused.items():
         torch.save(content, tmp_path / name)
