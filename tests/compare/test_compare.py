@@ -663,8 +663,8 @@ def test_classical_restorers_equal_opencv():
 )
 def test_size_of_a_networks_input(shape, scale, multiple, expected):
     image = np.full((*shape, 3), 51, np.uint8)
-    assert methods._reduce(image, (50, 70), scale=scale, multiple=multiple).shape == (*expected, 3)
-    grey = methods._reduce(image[..., :1], (50, 70), scale=scale, multiple=multiple)
+    assert methods._shrink(image, (50, 70), scale=scale, multiple=multiple).shape == (*expected, 3)
+    grey = methods._shrink(image[..., :1], (50, 70), scale=scale, multiple=multiple)
     assert grey.shape == (*expected, 1) and (grey == 51).all()
 
 
