@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
+
+from hifacegan_plugin.system.files import nearest_existing
 
 
 def positive(text: str) -> float:
@@ -34,6 +37,17 @@ def whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number of at least 0')
     return int(text)
+
+
+def output_file(text: str) -> Path:
+    """Read the path of a file to write; its folder may be missing."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a file, not a folder')
+    existing = nearest_existing(path.parent)
+    if not existing.is_dir():
+        raise argparse.ArgumentTypeError(f'{text!r}: {existing} is not a folder')
+    return path
 
 
 def explain(parser: argparse.ArgumentParser, text: str | None) -> None:

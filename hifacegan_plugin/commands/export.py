@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain
+from hifacegan_plugin.commands.arguments import explain, output_file
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.restore.engines.devices import EngineError
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain(parser, __doc__)
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('--to', required=True, choices=EXPORTED, help='the engine')
-    parser.add_argument('-o', '--output', required=True, type=Path, help='file to write: .onnx, or .xml for openvino')
+    parser.add_argument(
+        '-o', '--output', required=True, type=output_file, help='file to write: .onnx, or .xml for openvino'
+    )
     parser.add_argument(
         '--dtype', default='float32', choices=TOLERANCE, help='precision of an ONNX file (default: float32)'
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import positive_whole
+from hifacegan_plugin.commands.arguments import output_file, positive_whole
 from hifacegan_plugin.commands.restorer_options import announce_scale, open_restorer
 from hifacegan_plugin.restore.face_files import restore_faces_file
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, FaceOptions, load_models, restore_faces
@@ -53,7 +53,7 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
         '--save-faces', type=Path, metavar='FOLDER', help='also write the aligned faces, before and after'
     )
     faces.add_argument(
-        '--report', type=Path, metavar='FILE',
+        '--report', type=output_file, metavar='FILE',
         help='append a JSON line for each face: box, size, identity distance and more',
     )  # fmt: skip
 
@@ -107,6 +107,7 @@ def start_report(report: Path) -> None:
         InputError: it cannot be written.
     """
     try:
+        report.parent.mkdir(parents=True, exist_ok=True)
         report.open('ab').close()
     except OSError as error:
         raise InputError(f'{report} cannot be written ({error.strerror})') from error

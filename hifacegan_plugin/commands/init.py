@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from hifacegan_plugin.commands.arguments import explain, from_zero
+from hifacegan_plugin.commands.arguments import explain, from_zero, output_file
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.data.degradations.recipes import RECIPES
 from hifacegan_plugin.options_files.own_training import OwnImages, own_training_text
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--memory', type=from_zero, metavar='GIB',
         help='memory of the GPU; 0: train on the CPU (default: this machine)',
     )  # fmt: skip
-    parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='default: NAME.yml in this folder')
+    parser.add_argument('-o', '--output', type=output_file, metavar='FILE', help='default: NAME.yml in this folder')
     parser.add_argument('--overwrite', action='store_true', help='replace existing files')
 
 
@@ -68,10 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file and check it; 0 the training can start, 1 there are problems, 2 nothing was written."""
     file = arguments.output or Path(f'{arguments.name}.yml')
+    if file.is_dir():
+        raise BuildError(f'{file} is a folder: name another file with -o')
     if file.exists() and not arguments.overwrite:
         raise BuildError(f'{file} exists already; --overwrite replaces it')
-    if not file.parent.is_dir():
-        raise BuildError(f'-o {file}: no such folder')
     _ask_for_what_is_missing(arguments)
     lists = file.with_name(f'{arguments.name}_split')
     images, parts = _choose_images(arguments, lists)

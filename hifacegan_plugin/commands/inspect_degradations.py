@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
+from hifacegan_plugin.commands.arguments import explain, output_file, positive_whole, whole
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.data.degradations import RECIPES, build_degradation, fit, make_generator
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan inspect-degradations``."""
     explain(parser, __doc__)
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='IMAGE', help='the clean image')
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='SHEET.png', help='the sheet to make')
+    parser.add_argument(
+        '-o', '--output', type=output_file, required=True, metavar='SHEET.png', help='the sheet to make'
+    )
     parser.add_argument('--recipes', nargs='+', metavar='NAME', help='default: all')
     parser.add_argument('--draws', type=positive_whole, default=2, help='columns (default: %(default)s)')
     parser.add_argument(

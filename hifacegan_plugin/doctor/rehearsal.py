@@ -22,6 +22,7 @@ from torch.utils.data import default_collate
 from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 from hifacegan_plugin.schema.problem import Problem, describe_error
+from hifacegan_plugin.system.files import nearest_existing
 from hifacegan_plugin.system.memory import describe_peak_memory
 
 FREE_FOR = 2  # checkpoints: the new one and the one before it
@@ -75,7 +76,7 @@ def checkpoint_size(model: Any) -> int:
 def check_disk(opt: dict[str, Any], checkpoint: int) -> Iterator[Problem]:
     """Check that the checkpoints fit on the disk."""
     folder = Path(opt['path']['experiments_root']).resolve()
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    existing = nearest_existing(folder)
     free = shutil.disk_usage(existing).free
     saved = math.ceil(opt['train']['total_iter'] / opt['logger']['save_checkpoint_freq'])  # one at the end
     kept = min(saved, opt['train'].get('keep_last') or saved)

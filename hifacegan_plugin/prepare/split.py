@@ -73,7 +73,6 @@ def write_lists(folder: Path, parts: Mapping[str, Sequence[str]], overwrite: boo
     if existing and not overwrite:
         raise BuildError(f'files already exist: {" ".join(existing)}: --overwrite replaces them')
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as drafts:  # write all files before renaming any
             for part, names in parts.items():
                 draft = drafts.enter_context(whole_file(paths[part]))

@@ -46,3 +46,27 @@ def test_errors_come_before_the_hint_at_the_help(arguments, message, capsys):
         assert 'usage' not in said
     else:
         assert said == ''
+
+
+WRITES_A_FILE = {
+    'convert': ['-w', 'net_g.safetensors', '-o'],
+    'export': ['-w', 'net_g.safetensors', '--to', 'onnx', '-o'],
+    'init': ['mine', '-i', '.', '--overwrite', '-o'],
+    'inspect-degradations': ['-i', 'a.png', '-o'],
+    'restore': ['-i', '.', '-o', 'out', '--faces', '--report'],
+}
+
+
+@pytest.mark.parametrize('command', WRITES_A_FILE)
+@pytest.mark.parametrize(
+    ('output', 'message'),
+    [('folder', 'expected a file, not a folder'), ('file/sub/x', '{here}/file is not a folder')],
+)
+def test_a_file_to_write_is_not_a_folder_nor_below_a_file(command, output, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').write_text('of the user')
+    with pytest.raises(SystemExit, match='2'):
+        main([command, *WRITES_A_FILE[command], output])
+    assert f'{output!r}: {message.format(here=tmp_path)}\n' in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['file', 'folder']

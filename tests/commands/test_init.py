@@ -124,7 +124,6 @@ def test_problems_that_the_doctor_finds_are_reported(here, monkeypatch, capsys):
         (['-i', 'broken'], 'broken/a.png is not an image'),
         (['-i', 'tiny'], 'the shortest side of an image is 40 pixels, but the network needs at least 64'),
         (['-i', 'photographs', '-o', 'there.yml'], 'there.yml exists already; --overwrite replaces it'),
-        (['-i', 'photographs', '-o', 'nowhere/x.yml'], '-o nowhere/x.yml: no such folder'),
     ],
 )
 def test_invalid_arguments_are_reported(arguments, message, here, capsys):
@@ -141,6 +140,20 @@ def test_invalid_arguments_are_reported(arguments, message, here, capsys):
     assert message in capsys.readouterr().err
     assert sorted(here.rglob('*')) == before
     assert (here / 'there.yml').read_text() == 'of the user'
+
+
+def test_the_folder_of_the_file_is_made(here, monkeypatch):
+    monkeypatch.setattr('hifacegan_plugin.commands.doctor.run', lambda arguments: 0)
+    assert main(['init', 'mine', '-i', 'photographs', '-o', 'new/folder/x.yml']) == 0
+    assert sorted(path.name for path in (here / 'new/folder').iterdir()) == ['mine_split', 'x.yml']
+
+
+@pytest.mark.parametrize('overwrite', [[], ['--overwrite']])
+def test_a_folder_with_the_name_of_the_file_is_refused(overwrite, here, capsys):
+    (here / 'mine.yml').mkdir()
+    assert main(['init', 'mine', '-i', 'photographs', *overwrite]) == 2
+    assert capsys.readouterr().err == 'hifacegan init: mine.yml is a folder: name another file with -o\n'
+    assert sorted(path.name for path in here.iterdir()) == ['mine.yml', 'photographs']
 
 
 @pytest.mark.parametrize('argument', ['a/b', '', '..'])

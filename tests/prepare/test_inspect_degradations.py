@@ -58,7 +58,7 @@ def test_rows_hold_the_clean_image_and_its_degradations():
         (['-i', '{image}', '-o', 'x.jpg'], 'the name must end in .png'),
         (['-i', '{image}', '-o', 'x.png', '--seed', '-1'], "'-1': expected a whole number of at least 0"),
         (['-i', '{image}', '-o', 'x.png', '--size', '20000'], 'pixels, and more than 150,000,000 once resized'),
-        (['-i', '{image}', '-o', '/dev/null/x.png'], '/dev/null/x.png cannot be written (File exists)'),
+        (['-i', '{image}', '-o', '/dev/null/x.png'], "'/dev/null/x.png': /dev/null is not a folder"),
         (['-i', '{image}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
     ],
 )

@@ -254,8 +254,8 @@ class TestCommand:
 
     def test_the_report_may_be_in_the_folder_of_the_results(self, run):
         write_photograph(Path('in/a.png'), Photograph(PORTRAIT))
-        run('-i', 'in', '--report', 'out/faces.jsonl')
-        assert len(Path('out/faces.jsonl').read_text().splitlines()) == 1
+        run('-i', 'in', '--report', 'out/report/faces.jsonl')
+        assert len(Path('out/report/faces.jsonl').read_text().splitlines()) == 1
 
     def test_report_and_crops(self, run, caplog):
         write_photograph(Path('in/a.png'), Photograph(PORTRAIT.astype(np.uint16) * 257, SRGB, xmp=XMP))
@@ -318,7 +318,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ('options', 'message'),
         [
-            (['--report', 'nowhere/f.jsonl'], 'nowhere/f.jsonl cannot be written (No such file or directory)'),
+            (['--report', 'out'], "'out': expected a file, not a folder"),
             (['--background', 'nowhere.pth'], 'nowhere.pth'),
             (['--only', 'some'], "'some': expected largest, all or a whole number of at least 1"),
             (['--strength', '1.5'], "'1.5': expected a number from 0 to 1"),
@@ -326,6 +326,7 @@ class TestCommand:
     )
     def test_unusable_options_are_reported(self, run, options, message):
         write_photograph(Path('a.png'), Photograph(PORTRAIT))
+        Path('out').mkdir()
         assert message in run('-i', 'a.png', *options, status=2).err
 
     def test_no_report_is_written_if_the_command_cannot_start(self, run):

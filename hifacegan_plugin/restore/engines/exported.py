@@ -69,6 +69,7 @@ def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> f
         raise EngineError(f'{path}: the file for {to} must end in {suffix}.')
     if dtype not in TOLERANCE or (dtype != 'float32' and to != 'onnx'):
         raise EngineError(f'{path}: {to} is not written in {dtype}. Leave dtype out: OpenVINO converts what it loads.')
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         with TRACING:
             write(generator, Path(folder, path.name), dtype)
