@@ -11,6 +11,8 @@ validation.
 --recipe is the name of a recipe, a step or list of steps as in an options file, or a YAML file with one:
     --recipe '[{type: GaussianBlur, sigma: 2}, {type: JPEG, quality: 40}]'
 
+Of a database, --list names images by their keys, or as they were named in the folder that it was made from.
+
 The folder appears under its name when it is complete; --resume continues after a kill. NAME.rejected.tsv lists images
 that cannot be used, with the reason.
 

@@ -31,11 +31,21 @@ def lmdb_keys(names: Iterable[str]) -> dict[str, str]:
     Returns:
         The key of each name, in the order of the names.
     """
-    keys = {name: _escape(str(PurePosixPath(name).with_suffix(''))) for name in names}
+    keys = {name: _escape(_without_suffix(name)) for name in names}
     # A name with its suffix may equal another without: `a.png` and `a.png.jpg` beside `a.jpg`.
     while shared := {key for key, count in Counter(keys.values()).items() if count > 1}:
         keys.update((name, _escape(name)) for name, key in keys.items() if key in shared)
     return keys
+
+
+def possible_keys(name: str) -> tuple[str, str, str]:
+    """Return the keys that an image may have in a database: ``name`` is a key, or a path as in :func:`lmdb_keys`."""
+    return name, _escape(_without_suffix(name)), _escape(name)
+
+
+def _without_suffix(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_suffix('')) if path.name else name  # a list may hold "." or "/"
 
 
 def _escape(name: str) -> str:

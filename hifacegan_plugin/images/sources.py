@@ -17,6 +17,7 @@ from hifacegan_plugin.images.databases import DamagedDatabaseError, Database, ch
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files, read_file
 from hifacegan_plugin.images.image_error import ImageError
+from hifacegan_plugin.images.lmdb_keys import possible_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_image
 
 Where = TypeVar('Where')
@@ -186,7 +187,8 @@ def _choose(sources: list[ImageSource], list_file: Path) -> list[ImageSource]:
         name = _SHAPE_AND_LEVEL.sub('', line.strip())
         if not name:
             continue
-        found = by_name.get(name) or by_name.get(_without_suffix(name))
+        candidates = (name, _without_suffix(name), *possible_keys(name))
+        found = next((by_name[candidate] for candidate in candidates if candidate in by_name), None)
         if found is None:
             raise ValueError(f'meta_info_file: {list_file} names {name!r}, which no dataroot_gt has')
         chosen.append(found)

@@ -14,7 +14,7 @@ from hifacegan_plugin.data.degradations import Step, build_degradation, fit, mak
 from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, read_meta_info
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.lmdb_keys import lmdb_keys
+from hifacegan_plugin.images.lmdb_keys import lmdb_keys, possible_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.images.sources import ImageSource, read_encoded
 from hifacegan_plugin.prepare.build_error import BuildError
@@ -82,20 +82,29 @@ def make_pairs(source: Path, names: Sequence[str], target: Path, options: Option
 def list_sources(source: Path, list_file: Path | None) -> list[str]:
     """List the images of a folder or the keys of a database; with ``list_file``, only those that it names.
 
+    Of a database, the list may hold keys and the names that the images had in their folder.
+
     Raises:
-        BuildError: the source or the list is missing, damaged or empty, or the list repeats a name.
+        BuildError: the source or the list is missing, damaged or empty, or the list repeats an image.
     """
-    if source.suffix == '.lmdb':
-        try:
-            keys = list(read_meta_info(source))
-            check_size(source)
-        except DamagedDatabaseError as error:
-            raise BuildError(f'-i {error}') from error
-        if not keys:
-            raise BuildError(f'-i {source} contains no images')
-        if list_file is None:
-            return keys
-    return read_names(source, list_file)
+    if source.suffix != '.lmdb':
+        return read_names(source, list_file)
+    try:
+        keys = read_meta_info(source)
+        check_size(source)
+    except DamagedDatabaseError as error:
+        raise BuildError(f'-i {error}') from error
+    if not keys:
+        raise BuildError(f'-i {source} contains no images')
+    if list_file is None:
+        return list(keys)
+    listed: dict[str, str] = {}
+    for name in read_names(source, list_file):
+        key = next((key for key in possible_keys(name) if key in keys), name)
+        if key in listed:
+            raise BuildError(f'{list_file} names one image twice, as {listed[key]} and {name}')
+        listed[key] = name
+    return list(listed)
 
 
 def prepare(source: Path, options: Options, degrade: Step, image: tuple[str, str]) -> Outcome:

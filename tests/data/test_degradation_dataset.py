@@ -390,6 +390,8 @@ def test_percent_encoded_keys_give_the_same_items_as_files(folder, tmp_path):
     make_lmdb_from_imgs(str(tmp_path / 'in'), str(tmp_path / 'x.lmdb'), ['a b/coffee.v2.png'], ['a%20b%2Fcoffee%2Ev2'])
     from_file, from_database = (build(tmp_path / root, phase='val')[0] for root in ('in', 'x.lmdb'))
     assert from_database['gt_path'] == 'a%20b%2Fcoffee%2Ev2'
+    (tmp_path / 'list.txt').write_text('a b/coffee.v2.png\n')  # as hifacegan split writes it
+    assert len(build(tmp_path / 'x.lmdb', phase='val', meta_info_file=str(tmp_path / 'list.txt'))) == 1
     assert crc(from_file)[1:] == crc(from_database)[1:]
 
 

@@ -302,6 +302,9 @@ class TestKeys:
     def test_plain_names_are_kept(self):
         assert lmdb_keys(['00001.png', 'a_b-c.jpg']) == {'00001.png': '00001', 'a_b-c.jpg': 'a_b-c'}
 
+    def test_lines_of_a_list_that_are_no_file_names_have_keys(self):
+        assert lmdb_keys(['.', '/', '..']) == {'.': '%2E', '/': '%2F', '..': '%2E%2E'}
+
     def test_the_host_can_read_every_key(self):
         names = [
             'a b.png',

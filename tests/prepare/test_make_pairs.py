@@ -338,13 +338,23 @@ def test_a_damaged_database_is_reported(database, tmp_path, damage, message, som
 
 
 def test_missing_keys_are_rejected(database, tmp_path):
-    (tmp_path / 'list.txt').write_text('a\nc.png\n')
+    (tmp_path / 'list.txt').write_text('a\nd.png\n')
     make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt', status=1)
     (rejected,) = (tmp_path / 'pairs.rejected.tsv').read_text().splitlines()[1:]
-    assert rejected.startswith('c.png\tis missing: make the database again, or correct the list')
+    assert rejected.startswith('d.png\tis missing: make the database again, or correct the list')
     (database / 'data.mdb').unlink()
     with pytest.raises(ImageError, match=r'cannot be read \(.*No such file'):
         read_encoded(ImageSource(str(database), 'a'))
+
+
+def test_a_list_names_the_images_of_a_database_by_key_or_as_in_its_folder(database, tmp_path):
+    (tmp_path / 'list.txt').write_text('c\nb/x 1.jpg\na.png\n')
+    command = ('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt')
+    make_pairs(*command)
+    assert values(tmp_path / 'pairs/gt.lmdb') == values(database)
+    (tmp_path / 'list.txt').write_text('b/x 1.jpg\nb%2Fx%201\n')
+    errors = make_pairs(*command, '--overwrite', status=2)
+    assert f'{tmp_path}/list.txt names one image twice, as b/x 1.jpg and b%2Fx%201' in errors
 
 
 def test_the_source_is_not_overwritten(database, tmp_path):
