@@ -1,6 +1,6 @@
 """Train: ``python -m hifacegan_plugin.train -opt FILE``, for those who prefer it to ``python -m basicsr.train``.
 
-Here an options file needs no ``plugin`` line.
+Here an options file needs no ``plugin`` line, and errors in data and weights show their message without a traceback.
 """
 
 from pathlib import Path
@@ -9,10 +9,12 @@ import basicsr.train
 
 import hifacegan_plugin
 from hifacegan_plugin.host.options import accept_local_rank, check_options_file
+from hifacegan_plugin.system.brief_errors import show_messages_alone
 
 
 def main() -> None:
     """Call the host's training with the current folder as its root."""
+    show_messages_alone()
     check_options_file()
     accept_local_rank()
     hifacegan_plugin.register()
