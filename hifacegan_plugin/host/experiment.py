@@ -18,10 +18,23 @@ from typing import IO, Any
 
 import torch
 
+from hifacegan_plugin.system.files import nearest_existing
 from hifacegan_plugin.system.locks import InUseError, take
 
 _locks: dict[Path, IO[str]] = {}  # lock files by path, open until this process ends
 _renamed: list[tuple[Path, Path]] = []  # folders renamed by this process: old path, new path
+
+
+def check_folder(opt: dict[str, Any]) -> None:
+    """Refuse a folder of the experiment or of the results that cannot be made because a file is in its place.
+
+    Raises:
+        ValueError: a file is; names it and the option.
+    """
+    option = 'experiments_root' if opt['is_train'] else 'results_root'
+    existing = nearest_existing(Path(opt['path'][option]))
+    if not existing.is_dir():
+        raise ValueError(f'path: {option}: {existing} is a file, not a folder: name a folder, or move the file away.')
 
 
 def check_resume_state(opt: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def lock_the_experiment() -> None:
 @workaround(
     defect='options are checked only when used: `lr: 1e-4`, which is text to YAML, or `val` without `save_img` ends '
     'in a bare error after the experiment is renamed, or at the first validation',
-    fix='checks options, name, loggers, GPUs and training state before anything is written',
+    fix='checks options, name, folder, loggers, GPUs and training state before anything is written',
 )
 def check_the_options_first() -> None:
     """Exit before anything is written if the options of a training or test are wrong."""
@@ -127,6 +127,7 @@ def check_options(opt: Options) -> None:
     if refused:
         raise ValueError('\n'.join(refused))
     no_gpu.check_num_gpu(opt)
+    experiment.check_folder(opt)
     if opt['is_train']:
         loggers.check_loggers(opt['logger'])
         experiment.check_resume_state(opt)

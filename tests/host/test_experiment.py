@@ -102,6 +102,15 @@ def test_invalid_states_are_reported(opt, tmp_path):
     experiment.check_resume_state(opt)
 
 
+@pytest.mark.parametrize(('is_train', 'option'), [(True, 'experiments_root'), (False, 'results_root')])
+def test_a_file_in_the_place_of_a_folder_is_named(is_train, option, tmp_path):
+    (tmp_path / 'file').touch()
+    for blocked in (tmp_path / 'file', tmp_path / 'file/mine'):
+        with pytest.raises(ValueError, match=f'^path: {option}: {tmp_path}/file is a file, not a folder: '):
+            experiment.check_folder({'is_train': is_train, 'path': {option: str(blocked)}})
+    experiment.check_folder({'is_train': is_train, 'path': {option: str(tmp_path / 'new/mine')}})
+
+
 STARTS = """
 import sys
 from pathlib import Path
