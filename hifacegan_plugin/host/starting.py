@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hifacegan_plugin.host import experiment, loggers, no_gpu
+from hifacegan_plugin.host import experiment, loggers, networks, no_gpu
 from hifacegan_plugin.host.workaround import Workaround, testing_modules, training_modules, workaround
 from hifacegan_plugin.schema.file import problems_of_file
+from hifacegan_plugin.schema.problem import Problem
 
 if TYPE_CHECKING:
     from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
@@ -107,7 +108,7 @@ def lock_the_experiment() -> None:
 @workaround(
     defect='options are checked only when used: `lr: 1e-4`, which is text to YAML, or `val` without `save_img` ends '
     'in a bare error after the experiment is renamed, or at the first validation',
-    fix='checks options, name, folder, loggers, GPUs and training state before anything is written',
+    fix='checks options, name, folder, networks, loggers, GPUs and training state before anything is written',
 )
 def check_the_options_first() -> None:
     """Exit before anything is written if the options of a training or test are wrong."""
@@ -123,14 +124,20 @@ def check_options(opt: Options) -> None:
     Raises:
         ValueError: options are wrong; the message names them and the fixes.
     """
-    refused = [f'{problem.what} -> {problem.fix}' for problem in problems_of_file(opt) if problem.stops]
-    if refused:
-        raise ValueError('\n'.join(refused))
+    _refuse(problems_of_file(opt))
     no_gpu.check_num_gpu(opt)
     experiment.check_folder(opt)
+    _refuse(networks.problems_of_networks(opt))
     if opt['is_train']:
         loggers.check_loggers(opt['logger'])
         experiment.check_resume_state(opt)
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    """Raise a ValueError that lists the problems that stop a training or test, if there are any."""
+    refused = [f'{problem.what} -> {problem.fix}' for problem in problems if problem.stops]
+    if refused:
+        raise ValueError('\n'.join(refused))
 
 
 def _run_at_start(patch: Workaround, step: Callable[[Options], None]) -> None:

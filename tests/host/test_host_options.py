@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import basicsr.test
 import basicsr.train
 import numpy as np
 import pytest
@@ -93,6 +94,30 @@ def test_a_seed_on_the_command_line_seeds_the_training(monkeypatch, small_lmdb, 
         default, other = drawn(), drawn('manual_seed=7')
         assert drawn('manual_seed=7') == other
     assert not set(default) & set(other)
+
+
+@pytest.mark.parametrize(
+    ('name', 'forced', 'message'),
+    [
+        ('hifacegan_demo', ['network_g:num_in_ch=4', 'network_d:num_in_ch=4', 'network_d:num_out_ch=4'], 'num_in_ch'),
+        ('hifacegan_demo', ['network_d:num_d=7'], 'gt_size'),
+        ('test_hifacegan_demo', ['network_g:num_in_ch=4'], 'num_in_ch'),
+        ('hifacegan_demo', ['path:experiments_root={file}'], 'experiments_root'),
+        ('test_hifacegan_demo', ['path:results_root={file}'], 'results_root'),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(name, forced, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    forced = [option.format(file=tmp_path / 'file') for option in forced]
+    monkeypatch.setattr(
+        sys, 'argv', ['basicsr', '-opt', str(REPOSITORY / f'options/{name}.yml'), '--force_yml', *forced]
+    )
+    is_train = not name.startswith('test')
+    opt, _ = parse_options(str(tmp_path), is_train)
+    with pytest.raises(SystemExit, match=f': {message}: '):
+        basicsr.train.load_resume_state(opt) if is_train else basicsr.test.make_exp_dirs(opt)
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
 @pytest.mark.parametrize('rank', [['--local-rank=1'], ['--local-rank', '1'], ['--local_rank=1']])

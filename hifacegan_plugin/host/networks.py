@@ -1,0 +1,110 @@
+"""Whether the networks of a training or test take what its data sets return."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from hifacegan_plugin.images.channels import channels_of
+from hifacegan_plugin.schema.file import OUR_DISCRIMINATOR, OUR_MODEL
+from hifacegan_plugin.schema.problem import Problem
+from hifacegan_plugin.schema.registered import problems_of_call, registered_names
+
+Options = Mapping[str, Any]
+# Data sets that return RGB images, and the value of their option `color` with which they return one channel.
+ONE_CHANNEL = {'DegradationDataset': 'grey', 'PairedImageDataset': 'y', 'SingleImageDataset': 'y'}
+
+
+def problems_of_networks(opt: Options) -> Iterator[Problem]:
+    """Find networks of ``HiFaceGANCSRModel`` that are unknown or cannot work on the images of the data sets.
+
+    Data sets of other packages are not judged: they may return any number of channels.
+
+    Args:
+        opt: as returned by the host's ``parse_options``, valid by the schema.
+
+    Raises:
+        ValueError: an argument of the discriminator is out of range; names it.
+    """
+    if opt['model_type'] != OUR_MODEL:
+        return
+    sections = [section for section in ('network_g', 'network_d') if opt.get(section)]
+    problems = [problem for section in sections for problem in problems_of_call(section, opt[section], _networks())]
+    yield from problems
+    if problems:
+        return
+    for where, options in opt['datasets'].items():
+        yield from _problems_of_channels(opt['network_g'], where, options)
+    if opt['is_train'] and opt['train'].get('gan_opt'):
+        yield from _problems_of_discriminator(opt)
+
+
+def _problems_of_channels(network: Options, where: str, dataset: Options) -> Iterator[Problem]:
+    """Compare the numbers of channels of a generator that has arguments for them with those of a data set."""
+    channels = _channels_returned(network, dataset)
+    if channels is None:
+        return
+    images = 'one channel' if channels == 1 else f'{channels} channels'
+    compared = {'num_in_ch': 'degraded images', **({'num_out_ch': 'ground truth'} if 'dataroot_gt' in dataset else {})}
+    for name, what in compared.items():
+        count = _arguments(network).get(name, channels)
+        if count != channels:
+            yield Problem(
+                f'network_g: {name}: {count}, but the {what} of datasets: {where} would have {images}.',
+                f'set {name}: {channels}',
+            )
+
+
+def _channels_returned(network: Options, dataset: Options) -> int | None:
+    """Return the number of channels that the images of a data set have for the generator; None if unknown.
+
+    The model converts between grey and RGB if the options say which of them the generator takes.
+    """
+    if dataset['type'] not in ONE_CHANNEL:
+        return None
+    if (taken := channels_of(network)) in (1, 3):
+        return taken
+    return 1 if dataset.get('color') == ONE_CHANNEL[dataset['type']] else 3
+
+
+def _problems_of_discriminator(opt: Options) -> Iterator[Problem]:
+    """Let the discriminator judge a pair of crops on the meta device, which has shapes and no values."""
+    dataset, network = opt['datasets']['train'], opt['network_d']
+    channels, gt_size = _channels_returned(opt['network_g'], dataset), dataset.get('gt_size')
+    if channels is None or gt_size is None:
+        return
+    side = int(gt_size) >> len(opt['train'].get('progressive') or [])
+    arguments = {name: value for name, value in network.items() if name != 'type'}
+    with torch.device('meta'):
+        net_d, pairs = (
+            _networks()[network['type']](**arguments),
+            torch.empty(2, 2 * channels, side, side),
+        )
+    try:
+        net_d(pairs)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        if isinstance(error, NotImplementedError) or 'meta' in str(error):  # it needs values
+            return
+        described = ', '.join(f'{name}: {value}' for name, value in _arguments(network).items())
+        yield Problem(
+            f'datasets: train: gt_size: {gt_size}: network_d ({network["type"]}, {described}) cannot judge pairs of '
+            f'{side} x {side} pixels and {2 * channels} channels: {str(error).rstrip(".")}.',
+            'raise gt_size, or lower num_d' if network['type'] == OUR_DISCRIMINATOR else 'change gt_size or network_d',
+        )
+
+
+def _networks() -> dict[str, Callable[..., Any]]:
+    """Return the classes in the host's registry of networks by name."""
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    return registered_names(ARCH_REGISTRY)
+
+
+def _arguments(network: Options) -> dict[str, Any]:
+    """Return the arguments of a network by name: those in its options, and the defaults of the others."""
+    parameters = inspect.signature(_networks()[network['type']]).parameters
+    defaults = {name: one.default for name, one in parameters.items() if one.default is not one.empty}
+    return {**defaults, **{name: value for name, value in network.items() if name != 'type'}}

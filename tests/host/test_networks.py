@@ -1,0 +1,82 @@
+"""Networks against the images of data sets, before a training or test begins."""
+
+import re
+
+import pytest
+
+from hifacegan_plugin.host.networks import problems_of_networks
+
+GENERATOR = {'type': 'CSRGenerator'}
+COLOUR = {'type': 'DegradationDataset', 'dataroot_gt': 'x', 'gt_size': 64}
+GREY = COLOUR | {'color': 'grey'}
+DISCRIMINATOR = {'type': 'MultiscalePatchDiscriminator', 'num_feat': 4}
+
+
+def found(network_g, dataset, network_d=None, model='HiFaceGANCSRModel', progressive=None):
+    train = {'gan_opt': {'type': 'MultiScaleGANLoss'} if network_d else None, 'progressive': progressive}
+    opt = {'model_type': model, 'is_train': True, 'datasets': {'train': dataset}, 'train': train}
+    return [
+        f'{p.what} -> {p.fix}' for p in problems_of_networks({**opt, 'network_g': network_g, 'network_d': network_d})
+    ]
+
+
+@pytest.mark.parametrize(
+    ('network', 'dataset', 'message'),
+    [
+        (GENERATOR | {'num_in_ch': 4}, COLOUR, 'num_in_ch: 4, but the degraded images of datasets: train would have 3'),
+        (GENERATOR | {'num_in_ch': 2}, GREY, 'num_in_ch: 2, .* would have one channel. -> set num_in_ch: 1'),
+        ({'type': 'GuidedRestorer'}, GREY, 'num_in_ch: 3, .* would have one channel. -> set num_in_ch: 1'),
+        (
+            {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 4},
+            COLOUR | {'type': 'PairedImageDataset'},
+            'num_out_ch: 4, but the ground truth of datasets: train would have 3 channels. -> set num_out_ch: 3',
+        ),
+        ({'type': 'SRVGGNetCompact', 'num_in_ch': 1}, COLOUR, 'num_out_ch: 3, .* one channel. -> set num_out_ch: 1'),
+    ],
+)
+def test_channels_that_the_images_have_not_are_refused(network, dataset, message):
+    (problem,) = found(network, dataset)
+    assert re.match(f'network_g: {message}', problem)
+
+
+@pytest.mark.parametrize('dataset', [COLOUR, GREY, COLOUR | {'type': 'PairedImageDataset', 'color': 'y'}])
+@pytest.mark.parametrize('network', [GENERATOR, GENERATOR | {'num_in_ch': 1}, {'type': 'SwinIR'}])
+def test_grey_and_colour_images_are_converted_for_the_network(network, dataset):
+    assert found(network, dataset) == []
+
+
+def test_images_of_other_data_sets_and_models_may_have_any_number_of_channels():
+    network = GENERATOR | {'num_in_ch': 4}
+    assert found(network, {'type': 'MineDataset'}) == found(network, COLOUR, model='SRModel') == []
+
+
+def test_a_network_that_is_not_there_is_named():
+    (problem,) = found(GENERATOR, COLOUR, {'type': 'MultiscalePatchDiscriminater'})
+    assert problem.startswith("network_d: there is no 'MultiscalePatchDiscriminater'. Did you mean 'Multiscale")
+
+
+@pytest.mark.parametrize(
+    ('options', 'side', 'progressive'),
+    [({'num_d': 6}, 64, None), ({'num_d': 5}, 32, None), ({'num_d': 7, 'n_layers_d': 2}, 64, None),
+     ({'num_d': 4}, 64, [1, 2])],
+)  # fmt: skip
+def test_crops_that_are_large_enough(options, side, progressive):
+    assert found(GENERATOR, COLOUR | {'gt_size': side}, DISCRIMINATOR | options, progressive=progressive) == []
+
+
+@pytest.mark.parametrize(
+    ('options', 'side', 'progressive'),
+    [({'num_d': 7}, 64, None), ({'num_d': 6}, 32, None), ({'num_d': 5}, 64, [1, 2])],
+)
+def test_crops_that_are_too_small_for_the_discriminator(options, side, progressive):
+    (problem,) = found(GENERATOR, COLOUR | {'gt_size': side}, DISCRIMINATOR | options, progressive=progressive)
+    assert problem.startswith(f'datasets: train: gt_size: {side}: network_d (MultiscalePatchDiscriminator, ')
+    assert f'num_d: {options["num_d"]}, n_layers_d: 4' in problem
+    assert problem.endswith(' -> raise gt_size, or lower num_d')
+
+
+def test_other_discriminators_are_tried_as_well():
+    fitting = {'type': 'VGGStyleDiscriminator', 'num_in_ch': 6, 'num_feat': 4, 'input_size': 128}
+    assert found(GENERATOR, COLOUR | {'gt_size': 128}, fitting) == []
+    (problem,) = found(GENERATOR, COLOUR, fitting)
+    assert problem.endswith(' -> change gt_size or network_d')
