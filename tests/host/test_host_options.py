@@ -96,6 +96,22 @@ def test_a_seed_on_the_command_line_seeds_the_training(monkeypatch, small_lmdb, 
     assert not set(default) & set(other)
 
 
+def test_a_seed_on_the_command_line_decides_the_random_numbers_of_a_test(monkeypatch, small_lmdb, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    file = REPOSITORY / 'options/test_hifacegan_demo.yml'
+
+    def drawn(seed: int, results: str) -> list[float]:
+        forced = (f'datasets:test:dataroot_gt={small_lmdb}', f'path:results_root={results}', f'manual_seed={seed}')
+        monkeypatch.setattr(sys, 'argv', ['test.py', '-opt', str(file), '--force_yml', *forced])
+        basicsr.test.make_exp_dirs(parse_options(str(tmp_path), is_train=False)[0])
+        return [torch.rand(1).item(), np.random.rand(), random.random()]
+
+    with torch.random.fork_rng():
+        one, other = drawn(1, 'a'), drawn(7, 'b')
+        assert drawn(7, 'c') == other
+    assert not set(one) & set(other)
+
+
 @pytest.mark.parametrize(
     ('name', 'forced', 'message'),
     [
