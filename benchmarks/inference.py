@@ -83,7 +83,7 @@ def main() -> None:
 
 @torch.no_grad()
 def make_generator(num_feat: int, preset: str) -> CSRGenerator:
-    """Return a generator with random weights whose output has contrast."""
+    """Return a generator with random weights that give the output contrast."""
     torch.manual_seed(0)
     generator = CSRGenerator(num_feat=num_feat, preset=preset).eval()
     for parameter in generator.parameters():

@@ -119,13 +119,13 @@ def report(title: str, medians: dict[str, float]) -> None:
 
 
 def report_agreement(title: str, losses: dict[str, list]) -> None:
-    """Print how far the losses of the two sides differ."""
+    """Print the last losses of both sides and their largest difference."""
     host, ours = losses.values()
-    print(f'\n| losses, {title} | last of the host | last of ours | at most apart in {len(host)} iterations |')
+    print(f'\n| losses, {title} | BasicSR, last | ours, last | largest difference in {len(host)} iterations |')
     print('|---|---:|---:|---:|')
     for name in host[0]:
-        apart = max(abs(a[name] - b[name]) for a, b in zip(host, ours, strict=True))
-        print(f'| {name} | {host[-1][name]:.5f} | {ours[-1][name]:.5f} | {apart:.1e} |')
+        difference = max(abs(a[name] - b[name]) for a, b in zip(host, ours, strict=True))
+        print(f'| {name} | {host[-1][name]:.5f} | {ours[-1][name]:.5f} | {difference:.1e} |')
 
 
 def main() -> None:

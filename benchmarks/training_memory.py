@@ -22,7 +22,7 @@ import torch
 from training import model
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    'as it is': {},
+    'default': {},
     'gradient_checkpointing': {'gradient_checkpointing': True},
     'amp: bf16': {'amp': 'bf16'},
     'amp: bf16, gradient_checkpointing': {'amp': 'bf16', 'gradient_checkpointing': True},

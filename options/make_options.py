@@ -25,13 +25,13 @@ SCHEMA = '# yaml-language-server: $schema={up}hifacegan_plugin/schema/{kind}.sch
 FINE_TUNING: Changes = {
     'name': 'HiFaceGAN_rain_haze',
     'datasets:train:name': 'outdoor',
-    'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean images whose shorter side has 384 pixels',
+    'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean images with a shorter side of 384 pixels',
     'datasets:train:degradation': '&degradation rain_haze  # or rain, haze',
     'datasets:train:gt_size': '160  # side of the crop; set 256 or more on a GPU, because haze needs a wide view',
     'datasets:train:use_rot': 'false  # rain falls downwards',
     'datasets:train:num_worker_per_gpu': '1',
     'datasets:train:batch_size_per_gpu': '2  # set 8 or more on a GPU',
-    'datasets:train:dataset_enlarge_ratio': '40  # passes over the images per epoch, each degraded anew',
+    'datasets:train:dataset_enlarge_ratio': '40  # passes over the images per epoch, each with new degradations',
     'datasets:val:name': 'outdoor_val',
     'datasets:val:dataroot_gt': 'datasets/outdoor_val.lmdb',
     'network_g': """# has to fit the weights in pretrain_network_g
@@ -76,7 +76,7 @@ ON_THE_DEMO_IMAGES: Changes = {
     'datasets:train:use_rot': 'true',
     'datasets:train:num_worker_per_gpu': '1',
     'datasets:train:batch_size_per_gpu': '8',
-    'datasets:train:dataset_enlarge_ratio': '40  # passes over the images per epoch, each degraded anew',
+    'datasets:train:dataset_enlarge_ratio': '40  # passes over the images per epoch, each with new degradations',
     'datasets:val:name': 'demo_heldout',
     'datasets:val:dataroot_gt': 'datasets/demo/heldout.lmdb',
     'train:scheduler': '#',
@@ -118,7 +118,7 @@ FACES: Changes = {
     'name': 'HiFaceGAN_faces',
     'datasets:train:name': 'faces',
     'datasets:train:dataroot_gt': 'datasets/faces/train.lmdb  # 160 portraits',
-    'datasets:train:dataset_enlarge_ratio': '60  # passes over the images per epoch, each degraded anew',
+    'datasets:train:dataset_enlarge_ratio': '60  # passes over the images per epoch, each with new degradations',
     'datasets:val:name': 'faces_test',
     'datasets:val:dataroot_gt': 'datasets/faces/test.lmdb  # 20 other portraits',
     'val:metrics:lpips': '# lpips, fed and regions are skipped, with a message, if packages or weights are missing',
@@ -188,7 +188,7 @@ def testing(changes: Changes) -> Changes:
         'network_d': None,
         'train': None,
         'path': """
-            results_root: results  # below the current folder
+            results_root: results  # in the current folder
             pretrain_network_g: ~
             param_key_g: params_ema
             strict_load_g: true

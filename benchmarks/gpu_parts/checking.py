@@ -107,14 +107,14 @@ def run_tests(results: Results) -> None:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        told = 0
+        reported = 0
         try:
             while True:
                 ended = process.poll() is not None
                 lines = rows.read_text().splitlines()
-                for line in lines[told:]:
+                for line in lines[reported:]:
                     results.add(group='Tests', **json.loads(line))
-                told = len(lines)
+                reported = len(lines)
                 if ended or time.monotonic() > results.deadline:
                     break
                 time.sleep(0.2)
@@ -127,7 +127,7 @@ def run_tests(results: Results) -> None:
             name='pytest',
             outcome=summary[-1] if summary else 'nothing printed',
             status='cut off' if process.poll() is None or process.returncode == -9 else process.returncode,
-            traceback='' if told else '\n'.join(summary[-60:]),
+            traceback='' if reported else '\n'.join(summary[-60:]),
         )
 
 
