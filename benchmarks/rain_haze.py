@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument('--sheet', type=Path, metavar='FILE', help='write input, output and ground truth of one image')
     arguments = parser.parse_args()
     if not arguments.images.is_dir():
-        parser.error(f'--images: {arguments.images} does not exist: make it as docs/rain_haze.md says')
+        parser.error(f'--images: {arguments.images} does not exist: make it as described in docs/rain_haze.md')
     if arguments.draws < 1:
         parser.error('--draws: expected a number of at least 1')
     try:

@@ -310,7 +310,7 @@ class TestRainHaze:
                 'general',
                 'nowhere.lmdb',
                 '1',
-                '--images: nowhere.lmdb does not exist: make it as docs/rain_haze.md message',
+                '--images: nowhere.lmdb does not exist: make it as described in docs/rain_haze.md',
             ),
             ('nothing.pth', '.', '1', '--weights: nothing.pth: there is no such weights file. Check the path.'),
             ('general', '.', '0', '--draws: expected a number of at least 1'),
