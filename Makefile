@@ -6,17 +6,17 @@
 # make test   run the tests
 # make options   write the options files that are derived from the paper's training
 # make docs   write the tables of options in docs/ and the JSON Schemas for editors
-# make pretrained-general, make pretrained-faces   train a network that comes with the package anew (resumable)
+# make pretrained-general, make pretrained-faces   train the packaged networks (resumable)
 # make lint   check style, types, and who may import whom
 # make bench  run the benchmarks (half an hour on two cores; those that train for a budget get a minute for two networks)
-# make gpu    check and measure on this machine's NVIDIA card (eight minutes)
+# make gpu    check and measure on this machine's NVIDIA GPU (eight minutes)
 # make clean  remove what the demo wrote (the environment stays)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS := app,heif,metrics,onnx,openvino,spandrel,tensorboard,video,test
-# The environment is made anew when a file that defines it changes.
+# The environment is rebuilt when a file that defines it changes.
 READY := $(VENV)/ready-$(shell cat setup.py constraints.txt | sha256sum | cut -c1-16)
 # It may be shared by several clones; the plugin that it holds is that of the clone that ran last.
 PLUGIN_OF := $(VENV)/plugin-of
@@ -64,7 +64,7 @@ faces: plugin
 	    -o datasets/faces/$$part.lmdb --resume || exit 1; done
 
 # IMAGES: a folder of clean images; for faces, of aligned ones with their surroundings, as
-# `hifacegan align -i photographs -o FOLDER --side 704 --margin 0.1875` cuts them out. MINUTES: 10 on a card.
+# `hifacegan align -i photographs -o FOLDER --side 704 --margin 0.1875` cuts them out. MINUTES: 10 on a GPU.
 pretrained-general pretrained-faces: pretrained-%: plugin
 	@[ -n "$(IMAGES)" ] || { echo "make $@ IMAGES=FOLDER [MINUTES=120]: say which images to learn from"; exit 2; }
 	$(BIN)/python benchmarks/train_pretrained.py $* --images "$(IMAGES)" --minutes $(or $(MINUTES),120) -o experiments/pretrained_$*
@@ -86,7 +86,7 @@ lint: plugin
 
 # By default these two take days: all networks, several rates and seeds, ten or twenty minutes for each training.
 BUDGETED := benchmarks/train_peers.py benchmarks/quality_at_budget.py
-# These need a card, or images of the user's.
+# These need a GPU, or images of the user's.
 ON_REQUEST := $(addprefix benchmarks/, gpu.py face_identity.py face_restoring.py package_pretrained.py published.py \
     rain_haze.py train_pretrained.py)
 

@@ -5,7 +5,7 @@ r"""Add a trained network to the package, in float16, with a model card that con
     python benchmarks/package_pretrained.py general -w net_g.safetensors --figures "Kodak's 24 images" kodak.json \
         --recipe "8,000 batches of 40 crops of 160 pixels, ten minutes on an H200"
 
-Purpose, data and recipe are copied from the card of the packaged file unless they are given.
+Purpose, data and recipe are copied from the model card of the packaged file unless they are given.
 """
 
 from __future__ import annotations

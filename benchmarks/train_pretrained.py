@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Train the packaged networks, on a CPU (hours) or a CUDA card (minutes). The same command resumes a training.
+"""Train the packaged networks, on a CPU (hours) or a CUDA GPU (minutes). The same command resumes a training.
 
     python benchmarks/train_pretrained.py general --images FOLDER [FOLDER ...] --minutes 120 -o experiments/general
 
-All images are held in memory. Crops are degraded on the device in whole batches, which keeps a card busy. The loss is
+All images are held in memory. Crops are degraded on the device in whole batches, which keeps a GPU busy. The loss is
 the logarithm of the mean squared error of each image, that is, its PSNR (Chen et al., "Simple Baselines for Image
 Restoration", ECCV 2022). The optimiser is AdamW; the learning rate follows a cosine over the given time. The saved
 weights are an exponential moving average.
@@ -331,7 +331,7 @@ class Training:
         self.iteration, self.elapsed = state['iteration'], state['elapsed']
         self.rng = np.random.default_rng([self.args.seed, self.iteration])
         torch.manual_seed(self.args.seed + self.iteration)
-        print(f'{self.state_file}: going on at iteration {self.iteration}, after {self.elapsed:.0f} s.')
+        print(f'{self.state_file}: resuming at iteration {self.iteration}, after {self.elapsed:.0f} s.')
 
 
 def parse() -> argparse.Namespace:
@@ -339,7 +339,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('task', choices=TASKS)
     parser.add_argument('--images', nargs='+', type=Path, required=True, metavar='FOLDER', help='clean images')
-    parser.add_argument('-o', '--output', type=Path, required=True, help='folder; a training found there goes on')
+    parser.add_argument('-o', '--output', type=Path, required=True, help='output folder; resumes the training in it')
     parser.add_argument('--minutes', type=float, default=120, help='of the whole training (default: %(default)s)')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--batch', type=int, help='images in a batch (default: by task and device)')

@@ -26,7 +26,7 @@ def register() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch when it is asked for: ``Restorer`` and ``load_generator``."""
+    """Import ``Restorer`` and ``load_generator``, which need PyTorch, on first access."""
     if name == 'Restorer':
         from hifacegan_plugin.restore import Restorer
 

@@ -57,7 +57,7 @@ COMMANDS = {
     },
 }
 
-# How to go on after Ctrl-C. All files are written whole or not at all.
+# How to continue after Ctrl-C. All files are written whole or not at all.
 AFTER_STOP = {
     **dict.fromkeys(('restore', 'compare'), 'with --resume, the same command leaves out what is finished'),
     **dict.fromkeys(('align', 'lmdb', 'pairs'), 'with --resume, the same command continues'),
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_or_stop(arguments: list[str]) -> int:
-    """Run a command; on Ctrl-C, say how to go on, and where a package is missing, who knows more."""
+    """Run a command; on Ctrl-C, say how to continue; if a package is missing, point to the doctor."""
     command = next(iter(arguments), '')
     try:
         return _run(arguments)

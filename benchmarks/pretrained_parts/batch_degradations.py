@@ -64,7 +64,7 @@ def in_order(*steps: Degrade) -> Degrade:
 def in_groups(step: Degrade, size: int = 4) -> Degrade:
     """Return a degradation that runs ``step`` on groups of ``size`` images, which draws for each group.
 
-    Small groups vary more within a batch; large groups launch fewer kernels on a card.
+    Small groups vary more within a batch; large groups launch fewer kernels on a GPU.
     """
 
     def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:

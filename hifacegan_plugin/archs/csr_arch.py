@@ -21,7 +21,7 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
 
     Args:
         num_in_ch: channels of the image, in and out.
-        num_feat: base width (paper: 64; 48 fits cards with 12 GB; 16 suits ``preset: fast`` on a CPU).
+        num_feat: base width (paper: 64; 48 fits GPUs with 12 GB; 16 suits ``preset: fast`` on a CPU).
         variant: ``csr`` is the paper's network. ``lip_spade`` starts from the last suppression level, and the image
             steers every block (the published checkpoints, BasicSR's ``HiFaceGAN``). ``spade`` has no pyramid (Park et
             al., CVPR 2019). ``vae`` is ``spade``, but starts from a latent code of the image (Park et al., section 3

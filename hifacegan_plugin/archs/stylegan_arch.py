@@ -64,7 +64,7 @@ class StyleGANRestorer(nn.Module):
     ) -> None:
         super().__init__()
         if out_size not in [START << i for i in range(1, 9)]:
-            raise ValueError(f'StyleGANRestorer: out_size: {out_size} is no power of 2 from 8 to 1024.')
+            raise ValueError(f'StyleGANRestorer: out_size: {out_size} is not a power of 2 from 8 to 1024.')
         if num_in_ch != 3:
             raise ValueError(f'StyleGANRestorer: num_in_ch: {num_in_ch}: a StyleGAN2 makes images of 3 channels.')
         check_counts('StyleGANRestorer', num_feat=num_feat, num_style_feat=num_style_feat)

@@ -48,7 +48,7 @@ class Guides:
 
     Raises:
         FileNotFoundError: the list does not exist.
-        ValueError: a line of the list does not name two images; ``view`` is no recipe.
+        ValueError: a line of the list does not name two images; ``view`` is not a recipe.
     """
 
     def __init__(self, images: Sequence[ImageSource], options: GuideOptions) -> None:

@@ -14,7 +14,7 @@ from hifacegan_plugin.images.databases import open_database
 from hifacegan_plugin.images.sources import find_images
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
-MAKE_ANEW = 'make it again with hifacegan lmdb; hifacegan verify-lmdb checks every image'
+MAKE_AGAIN = 'make it again with hifacegan lmdb; hifacegan verify-lmdb checks every image'
 
 
 def check_roots(where: str, options: dict[str, Any]) -> Iterator[Problem]:
@@ -51,13 +51,13 @@ def check_database(where: str, database: Path) -> Iterator[Problem]:
         with open_database(database).begin() as transaction:
             found = {key.decode(errors='replace') for key in transaction.cursor().iternext(values=False)}
     except (ValueError, OSError, lmdb.Error) as error:
-        yield Problem(f'{where}: {database} cannot be read: {error}.', MAKE_ANEW)
+        yield Problem(f'{where}: {database} cannot be read: {error}.', MAKE_AGAIN)
         return
     if missing := sorted(listed - found):
         yield Problem(
             f'{where}: {database} lacks {len(missing)} of {len(listed)} images that its meta_info.txt '
             f'lists, such as {missing[0]}.',
-            MAKE_ANEW,
+            MAKE_AGAIN,
         )
 
 

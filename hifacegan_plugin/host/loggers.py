@@ -71,12 +71,12 @@ class ResilientWriter:
                 return attribute(*arguments, **options)
             except OSError as error:
                 logger.error(f'TensorBoard cannot be written ({error}). Training continues without it for a minute.')
-                self._start_afresh()
+                self._start_over()
                 return None
 
         return call
 
-    def _start_afresh(self) -> None:
+    def _start_over(self) -> None:
         self.silent_until = time.monotonic() + _PAUSE
         with suppress(OSError):  # unwritten events are lost
             self.writer.close()

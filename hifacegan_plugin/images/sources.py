@@ -166,7 +166,7 @@ def read_lines(file: Path, option: str) -> list[str]:
     try:
         return file.read_text(encoding='utf-8-sig').splitlines()  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
-        raise ValueError(f'{option}: {file} is no text in UTF-8 ({error})') from error
+        raise ValueError(f'{option}: {file} is not UTF-8 text ({error})') from error
 
 
 def _without_suffix(name: str) -> str:

@@ -129,7 +129,7 @@ def _check_beginning(path: Path) -> None:
         if beginning.startswith(start):
             raise WeightsError(f'{path}: is {what}. Download the file itself.')
     if not beginning:
-        raise WeightsError(f'{path}: is empty (0 bytes). Copy or download it anew.')
+        raise WeightsError(f'{path}: is empty (0 bytes). Copy or download it again.')
     if beginning[8:9] == b'{' and path.suffix != '.safetensors':
         raise WeightsError(f'{path}: is a safetensors file. Rename it to {path.stem}.safetensors.')
     if beginning.startswith(ZIP_BEGINNING) and path.suffix == '.safetensors':
@@ -150,11 +150,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             state_dict = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise WeightsError(f'{path}: damaged or not a safetensors file ({error}). Copy it anew.') from error
+        raise WeightsError(f'{path}: damaged or not a safetensors file ({error}). Copy it again.') from error
     try:
         return state_dict, _as_options(path, json.loads(metadata.get(OPTIONS_KEY, '{}')))
     except json.JSONDecodeError as error:
-        raise WeightsError(f'{path}: its metadata {OPTIONS_KEY} is not JSON ({error}). Convert it anew.') from error
+        raise WeightsError(f'{path}: its metadata {OPTIONS_KEY} is not JSON ({error}). Convert it again.') from error
 
 
 def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -168,7 +168,7 @@ def _read_checkpoint(path: Path, param_key: str | None) -> tuple[dict[str, Tenso
                 f'{path}: refused, because it holds more than tensors: reading it would call {forbidden[1]}. '
                 'Get the weights from a source you trust, as safetensors or a plain state dict.'
             ) from error
-        raise WeightsError(f'{path}: damaged or not a weights file. Copy or download it anew.') from error
+        raise WeightsError(f'{path}: damaged or not a weights file. Copy or download it again.') from error
     if not isinstance(content, Mapping):
         raise WeightsError(f'{path}: holds a {type(content).__name__} instead of weights. Give a net_g_*.pth file.')
     key = _choose_param_key(path, content, param_key)

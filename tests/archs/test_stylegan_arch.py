@@ -123,7 +123,10 @@ def test_weights_of_another_size_are_refused(host_generator, theirs, message):
 
 @pytest.mark.parametrize(
     ('options', 'message'),
-    [({'out_size': 48}, 'out_size: 48 is no power of 2 from 8'), ({'num_in_ch': 1}, 'num_in_ch: 1: a StyleGAN2 makes')],
+    [
+        ({'out_size': 48}, 'out_size: 48 is not a power of 2 from 8'),
+        ({'num_in_ch': 1}, 'num_in_ch: 1: a StyleGAN2 makes'),
+    ],
 )
 def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

@@ -583,7 +583,7 @@ def test_invalid_roots_are_reported(folder, database, tmp_path):
     with pytest.raises(ValueError, match=r"list\.txt names 'tea', which no dataroot_gt has"):
         build(folder, meta_info_file=str(names))
     names.write_bytes(b'\xff')
-    with pytest.raises(ValueError, match=r'meta_info_file: .*list\.txt is no text in UTF-8'):
+    with pytest.raises(ValueError, match=r'meta_info_file: .*list\.txt is not UTF-8 text'):
         build(folder, meta_info_file=str(names))
     with pytest.raises(FileNotFoundError, match=r'meta_info_file: .*missing\.txt does not exist'):
         build(folder, meta_info_file=str(tmp_path / 'missing.txt'))

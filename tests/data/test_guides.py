@@ -70,7 +70,7 @@ def test_invalid_guides_are_reported(people, guide, error, message):
 
 def test_invalid_lines_of_a_list_are_reported(people, tmp_path):
     (tmp_path / 'old.txt').write_bytes('anna_1\tthé\n'.encode('latin-1'))
-    with pytest.raises(ValueError, match=r'guide: list_file: .*old\.txt is no text in UTF-8'):
+    with pytest.raises(ValueError, match=r'guide: list_file: .*old\.txt is not UTF-8 text'):
         build_dataset({**people, 'guide': {'list_file': str(tmp_path / 'old.txt')}})
     (tmp_path / 'pairs.txt').write_text('anna_1\tanna_2\nanna_1 anna_2\n')
     with pytest.raises(ValueError, match=r'pairs.txt: line 2 is not the names of two images'):

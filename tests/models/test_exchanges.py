@@ -1,4 +1,4 @@
-"""Tests of how often, and how many bytes, processes exchange per iteration, as stated in docs/many_cards.md."""
+"""Tests of how often, and how many bytes, processes exchange per iteration, as stated in docs/many_gpus.md."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from hifacegan_plugin.archs import CSRGenerator, MultiscalePatchDiscriminator
 
 NORMALISATIONS = 14  # normalization layers of the paper's generator: two in each of seven blocks
 WIDTH_NORMALISED = 141  # total number of their channels, in units of num_feat
-PAGE = REPOSITORY / 'docs/many_cards.md'
+PAGE = REPOSITORY / 'docs/many_gpus.md'
 
 
 def count_exchanges(norm: str, checkpointing: bool, amp: str, folder: str) -> dict[str, list[int]]:
@@ -108,10 +108,10 @@ LINKS = ((450e9, 20e-6), (50e9, 100e-6), (12.5e9, 100e-6), (1.25e9, 100e-6))
 ITERATION = 53e-3  # seconds
 
 
-def remaining_speed(gradients, cards, link, accumulated=1):
+def remaining_speed(gradients, gpus, link, accumulated=1):
     """Return the speed of several GPUs relative to the sum of their individual speeds, by the formula in the docs."""
     rate, latency = link
-    exchange = 2 * gradients * (cards - 1) / cards / rate
+    exchange = 2 * gradients * (gpus - 1) / gpus / rate
     alone = accumulated * ITERATION
     lost = max(0, exchange - 2 / 3 * ITERATION) + accumulated * 2 * NORMALISATIONS * latency
     return f'{alone / (alone + lost):.0%}'.replace('%', ' %')
@@ -122,11 +122,11 @@ def test_remaining_speed_in_the_docs():
     with torch.device('meta'):
         networks = CSRGenerator(), MultiscalePatchDiscriminator()
     gradients = sum(bytes_of(network.parameters()) for network in networks)
-    for cards in (2, 8, 64):
-        shares = [remaining_speed(gradients, cards, link) for link in LINKS]
-        assert f'| {cards} | {" | ".join(shares)} |' in page
-    assert f'8 cards keep {remaining_speed(gradients, 8, LINKS[2], accumulated=4)}' in page
-    assert f'8 cards keep {remaining_speed(gradients, 8, LINKS[3], accumulated=16)}' in page
+    for gpus in (2, 8, 64):
+        shares = [remaining_speed(gradients, gpus, link) for link in LINKS]
+        assert f'| {gpus} | {" | ".join(shares)} |' in page
+    assert f'8 GPUs keep {remaining_speed(gradients, 8, LINKS[2], accumulated=4)}' in page
+    assert f'8 GPUs keep {remaining_speed(gradients, 8, LINKS[3], accumulated=16)}' in page
 
 
 if __name__ == '__main__':

@@ -56,7 +56,7 @@ def expected_of(generator, image):
 )
 def test_restored_images_equal_those_of_the_cpu(form, dtype, engine, image, lively_generator, device, record_property):
     if device.type == 'cpu' and dtype == 'float16':
-        pytest.skip('float16 is for cards')
+        pytest.skip('float16 is for GPUs')
     generator = lively_generator(**FORMS[form])
     expected = expected_of(generator, image)
     with without_tf32():
@@ -102,7 +102,7 @@ def test_large_images_are_restored_in_tiles(form, lively_generator, device, capl
 
 def test_out_of_memory_leads_to_smaller_tiles(lively_generator, device, caplog):
     if device.type == 'cpu':
-        pytest.skip('limits the memory of a card; tests/restore/test_restore.py has an engine that runs out of it')
+        pytest.skip('limits the memory of a GPU; tests/restore/test_restore.py has an engine that runs out of it')
     restorer = Restorer(lively_generator(num_feat=16), 'torch', memory=1 << 40)
     image = np.ascontiguousarray(np.tile(data.astronaut(), (4, 4, 1)))
     torch.cuda.empty_cache()
@@ -129,7 +129,7 @@ def test_out_of_memory_leads_to_smaller_tiles(lively_generator, device, caplog):
 def test_peak_memory_is_close_to_the_estimate(form, dtype, way, lively_generator, device, record_property):
     """The measured peak is below the estimate, but not by much."""
     if device.type == 'cpu':
-        pytest.skip('counts the memory of a card')
+        pytest.skip('counts the memory of a GPU')
     generator = lively_generator(num_feat=16, **{'preset': form} if form == 'fast' else {})
     restorer = Restorer(generator, 'compiled' if way == 'compiled' else 'torch', dtype)
     restore = restorer._fitting._open(way)

@@ -36,7 +36,7 @@ def test_what_the_plugin_raises_is_shown_without_a_traceback(in_a_worker, capsys
         (lambda: find_images('nowhere', 'disk'), 'dataroot_gt: nowhere does not exist\n'),
         (
             lambda: read_weights(tmp_path / 'a.pth'),
-            f'{tmp_path}/a.pth: is empty (0 bytes). Copy or download it anew.\n',
+            f'{tmp_path}/a.pth: is empty (0 bytes). Copy or download it again.\n',
         ),
     ):
         assert shown(function, capsys, monkeypatch, in_a_worker) == message

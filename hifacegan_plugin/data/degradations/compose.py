@@ -89,7 +89,7 @@ class InOrder(Combination):
 @DEGRADATIONS.register_module()
 @dataclass
 class Shuffle(Combination):
-    """All the steps, in an order drawn anew for every image."""
+    """All the steps, in a random order for each image."""
 
     def choose(self, rng: np.random.Generator) -> Sequence[Step]:
         """See :class:`Combination`."""

@@ -33,7 +33,7 @@ class Uniform:
     at_most: float = math.inf
 
     def check(self, value: float | Sequence[float]) -> tuple[float, float]:
-        """Return ``value`` as ``(low, high)``; raise ValueError where it is no range within the limits."""
+        """Return ``value`` as ``(low, high)``; raise ValueError if it is not a range within the limits."""
         bounds = value if isinstance(value, (list, tuple)) else (value, value)
         if len(bounds) != 2 or not all(map(is_number, bounds)):
             raise ValueError(f'takes a number or [low, high], not {value!r}')
@@ -52,7 +52,7 @@ class Integer(Uniform):
     """An integer parameter, drawn uniformly from low to high (both included)."""
 
     def check(self, value: float | Sequence[float]) -> tuple[int, int]:
-        """Return ``value`` as ``(low, high)``; raise ValueError where it is no integer range within the limits."""
+        """Return ``value`` as ``(low, high)``; raise ValueError if it is not an integer range within the limits."""
         low, high = super().check(value)
         if int(low) != low or int(high) != high:
             raise ValueError(f'takes whole numbers, not {value!r}')
@@ -69,7 +69,7 @@ class Odd(Integer):
     """An odd integer parameter, drawn uniformly from low to high (both included)."""
 
     def check(self, value: float | Sequence[float]) -> tuple[int, int]:
-        """Return ``value`` as ``(low, high)``; raise ValueError where there is no odd number between them."""
+        """Return ``value`` as ``(low, high)``; raise ValueError if there is no odd number between them."""
         low, high = super().check(value)
         if low == high and low % 2 == 0:
             raise ValueError(f'takes odd numbers, not {value!r}')
@@ -107,7 +107,7 @@ class Chance:
     """A yes-or-no parameter, given as the probability of yes."""
 
     def check(self, value: float) -> float:
-        """Return ``value``; raise ValueError where it is no probability."""
+        """Return ``value``; raise ValueError if it is not a probability."""
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise ValueError(f'takes a probability between 0 and 1, not {value!r}')
         return float(value)

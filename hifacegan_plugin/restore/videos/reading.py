@@ -174,7 +174,7 @@ class FrameReader:
         if self.container.format.name.startswith('mov'):
             frames = len(stream.index_entries)  # without frames that an edit list removes
             return f'{self._packets} of {frames} frames could be read' if self._packets < frames else None
-        if self.container.format.name == 'avi':  # FFmpeg estimates the duration of a truncated AVI anew
+        if self.container.format.name == 'avi':  # FFmpeg estimates the duration of a truncated AVI
             announced = stream.frames * stream.time_base
         else:
             announced = Fraction(self.container.duration or 0, av.time_base)

@@ -140,7 +140,7 @@ def _open_folder(folder: Path, identity: str, resume: bool) -> None:
     if folder.exists():
         same = note.exists() and note.read_text(encoding='utf-8') == identity
         if resume and not same:
-            logger.warning(f'{folder}: made with other options, weights or input; starting afresh')
+            logger.warning(f'{folder}: made with other options, weights or input; starting over')
         if not (resume and same):
             rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ os.environ.setdefault('SVT_LOG', '1')  # else the AV1 encoder prints its setting
 MAX_RATE = 240  # frames a second; upper limit of the rate given to encoders for bit-rate control; timestamps stay exact
 FORMATS = {'.mp4': 'mp4', '.mov': 'mov', '.mkv': 'matroska'}  # FFmpeg's names
 COVER_KINDS = {'mjpeg': 'jpeg'}  # image codecs whose name is not the file type
-ABOUT_THE_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')  # tags that every result gets anew
+ABOUT_THE_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')  # tags that FFmpeg writes anew
 ABOUT_A_VIDEO = ('language', 'title', 'handler_name', 'creation_time')  # stream tags to copy; the rest is about coding
 
 
