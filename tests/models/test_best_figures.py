@@ -58,7 +58,8 @@ def test_resuming_discards_values_of_later_iterations(figures):
 
 
 def test_a_write_error_does_not_stop_the_training(tmp_path, caplog):
-    figures = BestFigures(tmp_path / 'missing' / 'best_figures.json')
+    (tmp_path / 'file').touch()
+    figures = BestFigures(tmp_path / 'file' / 'best_figures.json')
     update(figures, 2, 27.0, 5.0)
     assert figures.records['faces']['psnr'] == record('higher', 27.0, 2)
     assert 'The best figures cannot be written' in caplog.text
