@@ -109,7 +109,7 @@ def test_motion_kernels_equal_numpys(monkeypatch):
     """Blur an impulse to get the kernel, and draw the same parameters again."""
     impulse = torch.zeros(4, 3, 63, 63)
     impulse[..., 31, 31] = 255 * 100
-    monkeypatch.setattr(on_device, '_whole', lambda images: images)
+    monkeypatch.setattr(on_device, 'rounded', lambda images: images)
     torch.manual_seed(3)
     blurred = on_device.motion_blur((10, 20))(impulse, np.random.default_rng(0))
     torch.manual_seed(3)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrained_parts.batch_degradations import colour_jitter, colour_shift, in_groups, in_order, sometimes
+from pretrained_parts.batch_degradations import colour_jitter, colour_shift, in_groups, in_order, rounded, sometimes
 
 ZOOM = (0.85, 1.2)
 TURN = (-15.0, 15.0)  # degrees
@@ -27,7 +27,7 @@ def augment(images: Tensor, side: int, rng: np.random.Generator) -> Tensor:
     Returns:
         Whole grey levels, float32 ``(N, 3, side, side)`` in [0, 255].
     """
-    return recolour(warp(images, side, ZOOM, TURN, BEND).round_().clamp_(0, 255), rng)
+    return recolour(rounded(warp(images, side, ZOOM, TURN, BEND)), rng)
 
 
 def warp(images: Tensor, side: int, zoom: tuple[float, float], turn: tuple[float, float], bend: float) -> Tensor:

@@ -94,7 +94,7 @@ def gaussian_noise(sigma: tuple[float, float], grey: float = 0) -> Degrade:
     def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
         noise = torch.randn_like(images)
         noise = torch.where(_chance(images, grey), noise[:, :1], noise)
-        return _whole(images + noise * _uniform(images, sigma))
+        return rounded(images + noise * _uniform(images, sigma))
 
     return degrade
 
@@ -103,7 +103,7 @@ def shot_noise(scale: tuple[float, float]) -> Degrade:
     """Return a step that adds photon noise; see :class:`~hifacegan_plugin.data.degradations.noise.ShotNoise`."""
 
     def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
-        return _whole(images + (torch.poisson(images) - images) * _uniform(images, scale))
+        return rounded(images + (torch.poisson(images) - images) * _uniform(images, scale))
 
     return degrade
 
@@ -117,7 +117,7 @@ def paper_noise(images: Tensor, rng: np.random.Generator) -> Tensor:
     amplitude = _uniform(images, (20, 40))
     kinds = torch.stack([torch.randn_like(images) * amplitude, laplace * amplitude, poisson])
     chosen = _whole_number(images, 0, 2).expand_as(images)
-    return _whole(images + kinds.gather(0, chosen[None])[0])
+    return rounded(images + kinds.gather(0, chosen[None])[0])
 
 
 def gaussian_blur(
@@ -169,14 +169,14 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     padded = F.pad(images, (radius,) * 4, mode='reflect')
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels[:, None], s=padded.shape[-2:]).conj()
     height, width = images.shape[-2:]
-    return _whole(torch.fft.irfft2(spectrum, s=padded.shape[-2:])[..., :height, :width])
+    return rounded(torch.fft.irfft2(spectrum, s=padded.shape[-2:])[..., :height, :width])
 
 
 def colour_shift(shift: tuple[float, float]) -> Degrade:
     """Return a step that adds a number to each channel; see
     :class:`~hifacegan_plugin.data.degradations.colour.ColourShift`.
     """
-    return lambda images, rng: _whole(images + torch.empty_like(images[:, :, :1, :1]).uniform_(*shift))
+    return lambda images, rng: rounded(images + torch.empty_like(images[:, :, :1, :1]).uniform_(*shift))
 
 
 def colour_jitter(
@@ -188,14 +188,14 @@ def colour_jitter(
     """
 
     def change_brightness(images: Tensor, rng: np.random.Generator) -> Tensor:
-        return _whole(images * _uniform(images, brightness))
+        return rounded(images * _uniform(images, brightness))
 
     def change_contrast(images: Tensor, rng: np.random.Generator) -> Tensor:
-        mean = _whole(_luma(images)).mean((2, 3), keepdim=True)
-        return _whole(mean.lerp(images, _uniform(images, contrast)))
+        mean = rounded(_luma(images)).mean((2, 3), keepdim=True)
+        return rounded(mean.lerp(images, _uniform(images, contrast)))
 
     def change_saturation(images: Tensor, rng: np.random.Generator) -> Tensor:
-        return _whole(_luma(images).lerp(images, _uniform(images, saturation)))
+        return rounded(_luma(images).lerp(images, _uniform(images, saturation)))
 
     return shuffled(change_brightness, change_contrast, change_saturation)
 
@@ -233,7 +233,7 @@ def by_reciprocal(ratio: tuple[float, float], step: Callable[[tuple[float, float
 
 def mosaic(block: int) -> Degrade:
     """Return a step that replaces each block by its mean; sides are multiples of ``block``."""
-    return lambda images, rng: F.interpolate(_whole(F.avg_pool2d(images, block)), scale_factor=block, mode='nearest')
+    return lambda images, rng: F.interpolate(rounded(F.avg_pool2d(images, block)), scale_factor=block, mode='nearest')
 
 
 def jpeg(quality: tuple[int, int], subsampled: float = 1.0) -> Degrade:
@@ -262,7 +262,7 @@ def compress(images: Tensor, quality: Tensor, subsampled: bool) -> Tensor:
     if subsampled:
         chroma = F.interpolate(chroma, scale_factor=2, mode='bilinear')
     rgb = torch.einsum('ij,njhw->nihw', _on(images.device, _TO_RGB), torch.cat([luma, chroma], 1))
-    return _whole(rgb[..., :height, :width])
+    return rounded(rgb[..., :height, :width])
 
 
 def _through_transform(planes: Tensor, scale: Tensor, table: Tensor) -> Tensor:
@@ -286,7 +286,7 @@ def _on(device: torch.device, table: tuple[tuple[float, ...], ...]) -> Tensor:
 
 def _resize(images: Tensor, size: Sequence[int], mode: str) -> Tensor:
     options = {} if mode == 'area' else {'align_corners': False}
-    return _whole(F.interpolate(images, tuple(size), mode=mode, **options))
+    return rounded(F.interpolate(images, tuple(size), mode=mode, **options))
 
 
 def _luma(images: Tensor) -> Tensor:
@@ -294,7 +294,8 @@ def _luma(images: Tensor) -> Tensor:
     return torch.einsum('j,njhw->nhw', _on(images.device, _TO_YCBCR)[0], images)[:, None]
 
 
-def _whole(images: Tensor) -> Tensor:
+def rounded(images: Tensor) -> Tensor:
+    """Round to whole grey levels in [0, 255], in place."""
     return images.round_().clamp_(0, 255)
 
 

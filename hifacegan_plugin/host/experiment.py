@@ -25,13 +25,18 @@ _locks: dict[Path, IO[str]] = {}  # lock files by path, open until this process 
 _renamed: list[tuple[Path, Path]] = []  # folders renamed by this process: old path, new path
 
 
+def folder_option(opt: dict[str, Any]) -> str:
+    """Return the option under ``path`` that names the folder of a training or of the results of a test."""
+    return 'experiments_root' if opt['is_train'] else 'results_root'
+
+
 def check_folder(opt: dict[str, Any]) -> None:
     """Refuse a folder of the experiment or of the results that cannot be made because a file is in its place.
 
     Raises:
         ValueError: a file is; names it and the option.
     """
-    option = 'experiments_root' if opt['is_train'] else 'results_root'
+    option = folder_option(opt)
     existing = nearest_existing(Path(opt['path'][option]))
     if not existing.is_dir():
         raise ValueError(f'path: {option}: {existing} is a file, not a folder: name a folder, or move the file away.')

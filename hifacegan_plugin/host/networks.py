@@ -77,18 +77,15 @@ def _problems_of_discriminator(opt: Options) -> Iterator[Problem]:
     if channels is None or gt_size is None:
         return
     side = int(gt_size) >> len(opt['train'].get('progressive') or [])
-    arguments = {name: value for name, value in network.items() if name != 'type'}
+    arguments = _arguments(network)
     with torch.device('meta'):
-        net_d, pairs = (
-            _networks()[network['type']](**arguments),
-            torch.empty(2, 2 * channels, side, side),
-        )
+        net_d, pairs = _networks()[network['type']](**arguments), torch.empty(2, 2 * channels, side, side)
     try:
         net_d(pairs)
     except (ValueError, RuntimeError, AssertionError) as error:
         if isinstance(error, NotImplementedError) or 'meta' in str(error):  # it needs values
             return
-        described = ', '.join(f'{name}: {value}' for name, value in _arguments(network).items())
+        described = ', '.join(f'{name}: {value}' for name, value in arguments.items())
         yield Problem(
             f'datasets: train: gt_size: {gt_size}: network_d ({network["type"]}, {described}) cannot judge pairs of '
             f'{side} x {side} pixels and {2 * channels} channels: {str(error).rstrip(".")}.',

@@ -100,7 +100,7 @@ def lock_the_experiment() -> None:
 
     def lock(opt: Options) -> None:
         if opt['rank'] == 0:
-            experiment.lock(Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
+            experiment.lock(Path(opt['path'][experiment.folder_option(opt)]))
 
     _run_at_start(lock_the_experiment, lock)
 

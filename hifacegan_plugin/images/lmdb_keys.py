@@ -38,9 +38,9 @@ def lmdb_keys(names: Iterable[str]) -> dict[str, str]:
     return keys
 
 
-def possible_keys(name: str) -> tuple[str, str, str]:
-    """Return the keys that an image may have in a database: ``name`` is a key, or a path as in :func:`lmdb_keys`."""
-    return name, _escape(_without_suffix(name)), _escape(name)
+def possible_keys(name: str) -> tuple[str, str]:
+    """Return the keys that :func:`lmdb_keys` may give an image, without and with its suffix."""
+    return _escape(_without_suffix(name)), _escape(name)
 
 
 def _without_suffix(name: str) -> str:

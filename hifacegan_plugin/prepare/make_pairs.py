@@ -100,7 +100,7 @@ def list_sources(source: Path, list_file: Path | None) -> list[str]:
         return list(keys)
     listed: dict[str, str] = {}
     for name in read_names(source, list_file):
-        key = next((key for key in possible_keys(name) if key in keys), name)
+        key = next((key for key in (name, *possible_keys(name)) if key in keys), name)
         if key in listed:
             raise BuildError(f'{list_file} names one image twice, as {listed[key]} and {name}')
         listed[key] = name
