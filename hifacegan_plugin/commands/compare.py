@@ -18,6 +18,7 @@ import hifacegan_plugin
 from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.compare.server import start_server
+from hifacegan_plugin.system.files import check_folder
 
 LEFT_OUT = 1  # exit status: there are results, but something was left out
 
@@ -44,5 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from hifacegan_plugin.compare.runner import compare
 
     comparison = read_comparison(arguments.opt)
-    problems = compare(comparison, arguments.output or Path('results') / comparison.name, arguments.resume)
+    output = arguments.output or Path('results') / comparison.name
+    check_folder('-o', output.parent)
+    problems = compare(comparison, output, arguments.resume)
     return LEFT_OUT if problems else 0

@@ -34,7 +34,7 @@ from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.restore.engines.devices import EngineError
 from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
-from hifacegan_plugin.restore.planning import InputError, Plan, make_folder, plan
+from hifacegan_plugin.restore.planning import InputError, Plan, output_folder, plan
 from hifacegan_plugin.restore.strength import at_strength
 from hifacegan_plugin.restore.videos.options import CODECS, VIDEO_FORMATS, VideoError, VideoOptions
 from hifacegan_plugin.restore.videos.restoring import restore_video
@@ -92,10 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_face_arguments(arguments)
     planned = plan(arguments.input, arguments.output, arguments.format, arguments.sheet)
     to_image, to_video = _file_restorers(arguments, planned.folder, video_options)
-    make_folder(planned.folder)
-    if arguments.report:  # it may be inside that folder
-        start_report(arguments.report)
-    tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
+    with output_folder(planned.folder):
+        if arguments.report:  # it may be inside that folder
+            start_report(arguments.report)
+        tally = restore_files(planned.tasks, to_image, to_video, arguments.resume)
     failed = _report(planned, tally, arguments.output)
     # torchrun would report status 1 as a crash, and print a traceback below the list of failures.
     return 1 if failed and not dist.is_torchelastic_launched() else 0

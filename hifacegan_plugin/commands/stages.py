@@ -23,6 +23,7 @@ from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.images.sources import read_rgb
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.restore.stages import draw_panels
+from hifacegan_plugin.system.files import check_folder
 from hifacegan_plugin.weights import PACKAGED, load_generator
 
 
@@ -50,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the panels; 0: done, 2: nothing was written."""
     silence_codecs()
-    if arguments.output.is_file():
-        raise ValueError(f'-o {arguments.output}: expected a folder, not a file')
+    check_folder('-o', arguments.output)
     weights = arguments.weights or PACKAGED[arguments.model]
     generator = load_generator(weights, arguments.param_key, **given_options(arguments))
     image = read_rgb(arguments.input)

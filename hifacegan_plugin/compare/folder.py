@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from hifacegan_plugin.system.files import write_file
+from hifacegan_plugin.system.files import made_folder, write_file
 from hifacegan_plugin.system.locks import InUseError, take
 
 
@@ -109,7 +109,8 @@ def read_json(path: Path) -> Any:
 def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
     """Create the output folder and lock it.
 
-    With ``resume``, an earlier comparison is kept; otherwise its folder is renamed, as the host does.
+    With ``resume``, an earlier comparison is kept; otherwise its folder is renamed, as the host does. A new
+    folder is removed at the end if nothing was written into it.
 
     Raises:
         FileExistsError: the folder exists and is not a comparison, or another process uses it.
@@ -125,8 +126,13 @@ def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
 
             take(lock).close()
             mkdir_and_rename(str(root))
-        with take(lock):
-            yield folder
+        with made_folder(folder.progress), take(lock):
+            try:
+                yield folder
+            finally:
+                if list(root.rglob('*')) == [folder.progress, lock]:  # there is no result
+                    with suppress(OSError):  # Windows does not delete open files
+                        lock.unlink()
     except InUseError as owner:
         raise FileExistsError(f'{root} is in use by {owner}: wait for it, or choose another folder with -o') from owner
 

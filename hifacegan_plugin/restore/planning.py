@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +13,7 @@ from typing import NamedTuple
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files
 from hifacegan_plugin.restore.videos.options import RESULT_SUFFIXES, VIDEO_FORMATS, VIDEOS
+from hifacegan_plugin.system.files import made_folder
 
 
 class InputError(ValueError):
@@ -60,16 +63,19 @@ def plan(pattern: str, output: Path, file_format: str | None, sheet: bool) -> Pl
     return Plan(tasks, found.failures + failures, found.others, output)
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder for the results, unless it exists.
+@contextmanager
+def output_folder(folder: Path) -> Iterator[None]:
+    """Make the folder for the results, unless it exists; remove it at the end if it has none.
 
     Raises:
         InputError: if the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'{folder} cannot be the output folder ({error.strerror})') from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made_folder(folder))
+        except OSError as error:
+            raise InputError(f'{folder} cannot be the output folder ({error.strerror})') from error
+        yield
 
 
 def sheet_of(target: Path) -> Path:

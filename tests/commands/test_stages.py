@@ -143,7 +143,7 @@ def test_the_command_accepts_a_packaged_network(face, tmp_path):
         ('garbage', 'face.png is not an image'),
         ('small', '40x30'),
         ('weights', 'w.safe'),
-        ('output', 'out: expected a folder, not a file'),
+        ('output', 'out is a file, not a folder: name a folder, or move the file away.'),
     ],
 )
 def test_invalid_input_is_reported(broken, message, lively_generator, tmp_path, capsys):

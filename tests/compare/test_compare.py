@@ -326,6 +326,10 @@ def test_descriptions_of_ended_processes():
             'nowhere',
         ),
         ({'datasets': {'a': {'type': 'NoSuchDataset'}}}, 'NoSuchDataset'),
+        (
+            {'datasets': {'a': {'type': 'SingleImageDataset', 'io_backend': {'type': 'disk'}}}},
+            'datasets: a: SingleImageDataset needs dataroot_lq',
+        ),
         ({'metrics': {'a': {'better': 'lower'}}}, 'type is missing'),
         ({'metrics': {'a': {'type': 'calculate_fed', 'better': 'higher'}}}, 'lower is better'),
         ({'metrics': {'a': {'type': 'calculate_fame', 'better': 'High'}}}, "not 'High'"),
@@ -483,6 +487,18 @@ def test_results_are_not_renamed_if_a_comparison_cannot_start(tmp_path, small_lm
             assert main([*command, str(other), *resume]) == 2
             assert f'{other} exists and is not a comparison' in capsys.readouterr().err
     assert [path.name for path in wrong.iterdir()] == ['compare.yml'] and file.is_file()
+
+
+def test_a_comparison_without_results_leaves_no_folder(tmp_path, capsys):
+    (tmp_path / 'src').mkdir()
+    (tmp_path / 'src/a.png').touch()
+    file = write_options(tmp_path, {'set': degraded_set(tmp_path / 'src')}, {'input': {'type': 'input'}})
+    command = ['compare', '-opt', str(file), '-o']
+    assert main([*command, str(tmp_path / 'new/out')]) == 2
+    assert 'no image can be used' in capsys.readouterr().err
+    assert not (tmp_path / 'new').exists()
+    assert main([*command, str(file / 'out')]) == 2
+    assert f'compare: -o: {file} is a file, not a folder' in capsys.readouterr().err
 
 
 def test_only_one_process_can_use_a_folder(tmp_path, small_lmdb, capsys):

@@ -181,7 +181,15 @@ def test_export_refuses_to_write_a_file_with_wrong_results(tmp_path, generator, 
     suffix, write, _ = EXPORTED['onnx']
     monkeypatch.setitem(EXPORTED, 'onnx', (suffix, write, lambda *arguments: lambda batch: batch))
     with pytest.raises(EngineError, match='differs from torch by'):
-        export(generator, 'onnx', tmp_path / 'a.onnx')
+        export(generator, 'onnx', tmp_path / 'new/folder/a.onnx')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('to', EXPORTED)
+def test_a_file_that_cannot_be_written_leaves_no_folder(to, tmp_path, generator, full_disk):
+    full_disk()
+    with pytest.raises((EngineError, OSError)):
+        export(generator, to, tmp_path / f'new/a{EXPORTED[to][0]}')
     assert list(tmp_path.iterdir()) == []
 
 

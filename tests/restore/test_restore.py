@@ -420,6 +420,12 @@ def test_unreadable_files_are_listed_and_do_not_stop_the_command(folder, weights
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
 
 
+def test_a_folder_without_results_is_not_left_behind(weights, tmp_path):
+    (tmp_path / 'a.png').touch()
+    assert restore('-i', tmp_path / 'a.png', '-o', tmp_path / 'new/out', '-w', weights) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name != weights.name] == ['a.png']
+
+
 def test_resume(folder, weights, tmp_path, capsys):
     out = tmp_path / 'out'
     out.mkdir()

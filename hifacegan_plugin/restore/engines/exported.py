@@ -16,6 +16,7 @@ from hifacegan_plugin.restore.engines.devices import CPU, EngineError
 from hifacegan_plugin.restore.engines.inference import TRACING, Engine, noise
 from hifacegan_plugin.restore.engines.onnx_file import load_onnx, write_onnx
 from hifacegan_plugin.restore.engines.openvino_file import load_openvino, write_openvino
+from hifacegan_plugin.system.files import made_folder
 from hifacegan_plugin.weights import Network
 
 # Tolerated difference from torch on noise: the maximum in float32, the average in float16.
@@ -59,8 +60,8 @@ def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> f
         The largest difference from torch on noise images of a size other than the traced one.
 
     Raises:
-        EngineError: if the engine is not installed, the suffix or dtype is wrong, or the result differs by more than
-            1e-3 (float16: 5e-3 on average).
+        EngineError: if the engine is not installed, the suffix or dtype is wrong, the engine cannot write the file, or
+            the result differs by more than 1e-3 (float16: 5e-3 on average).
         OSError: if the file cannot be written.
     """
     check_installed(to)
@@ -69,10 +70,12 @@ def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> f
         raise EngineError(f'{path}: the file for {to} must end in {suffix}.')
     if dtype not in TOLERANCE or (dtype != 'float32' and to != 'onnx'):
         raise EngineError(f'{path}: {to} is not written in {dtype}. Leave dtype out: OpenVINO converts what it loads.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        with TRACING:
-            write(generator, Path(folder, path.name), dtype)
+    with made_folder(path.parent), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        try:
+            with TRACING:
+                write(generator, Path(folder, path.name), dtype)
+        except RuntimeError as error:  # for example, the disk is full
+            raise EngineError(f'{path}: {to} cannot write it ({str(error).strip().splitlines()[0]}).') from error
         images = noise(generator, 2, 35, 69)
         with torch.inference_mode():
             expected = deepcopy(generator).eval()(images).numpy()  # the exported network is in eval mode, too
