@@ -23,7 +23,7 @@ from hifacegan_plugin.images.files import list_files
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
-from hifacegan_plugin.schema.problem import describe_error, raise_first
+from hifacegan_plugin.schema.problem import describe_error, errors_of_data_set, raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 
 # Returns the path of an image, and uint8 RGB arrays (H, W, 3) by kind: degraded, truth and, if any, guide.
@@ -81,13 +81,9 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
         ValueError: the options are wrong, or a folder or LMDB does not exist.
     """
     raise_first(problems_of_call(f'datasets: {name}', options, registered_names(DATASET_REGISTRY), None))
-    try:
+    with errors_of_data_set(f'datasets: {name}', options['type']):
         items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
         return OpenSet(name, options, digest_files(options), items, problems)
-    except KeyError as error:
-        raise ValueError(f'datasets: {name}: {error.args[0]} is missing') from error
-    except Exception as error:  # data sets of other packages may raise anything
-        raise ValueError(f'datasets: {name}: {describe_error(error)}') from error
 
 
 def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
@@ -113,7 +109,7 @@ def write_test_set(opened: OpenSet, folder: Folder) -> ImageSet:
             path, images = item()
             _check_sizes(images[DEGRADED], images[TRUTH], opened.options.get('scale', 1))
         except Exception as error:  # data sets of other packages may raise anything; report it and continue
-            problems.append(f'{name}: image {index}: {error or type(error).__name__}')
+            problems.append(f'{name}: image {index}: {describe_error(error)}')
             continue
         names.append(_unique_name(path, names))
         for which, image in images.items():

@@ -18,7 +18,7 @@ from hifacegan_plugin.images.sources import name_to_save
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.metrics.metric import NAMED_AT_MOST, Metric
-from hifacegan_plugin.schema.problem import describe_error
+from hifacegan_plugin.schema.problem import errors_of_data_set
 
 IMAGES_IN_SHEET = 8
 COLUMNS = ('degraded', 'restored', 'truth')  # of a sheet; 'truth' only if there is ground truth
@@ -40,7 +40,8 @@ def report(opt: dict[str, Any]) -> None:
     results = Path(opt['path'].get('results_root') or 'results') / opt['name']
     suffix = opt['val'].get('suffix') or opt['name']
     for phase, dataset_opt in opt['datasets'].items():
-        dataset = _build(phase, {**dataset_opt, 'phase': phase.split('_')[0], 'scale': opt.get('scale', 1)})
+        with errors_of_data_set(f'datasets: {phase}', dataset_opt['type']):
+            dataset = build_dataset({**dataset_opt, 'phase': phase.split('_')[0], 'scale': opt.get('scale', 1)})
         name = dataset_opt['name']
         metrics = {side: build_metrics(opt['val'].get('metrics')) for side in MEASURED}
         rows = _measure(dataset, results / 'visualization' / name, suffix, metrics)
@@ -50,20 +51,6 @@ def report(opt: dict[str, Any]) -> None:
         sheet_file = results / f'{name}_{"_".join(columns)}.png'
         write_png(sheet_file, cv2.cvtColor(sheet, cv2.COLOR_BGR2RGB))
         print(f'Images, {" | ".join(columns)}: {sheet_file}')
-
-
-def _build(phase: str, options: dict[str, Any]) -> Any:
-    """Build a data set as the host does.
-
-    Raises:
-        ValueError: it cannot be built; the message names its section.
-    """
-    try:
-        return build_dataset(options)
-    except KeyError as error:  # the host's data sets do not check that options are present
-        raise ValueError(f'datasets: {phase}: {options["type"]} needs {error.args[0]}.') from error
-    except Exception as error:  # data sets of other packages may raise anything
-        raise ValueError(f'datasets: {phase}: {describe_error(error)}') from error
 
 
 def _measure(dataset: Any, folder: Path, suffix: str, metrics: dict[str, list[Metric]]) -> list[Images]:

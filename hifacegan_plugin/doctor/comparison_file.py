@@ -12,7 +12,7 @@ from hifacegan_plugin.compare.image_sets import open_test_set
 from hifacegan_plugin.compare.methods import build_method
 from hifacegan_plugin.doctor.data_items import check_metrics
 from hifacegan_plugin.schema.comparison import DEGRADED, TRUTH, FolderOptions
-from hifacegan_plugin.schema.problem import Problem, describe_error
+from hifacegan_plugin.schema.problem import Problem, describe_error, errors_of_data_set
 
 
 def is_comparison(opt: dict[str, Any]) -> bool:
@@ -43,9 +43,10 @@ def _check_test_sets(comparison: Comparison) -> Iterator[Problem]:
     for name, options in comparison.datasets.items():
         try:
             opened = open_test_set(name, options)
-            _, images = opened.items[0]()
-        except (ValueError, IndexError) as error:
-            yield Problem(f'datasets: {name}: {describe_error(error)}', 'correct its options')
+            with errors_of_data_set(f'datasets: {name}', options['type']):
+                _, images = opened.items[0]()
+        except ValueError as error:
+            yield Problem(f'{error}', 'correct its options')
             continue
         for problem in opened.problems:
             yield Problem(f'datasets: {name}: {problem}.', 'the comparison will skip it', stops=False)

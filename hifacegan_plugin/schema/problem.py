@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 
@@ -17,6 +18,38 @@ class Problem(NamedTuple):
 
 class OptionError(ValueError):
     """An option has an invalid value; the message names the option and its valid values."""
+
+
+class DataSetError(ValueError):
+    """A data set cannot be built or read; the message names its section.
+
+    Args:
+        message: what is wrong.
+        missing: the option that is missing, if this is the error.
+    """
+
+    def __init__(self, message: str, missing: str | None = None) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+@contextmanager
+def errors_of_data_set(where: str, kind: str) -> Iterator[None]:
+    """Turn any error in this block, which builds or reads a data set, into one that names the section.
+
+    Args:
+        where: the section, such as ``datasets: val``.
+        kind: the class of the data set.
+
+    Raises:
+        DataSetError: there was an error.
+    """
+    try:
+        yield
+    except KeyError as error:  # the host's data sets do not check that options are present
+        raise DataSetError(f'{where}: {kind} needs {error.args[0]}.', str(error.args[0])) from error
+    except Exception as error:  # data sets of the host and of other packages may raise anything
+        raise DataSetError(f'{where}: {describe_error(error)}') from error
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
