@@ -6,31 +6,29 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from hifacegan_plugin.archs.csr.network import CSRNetwork
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
+from hifacegan_plugin.host.networks import csr_generator, shortest_side
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.metrics.building import build_metric
-from hifacegan_plugin.schema.problem import Problem, describe_error
+from hifacegan_plugin.schema.problem import DataSetError, Problem, describe_error, errors_of_data_set
 
 
 def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
     """Build the data set, and read its first, middle and last item."""
     fix = 'correct the options of this data set'
     try:
-        dataset = build_dataset(options)
-        fix = 'hifacegan verify-lmdb checks all images of a database'
-        items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
-    except KeyError as error:  # the host's data sets do not check that options are present
-        yield Problem(f'{where}: {options["type"]} needs {error.args[0]}.', f'add {error.args[0]}, or correct its name')
-        return
-    except Exception as error:  # data sets of the host and the user may raise anything
-        yield Problem(f'{where}: {describe_error(error)}', fix)
+        with errors_of_data_set(where, options['type']):
+            dataset = build_dataset(options)
+            fix = 'hifacegan verify-lmdb checks all images of a database'
+            items = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
+    except DataSetError as error:
+        if error.missing:
+            fix = f'add {error.missing}, or correct its name'
+        yield Problem(f'{error}', fix)
         return
     yield from check_channels(where, options, items[0], opt)
     yield from check_guide(where, items[0], opt)
@@ -42,7 +40,11 @@ def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Ite
                 'training would do nothing.',
                 'raise dataset_enlarge_ratio',
             )
-    elif (generator := generator_of(opt)) and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side):
+    elif (
+        shortest_side(options) is None  # otherwise checked with the options
+        and (generator := csr_generator(opt.get('network_g')))
+        and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side)
+    ):
         yield Problem(
             f'{where}: images are smaller than {least} x {least}, the minimum for the network.',
             f'set resize: {least} or more',
@@ -91,15 +93,3 @@ def check_metrics(
             continue
         for _, failure in metric.state.failures:
             yield Problem(f'{where}: {name}: {failure}', 'correct its options, or remove the metric')
-
-
-def generator_of(opt: dict[str, Any]) -> CSRNetwork | None:
-    """Build the ``CSRGenerator`` on the meta device; None for other networks and wrong options."""
-    options = dict(opt['network_g'])
-    if options.pop('type') != CSRGenerator.__name__:
-        return None
-    try:
-        with torch.device('meta'):
-            return CSRGenerator(**options)
-    except (TypeError, ValueError, RuntimeError):  # reported by the check of the options
-        return None

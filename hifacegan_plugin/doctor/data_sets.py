@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.doctor.data_files import check_overlap, check_roots
-from hifacegan_plugin.doctor.data_items import check_items, generator_of
+from hifacegan_plugin.doctor.data_items import check_items
+from hifacegan_plugin.host.networks import csr_generator
 from hifacegan_plugin.schema.problem import Problem, describe_error
 
 SHARED_MEMORY = Path('/dev/shm')  # data workers pass batches through it
@@ -46,28 +46,18 @@ def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Problem]:
 
 
 def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Check that scale and crop size suit the network."""
+    """Find a missing crop size, and one that wastes time."""
     size = opt['datasets']['train'].get('gt_size')
-    generator = generator_of(opt)
+    generator = csr_generator(opt.get('network_g'))
     if generator is None:
         return
-    if opt.get('scale', 1) != 1:
-        yield Problem(
-            f'scale is {opt["scale"]}, but {CSRGenerator.__name__} returns images of the size of its input.',
-            'set scale: 1; degraded images are then resized to full size',
-        )
     if size is None:
         yield Problem(
             'datasets: train: gt_size is not set: images of different sizes cannot form a batch.',
             'set gt_size, unless all images have the same size',
             stops=False,
         )
-    elif size < (least := generator.smallest_side):
-        yield Problem(
-            f'datasets: train: gt_size: {size} is too small: the network takes images from {least} x {least} up.',
-            f'set gt_size: {least} or more',
-        )
-    elif size % (multiple := generator.multiple):
+    elif size >= generator.smallest_side and size % (multiple := generator.multiple):
         padded = size + -size % multiple
         yield Problem(
             f'datasets: train: gt_size: {size} is not a multiple of {multiple}: the network pads every crop to '

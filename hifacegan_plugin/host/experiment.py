@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import torch
 
-from hifacegan_plugin.system.files import nearest_existing
+from hifacegan_plugin.system.files import check_folder
 from hifacegan_plugin.system.locks import InUseError, take
 
 _locks: dict[Path, IO[str]] = {}  # lock files by path, open until this process ends
@@ -30,16 +30,15 @@ def folder_option(opt: dict[str, Any]) -> str:
     return 'experiments_root' if opt['is_train'] else 'results_root'
 
 
-def check_folder(opt: dict[str, Any]) -> None:
-    """Refuse a folder of the experiment or of the results that cannot be made because a file is in its place.
+def check_folders(opt: dict[str, Any]) -> None:
+    """Refuse a folder of a training or test that cannot be made because something else is in its place.
 
     Raises:
-        ValueError: a file is; names it and the option.
+        ValueError: names the first such folder and the option.
     """
-    option = folder_option(opt)
-    existing = nearest_existing(Path(opt['path'][option]))
-    if not existing.is_dir():
-        raise ValueError(f'path: {option}: {existing} is a file, not a folder: name a folder, or move the file away.')
+    for option in ('experiments_root', 'results_root'):  # the host makes both, although it writes into one
+        if opt['path'].get(option):
+            check_folder(f'path: {option}', Path(opt['path'][option]))
 
 
 def check_resume_state(opt: dict[str, Any]) -> None:

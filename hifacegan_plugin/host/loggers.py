@@ -93,21 +93,35 @@ def keep_tensorboard_out_of_site_packages() -> None:
     The host writes them below the parent of its package folder, which is then site-packages.
     """
 
-    def below_current_folder(root: Path) -> Callable[..., Any]:
-        def wrapper(function: Callable[[str], Any]) -> Callable[..., Any]:
-            def call_below_current_folder(path: str | None = None, *, log_dir: str | None = None) -> Any:
-                place = Path(path or log_dir or '').resolve()
-                return function(str(Path.cwd() / place.relative_to(root) if place.is_relative_to(root) else place))
+    def wrapper(function: Callable[[str], Any]) -> Callable[..., Any]:
+        def call_below_current_folder(path: str | None = None, *, log_dir: str | None = None) -> Any:
+            return function(str(_outside_site_packages(Path(path or log_dir or ''))))
 
-            return call_below_current_folder
-
-        return wrapper
+        return call_below_current_folder
 
     for train in training_modules():
+        for function in ('init_tb_logger', 'mkdir_and_rename'):
+            keep_tensorboard_out_of_site_packages.wrap(train, function, wrapper)
+
+
+def tensorboard_folder(opt: dict[str, Any]) -> Path:
+    """Return the folder of a training's TensorBoard files.
+
+    Args:
+        opt: the options of a training. The host adds ``root_path``, by default the current folder.
+    """
+    return _outside_site_packages(Path(opt.get('root_path', ''), 'tb_logger', opt['name']))
+
+
+def _outside_site_packages(path: Path) -> Path:
+    """Return the path, moved below the current folder if it is below the folder that pip installed the host into."""
+    path = path.resolve()
+    for train in training_modules():
         root = Path(str(train.__file__)).resolve().parents[1]
-        if root.name in ('site-packages', 'dist-packages') or any(root.glob('basicsr*.dist-info')):
-            for function in ('init_tb_logger', 'mkdir_and_rename'):
-                keep_tensorboard_out_of_site_packages.wrap(train, function, below_current_folder(root))
+        installed = root.name in ('site-packages', 'dist-packages') or any(root.glob('basicsr*.dist-info'))
+        if installed and path.is_relative_to(root):
+            return Path.cwd() / path.relative_to(root)
+    return path
 
 
 @workaround(

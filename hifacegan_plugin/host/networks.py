@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 
+from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
+from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.images.channels import channels_of
+from hifacegan_plugin.schema.data import OURS as OUR_DATASET
 from hifacegan_plugin.schema.file import OUR_DISCRIMINATOR, OUR_MODEL
 from hifacegan_plugin.schema.problem import Problem
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
@@ -40,6 +43,51 @@ def problems_of_networks(opt: Options) -> Iterator[Problem]:
         yield from _problems_of_channels(opt['network_g'], where, options)
     if opt['is_train'] and opt['train'].get('gan_opt'):
         yield from _problems_of_discriminator(opt)
+
+
+def problems_of_sizes(opt: Options) -> Iterator[Problem]:
+    """Find data sets with images that are too small for a ``CSRGenerator``, or larger than what it returns.
+
+    Data sets of other packages are not judged: their options may mean anything.
+    """
+    generator = csr_generator(opt.get('network_g'))
+    if generator is None:
+        return
+    least = generator.smallest_side
+    for where, options in opt['datasets'].items():
+        if options['phase'] == 'train' and options['type'] in ONE_CHANNEL and options.get('scale', 1) != 1:
+            yield Problem(
+                f'scale is {options["scale"]}, but CSRGenerator returns images of the size of its input.',
+                'set scale: 1; degraded images are then resized to full size',
+            )
+        known = shortest_side(options)
+        if known and known[1] < least:
+            yield Problem(
+                f'datasets: {where}: {known[0]}: {known[1]} is too small: the network takes images from {least} x '
+                f'{least} up.',
+                f'set {known[0]}: {least} or more',
+            )
+
+
+def csr_generator(network: Options | None) -> CSRNetwork | None:
+    """Build a ``CSRGenerator`` on the meta device; None for other networks and wrong options."""
+    if network is None or network['type'] != NAME:
+        return None
+    try:
+        with torch.device('meta'):
+            return CSRGenerator(**{name: value for name, value in network.items() if name != 'type'})
+    except (TypeError, ValueError, RuntimeError):  # reported by the check of the options
+        return None
+
+
+def shortest_side(dataset: Options) -> tuple[str, int] | None:
+    """Return the option that sets the shortest side of the images of a data set, and that side; None if none does."""
+    size, resize = dataset.get('gt_size'), dataset.get('resize')
+    if dataset['phase'] == 'train' and dataset['type'] in ONE_CHANNEL and isinstance(size, int):
+        return 'gt_size', size
+    if dataset['type'] == OUR_DATASET and resize is not None:
+        return 'resize', min(resize) if isinstance(resize, list) else resize
+    return None
 
 
 def _problems_of_channels(network: Options, where: str, dataset: Options) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ WORKAROUNDS: tuple[Workaround, ...] = (
     prefetching.register_in_every_worker,
     prefetching.prefetch_in_one_thread,
     prefetching.silence_runpy_in_workers,
+    starting.make_no_folder_for_empty_paths,
     starting.restore_the_folder_of_a_failed_start,
     starting.seed_with_the_forced_seed,
     loggers.keep_tensorboard_out_of_site_packages,

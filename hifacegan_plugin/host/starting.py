@@ -12,6 +12,7 @@ from hifacegan_plugin.host import experiment, loggers, networks, no_gpu
 from hifacegan_plugin.host.workaround import Workaround, testing_modules, training_modules, workaround
 from hifacegan_plugin.schema.file import problems_of_file
 from hifacegan_plugin.schema.problem import Problem
+from hifacegan_plugin.system.files import check_folder
 
 if TYPE_CHECKING:
     from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
@@ -92,6 +93,24 @@ def resume_from_the_experiment() -> None:
 
 
 @workaround(
+    defect='`results_root: ~` in the options of a training ends in a bare `TypeError` after the experiment is renamed',
+    fix='leaves out folders that are `~`',
+)
+def make_no_folder_for_empty_paths() -> None:
+    """Pass only the options under ``path`` that have a value to the function that makes their folders."""
+
+    def wrapper(make_exp_dirs: Callable[[Options], None]) -> Callable[..., Any]:
+        def make_those_given(opt: Options) -> None:
+            given = {key: value for key, value in opt['path'].items() if value is not None}
+            make_exp_dirs({**opt, 'path': given})
+
+        return make_those_given
+
+    for module in (*training_modules(), *testing_modules()):
+        make_no_folder_for_empty_paths.wrap(module, 'make_exp_dirs', wrapper)
+
+
+@workaround(
     defect='two trainings or tests with the same name write into the same folder',
     fix='rejects the second one before anything is renamed, and names the machine and process of the first',
 )
@@ -108,7 +127,8 @@ def lock_the_experiment() -> None:
 @workaround(
     defect='options are checked only when used: `lr: 1e-4`, which is text to YAML, or `val` without `save_img` ends '
     'in a bare error after the experiment is renamed, or at the first validation',
-    fix='checks options, name, folder, networks, loggers, GPUs and training state before anything is written',
+    fix='checks options, name, folders, networks, image sizes, loggers, GPUs and training state before anything is '
+    'written',
 )
 def check_the_options_first() -> None:
     """Exit before anything is written if the options of a training or test are wrong."""
@@ -126,10 +146,12 @@ def check_options(opt: Options) -> None:
     """
     _refuse(problems_of_file(opt))
     no_gpu.check_num_gpu(opt)
-    experiment.check_folder(opt)
-    _refuse(networks.problems_of_networks(opt))
+    experiment.check_folders(opt)
+    _refuse([*networks.problems_of_networks(opt), *networks.problems_of_sizes(opt)])
     if opt['is_train']:
         loggers.check_loggers(opt['logger'])
+        if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name']:
+            check_folder('logger: use_tb_logger', loggers.tensorboard_folder(opt))
         experiment.check_resume_state(opt)
 
 

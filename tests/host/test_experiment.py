@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import basicsr.train
 import pytest
 import torch
 from conftest import HANGS
-from host_training import NAME, TRAIN, run, small
+from host_training import DEMO, NAME, TRAIN, run, small
 
+from hifacegan_plugin.doctor.training import parse_as_host
 from hifacegan_plugin.host import experiment
+from hifacegan_plugin.host.starting import check_options
 
 HOLDS_THE_LOCK = """
 import os, sys, time
@@ -102,13 +105,42 @@ def test_invalid_states_are_reported(opt, tmp_path):
     experiment.check_resume_state(opt)
 
 
-@pytest.mark.parametrize(('is_train', 'option'), [(True, 'experiments_root'), (False, 'results_root')])
-def test_a_file_in_the_place_of_a_folder_is_named(is_train, option, tmp_path):
-    (tmp_path / 'file').touch()
-    for blocked in (tmp_path / 'file', tmp_path / 'file/mine'):
-        with pytest.raises(ValueError, match=f'^path: {option}: {tmp_path}/file is a file, not a folder: '):
-            experiment.check_folder({'is_train': is_train, 'path': {option: str(blocked)}})
-    experiment.check_folder({'is_train': is_train, 'path': {option: str(tmp_path / 'new/mine')}})
+@pytest.mark.parametrize(
+    ('is_train', 'blocked', 'option'),
+    [
+        (True, 'experiments', 'path: experiments_root'),
+        (True, 'experiments/NAME', 'path: experiments_root'),
+        (True, 'tb_logger', 'logger: use_tb_logger'),
+        (True, 'tb_logger/NAME', 'logger: use_tb_logger'),
+        (True, 'results', 'path: results_root'),
+        (False, 'results', 'path: results_root'),
+        (False, 'results/NAME', 'path: results_root'),
+        (False, 'experiments', 'path: experiments_root'),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_named_before_anything_is_written(
+    is_train, blocked, option, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = (DEMO if is_train else DEMO.with_name('test_hifacegan_demo.yml')).read_text()
+    other = 'results' if is_train else 'experiments'  # the host makes this folder, too
+    (tmp_path / 'options.yml').write_text(text.replace('\npath:\n', f'\npath:\n  {other}_root: {other}\n'))
+    opt, _ = parse_as_host(tmp_path / 'options.yml', is_train)
+    check_options(opt)
+    file = tmp_path / blocked.replace('NAME', opt['name'])
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    before = sorted(tmp_path.rglob('*'))
+    with pytest.raises(ValueError, match=f'^{option}: .*{file.name} is a file, not a folder: .* move the file away'):
+        check_options(opt)
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_no_folder_is_made_for_an_option_without_a_value(tmp_path):
+    root = str(tmp_path / 'mine')
+    path = {'experiments_root': root, 'models': f'{root}/models', 'results_root': None, 'pretrain_network_g': None}
+    basicsr.train.make_exp_dirs({'is_train': True, 'rank': 0, 'path': path})
+    assert [file.name for file in tmp_path.rglob('*')] == ['mine', 'models']
 
 
 STARTS = """

@@ -3,8 +3,11 @@
 import re
 
 import pytest
+from host_training import DEMO
 
-from hifacegan_plugin.host.networks import problems_of_networks
+from hifacegan_plugin.doctor.training import parse_as_host
+from hifacegan_plugin.host.networks import problems_of_networks, problems_of_sizes
+from hifacegan_plugin.host.starting import check_options
 
 GENERATOR = {'type': 'CSRGenerator'}
 COLOUR = {'type': 'DegradationDataset', 'dataroot_gt': 'x', 'gt_size': 64}
@@ -80,3 +83,48 @@ def test_other_discriminators_are_tried_as_well():
     assert found(GENERATOR, COLOUR | {'gt_size': 128}, fitting) == []
     (problem,) = found(GENERATOR, COLOUR, fitting)
     assert problem.endswith(' -> change gt_size or network_d')
+
+
+def of_sizes(network, **datasets):
+    opt = {'network_g': network, 'datasets': {name: one | {'phase': name[:5]} for name, one in datasets.items()}}
+    return [f'{problem.what} -> {problem.fix}' for problem in problems_of_sizes(opt)]
+
+
+VALIDATED = {'type': 'DegradationDataset', 'dataroot_gt': 'x'}
+FAST = GENERATOR | {'preset': 'fast'}
+
+
+@pytest.mark.parametrize(
+    ('network', 'train', 'val', 'message'),
+    [
+        (GENERATOR, COLOUR | {'gt_size': 32}, {}, 'train: gt_size: 32 .* 64 x 64 up. -> set gt_size: 64 or more'),
+        (FAST, COLOUR | {'gt_size': 8}, {}, 'train: gt_size: 8 .* 16 x 16 up. -> set gt_size: 16 or more'),
+        (FAST, {'type': 'PairedImageDataset', 'gt_size': 8}, {}, 'train: gt_size: 8 is too small'),
+        (FAST, VALIDATED | {'resize': [64, 8]}, {}, r'train: resize: 8 is too small.* -> set resize: 16 or more'),
+        (GENERATOR, COLOUR, {'resize': 48}, 'val: resize: 48 is too small'),
+    ],
+)
+def test_images_that_are_too_small_for_the_generator(network, train, val, message):
+    (problem,) = of_sizes(network, train=train, val=VALIDATED | val)
+    assert re.match(f'datasets: {message}', problem)
+
+
+def test_images_of_other_sizes_are_accepted():
+    assert of_sizes(GENERATOR, train=COLOUR | {'resize': 32}, val=VALIDATED) == []
+    assert of_sizes(FAST, train=COLOUR | {'gt_size': 16}, val=VALIDATED | {'resize': [16, 20]}) == []
+    assert of_sizes({'type': 'SwinIR'}, train=COLOUR | {'gt_size': 8}) == []
+    assert of_sizes(GENERATOR, train={'type': 'MineDataset', 'gt_size': 8, 'scale': 4}) == []
+    assert of_sizes(GENERATOR, val={'type': 'PairedImageDataset', 'gt_size': 8}) == []
+
+
+def test_a_generator_that_keeps_the_size_cannot_enlarge():
+    (problem,) = of_sizes(GENERATOR, train=COLOUR | {'scale': 4})
+    assert problem.startswith('scale is 4, but CSRGenerator returns images of the size of its input. -> set scale: 1')
+
+
+def test_a_training_with_crops_that_are_too_small_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'options.yml').write_text(DEMO.read_text().replace('gt_size: 64', 'gt_size: 12'))
+    opt, _ = parse_as_host(tmp_path / 'options.yml', True)
+    with pytest.raises(ValueError, match='gt_size: 12 is too small'):
+        check_options(opt)
