@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hifacegan_plugin.data.degradations import build_degradation
-from hifacegan_plugin.images.sources import ImageSource, read_image, read_lines
+from hifacegan_plugin.images.sources import ImageSource, ListedNames, read_image, read_lines
 from hifacegan_plugin.schema.data import GuideOptions
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
@@ -97,7 +97,7 @@ def _listed(file: Path, images: Sequence[ImageSource], people: list[str | None])
     """Return the indices of the guides that a list has for each image; log what cannot be used."""
     if not file.is_file():
         raise FileNotFoundError(f'guide: list_file: {file} does not exist')
-    by_name = {name: index for index, image in enumerate(images) for name in (image.stem, image.name)}
+    listed, where = ListedNames(images), f'guide: list_file: {file}'
     others: list[list[int]] = [[] for _ in images]
     unknown, strangers = [], []
     for number, line in enumerate(read_lines(file, 'guide: list_file'), 1):
@@ -105,13 +105,11 @@ def _listed(file: Path, images: Sequence[ImageSource], people: list[str | None])
         if names == ['']:
             continue
         if len(names) != 2:
-            raise ValueError(
-                f'guide: list_file: {file}: line {number} is not the names of two images, with a tab between'
-            )
-        if missing := [name for name in names if name not in by_name]:
-            unknown.append(missing[0])
+            raise ValueError(f'{where}: line {number} is not the names of two images, with a tab between')
+        image, guide = (listed.find(name, where) for name in names)
+        if image is None or guide is None:
+            unknown.append(names[0] if image is None else names[1])
             continue
-        image, guide = (by_name[name] for name in names)
         if people[image] == people[guide]:
             others[image].append(guide)
         else:
@@ -120,7 +118,7 @@ def _listed(file: Path, images: Sequence[ImageSource], people: list[str | None])
         if lines:
             more = ', ...' if len(lines) > NAMED_AT_MOST else ''
             logger.warning(
-                f'guide: list_file: {file}: {len(lines)} lines {what}: {", ".join(lines[:NAMED_AT_MOST])}{more}. They '
+                f'{where}: {len(lines)} lines {what}: {", ".join(lines[:NAMED_AT_MOST])}{more}. They '
                 'are ignored; an image without a guide gets a second view of itself.'
             )
     return others

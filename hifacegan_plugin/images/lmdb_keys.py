@@ -31,16 +31,11 @@ def lmdb_keys(names: Iterable[str]) -> dict[str, str]:
     Returns:
         The key of each name, in the order of the names.
     """
-    keys = {name: _escape(_without_suffix(name)) for name in names}
+    keys = {name: escape(_without_suffix(name)) for name in names}
     # A name with its suffix may equal another without: `a.png` and `a.png.jpg` beside `a.jpg`.
     while shared := {key for key, count in Counter(keys.values()).items() if count > 1}:
-        keys.update((name, _escape(name)) for name, key in keys.items() if key in shared)
+        keys.update((name, escape(name)) for name, key in keys.items() if key in shared)
     return keys
-
-
-def possible_keys(name: str) -> tuple[str, str]:
-    """Return the keys that :func:`lmdb_keys` may give an image, without and with its suffix."""
-    return _escape(_without_suffix(name)), _escape(name)
 
 
 def _without_suffix(name: str) -> str:
@@ -48,7 +43,8 @@ def _without_suffix(name: str) -> str:
     return str(path.with_suffix('')) if path.name else name  # a list may hold "." or "/"
 
 
-def _escape(name: str) -> str:
+def escape(name: str) -> str:
+    """Return the key of a name: percent-encoded, and with a hash at the end if it would be too long."""
     raw = os.fsencode(name)
     key = quote(raw, safe='').replace('.', '%2E')
     if len(key) <= MAX_LENGTH:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +18,7 @@ from hifacegan_plugin.images.databases import DamagedDatabaseError, Database, ch
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
 from hifacegan_plugin.images.files import SUFFIXES, is_image_name, list_files, read_file
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.lmdb_keys import possible_keys
+from hifacegan_plugin.images.lmdb_keys import escape
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_image
 
 Where = TypeVar('Where')
@@ -70,8 +71,8 @@ def find_images(
             keys. The lines of a ``meta_info.txt``, with shape and level after the name, are accepted, too.
 
     Raises:
-        ValueError: the backend is unknown or does not fit the root, there are no images, no root has a listed name, or
-            an LMDB is truncated.
+        ValueError: the backend is unknown or does not fit the root, there are no images, no root has a listed name, a
+            listed name may mean several images, or an LMDB is truncated.
         FileNotFoundError: a root, a part of an LMDB, or the list does not exist.
     """
     find = {'disk': _names_in_folder, 'lmdb': _keys_of_lmdb}.get(backend)
@@ -174,26 +175,66 @@ def _without_suffix(name: str) -> str:
     return stem if dot else name
 
 
+class ListedNames:
+    """Finds images by the names that a list may use.
+
+    An image has the name that the list gives, or else this name with a suffix, or with another suffix. In an LMDB, it
+    has the key that belongs to the name.
+
+    Args:
+        images: the images of the data set.
+    """
+
+    def __init__(self, images: Sequence[ImageSource]) -> None:
+        self._images = images
+        self._by_name: defaultdict[str, list[int]] = defaultdict(list)
+        self._by_stem: defaultdict[str, list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            self._by_name[image.name].append(index)
+            self._by_stem[image.stem].append(index)
+
+    def find(self, name: str, where: str) -> int | None:
+        """Return the index of the image that a name means; None if there is none.
+
+        Args:
+            name: name in the list.
+            where: the list, for the message.
+
+        Raises:
+            ValueError: it may mean several images; the message names two of them.
+        """
+        found = self._by_name.get(name) or sorted(self._similar(name))
+        if len(found) > 1:
+            first, second = (self._images[index] for index in found[:2])
+            raise ValueError(f'{where} names {name!r}, which may be {first} or {second}: write its full name or key')
+        return found[0] if found else None
+
+    def _similar(self, name: str) -> set[int]:
+        """Return the images with this name if suffixes are ignored."""
+        stem = _without_suffix(name) if is_image_name(name) else name
+        found = {*self._by_stem.get(name, ()), *self._by_stem.get(stem, ())}
+        for key in (stem, escape(stem), escape(name)):  # lines of meta_info.txt end in ".png"; long keys in a hash
+            found.update(index for index in self._by_name.get(key, ()) if self._images[index].is_in_database)
+        return found
+
+
 def _choose(sources: list[ImageSource], list_file: Path) -> list[ImageSource]:
     if not list_file.is_file():
         raise FileNotFoundError(f'meta_info_file: {list_file} does not exist')
-    by_name: dict[str, ImageSource] = {}
-    for source in sources:
-        by_name.setdefault(source.name, source)
-        if is_image_name(source.name):
-            by_name.setdefault(_without_suffix(source.name), source)
+    names, where = ListedNames(sources), f'meta_info_file: {list_file}'
     chosen = []
-    for line in read_lines(list_file, 'meta_info_file'):
-        name = _SHAPE_AND_LEVEL.sub('', line.strip())
-        if not name:
+    for line in map(str.strip, read_lines(list_file, 'meta_info_file')):
+        if not line:
             continue
-        candidates = (name, _without_suffix(name), *possible_keys(name))
-        found = next((by_name[candidate] for candidate in candidates if candidate in by_name), None)
-        if found is None:
-            raise ValueError(f'meta_info_file: {list_file} names {name!r}, which no dataroot_gt has')
-        chosen.append(found)
+        name = _SHAPE_AND_LEVEL.sub('', line)
+        if name != line and sources[0].is_in_database:  # "key.png (h,w,c) level"
+            name = _without_suffix(name)
+        index = names.find(name, where)
+        if index is None:
+            raise ValueError(f'{where} names {name!r}, which no dataroot_gt has')
+        chosen.append(sources[index])
     if not chosen:
-        raise ValueError(f'meta_info_file: {list_file} names no images')
+        raise ValueError(f'{where} names no images')
     return chosen
 
 

@@ -14,9 +14,9 @@ from hifacegan_plugin.data.degradations import Step, build_degradation, fit, mak
 from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, read_meta_info
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.lmdb_keys import lmdb_keys, possible_keys
+from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
-from hifacegan_plugin.images.sources import ImageSource, read_encoded
+from hifacegan_plugin.images.sources import ImageSource, ListedNames, read_encoded
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
 from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
@@ -85,7 +85,8 @@ def list_sources(source: Path, list_file: Path | None) -> list[str]:
     Of a database, the list may hold keys and the names that the images had in their folder.
 
     Raises:
-        BuildError: the source or the list is missing, damaged or empty, or the list repeats an image.
+        BuildError: the source or the list is missing, damaged or empty, or the list repeats an image or has a name that
+            may mean two.
     """
     if source.suffix != '.lmdb':
         return read_names(source, list_file)
@@ -98,9 +99,14 @@ def list_sources(source: Path, list_file: Path | None) -> list[str]:
         raise BuildError(f'-i {source} contains no images')
     if list_file is None:
         return list(keys)
-    listed: dict[str, str] = {}
+    stored, listed = list(keys), dict[str, str]()
+    names = ListedNames([ImageSource(str(source), key) for key in stored])
     for name in read_names(source, list_file):
-        key = next((key for key in (name, *possible_keys(name)) if key in keys), name)
+        try:
+            index = names.find(name, str(list_file))
+        except ValueError as error:
+            raise BuildError(f'{error}') from error
+        key = name if index is None else stored[index]
         if key in listed:
             raise BuildError(f'{list_file} names one image twice, as {listed[key]} and {name}')
         listed[key] = name

@@ -357,6 +357,26 @@ def test_a_list_names_the_images_of_a_database_by_key_or_as_in_its_folder(databa
     assert f'{tmp_path}/list.txt names one image twice, as b/x 1.jpg and b%2Fx%201' in errors
 
 
+def test_a_name_that_may_mean_two_keys_is_refused(folder, tmp_path):
+    (tmp_path / 'in').mkdir()
+    for name in ('a.png', 'a.png.jpg'):
+        shutil.copy(folder / 'c.png', tmp_path / 'in' / name)
+    assert main(['lmdb', '-i', f'{tmp_path}/in', '-o', f'{tmp_path}/two.lmdb']) == 0
+    (tmp_path / 'list.txt').write_text('a.png\n')
+    listed = (
+        '-i',
+        tmp_path / 'two.lmdb',
+        '-o',
+        tmp_path / 'pairs',
+        '--recipe',
+        'noise',
+        '--list',
+        tmp_path / 'list.txt',
+    )
+    errors = make_pairs(*listed, status=2)
+    assert f"list.txt names 'a.png', which may be key 'a' of {tmp_path}/two.lmdb or key 'a%2Epng'" in errors
+
+
 def test_the_source_is_not_overwritten(database, tmp_path):
     before = values(database)
     errors = make_pairs('-i', database, '-o', database, '--recipe', 'noise', '--overwrite', status=2)
