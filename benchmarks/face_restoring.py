@@ -22,9 +22,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hifacegan_plugin.commands.arguments import output_file
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.faces.alignment import Square
 from hifacegan_plugin.restore import FaceOptions, RestoredFace, Restorer, restore_faces
+from hifacegan_plugin.system.files import write_file
 
 SIDE = 560  # side of each portrait in the photograph, in pixels
 
@@ -37,7 +39,7 @@ def main() -> None:
     )
     parser.add_argument('--degradation', default='gfpgan', metavar='RECIPE', help='(default: %(default)s)')
     parser.add_argument('--photographs', type=int, default=2, metavar='N', help='number of photographs (default: 2)')
-    parser.add_argument('--sheet', type=Path, metavar='FILE', help='write the first one before and after')
+    parser.add_argument('--sheet', type=output_file, metavar='JPG', help='write the first one before and after')
     arguments = parser.parse_args()
     degrade = build_degradation(arguments.degradation)
     portraits = sorted(path for path in arguments.portraits.glob('*.jpg') if path.stem.endswith('3'))
@@ -118,9 +120,10 @@ def steps_across(across: np.ndarray, down: np.ndarray, square: Square) -> list[f
 
 
 def write_sheet(path: Path, degraded: np.ndarray, restored: np.ndarray) -> None:
-    """Write both images, one above the other."""
+    """Write both images, one above the other, as JPEG."""
     sheet = cv2.resize(np.vstack([degraded, restored]), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    encoded = cv2.imencode('.jpg', cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    write_file(path, encoded.tobytes())
 
 
 if __name__ == '__main__':

@@ -30,9 +30,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hifacegan_plugin.commands.arguments import output_file
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.images.sources import find_images, read_image
 from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.system.files import write_file
 from hifacegan_plugin.weights import PACKAGED
 
 Method = Callable[[np.ndarray], np.ndarray]
@@ -162,7 +164,7 @@ def main() -> None:
     default_cases = [case for case in degradations() if case not in RECIPES]
     parser.add_argument('--cases', nargs='+', choices=tuple(degradations()), default=default_cases)
     parser.add_argument('--first', type=int, metavar='N', help='use only the first N images')
-    parser.add_argument('-o', '--output', type=Path, help='JSON file for the PSNR of each image')
+    parser.add_argument('-o', '--output', type=output_file, help='JSON file for the PSNR of each image')
     args = parser.parse_args()
     images = dict(list(read_images(args.images).items())[: args.first])
     restorers = {path.stem: Restorer(path) for path in args.weights} if 'network' in args.methods else {}
@@ -170,7 +172,7 @@ def main() -> None:
     figures = measure(images, restorers, denoisers, args.cases)
     print(table(figures, args.cases))
     if args.output:
-        args.output.write_text(json.dumps({'images': list(images), 'figures': figures}, indent=1))
+        write_file(args.output, json.dumps({'images': list(images), 'figures': figures}, indent=1).encode())
 
 
 if __name__ == '__main__':

@@ -24,12 +24,14 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from hifacegan_plugin.commands.arguments import output_file
 from hifacegan_plugin.compare.intervals import bootstrap_interval, paired_interval
 from hifacegan_plugin.compare.methods import fast_nl_means
 from hifacegan_plugin.compare.tables import ABSENT, markdown_table
 from hifacegan_plugin.data import DegradationDataset
 from hifacegan_plugin.images.sheets import draw_sheet
 from hifacegan_plugin.restore import Restorer
+from hifacegan_plugin.system.files import write_file
 from hifacegan_plugin.weights import WeightsError
 
 RECIPES = ('rain', 'haze', 'rain_haze')
@@ -47,7 +49,9 @@ def main() -> None:
     parser.add_argument('-w', '--weights', required=True, metavar='FILE', help='weights of the network')
     parser.add_argument('--images', type=Path, required=True, metavar='LMDB_OR_FOLDER', help='clean held-out images')
     parser.add_argument('--draws', type=int, default=2, metavar='N', help='degraded versions of an image (default: 2)')
-    parser.add_argument('--sheet', type=Path, metavar='FILE', help='write input, output and ground truth of one image')
+    parser.add_argument(
+        '--sheet', type=output_file, metavar='JPG', help='write input, output and ground truth of one image'
+    )
     arguments = parser.parse_args()
     if not arguments.images.is_dir():
         parser.error(f'--images: {arguments.images} does not exist: make it as described in docs/rain_haze.md')
@@ -125,10 +129,11 @@ def with_interval(form: str, mean: float, interval: tuple[float, float]) -> str:
 
 
 def write_sheet(file: Path, network: Restorer, images: Path) -> None:
-    """Write input, output and ground truth of the first image."""
+    """Write input, output and ground truth of the first image as JPEG."""
     degraded, truth = next(read_pairs('rain_haze', images, 0))
     row = [('input', degraded), ('output', network(degraded)), ('ground truth', truth)]
-    cv2.imwrite(str(file), bgr(draw_sheet([row])), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    encoded = cv2.imencode('.jpg', bgr(draw_sheet([row])), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    write_file(file, encoded.tobytes())
 
 
 def bgr(image: np.ndarray) -> np.ndarray:

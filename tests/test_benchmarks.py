@@ -19,7 +19,9 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / 'benchmarks'))
 
+import face_restoring  # noqa: E402
 import package_pretrained  # noqa: E402
+import published  # noqa: E402
 import rain_haze  # noqa: E402
 import train_peers  # noqa: E402
 
@@ -33,6 +35,22 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, 'sched_setaffinity', lambda process, cores: None)
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [
+        (published, ['--images', '.', '-o']),
+        (rain_haze, ['-w', 'general', '--images', '.', '--sheet']),
+        (face_restoring, ['--portraits', '.', '--sheet']),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_at_once(script, arguments, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').touch()
+    monkeypatch.setattr(sys, 'argv', ['script', *arguments, 'file/figures.json'])
+    with pytest.raises(SystemExit, match='2'):
+        script.main()
+    assert "'file/figures.json': file is not a folder" in capsys.readouterr().err
 
 
 class TestTrainPeers:

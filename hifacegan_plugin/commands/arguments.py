@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def output_file(text: str) -> Path:
     existing = nearest_existing(path.parent)
     if not existing.is_dir():
         raise argparse.ArgumentTypeError(f'{text!r}: {existing} is not a folder')
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f'{text!r}: {existing} is read-only')
     return path
 
 
