@@ -184,15 +184,23 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
 def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     backend = (options.get('io_backend') or {'type': 'disk'})['type']
     template = options.get('filename_tmpl', '{}')
-    degraded = {_key(image): image for image in find_images(options['dataroot_lq'], backend, option='dataroot_lq')}
-    truth = find_images(options['dataroot_gt'], backend, list_file=options.get('meta_info_file'))
-    partners = {template.format(_key(image)): image for image in truth}
-    pairs = [(degraded[key], image) for key, image in partners.items() if key in degraded]
-    problems = [f'{image} has no degraded image' for key, image in partners.items() if key not in degraded]
+    degraded = _by_name(find_images(options['dataroot_lq'], backend, option='dataroot_lq'), '{}')
+    truth = _by_name(find_images(options['dataroot_gt'], backend, list_file=options.get('meta_info_file')), template)
+    pairs: list[tuple[ImageSource, ImageSource]] = []
+    problems: list[str] = []
+    for name, images in truth.items():
+        if name not in degraded:
+            problems += [f'{image} has no degraded image' for image in images]
+        elif len(images) == len(degraded[name]) == 1:
+            pairs.append((degraded[name][0], images[0]))
+        else:
+            problems.append(f'several images have one name: {", ".join(map(str, [*images, *degraded[name]]))}')
     if not options.get('meta_info_file'):  # a list may name only some of the images
-        problems += [f'{image} has no ground truth' for key, image in degraded.items() if key not in partners]
-    if len(truth) != len(degraded) and problems:
-        problems.insert(0, f'{len(degraded)} degraded and {len(truth)} true images; {len(pairs)} pairs are compared')
+        alone = [image for name, images in degraded.items() if name not in truth for image in images]
+        problems += [f'{image} has no ground truth' for image in alone]
+    counts = [sum(map(len, side.values())) for side in (degraded, truth)]
+    if counts[0] != counts[1] and problems:
+        problems.insert(0, f'{counts[0]} degraded and {counts[1]} true images; {len(pairs)} pairs are compared')
     scale = options['scale']
 
     def read(lq: ImageSource, gt: ImageSource) -> tuple[str, dict[str, np.ndarray]]:
@@ -207,6 +215,14 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
         return gt.path, {DEGRADED: low, TRUTH: high}
 
     return [partial(read, *pair) for pair in pairs], problems
+
+
+def _by_name(images: list[ImageSource], template: str) -> dict[str, list[ImageSource]]:
+    """Return the images by the name that both images of a pair share, written as in the template."""
+    by_name: dict[str, list[ImageSource]] = {}
+    for image in dict.fromkeys(images):  # a list may repeat an image
+        by_name.setdefault(template.format(_key(image)), []).append(image)
+    return by_name
 
 
 def _key(image: ImageSource) -> str:

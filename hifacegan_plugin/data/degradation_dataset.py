@@ -143,7 +143,13 @@ def _match(images: list[ImageSource], dataroot: str | list[str] | None, backend:
     """Find the depth map of every image by its name."""
     if dataroot is None:
         return None
-    by_name = {depth_map.stem: depth_map for depth_map in find_images(dataroot, backend, option='dataroot_depth')}
+    by_name: dict[str, ImageSource] = {}
+    for depth_map in find_images(dataroot, backend, option='dataroot_depth'):
+        if depth_map.stem in by_name:
+            raise ValueError(
+                f'dataroot_depth has two depth maps of one name: {by_name[depth_map.stem]} and {depth_map}'
+            )
+        by_name[depth_map.stem] = depth_map
     for image in images:
         if image.stem not in by_name:
             raise ValueError(f'dataroot_depth has no depth map for {image}')

@@ -449,6 +449,23 @@ def test_a_list_selects_pairs_and_must_exist(tmp_path, backend, capsys):
     assert f'meta_info_file: {tmp_path}/nowhere.txt does not exist' in capsys.readouterr().err
 
 
+def test_images_that_share_the_name_of_a_pair_are_left_out(tmp_path):
+    for name in ('gt/a.png', 'gt/b.png', 'gt/b.bmp', 'lq/a.png', 'lq/b.png', 'lq/c.png', 'lq/c.bmp'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), data.coffee()[:70, :90])
+    roots = {f'dataroot_{side}': str(tmp_path / side) for side in ('gt', 'lq')}
+    opened = open_test_set('set', {'type': 'PairedImageDataset', **roots})
+    (read,) = opened.items
+    assert read()[0] == f'{tmp_path}/gt/a.png'
+    assert opened.problems == [
+        '4 degraded and 3 true images; 1 pairs are compared',
+        'several images have one name: '
+        + ', '.join(f'{tmp_path}/{name}' for name in ('gt/b.bmp', 'gt/b.png', 'lq/b.png')),
+        f'{tmp_path}/lq/c.bmp has no ground truth',
+        f'{tmp_path}/lq/c.png has no ground truth',
+    ]
+
+
 @pytest.mark.parametrize('content', [b'', b'no image'])
 def test_a_damaged_image_in_the_output_is_reported_and_rewritten_after_its_removal(
     tmp_path, small_lmdb, capsys, content

@@ -196,6 +196,11 @@ def test_missing_depth_maps_are_reported(folder, tmp_path):
         build(folder, dataroot_depth=str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r'dataroot_depth: .*nowhere does not exist'):
         build(folder, dataroot_depth=str(tmp_path / 'nowhere'))
+    shutil.copy(folder / 'coffee.png', tmp_path / 'coffee.bmp')
+    with pytest.raises(
+        ValueError, match=r'dataroot_depth has two depth maps of one name: .*coffee\.bmp and .*coffee\.png'
+    ):
+        build(folder, dataroot_depth=[str(tmp_path), str(folder)])
 
 
 # ------------------------------------------------------------------------------------------------------ seeds
