@@ -249,7 +249,9 @@ class Training:
         self.device = torch.device(args.device)
         torch.manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
-        self.network = CSRGenerator(preset='fast', **task.network).to(self.device, memory_format=torch.channels_last)
+        self.network = CSRGenerator(preset='fast', **task.network).to(self.device)
+        if self.device.type == 'cuda':
+            self.network.to(memory_format=torch.channels_last)
         self.average = deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), args.rate, (0.9, 0.99), weight_decay=args.decay, fused=self.device.type == 'cuda'
@@ -273,7 +275,7 @@ class Training:
         truth = self.draw(crops)
         degraded = self.task.degradation(truth.clone(), self.rng)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.bf16):
-            restored = self.forward(degraded.div_(255).to(memory_format=torch.channels_last))
+            restored = self.forward(degraded.div_(255))
         loss = psnr_loss(restored, truth.div_(255))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

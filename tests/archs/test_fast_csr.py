@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.archs.csr import fast
 from hifacegan_plugin.archs.csr.fast import BorderConv2d, continue_border
 from hifacegan_plugin.archs.csr.shapes import SCALES, read_generator_options
 from hifacegan_plugin.restore.engines.inference import DynamicCSR
@@ -43,6 +44,19 @@ def test_padding_of_any_size(lively_generator, num_scales, size):
         torch.testing.assert_close(network(x), expected)
         torch.testing.assert_close(DynamicCSR(network)(x), expected, atol=1e-5, rtol=0)
         assert (expected - x).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize('capability', ['AVX2', 'AVX512'])
+def test_memory_layout(lively_generator, monkeypatch, capability):
+    """The result does not depend on the layout, which is that in which the processor is fastest."""
+    monkeypatch.setattr(fast, 'CPU_CAPABILITY', capability)
+    network, x = lively_generator(preset='fast').double(), torch.rand(1, 3, 64, 64, dtype=torch.float64)
+    trained = network(x)
+    with torch.no_grad():
+        restored = network(x)
+    torch.testing.assert_close(trained, restored)
+    assert restored.is_contiguous(memory_format=torch.channels_last)
+    assert trained.is_contiguous(memory_format=torch.channels_last) == (capability != 'AVX2')
 
 
 def test_too_small_images_are_refused():
