@@ -3,6 +3,7 @@
 import copy
 import json
 import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -53,29 +54,31 @@ def count_exchanges(norm: str, checkpointing: bool, amp: str, folder: str) -> di
     return sent
 
 
-@pytest.mark.parametrize(
-    ('norm', 'checkpointing', 'amp', 'passes'),
-    [
-        ('batch', False, 'none', 0),
-        ('syncbatch', False, 'bf16', 2),
-        ('syncbatch', True, 'none', 3),
-    ],
-)
-def test_exchanged_bytes_of_two_processes_equal_those_in_the_docs(
-    norm, checkpointing, amp, passes, tmp_path, monkeypatch
-):
-    monkeypatch.setenv('PYTHONPATH', str(REPOSITORY / 'tests'))
+# Norm, gradient checkpointing, amp, and how often each normalisation layer exchanges statistics in an iteration.
+SETTINGS = [('batch', False, 'none', 0), ('syncbatch', False, 'bf16', 2), ('syncbatch', True, 'none', 3)]
+
+
+@pytest.fixture(scope='module')
+def exchanged(tmp_path_factory) -> list[list[dict[str, list[int]]]]:
+    """The exchanges of two processes with each of the settings, as each process counted them."""
+    folder = tmp_path_factory.mktemp('exchanged')
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    run([*torchrun, __file__, norm, int(checkpointing), amp, tmp_path], tmp_path)
-    counts = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)]
-    assert counts[0] == counts[1]
-    *statistics, losses = counts[0]['all_reduce']
+    run([*torchrun, __file__, folder], REPOSITORY / 'tests')
+    return [json.loads((folder / f'{rank}.json').read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize('setting', range(len(SETTINGS)), ids=[' '.join(map(str, each)) for each in SETTINGS])
+def test_exchanged_bytes_of_two_processes_equal_those_in_the_docs(setting, exchanged):
+    passes = SETTINGS[setting][-1]
+    counts, in_the_other = (process[setting] for process in exchanged)
+    assert counts == in_the_other
+    *statistics, losses = counts['all_reduce']
     assert len(statistics) == passes * NORMALISATIONS
     assert sum(statistics) == passes * 2 * 2 * 4 * WIDTH_NORMALISED * OPTIONS['network_g']['num_feat']
     assert losses == 4 * 6  # five losses, and whether a process was asked to stop
     networks = {'g': CSRGenerator(num_feat=4), 'd': MultiscalePatchDiscriminator(num_feat=4, n_layers_d=3)}
     for name, network in networks.items():
-        assert sum(counts[0][name]) == bytes_of(network.parameters())
+        assert sum(counts[name]) == bytes_of(network.parameters())
 
 
 def bytes_of(tensors):
@@ -130,9 +133,8 @@ def test_remaining_speed_in_the_docs():
 
 
 if __name__ == '__main__':
-    norm, checkpointing, amp, folder = sys.argv[1:]
+    folder = Path(sys.argv[1])
     dist.init_process_group('gloo')
-    counts = count_exchanges(norm, checkpointing == '1', amp, folder)
-    with open(f'{folder}/{dist.get_rank()}.json', 'w') as file:
-        json.dump(counts, file)
+    counts = [count_exchanges(norm, checkpointing, amp, str(folder)) for norm, checkpointing, amp, _ in SETTINGS]
+    (folder / f'{dist.get_rank()}.json').write_text(json.dumps(counts))
     dist.destroy_process_group()
