@@ -43,8 +43,8 @@ def main() -> None:
     print(f'{fast.CPU_CAPABILITY}, {arguments.threads} thread(s), medians of {arguments.repeats}\n')
     print(f'| width, scales, batch | | {" / ms | ".join(LAYOUTS)} / ms | ratio |\n|---|---|---:|---:|---:|')
     for case in CASES:
-        for pass_name, with_gradient in (('training', True), ('restoring', False)):
-            default, last = race(case, with_gradient, arguments.repeats).values()
+        for pass_name, training in (('training', True), ('restoring', False)):
+            default, last = race(case, training, arguments.repeats).values()
             batch = f'{case.batch} x {case.side}x{case.side}'
             print(
                 f'| {case.num_feat}, {case.num_scales}, {batch} | {pass_name} | {1000 * default:.0f} | '
@@ -53,17 +53,17 @@ def main() -> None:
             )
 
 
-def race(case: Case, with_gradient: bool, repeats: int) -> dict[str, float]:
+def race(case: Case, training: bool, repeats: int) -> dict[str, float]:
     """Return the median seconds of a pass in each layout; the layouts take turns."""
     network = CSRGenerator(num_feat=case.num_feat, preset='fast', num_scales=case.num_scales)
     x = torch.rand(case.batch, 3, case.side, case.side)
     seconds: dict[str, list[float]] = {name: [] for name in LAYOUTS}
     for _ in range(repeats + 1):
         for name, layout in LAYOUTS.items():
-            with patch.object(fast, 'fastest_layout', return_value=layout), torch.set_grad_enabled(with_gradient):
+            with patch.object(fast, 'fastest_layout', return_value=layout), torch.set_grad_enabled(training):
                 start = time.perf_counter()
                 out = network(x)
-                if with_gradient:
+                if training:
                     (out - x + 0.1).square().mean().backward()
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}

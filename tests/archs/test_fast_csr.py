@@ -51,9 +51,7 @@ def test_memory_layout(lively_generator, monkeypatch, capability):
     """The result does not depend on the layout, which is that in which the processor is fastest."""
     monkeypatch.setattr(fast, 'CPU_CAPABILITY', capability)
     network, x = lively_generator(preset='fast').double(), torch.rand(1, 3, 64, 64, dtype=torch.float64)
-    trained = network(x)
-    with torch.no_grad():
-        restored = network(x)
+    trained, restored = network.train()(x), network.eval()(x)
     torch.testing.assert_close(trained, restored)
     assert restored.is_contiguous(memory_format=torch.channels_last)
     assert trained.is_contiguous(memory_format=torch.channels_last) == (capability != 'AVX2')

@@ -73,7 +73,7 @@ class FastCSR(CSRNetwork):
 
     def suppress(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the start, at the size of the coarsest unit, and the guidance of each unit, coarse to fine."""
-        x = x.contiguous(memory_format=fastest_layout(x.device))
+        x = x.contiguous(memory_format=fastest_layout(x.device, self.training))
         levels = self.suppression(x)
         return self.start(x[..., :: self.multiple, :: self.multiple]), levels[::-1]
 
@@ -158,13 +158,13 @@ class BorderConv2d(nn.Conv2d):
         return F.conv2d(continue_border(x), self.weight, self.bias)
 
 
-def fastest_layout(device: torch.device) -> torch.memory_format:
+def fastest_layout(device: torch.device, training: bool) -> torch.memory_format:
     """Return the memory layout in which the network is fastest: channels-last, with one exception.
 
     On processors with AVX2 but without AVX-512, the gradients of channels-last convolutions are slow: an iteration of
     the training takes up to twice as long (benchmarks/memory_layout.py).
     """
-    if device.type == 'cpu' and CPU_CAPABILITY == 'AVX2' and torch.is_grad_enabled():
+    if training and device.type == 'cpu' and CPU_CAPABILITY == 'AVX2':
         return torch.contiguous_format
     return torch.channels_last
 
