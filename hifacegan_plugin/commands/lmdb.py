@@ -42,10 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='make the I-th of N equal parts, NAME.I-of-N.lmdb, one on each machine; the dataset option takes the list '
         'of all parts',
     )  # fmt: skip
-    parser.add_argument(
-        '--verify', action='store_true',
-        help='decode every image before it is stored, and again from the finished database',
-    )  # fmt: skip
     add_size_argument(parser)
     add_build_arguments(parser)
 
@@ -71,9 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_pixels=arguments.max_pixels,
     )
     names = read_names(arguments.input, arguments.list)
-    summary = create_lmdb(
-        arguments.input, names, target, options, how_to_build(arguments), shard=arguments.shard, verify=arguments.verify
-    )
+    summary = create_lmdb(arguments.input, names, target, options, how_to_build(arguments), shard=arguments.shard)
     return report_build(arguments, target, summary)
 
 

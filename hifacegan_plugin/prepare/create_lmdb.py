@@ -18,7 +18,6 @@ from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
 from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 from hifacegan_plugin.prepare.stores import COPIED, Entry, LmdbWriter, png_entry
-from hifacegan_plugin.prepare.verify_lmdb import verify as verify_database
 from hifacegan_plugin.prepare.worker_pool import map_in_threads
 
 
@@ -51,7 +50,6 @@ def create_lmdb(
     run: Run,
     *,
     shard: tuple[int, int] = (1, 1),
-    verify: bool = False,
 ) -> Summary:
     """Make a database from the images of a folder.
 
@@ -62,7 +60,6 @@ def create_lmdb(
         options: how the images are converted.
         run: how the build runs.
         shard: (i, n): use only the i-th of n equal parts, counted from 1.
-        verify: decode every image before storing it, and check the complete database.
 
     Raises:
         BuildError: nothing was made; the message says why and what to do.
@@ -72,27 +69,20 @@ def create_lmdb(
     share = names[number - 1 :: total]
     if not share:
         raise BuildError(f'--shard {number}/{total}: {len(names)} images are too few for {total} shards')
-    prepare_one = partial(prepare, folder, keys, options, verify)
-    return build(
-        target,
-        share,
-        asdict(options),
-        {'.': LmdbWriter},
-        partial(map_in_threads, prepare_one, run.jobs),
-        run,
-        check=partial(check_database, jobs=run.jobs) if verify else None,
-    )
+    prepare_one = partial(prepare, folder, keys, options)
+    stores = {'.': LmdbWriter}
+    return build(target, share, asdict(options), stores, partial(map_in_threads, prepare_one, run.jobs), run)
 
 
-def prepare(folder: Path, keys: Mapping[str, str], options: Options, verify: bool, name: str) -> Outcome:
+def prepare(folder: Path, keys: Mapping[str, str], options: Options, name: str) -> Outcome:
     """Return the entries of an image file, or why it is rejected."""
     try:
-        return Outcome({'.': make_entries(read_file(folder / name, options.max_pixels), keys[name], options, verify)})
+        return Outcome({'.': make_entries(read_file(folder / name, options.max_pixels), keys[name], options)})
     except ImageError as error:
         return Outcome({}, rejected=str(error))
 
 
-def make_entries(data: bytes, key: str, options: Options, verify: bool = False) -> list[Entry]:
+def make_entries(data: bytes, key: str, options: Options) -> list[Entry]:
     """Return the entries of an encoded image: the image itself or its crops.
 
     Raises:
@@ -100,8 +90,6 @@ def make_entries(data: bytes, key: str, options: Options, verify: bool = False) 
     """
     encoded = open_checked(data, options.max_pixels)
     if encoded.standard and fits(encoded.shape, options) and not options.reencode:
-        if verify:
-            decode(encoded)
         return [Entry(crop_key(key, 1) if options.crop_size else key, data, encoded.shape, COPIED)]
     image = without_alpha(decode(encoded))
     if options.size:
@@ -143,15 +131,3 @@ def crops(image: np.ndarray, size: int, step: int) -> Iterator[np.ndarray]:
 def crop_key(key: str, number: int) -> str:
     """Return the key of a crop, named as by BasicSR's script ``extract_subimages.py``."""
     return f'{key}_s{number:03d}'
-
-
-def check_database(folder: Path, jobs: int) -> None:
-    """Check a complete database, see :func:`~hifacegan_plugin.prepare.verify_lmdb.verify`.
-
-    Raises:
-        BuildError: the database is damaged.
-    """
-    problems = verify_database(folder, jobs)
-    if problems:
-        listed = ''.join(f'\n  {key}: {reason}' for key, reason in problems)
-        raise BuildError(f'{folder} is damaged: start over with --overwrite.{listed}')

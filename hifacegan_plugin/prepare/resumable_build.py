@@ -68,7 +68,6 @@ def build(
     stores: Mapping[str, Callable[[Path], Store]],
     prepare: Callable[[Sequence[str]], Iterator[Outcome]],
     run: Run,
-    check: Callable[[Path], None] | None = None,
 ) -> Summary:
     """Build ``target`` from ``sources``.
 
@@ -79,7 +78,6 @@ def build(
         stores: functions that open a store, by its path in the target (``.`` is the target itself).
         prepare: takes the remaining sources and yields an outcome for each, in order.
         run: how the build runs.
-        check: called with the complete folder before it is renamed; may raise ``BuildError``.
 
     Raises:
         BuildError: the target already exists, is being built or has no name; the settings or sources differ from those
@@ -113,8 +111,6 @@ def build(
             if not summary.stored:
                 shutil.rmtree(partial)
                 raise BuildError(f'none of the {len(sources)} images could be used: see {report_path(target)}')
-            if check:
-                check(partial)
             _rename(partial, target, header['overwrite'])
     return summary
 

@@ -393,7 +393,7 @@ def damaged(tmp_path_factory):
 
 
 class TestRejected:
-    @pytest.mark.parametrize('how', [(), ('--reencode',), ('--verify',)])
+    @pytest.mark.parametrize('how', [(), ('--reencode',)])
     def test_damaged_files_are_listed_with_a_reason(self, damaged, tmp_path, how):
         folder, reasons = damaged
         target = tmp_path / 'x.lmdb'
@@ -775,5 +775,5 @@ class TestDiskFull:
 
 def test_help():
     text = create('--help').stdout
-    for word in ('hifacegan lmdb -i', '--resume', '--verify', '--shard', 'Exit status'):
+    for word in ('hifacegan lmdb -i', '--resume', '--reencode', '--shard', 'Exit status'):
         assert word in text

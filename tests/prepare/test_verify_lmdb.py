@@ -14,8 +14,6 @@ from conftest import REPOSITORY
 from PIL import Image
 from skimage import data
 
-from hifacegan_plugin.__main__ import main
-
 DATA_PREP = REPOSITORY / 'data_prep'
 KEYS = ['photo', *(f'{i:02d}' for i in range(20))]
 
@@ -154,18 +152,3 @@ def test_an_unreadable_database_is_reported(database, damage, message):
 def test_zero_jobs_are_refused(sound):
     done = run('verify_lmdb.py', sound, '--jobs', 0, status=2)
     assert "argument --jobs: '0': expected a whole number of at least 1" in done.stderr
-
-
-def test_create_lmdb_with_verify(sound, tmp_path, monkeypatch, capsys):
-    """A database with wrong values is not renamed to its target."""
-    from hifacegan_plugin.prepare import create_lmdb
-    from hifacegan_plugin.prepare.stores import LmdbWriter
-
-    class FaultyWriter(LmdbWriter):
-        def write(self, entries):
-            super().write([entry._replace(value=entry.value[:-1] + b'?') for entry in entries])
-
-    monkeypatch.setattr(create_lmdb, 'LmdbWriter', FaultyWriter)
-    assert main(['lmdb', '-i', str(sound.parent / 'in'), '-o', str(tmp_path / 'x.lmdb'), '--verify']) == 2
-    assert 'photo: damaged: wrong checksum' in capsys.readouterr().err
-    assert not (tmp_path / 'x.lmdb').exists()
