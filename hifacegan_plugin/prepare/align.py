@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
-from hifacegan_plugin.prepare.stores import COPIED, Entry, JsonLines, LmdbWriter, PlainFolder, Store, png_entry
+from hifacegan_plugin.prepare.stores import LmdbWriter, PlainFolder, png_entry
 from hifacegan_plugin.prepare.worker_pool import map_in_processes
 
 FACES = 'faces.jsonl'  # descriptions of the faces, in the target
@@ -85,13 +86,20 @@ def align(folder: Path, names: Sequence[str], target: Path, options: Options, ru
         photographs = ((name, keys[name]) for name in left)
         return map_in_processes(partial(prepare, folder, options, crop_store), run.jobs, photographs)
 
-    stores: dict[str, Callable[[Path], Store]] = {crop_store: writer, FACES: JsonLines}
-    return build(target, names, asdict(options), stores, prepare_all, run)
+    return build(target, names, asdict(options), {crop_store: writer}, prepare_all, run, write_faces)
 
 
 def is_database(target: Path) -> bool:
     """Return whether the target is a database."""
     return target.suffix == '.lmdb'
+
+
+def write_faces(folder: Path, faces: list[dict[str, Any]]) -> None:
+    """Write ``faces.jsonl`` into a folder."""
+    with (folder / FACES).open('w', encoding='utf-8') as file:
+        file.writelines(json.dumps(face) + '\n' for face in faces)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_faces(target: Path) -> list[dict[str, Any]]:
@@ -100,7 +108,7 @@ def read_faces(target: Path) -> list[dict[str, Any]]:
 
 
 def prepare(folder: Path, options: Options, crop_store: str, photograph: tuple[str, str]) -> Outcome:
-    """Return the entries of the faces in a photograph (name, key), or why there are none."""
+    """Return the crops of the faces in a photograph (name, key) and their descriptions, or why there are none."""
     name, key = photograph
     try:
         pixels = without_alpha(decode(open_checked(read_file(folder / name, options.max_pixels), options.max_pixels)))
@@ -120,8 +128,7 @@ def prepare(folder: Path, options: Options, crop_store: str, photograph: tuple[s
         crop = cut(pixels, square, options.side)
         reason = rejection_reason(face, crop, options)
         description = describe(face, square, crop, pixels.shape)
-        record = {'key': face_key, 'photograph': name, **description, 'rejected': reason}
-        records.append(Entry(face_key, json.dumps(record).encode(), (0, 0, 0), COPIED))
+        records.append({'key': face_key, 'photograph': name, **description, 'rejected': reason})
         if reason is None:
             crops.append(png_entry(face_key, crop, options.compression_level))
         else:
@@ -129,7 +136,7 @@ def prepare(folder: Path, options: Options, crop_store: str, photograph: tuple[s
     if not crops:
         count = f'{len(found)} face{"s" * (len(found) > 1)}'
         return Outcome({}, rejected=f'has {count}, none accepted: {"; ".join(reasons)}')
-    return Outcome({crop_store: crops, FACES: records})
+    return Outcome({crop_store: crops}, notes=records)
 
 
 def rejection_reason(face: Face, crop: np.ndarray, options: Options) -> str | None:

@@ -33,10 +33,14 @@ _HOW_TO_CONTINUE = 'Finished work is kept: fix the cause, then run the same comm
 
 
 class Outcome(NamedTuple):
-    """The outcome for a source: its entries by the name of the store, or why it was rejected."""
+    """The outcome for a source: its entries by the name of the store, or why it was rejected.
+
+    ``notes`` are stored in the journal and passed to ``finish`` of :func:`build`.
+    """
 
     entries: Mapping[str, list[Entry]]
     rejected: str | None = None
+    notes: Sequence[Record] = ()
 
 
 class Summary(NamedTuple):
@@ -68,6 +72,7 @@ def build(
     stores: Mapping[str, Callable[[Path], Store]],
     prepare: Callable[[Sequence[str]], Iterator[Outcome]],
     run: Run,
+    finish: Callable[[Path, list[Record]], None] | None = None,
 ) -> Summary:
     """Build ``target`` from ``sources``.
 
@@ -78,6 +83,7 @@ def build(
         stores: functions that open a store, by its path in the target (``.`` is the target itself).
         prepare: takes the remaining sources and yields an outcome for each, in order.
         run: how the build runs.
+        finish: called with the complete folder and the notes of all outcomes, before the folder gets its name.
 
     Raises:
         BuildError: the target already exists, is being built or has no name; the settings or sources differ from those
@@ -111,6 +117,8 @@ def build(
             if not summary.stored:
                 shutil.rmtree(partial)
                 raise BuildError(f'none of the {len(sources)} images could be used: see {report_path(target)}')
+            if finish:
+                finish(partial, [note for record in journal.records for note in record.get('notes', [])])
             _rename(partial, target, header['overwrite'])
     return summary
 
@@ -193,10 +201,8 @@ def _fill(
 def _record(source: str, outcome: Outcome) -> Record:
     if outcome.rejected is not None:
         return {'source': source, 'rejected': outcome.rejected}
-    return {
-        'source': source,
-        'stored': {name: [entry.describe() for entry in entries] for name, entries in outcome.entries.items()},
-    }
+    stored = {name: [entry.describe() for entry in entries] for name, entries in outcome.entries.items()}
+    return {'source': source, 'stored': stored} | ({'notes': outcome.notes} if outcome.notes else {})
 
 
 def _summarise(records: Sequence[Record]) -> Summary:

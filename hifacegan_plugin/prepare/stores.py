@@ -1,11 +1,10 @@
-"""Stores that a build writes to: a database in BasicSR's format, a plain folder, or a file of JSON lines.
+"""Stores that a build writes images to: a database in BasicSR's format, or a plain folder.
 
 :mod:`hifacegan_plugin.images.databases` reads the databases and documents their files.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Collection, Iterable
@@ -154,32 +153,3 @@ class PlainFolder(Store):
 
     def _path(self, key: str) -> Path:
         return self.folder / f'{key.replace("/", "%2F")}.png'
-
-
-class JsonLines(Store):
-    """Writes the value of each entry, a JSON object with the entry's key under ``key``, as a line of ``path``."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open('a+b')
-
-    def write(self, entries: Collection[Entry]) -> None:
-        """See :class:`Store`."""
-        self._file.write(b''.join(entry.value + b'\n' for entry in entries))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def keep_only(self, keys: Iterable[str]) -> None:
-        """See :class:`Store`; also removes an incomplete last line."""
-        self._file.seek(0)
-        lines = {json.loads(line)['key']: line for line in self._file if line.endswith(b'\n')}
-        wanted = list(keys)
-        if not lines.keys() >= set(wanted):
-            raise DamagedDatabaseError(f'{self.path} lacks lines that it should hold')
-        self._file.truncate(0)
-        self._file.write(b''.join(lines[key] for key in wanted))
-        self._file.flush()
-
-    def close(self) -> None:
-        """See :class:`Store`."""
-        self._file.close()

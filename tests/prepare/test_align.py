@@ -15,9 +15,7 @@ from skimage import data
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.faces import detection
 from hifacegan_plugin.faces.alignment import apply
-from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.prepare.align import sharpness
-from hifacegan_plugin.prepare.stores import Entry, JsonLines
 
 ASTRONAUT = data.astronaut()
 PORTRAIT = ASTRONAUT[:256, 96:352]
@@ -193,23 +191,12 @@ def test_resumed_build_equals_uninterrupted_build(folder, built, tmp_path, capfd
 
         first, second, third, *_ = (partial / 'build.jsonl').read_bytes().splitlines(keepends=True)
         (partial / 'build.jsonl').write_bytes(first + second + third[:-20])  # killed in the middle of a line
-        (partial / 'faces.jsonl').write_bytes((partial / 'faces.jsonl').read_bytes()[:-20])
         align(capfd, *arguments, '--resume', status=1)
         assert (images(target), (target / 'faces.jsonl').read_bytes()) == whole
         align(capfd, *arguments, '--resume', status=1)  # does nothing
 
     target.rename(tmp_path / '.faces.lmdb.partial')
     assert 'min_face was 160, is 150' in align(capfd, *arguments, '--resume', '--min-face', 150, status=2).err
-
-
-def test_json_lines_report_missing_keys(tmp_path):
-    lines = JsonLines(tmp_path / 'faces.jsonl')
-    lines.write([Entry(key, b'{"key": "%s"}' % key.encode(), (0, 0, 0), 0) for key in 'abc'])
-    lines.keep_only('ab')
-    lines.close()
-    assert (tmp_path / 'faces.jsonl').read_text() == '{"key": "a"}\n{"key": "b"}\n'
-    with pytest.raises(DamagedDatabaseError, match=r'faces\.jsonl lacks lines'):
-        JsonLines(tmp_path / 'faces.jsonl').keep_only('abc')
 
 
 @pytest.mark.parametrize(
