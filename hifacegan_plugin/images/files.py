@@ -55,32 +55,20 @@ def list_files(
     Returns:
         Sorted paths relative to ``folder``, with ``/``. A path may be a broken link, or not a regular file (a pipe).
     """
-    listed = {Path(path).resolve() for path in leave_out}
-    waiting, files = deque(['']), list[str]()
+    root = Path(folder)
+    visited = {Path(path).resolve() for path in leave_out} - {root.resolve()}
+    waiting, files = deque([root]), list[str]()  # the root, then links to folders
     while waiting:
-        below = waiting.popleft()
-        place = Path(folder, below)
-        real = place.resolve()
-        if below and real in listed:
-            continue
-        listed.add(real)
-        try:
-            entries = _visible_entries(place)
-        except OSError as error:
-            on_error(error)
-            continue
-        folders: list[str] = []
-        links: list[str] = []
-        others: list[str] = []
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                kind = folders
-            else:
-                kind = links if entry.is_symlink() and Path(entry.path).is_dir() else others
-            kind.append(f'{below}/{entry.name}' if below else entry.name)
-        waiting.extendleft(reversed(folders))
-        waiting.extend(links)  # after all folders that are inside ``folder``
-        files += others
+        for name, folders, names in os.walk(waiting.popleft(), onerror=on_error):
+            place = Path(name)
+            if place.resolve() in visited:
+                folders.clear()
+                continue
+            visited.add(place.resolve())
+            folders[:] = sorted(name for name in folders if not name.startswith('.'))
+            waiting += [place / name for name in folders if (place / name).is_symlink()]
+            relative = place.relative_to(root)
+            files += [(relative / name).as_posix() for name in names if not name.startswith('.')]
     return sorted(files)
 
 
@@ -99,9 +87,3 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f'cannot be read ({error.strerror})') from error
-
-
-def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder, sorted by name, without hidden ones."""
-    with os.scandir(str(folder)) as entries:
-        return sorted((entry for entry in entries if not entry.name.startswith('.')), key=lambda entry: entry.name)
