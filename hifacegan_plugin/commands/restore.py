@@ -13,9 +13,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch.distributed as dist
 
 from hifacegan_plugin.commands.arguments import explain, share, whole
@@ -37,7 +41,6 @@ from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, re
 from hifacegan_plugin.restore.planning import InputError, Plan, output_folder, plan
 from hifacegan_plugin.restore.strength import at_strength
 from hifacegan_plugin.restore.videos.options import CODECS, VIDEO_FORMATS, VideoError, VideoOptions
-from hifacegan_plugin.restore.videos.restoring import restore_video
 from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 
@@ -115,7 +118,20 @@ def _file_restorers(
         announce_scale(restorer, arguments.weights)
         return to_image, _refuse_to_enlarge
     network = _identify_network(arguments)
-    return to_image, partial(restore_video, restore, options=video_options, resume=arguments.resume, network=network)
+    return to_image, partial(_restore_video, restore, options=video_options, resume=arguments.resume, network=network)
+
+
+def _restore_video(restore: Callable[[np.ndarray], np.ndarray], source: Path, target: Path, **options: Any) -> None:
+    """Restore a video; import PyAV, an optional dependency, only now.
+
+    Raises:
+        VideoError: if PyAV is not installed, or as :func:`~hifacegan_plugin.restore.videos.restoring.restore_video`.
+    """
+    if find_spec('av') is None:
+        raise VideoError('is a video, which needs PyAV. Run: pip install "hifacegan-plugin[video]"')
+    from hifacegan_plugin.restore.videos.restoring import restore_video
+
+    restore_video(restore, source, target, **options)
 
 
 def _refuse_to_enlarge(source: Path, target: Path) -> None:

@@ -518,10 +518,12 @@ def test_unreadable_videos_are_reported(tmp_path, make, message):
     assert list((tmp_path / 'out').iterdir()) == []
 
 
-def test_missing_pyav_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(restoring, 'find_spec', lambda name: None)
-    with pytest.raises(VideoError, match=r'pip install "hifacegan-plugin\[video\]"'):
-        restore_video(identity, tmp_path / 'a.mp4', tmp_path / 'b.mp4')
+def test_missing_pyav_is_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('hifacegan_plugin.commands.restore.find_spec', lambda name: None)
+    source = write_video(tmp_path / 'a.mp4', photos(1))
+    assert main(['restore', '-i', str(source), '-o', str(tmp_path / 'out')]) == 1
+    assert 'pip install "hifacegan-plugin[video]"' in capsys.readouterr().err
+    assert names_in(tmp_path / 'out') == []
 
 
 def flicker(images, shift):

@@ -2,6 +2,8 @@
 
 Restored frames are encoded as segments in a hidden folder beside the result. At the end, the segments are joined with
 the sound, subtitles and chapters of the source. An interrupted run leaves the folder, and ``resume`` continues from it.
+
+This module needs PyAV, an optional dependency.
 """
 
 from __future__ import annotations
@@ -12,25 +14,29 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import chain, count, islice, takewhile
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import av
 import numpy as np
 from tqdm import tqdm
 
 from hifacegan_plugin.restore.videos.options import CODECS, DEFAULTS, VideoError, VideoOptions
+from hifacegan_plugin.restore.videos.reading import (
+    Decoded,
+    FrameReader,
+    Look,
+    main_stream,
+    open_video,
+    read_look,
+    to_rgb,
+)
 from hifacegan_plugin.restore.videos.temporal import Smoother
+from hifacegan_plugin.restore.videos.writing import Segment, encode_segment, join
 from hifacegan_plugin.system.files import whole_file
 from hifacegan_plugin.system.locks import InUseError, hold
-
-if TYPE_CHECKING:  # PyAV, an optional dependency, is imported only for videos
-    import av
-
-    from hifacegan_plugin.restore.videos.reading import Decoded, Look
-    from hifacegan_plugin.restore.videos.writing import Segment
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -60,16 +66,11 @@ def restore_video(
         The number of frames.
 
     Raises:
-        VideoError: if PyAV is not installed, another process restores into ``target``, or nothing can be read or
+        VideoError: if another process restores into ``target``, or nothing can be read or
             written. Also after the result is written, if it is incomplete: a frame that could not be restored is the
             input frame; a frame that could not be decoded is missing, and the previous one is shown longer; if the
             video ends early, the suffix ``.incomplete`` marks the result.
     """
-    if find_spec('av') is None:
-        raise VideoError('is a video, which needs PyAV. Run: pip install "hifacegan-plugin[video]"')
-    from hifacegan_plugin.restore.videos.reading import read_look
-    from hifacegan_plugin.restore.videos.writing import join
-
     folder = target.with_name(f'.{target.name}.segments')
     with _held(target):
         look = read_look(source)
@@ -98,8 +99,6 @@ def _held(target: Path) -> Iterator[None]:
     Raises:
         VideoError: another process restores into ``target``, or it cannot be written.
     """
-    from av import FFmpegError
-
     try:
         with hold(target.with_name(f'.{target.name}.lock')):
             yield
@@ -107,7 +106,7 @@ def _held(target: Path) -> Iterator[None]:
         raise VideoError(
             f'is being restored into {target} by {owner}: wait for it, or choose another output folder'
         ) from owner
-    except (OSError, FFmpegError) as error:
+    except (OSError, av.FFmpegError) as error:
         raise VideoError(f'cannot be written ({error.strerror or error})') from error
 
 
@@ -154,9 +153,6 @@ def _write_segments(
     restore: Callable[[np.ndarray], np.ndarray], source: Path, look: Look, folder: Path, options: VideoOptions
 ) -> _Work:
     """Restore the segments that ``folder`` does not hold yet."""
-    from hifacegan_plugin.restore.videos.reading import FrameReader, main_stream, open_video, to_rgb
-    from hifacegan_plugin.restore.videos.writing import encode_segment
-
     codec = CODECS[options.codec]
     encoder_options = {'crf': str(codec.crf if options.crf is None else options.crf), **codec.options}
     segments = _segments_in(folder)
@@ -190,8 +186,6 @@ def _write_segments(
 
 
 def _segments_in(folder: Path) -> list[tuple[Path, Segment]]:
-    from hifacegan_plugin.restore.videos.writing import Segment
-
     paths = takewhile(Path.exists, (folder / f'{number:06}.mp4' for number in count()))
     return [(path, Segment.read(path.with_suffix('.json'))) for path in paths]
 
@@ -218,8 +212,6 @@ def _restored(
     Raises:
         VideoError: if no frame can be restored.
     """
-    from hifacegan_plugin.restore.videos.reading import to_rgb
-
     failures = 0
     reason = 'is damaged: no frame could be read'
     for frame, time, problem in decoded:
