@@ -4,21 +4,23 @@ import io
 import json
 import shutil
 import sys
+from functools import partial
 
 import cv2
 import lmdb
 import numpy as np
 import pytest
+from commands_in_process import run_command
 from PIL import Image
 from skimage import data
 
-from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.faces import detection
 from hifacegan_plugin.faces.alignment import apply
 from hifacegan_plugin.prepare.align import sharpness
 
 ASTRONAUT = data.astronaut()
 PORTRAIT = ASTRONAUT[:256, 96:352]
+align = partial(run_command, 'align')
 OPTIONS = ('--side', '128', '--min-face', '160', '--jobs', '1')  # detection of smaller faces takes longer
 
 
@@ -36,19 +38,9 @@ def folder(tmp_path_factory):
 def built(folder, tmp_path_factory):
     """The results of two runs: a folder and a database."""
     targets = tmp_path_factory.mktemp('built')
-    assert main(['align', '-i', str(folder), '-o', str(targets / 'faces'), *OPTIONS, '--jobs', '2']) == 1
-    assert main(['align', '-i', str(folder), '-o', str(targets / 'faces.lmdb'), *OPTIONS]) == 1
+    align('-i', folder, '-o', targets / 'faces', *OPTIONS, '--jobs', '2', status=1)
+    align('-i', folder, '-o', targets / 'faces.lmdb', *OPTIONS, status=1)
     return targets
-
-
-def align(capfd, *arguments, status=0):
-    try:
-        found = main(['align', *map(str, arguments)])
-    except SystemExit as stop:
-        found = stop.code
-    printed = capfd.readouterr()
-    assert found == status, printed.err
-    return printed
 
 
 def images(target):
@@ -99,9 +91,9 @@ def test_recorded_matrix_maps_the_crop_to_the_photograph(built):
     np.testing.assert_allclose(there.mean(0), [63.5, 75], atol=6)
 
 
-def test_margin_adds_surroundings(folder, built, tmp_path, capfd):
+def test_margin_adds_surroundings(folder, built, tmp_path):
     shutil.copy(folder / 'a.png', tmp_path)
-    align(capfd, '-i', tmp_path, '-o', tmp_path / 'wide', *OPTIONS, '--side', '176', '--margin', '0.1875')
+    align('-i', tmp_path, '-o', tmp_path / 'wide', *OPTIONS, '--side', '176', '--margin', '0.1875')
     wide, usual = read(images(tmp_path / 'wide')['a']), read(images(built / 'faces')['a'])
     assert wide.shape == (176, 176, 3)
     assert np.abs(wide[24:-24, 24:-24].astype(int) - usual).max() <= 2
@@ -115,21 +107,21 @@ def test_margin_adds_surroundings(folder, built, tmp_path, capfd):
     )
 
 
-def test_all_faces_and_min_sharpness(tmp_path, capfd):
+def test_all_faces_and_min_sharpness(tmp_path):
     (tmp_path / 'in').mkdir()
     two = np.hstack([PORTRAIT, cv2.GaussianBlur(PORTRAIT[:, ::-1], (0, 0), 2)])
     Image.fromarray(two).save(tmp_path / 'in/two.png')
     target = tmp_path / 'faces.lmdb'
     arguments = ('-i', tmp_path / 'in', '-o', target, *OPTIONS, '--faces', 'all', '--overwrite')
-    printed = align(capfd, *arguments)
+    printed = align(*arguments)
     assert images(target).keys() == {'two_face1', 'two_face2'}
-    assert '2 faces written, 0 rejected' in printed.out
+    assert '2 faces written, 0 rejected' in printed.stdout
     soft, sharp = sorted(face['sharpness'] for face in faces(target).values())
     assert soft < 0.7 * sharp
 
     limit = (soft + sharp) / 2
-    printed = align(capfd, *arguments, '--min-sharpness', limit)
-    assert '1 faces written, 1 rejected' in printed.out
+    printed = align(*arguments, '--min-sharpness', limit)
+    assert '1 faces written, 1 rejected' in printed.stdout
     (blurred,) = (face for face in faces(target).values() if face['rejected'])
     assert blurred['rejected'] == f'sharpness {soft:.2f}, less than --min-sharpness {limit:g}'
     assert images(target).keys() == faces(target).keys() - {blurred['key']}
@@ -143,16 +135,16 @@ def test_all_faces_and_min_sharpness(tmp_path, capfd):
         (('--max-roll', 0.001), 'more than --max-roll 0.001'),
     ],
 )
-def test_nothing_is_built_if_all_faces_are_rejected(folder, tmp_path, capfd, limit, reason):
+def test_nothing_is_built_if_all_faces_are_rejected(folder, tmp_path, limit, reason):
     shutil.copy(folder / 'a.png', tmp_path)
-    printed = align(capfd, '-i', tmp_path, '-o', tmp_path / 'faces', *OPTIONS, *limit, status=2)
-    assert 'none of the 1 images could be used' in printed.err
+    printed = align('-i', tmp_path, '-o', tmp_path / 'faces', *OPTIONS, *limit, status=2)
+    assert 'none of the 1 images could be used' in printed.stderr
     assert rejected(tmp_path / 'faces')['a.png'].startswith('has 1 face, none accepted: ')
     assert reason in rejected(tmp_path / 'faces')['a.png']
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'faces.rejected.tsv']
 
 
-def test_grey_16_bit_alpha_rotated_animated_and_broken_photographs(tmp_path, capfd):
+def test_grey_16_bit_alpha_rotated_animated_and_broken_photographs(tmp_path):
     (tmp_path / 'in').mkdir()
     grey = cv2.cvtColor(PORTRAIT, cv2.COLOR_RGB2GRAY)
     Image.fromarray(grey).save(tmp_path / 'in/grey.png')
@@ -165,7 +157,7 @@ def test_grey_16_bit_alpha_rotated_animated_and_broken_photographs(tmp_path, cap
     frames[0].save(tmp_path / 'in/animated.gif', save_all=True, append_images=frames[1:])
     (tmp_path / 'in/broken.jpg').write_bytes((tmp_path / 'in/turned.jpg').read_bytes()[:3000])
 
-    align(capfd, '-i', tmp_path / 'in', '-o', tmp_path / 'faces', *OPTIONS, status=1)
+    align('-i', tmp_path / 'in', '-o', tmp_path / 'faces', *OPTIONS, status=1)
     assert rejected(tmp_path / 'faces').keys() == {'animated.gif', 'broken.jpg'}
     assert 'is animated' in rejected(tmp_path / 'faces')['animated.gif']
     found = {
@@ -182,7 +174,7 @@ def test_grey_16_bit_alpha_rotated_animated_and_broken_photographs(tmp_path, cap
     assert np.abs(found['turned'].astype(int) - found['alpha']).mean() < 4
 
 
-def test_resumed_build_equals_uninterrupted_build(folder, built, tmp_path, capfd):
+def test_resumed_build_equals_uninterrupted_build(folder, built, tmp_path):
     for target in (tmp_path / 'faces', tmp_path / 'faces.lmdb'):
         arguments = ('-i', folder, '-o', target, *OPTIONS)
         shutil.copy(built / f'{target.name}.rejected.tsv', tmp_path)
@@ -191,12 +183,12 @@ def test_resumed_build_equals_uninterrupted_build(folder, built, tmp_path, capfd
 
         first, second, third, *_ = (partial / 'build.jsonl').read_bytes().splitlines(keepends=True)
         (partial / 'build.jsonl').write_bytes(first + second + third[:-20])  # killed in the middle of a line
-        align(capfd, *arguments, '--resume', status=1)
+        align(*arguments, '--resume', status=1)
         assert (images(target), (target / 'faces.jsonl').read_bytes()) == whole
-        align(capfd, *arguments, '--resume', status=1)  # does nothing
+        align(*arguments, '--resume', status=1)  # does nothing
 
     target.rename(tmp_path / '.faces.lmdb.partial')
-    assert 'min_face was 160, is 150' in align(capfd, *arguments, '--resume', '--min-face', 150, status=2).err
+    assert 'min_face was 160, is 150' in align(*arguments, '--resume', '--min-face', 150, status=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -207,18 +199,18 @@ def test_resumed_build_equals_uninterrupted_build(folder, built, tmp_path, capfd
         (['--max-yaw', 'x'], "argument --max-yaw: 'x': expected a number above 0"),
     ],
 )
-def test_invalid_arguments_are_reported(folder, tmp_path, capfd, arguments, message):
-    printed = align(capfd, '-i', folder, '-o', tmp_path / 'faces', *OPTIONS, *arguments, status=2)
-    assert message in printed.err
+def test_invalid_arguments_are_reported(folder, tmp_path, arguments, message):
+    printed = align('-i', folder, '-o', tmp_path / 'faces', *OPTIONS, *arguments, status=2)
+    assert message in printed.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_without_dlib_nothing_is_written(folder, tmp_path, capfd, monkeypatch):
+def test_without_dlib_nothing_is_written(folder, tmp_path, monkeypatch):
     detection.load_detector.cache_clear()
     monkeypatch.setitem(sys.modules, 'dlib', None)
-    printed = align(capfd, '-i', folder, '-o', tmp_path / 'faces', status=2)
-    assert 'cannot import dlib' in printed.err
-    assert printed.err.endswith('pip install "hifacegan-plugin[faces]"\n')
+    printed = align('-i', folder, '-o', tmp_path / 'faces', status=2)
+    assert 'cannot import dlib' in printed.stderr
+    assert printed.stderr.endswith('pip install "hifacegan-plugin[faces]"\n')
     assert not list(tmp_path.iterdir())
 
 

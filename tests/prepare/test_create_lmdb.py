@@ -11,8 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zlib
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,17 +20,15 @@ import cv2
 import lmdb
 import numpy as np
 import pytest
+from commands_in_process import run_command
 from conftest import HANGS, REPOSITORY
 from PIL import Image
 from skimage import data
 
-from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.images.decoding import decode
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import MAX_LENGTH, lmdb_keys
 from hifacegan_plugin.images.opening import open_checked
-from hifacegan_plugin.prepare.build_error import BuildError
-from hifacegan_plugin.prepare.names import read_names
 
 DATA_PREP = REPOSITORY / 'data_prep'
 
@@ -57,15 +55,7 @@ sys.exit(main(['lmdb', *sys.argv[1:]]))
 """
 
 
-def create(*arguments, status=0):
-    """Run the command in this process."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as errors:
-        try:
-            found = main(['lmdb', *map(str, arguments)])
-        except SystemExit as stop:
-            found = stop.code
-    assert found == status, errors.getvalue()
-    return subprocess.CompletedProcess(arguments, found, out.getvalue(), errors.getvalue())
+create = partial(run_command, 'lmdb')
 
 
 def drive(*arguments, status=0, kill_at='', kind='SIGKILL', **options):
@@ -243,28 +233,6 @@ class TestImages:
             np.testing.assert_array_equal(decoded, clean_image)
         assert 'grey16.png (40,50,1) 0' in meta_info
         assert 'alpha.png (40,50,4) 0' in meta_info
-
-    @pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp'])
-    def test_rotated_photographs_are_stored_upright(self, tmp_path, suffix):
-        exif = Image.Exif()
-        exif[0x0112] = 6  # viewers rotate the image by 90 degrees clockwise
-        clean_image = data.astronaut()[:64, :96]
-        path = save(tmp_path / f'in/turned.{suffix}', clean_image, exif=exif)
-        create('-i', path.parent, '-o', tmp_path / 'x.lmdb')
-        values, meta_info = contents(tmp_path / 'x.lmdb')
-        assert meta_info == 'turned.png (96,64,3) 1\n'
-        stored = np.asarray(Image.open(io.BytesIO(values[b'turned'])).convert('RGB')).astype(float)
-        assert np.abs(stored - np.rot90(clean_image, -1)).mean() < 6
-
-    @pytest.mark.parametrize('suffix', ['bmp', 'tiff', 'gif', 'ppm', 'jp2', 'avif'])
-    def test_other_formats_become_png(self, tmp_path, suffix):
-        path = save(tmp_path / f'in/x.{suffix}', data.astronaut()[:64, :96])
-        create('-i', path.parent, '-o', tmp_path / 'x.lmdb')
-        values, meta_info = contents(tmp_path / 'x.lmdb')
-        assert meta_info == 'x.png (64,96,3) 1\n'
-        expected = np.asarray(Image.open(path).convert('RGB'), dtype=float)
-        stored = np.asarray(Image.open(io.BytesIO(values[b'x'])), dtype=float)
-        assert np.abs(stored - expected).max() <= 3
 
     def test_size_copies_images_of_this_size_and_resizes_others(self, folder, tmp_path):
         big = save(tmp_path / 'in/big.png', data.astronaut()[:192, :256]).read_bytes()
@@ -526,37 +494,6 @@ class TestBadInput:
         drive('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=1, timeout=HANGS)
         assert rejected(tmp_path / 'x.lmdb') == {'pipe.png': 'is not a regular file'}
 
-    def test_an_unreadable_subfolder_is_an_error(self, tmp_path):
-        tmp_path.chmod(0o755)
-        save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
-        (tmp_path / 'in/locked').mkdir(mode=0o000)
-        try:
-            if os.geteuid():
-                done = create('-i', tmp_path / 'in', '-o', tmp_path / 'x.lmdb', status=2)
-                assert 'in/locked: Permission denied' in done.stderr
-            else:  # root can read any folder
-                with pytest.MonkeyPatch.context() as patch:
-                    real = os.scandir
-                    patch.setattr(
-                        os,
-                        'scandir',
-                        lambda path: (
-                            (_ for _ in ()).throw(PermissionError(13, 'no', path))
-                            if str(path).endswith('locked')
-                            else real(path)
-                        ),
-                    )
-                    with pytest.raises(BuildError, match='in/locked: no'):
-                        read_names(tmp_path / 'in')
-        finally:
-            (tmp_path / 'in/locked').chmod(0o755)
-
-    def test_links_to_a_parent_folder_are_not_followed(self, folder, tmp_path):
-        save(tmp_path / 'in/a.png', data.astronaut()[:32, :32])
-        (tmp_path / 'in/up').symlink_to(tmp_path / 'in')
-        (tmp_path / 'in/other').symlink_to(folder / 'more')
-        assert read_names(tmp_path / 'in') == ['a.png', 'other/00000.webp', 'other/00002.png']
-
 
 class TestTarget:
     def test_an_existing_database_is_replaced_only_with_overwrite(self, folder, database, tmp_path):
@@ -689,28 +626,6 @@ class TestKilled:
         assert not (tmp_path / 'x.lmdb').exists()
         drive(*arguments, '--resume', status=1)
         assert_same_result(tmp_path / 'x.lmdb', many / 'whole.lmdb')
-
-    def test_at_twenty_random_moments(self, many, tmp_path):
-        """Kill the command repeatedly, each time shortly after it has written to the journal."""
-        rng = random.Random(0)
-        target, journal = tmp_path / 'x.lmdb', tmp_path / '.x.lmdb.partial/build.jsonl'
-        command = [sys.executable, '-c', DRIVER, '-i', many / 'in', '-o', target, '--reencode', '--jobs', '2']
-        environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
-        kills = 0
-        while kills < 20:
-            size = journal.stat().st_size if journal.exists() else 0
-            builder = subprocess.Popen([*command, '--resume'], env=environment, stderr=subprocess.DEVNULL)
-            while builder.poll() is None and (journal.stat().st_size if journal.exists() else 0) <= size:
-                time.sleep(0.001)
-            time.sleep(rng.uniform(0, 0.03))
-            builder.kill()
-            if builder.wait() == -signal.SIGKILL:
-                kills += 1
-            else:  # the build finished before the kill: start a new one
-                assert_same_result(target, many / 'whole.lmdb')
-                shutil.rmtree(target)
-        drive(*command[3:], '--resume', status=1)
-        assert_same_result(target, many / 'whole.lmdb')
 
     def test_ctrl_c_says_how_to_continue(self, many, tmp_path):
         arguments = ('-i', many / 'in', '-o', tmp_path / 'x.lmdb', '--reencode')

@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from commands_in_process import run_command
 from conftest import REPOSITORY
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
-from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.commands.inspect_degradations import degraded_rows
 from hifacegan_plugin.data.degradations import RECIPES
 from hifacegan_plugin.images.sheets import LABEL_HEIGHT, MARGIN
@@ -62,12 +62,8 @@ def test_rows_hold_the_clean_image_and_its_degradations():
         (['-i', '{image}', '-o', 'x.png', '--recipes', 'nois'], "Did you mean 'noise'?"),
     ],
 )
-def test_invalid_arguments_are_reported(image, tmp_path, monkeypatch, capsys, arguments, message):
+def test_invalid_arguments_are_reported(image, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    try:
-        status = main(['inspect-degradations', *(argument.format(image=image) for argument in arguments)])
-    except SystemExit as stop:
-        status = stop.code
-    assert status == 2
-    assert message in capsys.readouterr().err
+    arguments = (argument.format(image=image) for argument in arguments)
+    assert message in run_command('inspect-degradations', *arguments, status=2).stderr
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,5 @@
 """Tests of the command ``hifacegan pairs``: the pairs, BasicSR reading them, interrupted builds."""
 
-import contextlib
 import io
 import os
 import random
@@ -15,11 +14,11 @@ import lmdb
 import numpy as np
 import pytest
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from commands_in_process import run_command
 from conftest import HANGS, REPOSITORY
 from PIL import Image
 from skimage import data
 
-from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.data.degradations import build_degradation, make_generator
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.sources import ImageSource, read_encoded
@@ -37,13 +36,7 @@ ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '
 
 def make_pairs(*arguments, status=0):
     """Run the command in this process and return its error output."""
-    with contextlib.redirect_stderr(io.StringIO()) as errors:
-        try:
-            found = main(['pairs', *map(str, arguments)])
-        except SystemExit as stop:
-            found = stop.code
-    assert found == status, errors.getvalue()
-    return errors.getvalue()
+    return run_command('pairs', *arguments, status=status).stderr
 
 
 def values(database):
@@ -361,7 +354,7 @@ def test_a_name_that_may_mean_two_keys_is_refused(folder, tmp_path):
     (tmp_path / 'in').mkdir()
     for name in ('a.png', 'a.png.jpg'):
         shutil.copy(folder / 'c.png', tmp_path / 'in' / name)
-    assert main(['lmdb', '-i', f'{tmp_path}/in', '-o', f'{tmp_path}/two.lmdb']) == 0
+    run_command('lmdb', '-i', tmp_path / 'in', '-o', tmp_path / 'two.lmdb')
     (tmp_path / 'list.txt').write_text('a.png\n')
     listed = (
         '-i',

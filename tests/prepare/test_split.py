@@ -1,20 +1,15 @@
-"""Tests of the command ``hifacegan split``, through its script in data_prep."""
+"""Tests of the command ``hifacegan split``."""
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from commands_in_process import run_command
 from conftest import REPOSITORY
 
-DATA_PREP = REPOSITORY / 'data_prep'
-
-
-def split(*arguments, status=0):
-    command = [sys.executable, DATA_PREP / 'split.py', *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done
+split = partial(run_command, 'split')
 
 
 def touch(folder, names):
@@ -100,3 +95,8 @@ def test_invalid_input_is_reported(tmp_path, names, arguments, message):
 
 def test_missing_folder_is_reported(tmp_path):
     assert 'no such folder' in split('-i', tmp_path / 'nowhere', '-o', tmp_path, '--ffhq', status=2).stderr
+
+
+def test_the_script_runs_the_command():
+    script = [sys.executable, REPOSITORY / 'data_prep/split.py', '--help']
+    assert 'hifacegan split -i' in subprocess.run(script, capture_output=True, text=True, check=True).stdout

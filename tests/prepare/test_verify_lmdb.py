@@ -1,28 +1,26 @@
-"""Tests of the command ``hifacegan verify-lmdb``, through its script in data_prep, on damaged databases."""
+"""Tests of the command ``hifacegan verify-lmdb`` on damaged databases."""
 
 import random
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
 import lmdb
 import numpy as np
 import pytest
+from commands_in_process import run_command
 from conftest import REPOSITORY
 from PIL import Image
 from skimage import data
 
-DATA_PREP = REPOSITORY / 'data_prep'
+SCRIPT = REPOSITORY / 'data_prep/verify_lmdb.py'
 KEYS = ['photo', *(f'{i:02d}' for i in range(20))]
 
 
-def run(script, *arguments, status=0):
-    command = [sys.executable, DATA_PREP / script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done
+verify = partial(run_command, 'verify-lmdb')
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +30,7 @@ def sound(tmp_path_factory):
     for i in range(20):
         Image.fromarray(image[20 * i : 20 * i + 64, 20 * i : 20 * i + 64]).save(place / f'in/{i:02d}.png')
     Image.fromarray(image).save(place / 'in/photo.jpg', quality=95)
-    run('create_lmdb.py', '-i', place / 'in', '-o', place / 'x.lmdb')
+    run_command('lmdb', '-i', place / 'in', '-o', place / 'x.lmdb')
     return place / 'x.lmdb'
 
 
@@ -60,7 +58,7 @@ def problems(done):
 
 
 def test_an_intact_database_passes(sound):
-    assert 'all is well' in run('verify_lmdb.py', sound).stdout
+    assert 'all is well' in verify(sound).stdout
 
 
 def test_the_hosts_own_database_passes(sound, tmp_path):
@@ -69,7 +67,7 @@ def test_the_hosts_own_database_passes(sound, tmp_path):
     cv2.imwrite(str(tmp_path / 'grey.png'), data.camera())
     cv2.imwrite(str(tmp_path / 'alpha.png'), np.dstack([data.astronaut(), data.camera()]))
     make_lmdb_from_imgs(str(tmp_path), str(tmp_path / 'x.lmdb'), ['grey.png', 'alpha.png'], ['a grey', 'b/alpha'])
-    run('verify_lmdb.py', tmp_path / 'x.lmdb')
+    verify(tmp_path / 'x.lmdb')
 
 
 @pytest.mark.parametrize('key', ['07', 'photo'])
@@ -77,7 +75,7 @@ def test_a_flipped_bit_is_detected(database, key):
     value = read(database, key)
     value[len(value) // 2] ^= 4
     change(database, key, bytes(value))
-    assert problems(run('verify_lmdb.py', database, status=1)) == {key: 'damaged: wrong checksum'}
+    assert problems(verify(database, status=1)) == {key: 'damaged: wrong checksum'}
 
 
 def test_a_flipped_bit_in_a_png_is_detected_without_checksums(database):
@@ -86,7 +84,7 @@ def test_a_flipped_bit_in_a_png_is_detected_without_checksums(database):
     value[len(value) // 2] ^= 4
     change(database, '07', bytes(value))
     reason = 'is damaged (wrong checksum in the PNG chunk IDAT)'
-    assert problems(run('verify_lmdb.py', database, status=1)) == {'07': reason}
+    assert problems(verify(database, status=1)) == {'07': reason}
 
 
 def test_flipped_bytes_in_data_mdb_are_detected(sound, tmp_path):
@@ -101,7 +99,7 @@ def test_flipped_bytes_in_data_mdb_are_detected(sound, tmp_path):
             damaged[position] ^= 0xFF
         database = Path(shutil.copytree(sound, tmp_path / f'{trial}.lmdb'))
         (database / 'data.mdb').write_bytes(damaged)
-        done = subprocess.run([sys.executable, DATA_PREP / 'verify_lmdb.py', database], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, SCRIPT, database], capture_output=True, text=True)
         assert done.returncode in (1, 2), trial
         assert 'Traceback' not in done.stderr
 
@@ -112,7 +110,7 @@ def test_missing_extra_and_invalid_values_and_wrong_shapes_are_reported(database
     change(database, '02', b'garbage')
     change(database, '03', bytes(read(database, 'photo')))
     (database / 'checksums.txt').unlink()
-    assert problems(run('verify_lmdb.py', database, '--jobs', 2, status=1)) == {
+    assert problems(verify(database, '--jobs', 2, status=1)) == {
         'stray': 'in the database, but not in meta_info.txt',
         '01': 'not in the database',
         '02': 'is not an image, or of no known format',
@@ -122,7 +120,7 @@ def test_missing_extra_and_invalid_values_and_wrong_shapes_are_reported(database
 
 def test_several_databases_are_checked(sound, database):
     change(database, '01', None)
-    done = run('verify_lmdb.py', database, sound, status=1)
+    done = verify(database, sound, status=1)
     assert f'{database}: 01: not in the database' in done.stdout
     assert f'{sound}: all is well' in done.stdout
 
@@ -144,11 +142,11 @@ def test_several_databases_are_checked(sound, database):
 )
 def test_an_unreadable_database_is_reported(database, damage, message):
     damage(database)
-    done = run('verify_lmdb.py', database, status=2)
+    done = verify(database, status=2)
     assert message in done.stderr
     assert 'Traceback' not in done.stderr
 
 
 def test_zero_jobs_are_refused(sound):
-    done = run('verify_lmdb.py', sound, '--jobs', 0, status=2)
+    done = verify(sound, '--jobs', 0, status=2)
     assert "argument --jobs: '0': expected a whole number of at least 1" in done.stderr
