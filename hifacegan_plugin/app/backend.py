@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hifacegan_plugin.images.photograph_files import read_photograph
+from hifacegan_plugin.restore.blending import at_strength
 from hifacegan_plugin.restore.faces import FaceOptions, RestoredFace, load_models, restore_faces
 from hifacegan_plugin.restore.files import write_result
 from hifacegan_plugin.restore.restorer import Restorer
-from hifacegan_plugin.restore.strength import at_strength
 
 WHOLE, FACES, BOTH = 'whole image', 'faces', 'both'
 

@@ -36,10 +36,10 @@ from hifacegan_plugin.commands.restorer_options import add_restorer_options, ann
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.images.encoding import WRITABLE
+from hifacegan_plugin.restore.blending import at_strength
 from hifacegan_plugin.restore.engines.devices import EngineError
 from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
 from hifacegan_plugin.restore.planning import InputError, Plan, output_folder, plan
-from hifacegan_plugin.restore.strength import at_strength
 from hifacegan_plugin.restore.videos.options import CODECS, VIDEO_FORMATS, VideoError, VideoOptions
 from hifacegan_plugin.weights import PACKAGED, WeightsError
 

@@ -18,7 +18,7 @@ from hifacegan_plugin.faces.landmarks import Model, load_model
 from hifacegan_plugin.faces.pasting import paste
 from hifacegan_plugin.images.decoding import as_8_bit_bgr
 from hifacegan_plugin.images.photograph_files import check_pixels
-from hifacegan_plugin.restore.strength import blend
+from hifacegan_plugin.restore.blending import blend
 
 # The 68-landmark model, not for commercial use, is no better here: 5 points are enough for FFHQ's square.
 LANDMARKS: Model = '5'

@@ -15,7 +15,7 @@ from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import MAX_PIXELS
 from hifacegan_plugin.images.photograph_files import check_pixels, read_photograph
 from hifacegan_plugin.images.resizing import resize
-from hifacegan_plugin.restore.colour import keep_low_frequencies
+from hifacegan_plugin.restore.blending import keep_low_frequencies
 from hifacegan_plugin.restore.engines.fitting import FittingEngine
 from hifacegan_plugin.weights import PACKAGED, Network, load_network
 
@@ -41,7 +41,7 @@ class Restorer:
             ``auto``: the first accelerator that works here, else the CPU. The engine ``onnx`` supports the devices that
             ONNX Runtime has a provider for.
         keep_colour: keep the brightness and colours of the input over large areas, which the paper's network can shift;
-            see :func:`~hifacegan_plugin.restore.colour.keep_low_frequencies`.
+            see :func:`~hifacegan_plugin.restore.blending.keep_low_frequencies`.
 
     Attributes:
         scale: upscaling factor of the network.

@@ -10,7 +10,7 @@ from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore import Restorer
-from hifacegan_plugin.restore.colour import SIGMA, keep_low_frequencies
+from hifacegan_plugin.restore.blending import SIGMA, keep_low_frequencies
 from hifacegan_plugin.weights import generator_options, write_weights
 
 
