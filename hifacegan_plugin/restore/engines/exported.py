@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hifacegan_plugin.restore.engines.devices import CPU, EngineError
-from hifacegan_plugin.restore.engines.inference import TRACING, Engine, noise
+from hifacegan_plugin.restore.engines.inference import TRACING, Engine, differences_from_torch, noise
 from hifacegan_plugin.restore.engines.onnx_file import load_onnx, write_onnx
 from hifacegan_plugin.restore.engines.openvino_file import load_openvino, write_openvino
 from hifacegan_plugin.system.files import made_folder
@@ -76,10 +74,8 @@ def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> f
                 write(generator, Path(folder, path.name), dtype)
         except RuntimeError as error:  # for example, the disk is full
             raise EngineError(f'{path}: {to} cannot write it ({str(error).strip().splitlines()[0]}).') from error
-        images = noise(generator, 2, 35, 69)
-        with torch.inference_mode():
-            expected = deepcopy(generator).eval()(images).numpy()  # the exported network is in eval mode, too
-        differences = np.abs(load(Path(folder, path.name), 'float32', CPU)(images.numpy()) - expected)
+        engine = load(Path(folder, path.name), 'float32', CPU)
+        differences = differences_from_torch(engine, generator, noise(generator, 2, 35, 69))
         measure, tolerance = TOLERANCE[dtype]
         if not measure(differences) <= tolerance:
             raise EngineError(f'{path}: not written, because {to} differs from torch by {measure(differences):.2g}.')

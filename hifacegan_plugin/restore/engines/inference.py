@@ -87,6 +87,13 @@ def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | Uncha
     return INFERENCE[type(generator)].rewrite(generator).compute_in(DTYPES[dtype])
 
 
+def differences_from_torch(engine: Engine, generator: Network, images: Tensor) -> np.ndarray:
+    """Return the absolute differences of an engine's output from that of the network, in float32 on the CPU."""
+    with torch.inference_mode():
+        expected = deepcopy(generator).eval()(images).numpy()
+    return np.abs(engine(images.numpy()) - expected)
+
+
 def noise(generator: Network, count: int = 1, more_rows: int = 0, more_columns: int = 0) -> Tensor:
     """Return noise images, always the same, of the smallest size that the network takes or larger."""
     side = generator.smallest_side

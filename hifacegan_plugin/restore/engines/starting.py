@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from copy import deepcopy
 from importlib.util import find_spec
 
 import numpy as np
@@ -13,7 +12,15 @@ import torch
 from hifacegan_plugin.archs.folded.strips import Walk
 from hifacegan_plugin.restore.engines.devices import CPU, EngineError, choose_device, kind_of
 from hifacegan_plugin.restore.engines.exported import EXPORTED, check_installed, open_exported
-from hifacegan_plugin.restore.engines.inference import DTYPES, INFERENCE, TRACING, Engine, network_for, noise
+from hifacegan_plugin.restore.engines.inference import (
+    DTYPES,
+    INFERENCE,
+    TRACING,
+    Engine,
+    differences_from_torch,
+    network_for,
+    noise,
+)
 from hifacegan_plugin.restore.engines.onnx_file import choose_onnx_device
 from hifacegan_plugin.system.memory import keep_freed_memory
 from hifacegan_plugin.weights import Network, RecognisedNetwork
@@ -125,11 +132,8 @@ def check_against_cpu(engine: Engine, generator: Network, dtype: str, called: st
     Raises:
         EngineError: if the engine fails, or differs by more than rounding explains.
     """
-    images = noise(generator)
-    with torch.inference_mode():
-        expected = deepcopy(generator).eval()(images).numpy()
     try:
-        difference = float(np.abs(engine(images.numpy()) - expected).mean())
+        difference = differences_from_torch(engine, generator, noise(generator)).mean()
     except Exception as error:  # each backend raises its own classes, such as for an operation that it lacks
         raise EngineError(f'{called}: does not work here ({error}). Use --device cpu.') from error
     if not difference <= TOLERANCE_OF_DEVICES[dtype]:
