@@ -1,6 +1,6 @@
 """Tests of the panels of ``hifacegan stages``, compared with the generator's forward pass."""
 
-import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -136,34 +136,18 @@ def test_the_command_accepts_a_packaged_network(face, tmp_path):
 @pytest.mark.parametrize(
     ('broken', 'message'),
     [
-        ('missing', 'face.png cannot be read (No such file or directory)'),
-        ('pipe', 'face.png is not a regular file'),
-        ('folder', 'face.png is a folder'),
-        ('empty', 'face.png is empty'),
-        ('garbage', 'face.png is not an image'),
-        ('small', '40x30'),
-        ('weights', 'w.safe'),
-        ('output', 'out is a file, not a folder: name a folder, or move the file away.'),
+        ('face.png', 'face.png is not an image'),
+        ('w.safetensors', 'w.safe'),
+        ('out', 'out is a file, not a folder: name a folder, or move the file away.'),
+        ('nothing', '40x30'),
     ],
 )
-def test_invalid_input_is_reported(broken, message, lively_generator, tmp_path, capsys):
+def test_invalid_input_is_reported(broken, message, lively_generator, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     generator = lively_generator()
-    weights, face = tmp_path / 'w.safetensors', tmp_path / 'face.png'
-    write_weights(weights, generator.state_dict(), generator_options(generator))
-    cv2.imwrite(str(face), np.zeros((30, 40, 3), np.uint8))
-    if broken in ('missing', 'pipe', 'folder'):
-        face.unlink()
-    if broken == 'pipe':  # without a writer
-        os.mkfifo(face)
-    elif broken == 'folder':
-        face.mkdir()
-    elif broken in ('empty', 'garbage'):
-        face.write_bytes(b'' if broken == 'empty' else b'garbage')
-    elif broken == 'weights':
-        weights.write_bytes(b'garbage')
-    elif broken == 'output':
-        (tmp_path / 'out').write_bytes(b'')
-    assert main(['stages', '-i', str(face), '-w', str(weights), '-o', str(tmp_path / 'out')]) == 2
+    write_weights(Path('w.safetensors'), generator.state_dict(), generator_options(generator))
+    cv2.imwrite('face.png', np.zeros((30, 40, 3), np.uint8))
+    Path(broken).write_bytes(b'garbage')
+    assert main(['stages', '-i', 'face.png', '-w', 'w.safetensors', '-o', 'out']) == 2
     assert message in capsys.readouterr().err
-    assert (tmp_path / 'out').exists() == (broken == 'output')
-    assert not (tmp_path / 'out').is_dir()
+    assert not Path('out').is_dir()

@@ -350,11 +350,6 @@ def _bomb(path):
     path.write_bytes(good[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + good[33:])
 
 
-def _animated(path):
-    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'green', 'blue')]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-
-
 def _twelve_bits(path):
     """Write rows of 12 bytes, which are 8 values of 12 bits."""
     tifffile.imwrite(path, np.zeros((8, 12), np.uint8), photometric='minisblack')
@@ -366,18 +361,10 @@ def _twelve_bits(path):
 @pytest.mark.parametrize(
     ('name', 'write', 'message'),
     [
-        ('a.png', lambda path: path.touch(), 'empty'),
-        ('a.png', lambda path: path.write_text('no image'), 'is not an image'),
-        ('a.png', lambda path: path.write_bytes(_encoded(path)[:-900]), 'damaged or truncated'),
-        ('a.png', lambda path: path.write_bytes(_encoded(path)[:40]), 'damaged or truncated'),
         ('a.jpg', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
         ('a.webp', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
         ('a.tif', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
         ('a.png', _bomb, r'20000 x 20000 pixels, more than the limit of 1,000,000 \(raise --max-megapixels\)'),
-        ('a.gif', _animated, 'is animated or has several pages'),
-        ('a.png', _animated, 'is animated or has several pages'),
-        ('a.webp', _animated, 'is animated or has several pages'),
-        ('a.tif', _animated, 'is animated or has several pages'),
         ('a.tif', lambda path: Image.new('I', (8, 8)).save(path), '32 bits a channel'),
         ('a.tif', lambda path: Image.new('F', (8, 8)).save(path), '32 bits a channel'),
         ('a.tif', _twelve_bits, 'holds 12 or 32 bits a channel'),

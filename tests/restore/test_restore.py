@@ -394,12 +394,6 @@ def test_linked_and_unreadable_folders(folder, weights, tmp_path, photo, capsys,
     assert results(tmp_path / 'out') == ['a.png', 'b.jpg', 'link/d.png']
 
 
-def test_output_inside_the_input_is_not_restored_again(folder, weights):
-    for _ in range(2):
-        assert restore('-i', folder, '-o', folder / 'out', '-w', weights) == 0
-    assert results(folder / 'out') == ['a.png', 'b.jpg', 'deep/c.png']
-
-
 def test_glob_format_and_sheet(folder, weights, tmp_path, photo):
     out = tmp_path / 'out'
     assert restore('-i', folder / '**/*.png', '-o', out, '-w', weights, '--format', 'webp', '--sheet') == 0
@@ -454,7 +448,7 @@ def test_output_may_be_a_parent_of_the_input(folder, weights, tmp_path):
     assert (tmp_path / 'c.png').exists()
 
 
-def test_output_inside_the_input_by_another_path(folder, weights, monkeypatch):
+def test_output_inside_the_input_is_not_restored_again(folder, weights, monkeypatch):
     monkeypatch.chdir(folder)
     for output in ('out', folder / 'out', '../in/out'):
         assert restore('-i', '.', '-o', output, '-w', weights) == 0
