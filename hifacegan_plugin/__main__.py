@@ -1,6 +1,7 @@
 """The command line: ``hifacegan COMMAND`` or ``python -m hifacegan_plugin COMMAND``.
 
 Each command is a module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``, imported when it runs.
+Its docstring is the text of ``--help``.
 """
 
 from __future__ import annotations
@@ -101,10 +102,12 @@ def _run(arguments: list[str]) -> int:
     subparsers = parser.add_subparsers(
         dest='command', metavar='COMMAND', help='one of those below; COMMAND --help says more'
     )
-    for name, summary in (entry for group in COMMANDS.values() for entry in group.items()):
-        subparser = subparsers.add_parser(name, description=summary)
+    for name in (name for group in COMMANDS.values() for name in group):
+        subparser = subparsers.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name in arguments[:1]:  # only the command that runs pays for its imports
-            module_of(name).add_arguments(subparser)
+            module = module_of(name)
+            subparser.description = module.__doc__
+            module.add_arguments(subparser)
     namespace = parser.parse_args(arguments)
     if namespace.command is None:
         parser.print_help(sys.stderr)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain, positive, positive_whole, share
+from hifacegan_plugin.commands.arguments import positive, positive_whole, share
 from hifacegan_plugin.commands.building import add_build_arguments, how_to_build, report_build
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
@@ -42,7 +42,6 @@ from hifacegan_plugin.prepare.names import read_names
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan align``."""
-    explain(parser, __doc__)
     default = Options()
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the photographs')
     parser.add_argument(

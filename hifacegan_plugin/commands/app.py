@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hifacegan_plugin.app.backend import Backend
 from hifacegan_plugin.app.environment import listen, private_environment
-from hifacegan_plugin.commands.arguments import explain, positive, whole
+from hifacegan_plugin.commands.arguments import positive, whole
 from hifacegan_plugin.commands.failing import FAILED, complain, fails_on
 from hifacegan_plugin.commands.network_options import add_network_options
 from hifacegan_plugin.commands.restorer_options import add_restorer_options, max_pixels, open_restorer
@@ -31,7 +31,6 @@ from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan app``."""
-    explain(parser, __doc__)
     parser.add_argument(
         '--host', default='127.0.0.1',
         help='name or address to listen on; 0.0.0.0: everybody in the network can use the page (default: %(default)s, '

@@ -53,12 +53,6 @@ def output_file(text: str) -> Path:
     return path
 
 
-def explain(parser: argparse.ArgumentParser, text: str | None) -> None:
-    """Show a text of several paragraphs, such as a module's docstring, in a parser's help as it stands."""
-    parser.description = text
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-
-
 def _number(text: str, accept: Callable[[float], bool], wanted: str) -> float:
     try:
         number = float(text)

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import hifacegan_plugin
-from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.compare.server import start_server
 from hifacegan_plugin.system.files import check_folder
@@ -25,7 +24,6 @@ LEFT_OUT = 1  # exit status: there are results, but something was left out
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    explain(parser, __doc__)
     parser.add_argument('-opt', required=True, metavar='FILE', help='options file, such as options/compare_demo.yml')
     parser.add_argument('-o', '--output', type=Path, metavar='FOLDER', help='default: results/NAME')
     parser.add_argument(

@@ -19,8 +19,6 @@ import argparse
 from collections.abc import Iterator
 from types import ModuleType
 
-from hifacegan_plugin.commands.arguments import explain
-
 SCRIPT = """\
 # Completes hifacegan {version} in bash and zsh. Written by `hifacegan completion`.
 if [ -n "$ZSH_VERSION" ]; then
@@ -44,7 +42,6 @@ complete -o default -F _hifacegan hifacegan"""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan completion``: none."""
-    explain(parser, __doc__)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain, output_file
+from hifacegan_plugin.commands.arguments import output_file
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.weights import WeightsError, generator_options, load_generator, write_weights
@@ -18,7 +18,6 @@ from hifacegan_plugin.weights import WeightsError, generator_options, load_gener
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan convert``."""
-    explain(parser, __doc__)
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('-o', '--output', required=True, type=output_file, help='the file to write, .safetensors')
     parser.add_argument('--param-key', help='which weights of a checkpoint: params or params_ema (default: the latter)')

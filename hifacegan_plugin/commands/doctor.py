@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import hifacegan_plugin
-from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.doctor import environment
 from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.schema.reading import read_options
@@ -27,7 +26,6 @@ from hifacegan_plugin.schema.reading import read_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    explain(parser, __doc__)
     parser.add_argument('-opt', type=Path, metavar='FILE', help='also check this options file, its data and its model')
     parser.add_argument('--iterate', action='store_true', help='also train two iterations and report on them')
 

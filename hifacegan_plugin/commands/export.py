@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain, output_file
+from hifacegan_plugin.commands.arguments import output_file
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.restore.engines.devices import EngineError
@@ -21,7 +21,6 @@ from hifacegan_plugin.weights import WeightsError, load_generator
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan export``."""
-    explain(parser, __doc__)
     parser.add_argument('-w', '--weights', required=True, type=Path, help='generator weights, .pth or .safetensors')
     parser.add_argument('--to', required=True, choices=EXPORTED, help='the engine')
     parser.add_argument(

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from hifacegan_plugin.commands.arguments import explain, from_zero, output_file
+from hifacegan_plugin.commands.arguments import from_zero, output_file
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.data.degradations.recipes import RECIPES
 from hifacegan_plugin.options_files.own_training import OwnImages, own_training_text
@@ -42,7 +42,6 @@ Answer = TypeVar('Answer')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan init``."""
-    explain(parser, __doc__)
     parser.add_argument(
         'name', type=_name, metavar='NAME', help='name of the experiment; results go to experiments/NAME'
     )

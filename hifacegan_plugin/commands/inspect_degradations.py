@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hifacegan_plugin.commands.arguments import explain, output_file, positive_whole, whole
+from hifacegan_plugin.commands.arguments import output_file, positive_whole, whole
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.data.degradations import RECIPES, build_degradation, fit, make_generator
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -29,7 +29,6 @@ from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan inspect-degradations``."""
-    explain(parser, __doc__)
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='IMAGE', help='the clean image')
     parser.add_argument(
         '-o', '--output', type=output_file, required=True, metavar='SHEET.png', help='the sheet to make'

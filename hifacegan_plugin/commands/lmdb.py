@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain, positive_whole
+from hifacegan_plugin.commands.arguments import positive_whole
 from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, how_to_build, report_build
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -28,7 +28,6 @@ from hifacegan_plugin.prepare.names import read_names
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan lmdb``."""
-    explain(parser, __doc__)
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the images')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='NAME.lmdb', help='the database to make')
     parser.add_argument('--crop-size', type=positive_whole, metavar='SIZE', help='cut into squares of this side')

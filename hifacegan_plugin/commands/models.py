@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 
-from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.weights import PACKAGED, load_generator, read_card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan models``: there are none."""
-    explain(parser, __doc__)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from hifacegan_plugin.commands.arguments import explain, positive_whole, whole
+from hifacegan_plugin.commands.arguments import positive_whole, whole
 from hifacegan_plugin.commands.building import add_build_arguments, add_size_argument, how_to_build, report_build
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -37,7 +37,6 @@ from hifacegan_plugin.prepare.make_pairs import Options, list_sources, make_pair
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan pairs``."""
-    explain(parser, __doc__)
     parser.add_argument(
         '-i', '--input', type=Path, required=True, metavar='SOURCE',
         help='the ground truth: a folder, or a database NAME.lmdb',

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import hifacegan_plugin
-from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.schema.file import problems_of_file
 from hifacegan_plugin.schema.reading import read_options
@@ -24,7 +23,6 @@ from hifacegan_plugin.schema.reading import read_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    explain(parser, __doc__)
     parser.add_argument(
         '-opt', required=True, type=Path, metavar='FILE', help='the options file of the `basicsr.test` run'
     )

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 
-from hifacegan_plugin.commands.arguments import explain, share, whole
+from hifacegan_plugin.commands.arguments import share, whole
 from hifacegan_plugin.commands.face_options import (
     add_face_arguments,
     check_face_arguments,
@@ -46,7 +46,6 @@ from hifacegan_plugin.weights import PACKAGED, WeightsError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan restore``."""
-    explain(parser, __doc__)
     parser.add_argument('-i', '--input', required=True, help='image, video, folder (searched recursively) or glob')
     parser.add_argument(
         '-o', '--output', required=True, type=Path, help='folder for the results, or a file name for a single result'

@@ -19,7 +19,6 @@ import math
 import re
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import complain, fails_on
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.names import read_names
@@ -28,7 +27,6 @@ from hifacegan_plugin.prepare.split import FFHQ_PARTS, split_by_hash, split_ffhq
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan split``."""
-    explain(parser, __doc__)
     parser.add_argument('-i', '--input', type=Path, required=True, metavar='FOLDER', help='the images')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder for the lists')
     how = parser.add_mutually_exclusive_group(required=True)

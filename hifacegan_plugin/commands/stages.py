@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 
-from hifacegan_plugin.commands.arguments import explain
 from hifacegan_plugin.commands.failing import fails_on
 from hifacegan_plugin.commands.network_options import add_network_options, given_options
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -29,7 +28,6 @@ from hifacegan_plugin.weights import PACKAGED, load_generator
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan stages``."""
-    explain(parser, __doc__)
     parser.add_argument('-i', '--input', required=True, type=Path, metavar='IMAGE', help='degraded image')
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(

@@ -15,7 +15,7 @@ import argparse
 import os
 from pathlib import Path
 
-from hifacegan_plugin.commands.arguments import explain, positive_whole
+from hifacegan_plugin.commands.arguments import positive_whole
 from hifacegan_plugin.commands.failing import FAILED, complain
 from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.images.decoding import silence_codecs
@@ -24,7 +24,6 @@ from hifacegan_plugin.prepare.verify_lmdb import verify
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``hifacegan verify-lmdb``."""
-    explain(parser, __doc__)
     parser.add_argument('databases', nargs='+', type=Path, metavar='NAME.lmdb', help='databases to check')
     parser.add_argument(
         '--jobs', type=positive_whole, default=os.cpu_count(), metavar='N', help='processes (default: %(default)s)'
