@@ -43,7 +43,11 @@ def whole(text: str) -> int:
 def output_file(text: str) -> Path:
     """Read the path of a file to write; its folder may be missing."""
     path = Path(text)
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # for example, the name is too long
+        raise argparse.ArgumentTypeError(f'{text!r}: {error.strerror}') from error
+    if is_folder:
         raise argparse.ArgumentTypeError(f'{text!r}: expected a file, not a folder')
     existing = nearest_existing(path.parent)
     if not existing.is_dir():

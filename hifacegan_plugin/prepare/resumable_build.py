@@ -27,6 +27,7 @@ from hifacegan_plugin.images.databases import DamagedDatabaseError
 from hifacegan_plugin.prepare.build_error import BuildError
 from hifacegan_plugin.prepare.journal import JOURNAL, Journal, Record, open_journal, read_finished
 from hifacegan_plugin.prepare.stores import Entry, Store, Stored
+from hifacegan_plugin.system.files import check_folder
 
 BATCH_BYTES = 32 << 20
 _HOW_TO_CONTINUE = 'Finished work is kept: fix the cause, then run the same command with --resume'
@@ -86,11 +87,16 @@ def build(
         finish: called with the complete folder and the notes of all outcomes, before the folder gets its name.
 
     Raises:
-        BuildError: the target already exists, is being built or has no name; the settings or sources differ from those
-            of the interrupted build; all sources were rejected; or the disk is full or fails.
+        BuildError: the target already exists, is being built or has no name, or its folder cannot be made; the settings
+            or sources differ from those of the interrupted build; all sources were rejected; or the disk is full or
+            fails.
     """
     if not target.name:
         raise BuildError(f'-o {target}: expected the name of a new folder')
+    try:
+        check_folder('-o', target.parent)
+    except ValueError as error:
+        raise BuildError(f'{error}') from error
     partial = target.with_name(f'.{target.name}.partial')
     header: Record = {'settings': Record(settings), 'sources': _digest(sources), 'overwrite': run.overwrite}
     with _disk_errors_explained(partial):

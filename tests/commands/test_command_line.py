@@ -60,7 +60,11 @@ WRITES_A_FILE = {
 @pytest.mark.parametrize('command', WRITES_A_FILE)
 @pytest.mark.parametrize(
     ('output', 'message'),
-    [('folder', 'expected a file, not a folder'), ('file/sub/x', '{here}/file is not a folder')],
+    [
+        ('folder', 'expected a file, not a folder'),
+        ('file/sub/x', '{here}/file is not a folder'),
+        ('x' * 300, 'File name too long'),
+    ],
 )
 def test_a_file_to_write_is_not_a_folder_nor_below_a_file(command, output, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

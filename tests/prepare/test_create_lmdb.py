@@ -462,7 +462,7 @@ class TestBadInput:
             (['-i', 'in', '-o', 'x.lmdb', '--step', '9'], '--step needs --crop-size'),
             (['-i', 'in', '-o', 'x.lmdb', '--list', 'missing.txt'], 'missing.txt: No such file'),
             (['-i', 'in', '-o', 'x.lmdb', '--list', 'twice.txt'], 'twice.txt names a.png more than once'),
-            (['-i', 'in', '-o', 'in/a.png/x.lmdb'], 'cannot write in/a.png'),
+            (['-i', 'in', '-o', 'in/a.png/x.lmdb'], 'in/a.png is a file, not a folder: name a folder, or move the'),
         ],
     )
     def test_it_is_reported(self, tmp_path, monkeypatch, arguments, message):

@@ -356,17 +356,8 @@ def test_a_name_that_may_mean_two_keys_is_refused(folder, tmp_path):
         shutil.copy(folder / 'c.png', tmp_path / 'in' / name)
     run_command('lmdb', '-i', tmp_path / 'in', '-o', tmp_path / 'two.lmdb')
     (tmp_path / 'list.txt').write_text('a.png\n')
-    listed = (
-        '-i',
-        tmp_path / 'two.lmdb',
-        '-o',
-        tmp_path / 'pairs',
-        '--recipe',
-        'noise',
-        '--list',
-        tmp_path / 'list.txt',
-    )
-    errors = make_pairs(*listed, status=2)
+    listed = ('-o', tmp_path / 'pairs', '--recipe', 'noise', '--list', tmp_path / 'list.txt')
+    errors = make_pairs('-i', tmp_path / 'two.lmdb', *listed, status=2)
     assert f"list.txt names 'a.png', which may be key 'a' of {tmp_path}/two.lmdb or key 'a%2Epng'" in errors
 
 

@@ -60,7 +60,7 @@ def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> f
     Raises:
         EngineError: if the engine is not installed, the suffix or dtype is wrong, the engine cannot write the file, or
             the result differs by more than 1e-3 (float16: 5e-3 on average).
-        OSError: if the file cannot be written.
+        OSError: if the folder cannot be made.
     """
     check_installed(to)
     suffix, write, load = EXPORTED[to]
@@ -72,8 +72,9 @@ def export(generator: Network, to: str, path: Path, dtype: str = 'float32') -> f
         try:
             with TRACING:
                 write(generator, Path(folder, path.name), dtype)
-        except RuntimeError as error:  # for example, the disk is full
-            raise EngineError(f'{path}: {to} cannot write it ({str(error).strip().splitlines()[0]}).') from error
+        except (OSError, RuntimeError) as error:  # for example, the disk is full
+            reason = getattr(error, 'strerror', None) or str(error).strip().splitlines()[0]
+            raise EngineError(f'{path}: {to} cannot write it ({reason}).') from error
         engine = load(Path(folder, path.name), 'float32', CPU)
         differences = differences_from_torch(engine, generator, noise(generator, 2, 35, 69))
         measure, tolerance = TOLERANCE[dtype]
