@@ -2,10 +2,8 @@
 
 import os
 import re
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,13 +52,3 @@ def serve_page(folder: Path, *options: str) -> Page:
     url = re.search(r'http://127\.0\.0\.1:\d+', first_line)
     assert url, first_line + process.stderr.read()
     return Page(process, url[0], temporary, connections)
-
-
-def png_bomb(width: int, height: int) -> bytes:
-    """Return a small PNG file whose header claims a large image, which must not be decoded."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
-
-    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
-    return b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(bytes(10**6))) + chunk(b'IEND', b'')

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import HANGS
 from PIL import Image
-from served_page import png_bomb, serve_page
+from png_files import png_bomb
+from served_page import serve_page
 from skimage import data
 
 from hifacegan_plugin.__main__ import main

@@ -3,7 +3,6 @@
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import cv2
@@ -14,15 +13,11 @@ from basicsr.data.data_util import read_img_seq
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import read_img_worker
+from png_files import chunk
 
 from hifacegan_plugin.images.image_error import ImageError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
-
-
-def chunk(kind: bytes, content: bytes = b'') -> bytes:
-    """Build a chunk of a PNG (PNG specification, section 5.3)."""
-    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
 
 
 def png(before: bytes = b'', behind: bytes = b'', pixels: np.ndarray = PIXELS) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps, features
+from png_files import chunk
 from skimage import data
 
 from hifacegan_plugin.images.decoding import decode
@@ -24,10 +25,6 @@ from hifacegan_plugin.prepare.stores import LmdbWriter
 RGB = np.ascontiguousarray(data.astronaut()[100:140, 200:256])
 ALPHA = np.ascontiguousarray(data.camera()[100:140, 200:256])
 SRGB = ImageCms.createProfile('sRGB')
-
-
-def chunk(name, content=b''):
-    return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
 
 
 def png_with(*added, behind=b'', image=RGB):

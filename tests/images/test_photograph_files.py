@@ -3,13 +3,13 @@
 import io
 import logging
 import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps
+from png_files import chunk, png_bomb
 from skimage import data
 
 from hifacegan_plugin.images.image_error import ImageError
@@ -149,11 +149,7 @@ def test_exif_of_16_bits_is_kept(tmp_path, colours):
 def _with_chunks(chunks, bits=8):
     depth = {8: np.uint8, 16: np.uint16}[bits]
     encoded = cv2.imencode('.png', np.full((60, 80, 3), 99, depth))[1].tobytes()
-    added = b''.join(
-        struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
-        for name, content in chunks.items()
-    )
-    return encoded[:33] + added + encoded[33:]
+    return encoded[:33] + b''.join(chunk(name, content) for name, content in chunks.items()) + encoded[33:]
 
 
 def _chunks_of(encoded):
@@ -343,13 +339,6 @@ def _encoded(path):
     return path.read_bytes()
 
 
-def _bomb(path):
-    """Write a header that claims 20,000 x 20,000 pixels."""
-    good = _encoded(path)
-    header = good[12:16] + (20_000).to_bytes(4, 'big') * 2 + good[24:29]
-    path.write_bytes(good[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + good[33:])
-
-
 def _twelve_bits(path):
     """Write rows of 12 bytes, which are 8 values of 12 bits."""
     tifffile.imwrite(path, np.zeros((8, 12), np.uint8), photometric='minisblack')
@@ -364,7 +353,11 @@ def _twelve_bits(path):
         ('a.jpg', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
         ('a.webp', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
         ('a.tif', lambda path: path.write_bytes(_encoded(path)[:-300]), 'damaged or truncated'),
-        ('a.png', _bomb, r'20000 x 20000 pixels, more than the limit of 1,000,000 \(raise --max-megapixels\)'),
+        (
+            'a.png',
+            lambda path: path.write_bytes(png_bomb(20_000, 20_000)),
+            r'20000 x 20000 pixels, more than the limit of 1,000,000 \(raise --max-megapixels\)',
+        ),
         ('a.tif', lambda path: Image.new('I', (8, 8)).save(path), '32 bits a channel'),
         ('a.tif', lambda path: Image.new('F', (8, 8)).save(path), '32 bits a channel'),
         ('a.tif', _twelve_bits, 'holds 12 or 32 bits a channel'),

@@ -23,6 +23,7 @@ import pytest
 from commands_in_process import run_command
 from conftest import HANGS, REPOSITORY
 from PIL import Image
+from png_files import chunk
 from skimage import data
 
 from hifacegan_plugin.images.decoding import decode
@@ -404,14 +405,10 @@ class TestRejected:
         # 16,000 x 16,000 pixels: 1 MB as a file, 256 MB decoded.
         packer = zlib.compressobj(1)
         packed = b''.join(packer.compress(bytes(16_001) * 100) for _ in range(160)) + packer.flush()
-
-        def chunk(kind, content):
-            return len(content).to_bytes(4, 'big') + kind + content + zlib.crc32(kind + content).to_bytes(4, 'big')
-
         size = (16_000).to_bytes(4, 'big')
         bomb = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', size + size + bytes([8, 0, 0, 0, 0]))
         good = save(tmp_path / 'in/good.png', data.astronaut()[:96, :96])
-        (tmp_path / 'in/bomb.png').write_bytes(bomb + chunk(b'IDAT', packed) + chunk(b'IEND', b''))
+        (tmp_path / 'in/bomb.png').write_bytes(bomb + chunk(b'IDAT', packed) + chunk(b'IEND'))
 
         def peak(target, *how):
             measure = f"""
