@@ -214,6 +214,12 @@ def test_make_bench_runs_each_benchmark_once():
     assert re.search(r'quality_at_budget.py .*--minutes 1 .*--seeds 0$', benchmarks.replace('\\\n', ''), re.MULTILINE)
 
 
+def test_the_readme_lists_every_benchmark():
+    folder = REPOSITORY / 'benchmarks'
+    listed = re.findall(r'^\| `(\w+\.py)`', (folder / 'README.md').read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in folder.glob('*.py'))
+
+
 class TestPackagePretrained:
     """Tests of package_pretrained.py."""
 
