@@ -92,9 +92,10 @@ def warp(images: Tensor, flow: Tensor) -> Tensor:
         flow: ``(N, 2, H, W)``: offsets to the right and downwards, in units of half the width and half the height.
     """
     height, width = images.shape[-2:]
+    dtype = torch.promote_types(flow.dtype, torch.float32)  # bfloat16 cannot tell neighbouring pixels apart
     across, down = (
-        (torch.arange(length, device=images.device, dtype=flow.dtype) * 2 + 1) / length - 1
-        for length in (width, height)
+        (torch.arange(length, device=images.device, dtype=dtype) * 2 + 1) / length - 1 for length in (width, height)
     )
     here = torch.stack(torch.meshgrid(across, down, indexing='xy'))
-    return F.grid_sample(images, (here + flow).movedim(1, -1), padding_mode='border', align_corners=False)
+    grid = (here + flow).movedim(1, -1)
+    return F.grid_sample(images.to(dtype), grid, padding_mode='border', align_corners=False).to(images.dtype)

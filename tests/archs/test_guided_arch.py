@@ -30,6 +30,11 @@ def test_the_warp_equals_scipys():
     np.testing.assert_allclose(warped, expected, atol=1e-6)
 
 
+def test_a_flow_in_bfloat16_does_not_blur_the_warp():
+    images = torch.rand(1, 3, 16, 320)
+    torch.testing.assert_close(warp(images, torch.zeros(1, 2, 16, 320).bfloat16()), images, atol=1e-4, rtol=0)
+
+
 def test_initially_returns_the_image_and_the_guide():
     x, guide = torch.rand(2, 2, 3, 50, 64)
     image, byproducts = GuidedRestorer(num_feat=4)(x, guide, with_byproducts=True)
