@@ -184,6 +184,12 @@ def test_normalise_equals_torchs_layers(norm):
     torch.testing.assert_close(normalise(x, norm, training=False), nn.InstanceNorm2d(5)(x))
 
 
+@pytest.mark.parametrize('norm', NORMS)
+def test_normalise_takes_large_features_in_float16(norm):
+    x = 300 + 100 * torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(normalise(x.half(), norm, True).float(), normalise(x, norm, True), atol=5e-3, rtol=0)
+
+
 def test_initial_weights_are_xavier_normal_with_a_small_gain():
     torch.manual_seed(0)
     network = CSRGenerator(num_feat=16)
