@@ -209,8 +209,10 @@ class HiFaceGANCSRModel(ResumableModel):
             gradients = torch.autograd.grad(
                 total, cut, retain_graph=bool(losses_d), allow_unused=True, materialize_grads=True
             )
+            # Outputs of frozen parts have no gradient.
+            trained = [pair for pair in zip(outputs, gradients, strict=True) if pair[0].requires_grad]
             torch.autograd.backward(
-                outputs, [gradient.to(output.dtype) for gradient, output in zip(gradients, outputs, strict=True)]
+                [output for output, _ in trained], [gradient.to(output.dtype) for output, gradient in trained]
             )
             self.output = self.output.detach()
         if losses_d:

@@ -56,6 +56,16 @@ def test_encoder_gradients_combine_divergence_and_pixel_loss(vae, iteration, fac
         torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5, rtol=1e-3, msg=name)
 
 
+def test_a_loss_of_a_frozen_part_does_not_stop_the_training(vae):
+    vae['train']['lr_factors'] = {'encoder': 0}
+    model = built(vae)
+    before = model.net_g.encoder.mean.weight.clone(), model.net_g.start.weight.clone()
+    train(model, range(1, 2))
+    assert model.get_current_log()['l_g_kl'] > 0
+    assert torch.equal(before[0], model.net_g.encoder.mean.weight)
+    assert not torch.equal(before[1], model.net_g.start.weight)
+
+
 def test_training_lowers_the_divergence(vae):
     vae['train']['kl_opt']['loss_weight'] = 1
     vae['train']['optim_g'] = {'type': 'Adam', 'lr': 1e-3}
