@@ -171,6 +171,12 @@ class HiFaceGANCSRModel(ResumableModel):
         if stop and is_last:  # checkpoints do not store accumulated gradients
             self.save_and_exit(current_iter)
 
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint and its phase of progressive training; errors as in the base class."""
+        super().resume_training(resume_state)
+        if self.milestones:
+            self._enter_phase(resume_state['iter'])
+
     def _enter_phase(self, current_iter: int) -> None:
         """Enter the phase of progressive training that the iteration belongs to."""
         network = self.get_bare_model(self.net_g)

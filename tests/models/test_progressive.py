@@ -10,6 +10,7 @@ from basicsr.models import build_model
 from small_training import batch, built, train
 
 from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.archs.csr.shapes import read_generator_options
 
 
 @pytest.fixture
@@ -98,6 +99,19 @@ def test_resumed_training_equals_uninterrupted_training(growing):
     for name in ('net_g', 'net_g_ema', 'net_d'):
         for key, value in getattr(model, name).state_dict().items():
             assert torch.equal(getattr(resumed, name).state_dict()[key], value), f'{name}: {key}'
+
+
+def test_a_complete_training_that_is_started_again_stays_at_the_full_size(growing):
+    train(built(growing), range(1, 7)).save(0, 6)
+    path = growing['path']
+    path['pretrain_network_g'] = f'{path["models"]}/net_g_6.pth'
+    path['pretrain_network_d'] = f'{path["models"]}/net_d_6.pth'
+    resumed = built(growing)
+    resumed.resume_training(torch.load(f'{path["training_states"]}/6.state'))
+    resumed.save(-1, -1)
+    content = torch.load(f'{path["models"]}/net_g_latest.pth')
+    for key in ('params', 'params_ema'):
+        assert 'halvings' not in read_generator_options(content[key])
 
 
 def test_weights_of_progressive_training_load_into_a_plain_network(growing, caplog):
