@@ -165,7 +165,8 @@ class HiFaceGANCSRModel(ResumableModel):
             self._step(updates_g)
             if updates_g and options.ema_decay > 0:
                 # A smaller decay at first, so that the average soon forgets the initial weights.
-                decay = min(options.ema_decay, (1 + update) / (10 + update))
+                updates = update // options.net_d_iters - options.net_d_init_iters // options.net_d_iters
+                decay = min(options.ema_decay, (1 + updates) / (10 + updates))
                 update_ema(self.net_g_ema, self.get_bare_model(self.net_g), decay)
         self._log_throughput(current_iter)
         if stop and is_last:  # checkpoints do not store accumulated gradients

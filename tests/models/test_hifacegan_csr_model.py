@@ -208,6 +208,15 @@ def test_averaged_weights_equal_their_definition(options):
     torch.testing.assert_close(model.net_g_ema.get_parameter(name), expected)
 
 
+def test_the_average_counts_updates_of_the_generator(options):
+    options['train'].update(net_d_iters=2, net_d_init_iters=2)
+    model = built(options)
+    initial = model.net_g.to_picture.weight.clone()
+    train(model, range(1, 5))  # the generator is updated once
+    expected = (2 * initial + 9 * model.net_g.to_picture.weight) / 11
+    torch.testing.assert_close(model.net_g_ema.to_picture.weight, expected)
+
+
 def test_averaged_weights_have_spectral_norm_one(options):
     model = train(built(options), range(1, 16))
     for module in model.net_g_ema.modules():
