@@ -54,7 +54,6 @@ class ResumableModel(RestoringModel):
             delete_unfinished(self.checkpoints.models, self.checkpoints.states)
 
     @explain_lost_peer()
-    @undisturbed_random_state()  # so that training does not depend on whether and when it validates
     def nondist_validation(
         self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
@@ -72,7 +71,8 @@ class ResumableModel(RestoringModel):
         # BasicSR increments current_iter once more before the last validation.
         iteration = int(current_iter) if self.iteration is None else self.iteration
         dataset: Any = dataloader.dataset
-        figures = self.validator.run(dataset, iteration, tb_logger, save_img)
+        with undisturbed_random_state():  # so that training does not depend on whether and when it validates
+            figures = self.validator.run(dataset, iteration, tb_logger, save_img)
         if figures is None:
             self.save_and_exit(iteration)
         if not figures:

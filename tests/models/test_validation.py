@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 
 import cv2
 import numpy as np
@@ -122,6 +123,19 @@ def test_failures_are_reported_and_other_images_validated(model, caplog, tmp_pat
         'other',
         'small',
     ]
+
+
+def test_a_checkpoint_of_an_interrupted_validation_has_the_random_state_of_the_training(model):
+    def draw_and_stop():
+        model.output = torch.rand_like(model.lq)
+        model.stop_signal.number = signal.SIGTERM
+
+    model.test, model.iteration, model.validator.metrics = draw_and_stop, 3, []
+    before = torch.get_rng_state()
+    with pytest.raises(SystemExit):
+        validate(model, {'a': image(0), 'b': image(1)})
+    state = torch.load(f'{model.opt["path"]["training_states"]}/3.state')
+    assert torch.equal(state['random_states'][0]['torch'], before)
 
 
 def test_grey_images(options, tmp_path):
