@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from hifacegan_plugin.models.divergence import DivergenceGuard
 from hifacegan_plugin.models.ema import build_average, update_ema
+from hifacegan_plugin.models.epoch import current_epoch
 from hifacegan_plugin.models.fine_tuning import parameter_groups
 from hifacegan_plugin.models.generator import configure_generator
 from hifacegan_plugin.models.loss_reader import LossReader, can_read_late
@@ -144,7 +145,7 @@ class HiFaceGANCSRModel(ResumableModel):
             SystemExit: a signal requested to stop; a checkpoint was written.
             ValueError: the batch has no ground truth, or its size does not fit.
         """
-        self.iteration = current_iter
+        self.iteration, self.epoch = current_iter, current_epoch()
         options = self.train_options
         update = (current_iter - 1) // options.accumulate_iters + 1
         is_first = (current_iter - 1) % options.accumulate_iters == 0

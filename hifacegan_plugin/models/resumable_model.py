@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from hifacegan_plugin.models.best_figures import BestFigures
 from hifacegan_plugin.models.checkpoint_files import delete_unfinished
 from hifacegan_plugin.models.checkpoints import Checkpoints
-from hifacegan_plugin.models.epoch import current_epoch
 from hifacegan_plugin.models.loss_reader import LossReader
 from hifacegan_plugin.models.lr_scheduler import advance_schedules
 from hifacegan_plugin.models.restoring_model import RestoringModel
@@ -36,6 +35,7 @@ class ResumableModel(RestoringModel):
 
     Attributes:
         iteration: the last iteration, in this process or in the resumed checkpoint; None before the first.
+        epoch: epoch of the last iteration, counted from 0. After the last one, the host's loop begins another epoch.
     """
 
     train_options: Train
@@ -47,6 +47,7 @@ class ResumableModel(RestoringModel):
     def prepare_saving(self) -> None:
         """Install the signal handlers, and prepare the files of the best figures and checkpoints."""
         self.iteration: int | None = None
+        self.epoch = 0
         self.stop_signal = StopSignal()
         self.best_figures = BestFigures(Path(self.opt['path']['training_states']) / 'best_figures.json')
         self.checkpoints = Checkpoints(self.opt, self.train_options.keep_last or 0)
@@ -99,7 +100,7 @@ class ResumableModel(RestoringModel):
             self._write_checkpoint(epoch, current_iter)
             return
         if self.iteration is not None:
-            self._write_checkpoint(current_epoch(), self.iteration)
+            self._write_checkpoint(self.epoch, self.iteration)
         if self.opt['rank'] == 0:
             self.checkpoints.write_last_weights(self._networks())
 
@@ -138,7 +139,7 @@ class ResumableModel(RestoringModel):
         logger.info(
             f'{received.name} at iteration {current_iter}: saving and exiting. --auto_resume continues from here.'
         )
-        self.save(current_epoch(), current_iter)
+        self.save(self.epoch, current_iter)
         saved = gather_from_all(self.checkpoints.newest == current_iter)[0]  # only rank 0 writes
         raise SystemExit(exit_status(received) if saved else 1)
 
@@ -153,6 +154,7 @@ class ResumableModel(RestoringModel):
         check_lr_factors(self.get_bare_model(self.net_g), resume_state, self.train_options.lr_factors or {})
         resume_optimizers(self.optimizers, resume_state['optimizers'])
         self.iteration = self.checkpoints.newest = resume_state['iter']
+        self.epoch = resume_state['epoch']
         advance_schedules(self.update_learning_rate, self.iteration, self.train_options.warmup_iter)
         if resume_state.get('scaler'):  # empty if the checkpoint was written without fp16
             self.scaler.load_state_dict(resume_state['scaler'])

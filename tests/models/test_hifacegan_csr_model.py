@@ -15,6 +15,7 @@ from small_training import OPTIONS, batch, built, train
 from torch.nn.utils import parametrize
 
 from hifacegan_plugin.archs.csr.shapes import read_generator_options
+from hifacegan_plugin.models import epoch
 from hifacegan_plugin.weights import WeightsError
 
 
@@ -377,6 +378,18 @@ def test_the_end_of_a_training_writes_a_checkpoint(options):
     resumed.resume_training(torch.load(states / '3.state'))
     resumed.save(-1, -1)  # the training was already complete
     assert (states / '3.state').stat().st_mtime_ns == written
+
+
+def test_the_last_checkpoint_has_the_epoch_of_the_last_iteration(options, monkeypatch):
+    monkeypatch.setattr(epoch, '_current', 1)
+    model = train(built(options), range(1, 3))
+    epoch.begin_epoch(2)  # as the host does after the last iteration
+    model.save(-1, -1)
+    states = Path(options['path']['training_states'])
+    assert torch.load(states / '2.state')['epoch'] == 1
+    resumed = built(options)
+    resumed.resume_training(torch.load(states / '2.state'))
+    assert (resumed.epoch, resumed.iteration) == (1, 2)
 
 
 @pytest.mark.parametrize(
