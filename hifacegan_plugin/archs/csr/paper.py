@@ -37,7 +37,7 @@ class PaperCSR(CSRNetwork):
     """
 
     preset = 'paper'
-    smallest_side = 64  # below it the deepest level is a single pixel, which has no statistics
+    smallest_side = 64  # its deepest level is 2 x 2 pixels; a single pixel would have no statistics
     block_levels = (5, 4, 4, 3, 2, 1, 0)
     reach = None
 
