@@ -114,8 +114,8 @@ def normalise(x: Tensor, norm: str, training: bool) -> Tensor:
     """
     if norm == 'rms':
         # The reference passes the number of channels as epsilon to its "instance" norm, and its weights expect that.
-        mean_square = x.float().square().mean((2, 3), keepdim=True)  # in float16, squares overflow from 256 up
-        return x * torch.rsqrt(mean_square + x.shape[1]).to(x.dtype)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # in float16, squares overflow from 256 up
+        return x * torch.rsqrt(wide.square().mean((2, 3), keepdim=True) + x.shape[1]).to(x.dtype)
     if norm == 'instance' or not training:
         return F.instance_norm(x)
     if norm == 'syncbatch' and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
