@@ -10,11 +10,11 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from hifacegan_plugin.archs.arguments import check_choice, check_counts
 from hifacegan_plugin.archs.initial_weights import INITS, init_weights
 from hifacegan_plugin.archs.published_layouts import describe_mismatch, to_plugin_layout
+from hifacegan_plugin.archs.spectral_norm import apply_spectral_norm
 
 MAX_WIDTH = 512
 
@@ -99,7 +99,7 @@ class PatchDiscriminator(nn.Module):
         inner = self.convs[1:-1]
         init_weights(self, init, list(inner))
         for conv in inner:
-            spectral_norm(conv)
+            apply_spectral_norm(conv)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map ``(N, C, H, W)`` to the outputs of all layers; the last one holds the logits ``(N, 1, h, w)``."""

@@ -15,7 +15,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import spectral_norm
+
+from hifacegan_plugin.archs.spectral_norm import apply_spectral_norm
 
 NORMS = ('batch', 'syncbatch', 'instance', 'rms')
 GUIDANCE_HIDDEN = 128  # width of the hidden layer between guidance and gamma, beta
@@ -53,7 +54,7 @@ class ReplenishmentBlock(Unit):
     def apply_spectral_norm(self) -> None:
         """Divide the weights of the block's own convolutions by their largest singular value from now on."""
         for conv in self.own_convs:
-            spectral_norm(conv)
+            apply_spectral_norm(conv)
 
     def recomputing(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return the contexts of the two passes of gradient checkpointing; only the first updates spectral norm."""
