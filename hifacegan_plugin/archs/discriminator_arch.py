@@ -91,13 +91,12 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, num_in_ch: int, num_feat: int, n_layers: int, init: str) -> None:
         super().__init__()
         widths = [min(num_feat * 2**i, MAX_WIDTH) for i in range(n_layers)]
-        self.convs = nn.ModuleList([nn.Conv2d(num_in_ch, widths[0], 4, 2, padding=2)])
+        first, inner = nn.Conv2d(num_in_ch, widths[0], 4, 2, padding=2), list[nn.Conv2d]()
         for i in range(1, n_layers):
             stride = 1 if i == n_layers - 1 else 2
-            self.convs.append(nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=2, bias=False))
-        self.convs.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
-        inner = self.convs[1:-1]
-        init_weights(self, init, list(inner))
+            inner.append(nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=2, bias=False))
+        self.convs = nn.ModuleList([first, *inner, nn.Conv2d(widths[-1], 1, 4, padding=2)])
+        init_weights(self, init, inner)
         for conv in inner:
             apply_spectral_norm(conv)
 
