@@ -269,7 +269,7 @@ PERSISTENT = {'persistent_workers': True}
             for workers in (1, 3)
             for options in ({}, PERSISTENT, PREFETCHING, {**PERSISTENT, **PREFETCHING})
         ),
-        (2, 'spawn', PERSISTENT),
+        pytest.param(2, 'spawn', PERSISTENT, marks=pytest.mark.heavy),
         (1, 'spawn', {**PERSISTENT, **PREFETCHING}),
     ],
     ids=lambda value: '+'.join(value) if isinstance(value, dict) else str(value),

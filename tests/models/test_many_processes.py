@@ -70,7 +70,11 @@ building.inception_features = lambda img: np.concatenate([img.mean((0, 1)), img.
 """
 
 
-@pytest.mark.parametrize('others', [{}, {'train__progressive': [3, 5, 7]}], ids=['', 'progressive'])
+@pytest.mark.parametrize(
+    'others',
+    [pytest.param({}, marks=pytest.mark.heavy), {'train__progressive': [3, 5, 7]}],
+    ids=['one phase', 'four phases'],
+)
 def test_two_processes_with_half_the_batch_size_equal_one_process(small_lmdb, tmp_path, others):
     options = write_sgd_options(tmp_path)
     text = options.read_text().replace('  metrics:\n', METRICS)

@@ -89,7 +89,7 @@ def test_training_killed_at_random_moments_equals_uninterrupted_training(
     [
         (signal.SIGTERM, 'group', 0),  # Slurm also signals the data workers
         (signal.SIGINT, 'group', 130),  # and so do terminals
-        (signal.SIGHUP, 'process', 129),
+        pytest.param(signal.SIGHUP, 'process', 129, marks=pytest.mark.heavy),
     ],
 )
 def test_a_signal_writes_a_checkpoint_and_the_training_can_be_resumed(number, to, status, small_lmdb, tmp_path):

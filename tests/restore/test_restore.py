@@ -296,7 +296,7 @@ def test_tiles_respect_the_memory_limit(generator, dtype):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize('engine', ['torch', 'openvino'])
+@pytest.mark.parametrize('engine', ['torch', pytest.param('openvino', marks=pytest.mark.heavy)])
 def test_tiles_of_the_fast_preset_are_exact(lively_generator, caplog, engine):
     generator = lively_generator(preset='fast')
     image = np.ascontiguousarray(data.astronaut()[:300, 20:470])
