@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 
@@ -40,7 +41,7 @@ def made_folder(folder: Path) -> Iterator[None]:
     Raises:
         OSError: the folder cannot be created.
     """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    missing = list(takewhile(lambda place: not place.exists(), (folder, *folder.parents)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
