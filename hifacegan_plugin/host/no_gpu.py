@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,9 @@ def launch_processes_without_gpu() -> None:
 
     def wrapper(launch: Callable[..., None]) -> Callable[..., Any]:
         def launch_on_gloo(backend: str, **options: Any) -> None:
+            # Functions of this module have the process group as a default value if they are defined after it.
+            import torch.distributed.nn  # noqa: F401
+
             with replaced(torch.cuda, device_count=lambda: 1, set_device=lambda device: None):
                 launch('gloo', **options)
             atexit.register(_leave_process_group)
@@ -65,10 +69,13 @@ def launch_processes_without_gpu() -> None:
 def _leave_process_group() -> None:
     """End gloo's threads before the interpreter shuts down, which may abort on them (pytorch/pytorch#190489).
 
+    They end when nothing refers to the group any longer: neither torch nor the distributed networks.
+
     Not after an error: other processes may then wait for this one, and destroying the group waits for them.
     """
     if dist.is_initialized() and not hasattr(sys, 'last_value'):
         dist.destroy_process_group()
+        gc.collect()
 
 
 @workaround(
