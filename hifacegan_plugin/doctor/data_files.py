@@ -26,7 +26,7 @@ def check_roots(where: str, options: dict[str, Any]) -> Iterator[Problem]:
         try:
             databases = _databases(options, key, backend)
         except (ValueError, OSError) as error:
-            yield Problem(f'{where}: {describe_error(error)}', 'correct the path, or see "Prepare data" in the README')
+            yield Problem(f'{where}: {describe_error(error)}', 'correct the path, or see data_prep/README.md')
         else:
             for database in sorted(databases):
                 yield from check_database(f'{where}: {key}', database)
