@@ -54,7 +54,7 @@ def launch_processes_without_gpu() -> None:
     def wrapper(launch: Callable[..., None]) -> Callable[..., Any]:
         def launch_on_gloo(backend: str, **options: Any) -> None:
             # Functions of this module have the process group as a default value if they are defined after it.
-            import torch.distributed.nn  # noqa: F401
+            import torch.distributed.nn
 
             with replaced(torch.cuda, device_count=lambda: 1, set_device=lambda device: None):
                 launch('gloo', **options)
