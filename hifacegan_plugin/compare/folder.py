@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +111,8 @@ def read_json(path: Path) -> Any:
 def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
     """Create the output folder and lock it.
 
-    With ``resume``, an earlier comparison is kept; otherwise its folder is renamed, as the host does. A new
-    folder is removed at the end if nothing was written into it.
+    With ``resume``, an earlier comparison is kept; otherwise its folder is renamed, as the host does. A new folder
+    without a result is removed at the end, and an earlier comparison gets its name back.
 
     Raises:
         FileExistsError: the folder exists and is not a comparison, or another process uses it.
@@ -121,12 +123,12 @@ def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
         raise FileExistsError(f'{root} exists and is not a comparison: choose another folder with -o')
     lock = folder.progress / 'lock'
     try:
-        if is_comparison and not resume:
-            from basicsr.utils import mkdir_and_rename
-
-            take(lock).close()
-            mkdir_and_rename(str(root))
-        with made_folder(folder.progress), take(lock):
+        with ExitStack() as stack:
+            if is_comparison and not resume:
+                take(lock).close()
+                stack.enter_context(_set_aside(root))
+            stack.enter_context(made_folder(folder.progress))
+            stack.enter_context(take(lock))
             try:
                 yield folder
             finally:
@@ -135,6 +137,20 @@ def open_folder(root: Path, resume: bool) -> Iterator[Folder]:
                         lock.unlink()
     except InUseError as owner:
         raise FileExistsError(f'{root} is in use by {owner}: wait for it, or choose another folder with -o') from owner
+
+
+@contextmanager
+def _set_aside(root: Path) -> Iterator[None]:
+    """Rename a folder, as the host does; rename it back if no other folder has its name after the block."""
+    archive = root.with_name(f'{root.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}')
+    print(f'{root} exists; it is renamed to {archive}.', flush=True)
+    root.rename(archive)
+    try:
+        yield
+    finally:
+        if not root.exists():
+            archive.rename(root)
+            print(f'There is no result: {archive} is renamed back to {root}.', file=sys.stderr)
 
 
 def remove_images(folder: Folder, test_set: str, which: str) -> None:

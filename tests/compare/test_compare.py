@@ -495,6 +495,12 @@ def test_results_are_not_renamed_if_a_comparison_cannot_start(tmp_path, small_lm
     write_options(wrong, {'set': {**dataset, 'dataroot_gt': 'nowhere.lmdb'}}, {'input': {'type': 'input'}})
     assert main(['compare', '-opt', str(wrong / 'compare.yml'), '-o', str(out)]) == 2
     assert [path.name for path in tmp_path.glob('out*')] == ['out']
+    (tmp_path / 'src').mkdir()
+    (tmp_path / 'src/a.png').touch()
+    write_options(wrong, {'set': degraded_set(tmp_path / 'src')}, {'input': {'type': 'input'}})
+    assert main(['compare', '-opt', str(wrong / 'compare.yml'), '-o', str(out)]) == 2
+    assert [path.name for path in tmp_path.glob('out*')] == ['out']  # has its name again
+    assert list(rows_of(out)[0]) == ['input']
     assert main([*command, str(out)]) == 0
     assert len(list(tmp_path.glob('out*'))) == 2  # the earlier comparison is renamed
 
