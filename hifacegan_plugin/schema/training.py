@@ -111,28 +111,27 @@ class Train(HostTrain):
         False,
     )
     progressive: Annotated[list[Count], Field(max_length=3), AfterValidator(_rising)] | None = option(
-        'progressive training, only for `CSRGenerator`. With `[25000, 50000, 75000]`, the generator learns images of '
-        'an eighth of the size up to iteration 25,000, then a quarter, then half, and from 75,001 on the full size. '
-        'One number starts at half the size, two numbers at a quarter. The ground truth is averaged to the size of the '
-        'phase; validation enlarges the restored images. Weights that a phase does not use are frozen in it',
+        'progressive training, only for `CSRGenerator`. With three numbers, the generator learns images of an eighth '
+        'of the size up to the first, then a quarter, then half, then the full size. Two numbers start at a quarter, '
+        'one at half. The ground truth is averaged to the size of the phase; validation enlarges the restored images. '
+        'Weights that a phase does not use are frozen in it',
         None,
         takes='the last iterations of one to three coarse phases in increasing order, such as [25000, 50000, 75000]',
     )
     loss_weight_schedule: dict[str, Points] | None = option(
-        'factors of loss weights by iteration, such as `{gan_opt: [[10000, 0], [20000, 1]]}`; linear between two '
-        'points, constant before and after. The logged losses include the factors',
+        'factors of loss weights by iteration, linear between two points, constant before and after. The logged losses '
+        'include the factors',
         None,
         takes='points [iteration, factor] with increasing iterations by the name of a loss, such as '
         '{gan_opt: [[10000, 0], [20000, 1]]}',
     )
     channels_last: Switch = option(
-        'uses the memory layout in which convolutions are faster on GPUs with `amp`; on the measured CPU it was slower '
-        '(benchmarks/training.py)',
+        'memory layout: faster on GPUs with `amp`, slower on the measured CPU (benchmarks/training.py)',
         False,
     )
     grad_clip: NotNegative = option("largest norm of each network's gradient; 0 disables clipping", 0)
     lr_factors: dict[str, NotNegative] | None = option(
-        'factors of the learning rates of parts of the generator: `{suppression: 0, blocks.6: 0.1}`; 0 freezes a part',
+        'factors of the learning rates of parts of the generator; 0 freezes a part',
         None,
         takes='numbers from 0 up by name, such as {blocks.6: 0.1}',
     )
