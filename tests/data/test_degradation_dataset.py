@@ -270,7 +270,7 @@ PERSISTENT = {'persistent_workers': True}
             for options in ({}, PERSISTENT, PREFETCHING, {**PERSISTENT, **PREFETCHING})
         ),
         pytest.param(2, 'spawn', PERSISTENT, marks=pytest.mark.heavy),
-        (1, 'spawn', {**PERSISTENT, **PREFETCHING}),
+        pytest.param(1, 'spawn', {**PERSISTENT, **PREFETCHING}, marks=pytest.mark.heavy),
     ],
     ids=lambda value: '+'.join(value) if isinstance(value, dict) else str(value),
 )

@@ -1,74 +1,76 @@
 """Tests of the reaction to signals."""
 
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 import pytest
+from conftest import HANGS
 from host_training import hear_signals
 
-from hifacegan_plugin.models.stop_signal import REPEATED_WITHIN
+from hifacegan_plugin.models.stop_signal import REPEATED_WITHIN, StopSignal
 
-# Reports when it listens and when it has received a signal, then keeps running.
-LISTENING = """
-import time
-from hifacegan_plugin.models.stop_signal import StopSignal
-stop = StopSignal()
-print('listening', flush=True)
-while not stop.came:
-    time.sleep(0.01)
-print(stop.number.name, flush=True)
-time.sleep(60)
-"""
+
+def listen(reports: Connection, ignored: tuple[signal.Signals, ...]) -> None:
+    """Report when this process listens and when it has received a signal, then keep running."""
+    hear_signals()
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    stop = StopSignal()
+    reports.send('listening')
+    while not stop.came:
+        time.sleep(0.01)
+    reports.send(stop.number)
+    time.sleep(HANGS)
 
 
 @pytest.fixture
-def listening():
+def listening() -> Callable[..., tuple[multiprocessing.Process, Connection]]:
+    """A function that starts a process that listens, and returns it and its reports."""
     processes = []
 
-    def start(*before: str) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [*before, sys.executable, '-c', LISTENING],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=hear_signals,
-        )
-        processes.append(process)
-        assert process.stdout.readline() == 'listening\n'
-        return process
+    def start(*ignored: signal.Signals) -> tuple[multiprocessing.Process, Connection]:
+        reports, there = multiprocessing.Pipe(duplex=False)
+        processes.append(multiprocessing.get_context('fork').Process(target=listen, args=(there, ignored)))
+        processes[-1].start()
+        assert reports.recv() == 'listening'
+        return processes[-1], reports
 
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.join()
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
 def test_the_first_signal_is_recorded_and_a_later_one_ends_the_process(number, listening):
-    process = listening()
-    process.send_signal(number)
-    assert process.stdout.readline() == f'{number.name}\n'
-    process.send_signal(number)  # closing terminals send the signal twice
+    process, reports = listening()
+    os.kill(process.pid, number)
+    assert reports.recv() == number
+    os.kill(process.pid, number)  # closing terminals send the signal twice
     time.sleep(REPEATED_WITHIN + 0.1)
-    assert process.poll() is None
-    process.send_signal(number)
-    assert process.wait(timeout=30) == -number
+    assert process.is_alive()
+    os.kill(process.pid, number)
+    process.join(timeout=30)
+    assert process.exitcode == -number
 
 
 def test_repeated_sigterm_does_not_end_the_process(listening):
-    process = listening()
+    process, _ = listening()
     for _ in range(2):
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         time.sleep(REPEATED_WITHIN + 0.1)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == -signal.SIGINT
+    assert process.is_alive()
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=30)
+    assert process.exitcode == -signal.SIGINT
 
 
 def test_signals_that_nohup_ignores_stay_ignored(listening):
-    process = listening('nohup')
-    process.send_signal(signal.SIGHUP)
-    process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == 'SIGTERM\n'
+    process, reports = listening(signal.SIGHUP)
+    os.kill(process.pid, signal.SIGHUP)
+    process.terminate()
+    assert reports.recv() == signal.SIGTERM

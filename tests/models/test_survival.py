@@ -87,7 +87,7 @@ def test_training_killed_at_random_moments_equals_uninterrupted_training(
 @pytest.mark.parametrize(
     ('number', 'to', 'status'),
     [
-        (signal.SIGTERM, 'group', 0),  # Slurm also signals the data workers
+        pytest.param(signal.SIGTERM, 'group', 0, marks=pytest.mark.heavy),  # Slurm also signals the data workers
         (signal.SIGINT, 'group', 130),  # and so do terminals
         pytest.param(signal.SIGHUP, 'process', 129, marks=pytest.mark.heavy),
     ],
