@@ -10,15 +10,25 @@ from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.data.degradation_dataset import DegradationDataset
-from hifacegan_plugin.host.networks import csr_generator, shortest_side
+from hifacegan_plugin.host.networks import shortest_side
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.metrics.building import build_metric
 from hifacegan_plugin.schema.problem import DataSetError, Problem, describe_error, errors_of_data_set
 
 
-def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Iterator[Problem]:
-    """Build the data set, and read its first, middle and last item."""
+def check_items(
+    where: str, options: dict[str, Any], opt: dict[str, Any], generator: CSRNetwork | None
+) -> Iterator[Problem]:
+    """Build the data set, and read its first, middle and last item.
+
+    Args:
+        where: section of the data set, such as ``datasets: val``.
+        options: options of the data set.
+        opt: all options.
+        generator: the generator if it is a ``CSRGenerator``.
+    """
     fix = 'correct the options of this data set'
     try:
         with errors_of_data_set(where, options['type']):
@@ -42,7 +52,7 @@ def check_items(where: str, options: dict[str, Any], opt: dict[str, Any]) -> Ite
             )
     elif (
         shortest_side(options) is None  # otherwise checked with the options
-        and (generator := csr_generator(opt.get('network_g')))
+        and generator
         and min(items[0]['lq'].shape[-2:]) < (least := generator.smallest_side)
     ):
         yield Problem(

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.data.degradations import build_degradation
 from hifacegan_plugin.doctor.data_files import check_overlap, check_roots
 from hifacegan_plugin.doctor.data_items import check_items
@@ -20,18 +21,19 @@ SHARED_MEMORY = Path('/dev/shm')  # data workers pass batches through it
 
 def check_data_sets(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check options, folders and databases of all data sets, then read images from those without problems."""
+    generator = csr_generator(opt.get('network_g'))
     readable = []
     for phase, options in opt['datasets'].items():
         where = f'datasets: {phase}'
         problems = [*check_degradation(where, options), *check_roots(where, options)]
         if options['phase'] == 'train':
-            problems += [*check_crop(opt), *check_shared_memory(options), *check_prefetching(options)]
+            problems += [*check_crop(options, generator), *check_shared_memory(options), *check_prefetching(options)]
         yield from problems
         if not any(problem.stops for problem in problems):
             readable.append((where, options))
     yield from check_overlap(dict(readable))
     for where, options in readable:
-        yield from check_items(where, options, opt)
+        yield from check_items(where, options, opt, generator)
 
 
 def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Problem]:
@@ -45,10 +47,9 @@ def check_degradation(where: str, options: dict[str, Any]) -> Iterator[Problem]:
             )
 
 
-def check_crop(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Find a missing crop size, and one that wastes time."""
-    size = opt['datasets']['train'].get('gt_size')
-    generator = csr_generator(opt.get('network_g'))
+def check_crop(options: dict[str, Any], generator: CSRNetwork | None) -> Iterator[Problem]:
+    """Find a missing crop size, and one that wastes time; ``generator`` is None if it is not a ``CSRGenerator``."""
+    size = options.get('gt_size')
     if generator is None:
         return
     if size is None:

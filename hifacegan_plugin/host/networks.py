@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.schema.data import OURS as OUR_DATASET
 from hifacegan_plugin.schema.file import OUR_DISCRIMINATOR, OUR_MODEL
@@ -19,6 +19,7 @@ from hifacegan_plugin.schema.registered import problems_of_call, registered_name
 Options = Mapping[str, Any]
 # Data sets that return RGB images, and the value of their option `color` with which they return one channel.
 ONE_CHANNEL = {'DegradationDataset': 'grey', 'PairedImageDataset': 'y', 'SingleImageDataset': 'y'}
+INVALID = (TypeError, ValueError, RuntimeError)  # raised by networks with invalid arguments
 
 
 def problems_of_networks(opt: Options) -> Iterator[Problem]:
@@ -28,9 +29,6 @@ def problems_of_networks(opt: Options) -> Iterator[Problem]:
 
     Args:
         opt: as returned by the host's ``parse_options``, valid by the schema.
-
-    Raises:
-        ValueError: an argument of the discriminator is out of range; names it.
     """
     if opt['model_type'] != OUR_MODEL:
         return
@@ -46,14 +44,18 @@ def problems_of_networks(opt: Options) -> Iterator[Problem]:
 
 
 def problems_of_sizes(opt: Options) -> Iterator[Problem]:
-    """Find data sets with images that are too small for a ``CSRGenerator``, or larger than what it returns.
+    """Find wrong arguments of a ``CSRGenerator``, and data sets with images that it does not take or return.
 
     Data sets of other packages are not judged: their options may mean anything.
     """
-    generator = csr_generator(opt.get('network_g'))
-    if generator is None:
+    network = opt.get('network_g')
+    if network is None or network['type'] != NAME:
         return
-    least = generator.smallest_side
+    try:
+        least = _on_meta(network).smallest_side
+    except INVALID as error:
+        yield Problem(f'network_g: {_first_line(error)}', 'correct it')
+        return
     for where, options in opt['datasets'].items():
         if options['phase'] == 'train' and options['type'] in ONE_CHANNEL and options.get('scale', 1) != 1:
             yield Problem(
@@ -70,14 +72,11 @@ def problems_of_sizes(opt: Options) -> Iterator[Problem]:
 
 
 def csr_generator(network: Options | None) -> CSRNetwork | None:
-    """Build a ``CSRGenerator`` on the meta device; None for other networks and wrong options."""
-    if network is None or network['type'] != NAME:
-        return None
-    try:
-        with torch.device('meta'):
-            return CSRGenerator(**{name: value for name, value in network.items() if name != 'type'})
-    except (TypeError, ValueError, RuntimeError):  # reported by the check of the options
-        return None
+    """Build a ``CSRGenerator`` on the meta device; None for other networks and invalid arguments."""
+    if network is not None and network['type'] == NAME:
+        with suppress(*INVALID):  # reported by problems_of_sizes
+            return _on_meta(network)
+    return None
 
 
 def shortest_side(dataset: Options) -> tuple[str, int] | None:
@@ -119,26 +118,47 @@ def _channels_returned(network: Options, dataset: Options) -> int | None:
 
 
 def _problems_of_discriminator(opt: Options) -> Iterator[Problem]:
-    """Let the discriminator judge a pair of crops on the meta device, which has shapes and no values."""
+    """Let the discriminator judge a pair of crops on the meta device."""
     dataset, network = opt['datasets']['train'], opt['network_d']
     channels, gt_size = _channels_returned(opt['network_g'], dataset), dataset.get('gt_size')
     if channels is None or gt_size is None:
         return
     side = int(gt_size) >> len(opt['train'].get('progressive') or [])
-    arguments = _arguments(network)
-    with torch.device('meta'):
-        net_d, pairs = _networks()[network['type']](**arguments), torch.empty(2, 2 * channels, side, side)
     try:
-        net_d(pairs)
-    except (ValueError, RuntimeError, AssertionError) as error:
-        if isinstance(error, NotImplementedError) or 'meta' in str(error):  # it needs values
+        net_d = _on_meta(network)
+    except INVALID as error:
+        if not _needs_values(error):
+            yield Problem(f'network_d: {_first_line(error)}', 'correct it')
+        return
+    try:
+        net_d(torch.empty(2, 2 * channels, side, side, device='meta'))
+    except (*INVALID, AssertionError) as error:
+        if _needs_values(error):
             return
-        described = ', '.join(f'{name}: {value}' for name, value in arguments.items())
+        described = ', '.join(f'{name}: {value}' for name, value in _arguments(network).items())
         yield Problem(
             f'datasets: train: gt_size: {gt_size}: network_d ({network["type"]}, {described}) cannot judge pairs of '
-            f'{side} x {side} pixels and {2 * channels} channels: {str(error).rstrip(".")}.',
+            f'{side} x {side} pixels and {2 * channels} channels: {_first_line(error).rstrip(".")}.',
             'raise gt_size, or lower num_d' if network['type'] == OUR_DISCRIMINATOR else 'change gt_size or network_d',
         )
+
+
+def _on_meta(network: Options) -> Any:
+    """Build a network on the meta device, which has shapes and no values.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: an argument is invalid, or the network needs values.
+    """
+    with torch.device('meta'):
+        return _networks()[network['type']](**_arguments(network))
+
+
+def _needs_values(error: Exception) -> bool:
+    return isinstance(error, NotImplementedError) or 'meta' in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition('\n')[0]  # torch may append a stack trace
 
 
 def _networks() -> dict[str, Callable[..., Any]]:

@@ -69,7 +69,7 @@ def test_crops_that_are_large_enough(options, side, progressive):
 
 @pytest.mark.parametrize(
     ('options', 'side', 'progressive'),
-    [({'num_d': 7}, 64, None), ({'num_d': 6}, 32, None), ({'num_d': 5}, 64, [1, 2])],
+    [({'num_d': 7}, 64, None), ({'num_d': 6}, 32, None), ({'num_d': 5}, 64, [1, 2]), ({'num_d': 1}, 2**70, None)],
 )
 def test_crops_that_are_too_small_for_the_discriminator(options, side, progressive):
     (problem,) = found(GENERATOR, COLOUR | {'gt_size': side}, DISCRIMINATOR | options, progressive=progressive)
