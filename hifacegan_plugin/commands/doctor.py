@@ -56,7 +56,8 @@ def _check_import_of_host() -> Iterable[Problem]:
 def _examine(file: Path, iterate: bool) -> list[Problem]:
     """Check an options file in steps, each of which needs what the one before it found in order."""
     from hifacegan_plugin.doctor import comparison_file, data_sets, options_file, training
-    from hifacegan_plugin.doctor.rehearsal import rehearse  # these need the host
+    from hifacegan_plugin.doctor.rehearsal import rehearse
+    from hifacegan_plugin.host import starting  # these need the host
 
     opt, tree, problems = read_options(file)
     if comparison_file.is_comparison(opt):
@@ -71,7 +72,7 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
         problems += more
     if not any(problem.stops for problem in problems):
         checks = [
-            training.check_start,
+            starting.problems_at_start,
             training.check_paths,
             training.check_perceptual_weights,
             data_sets.check_data_sets,

@@ -15,7 +15,6 @@ from basicsr.archs import vgg_arch
 from basicsr.utils.options import parse_options
 from torchvision.models import get_model_weights
 
-from hifacegan_plugin.host.starting import check_options
 from hifacegan_plugin.models.lr_scheduler import LinearDecayLR
 from hifacegan_plugin.schema.problem import Problem, describe_error
 from hifacegan_plugin.system.attributes import replaced
@@ -65,14 +64,6 @@ def check_intervals(opt: dict[str, Any]) -> Iterator[Problem]:
             'set it to a multiple',
             stops=False,
         )
-
-
-def check_start(opt: dict[str, Any]) -> Iterator[Problem]:
-    """Run the checks with which a training or test starts: GPUs, loggers and training state."""
-    try:
-        check_options(opt)
-    except ValueError as error:
-        yield Problem(f'{error}', 'see docs/training.md')
 
 
 def check_paths(opt: dict[str, Any]) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import torch
 
+from hifacegan_plugin.schema.problem import Problem
 from hifacegan_plugin.system.files import check_folder
 from hifacegan_plugin.system.locks import InUseError, take
 
@@ -30,47 +31,51 @@ def folder_option(opt: dict[str, Any]) -> str:
     return 'experiments_root' if opt['is_train'] else 'results_root'
 
 
-def check_folders(opt: dict[str, Any]) -> None:
-    """Refuse a folder of a training or test that cannot be made because something else is in its place.
-
-    Raises:
-        ValueError: names the first such folder and the option.
-    """
+def problems_of_folders(opt: dict[str, Any]) -> Iterator[Problem]:
+    """Find folders of a training or test that cannot be made or written to."""
     for option in ('experiments_root', 'results_root'):  # the host makes both, although it writes into one
         if opt['path'].get(option):
-            check_folder(f'path: {option}', Path(opt['path'][option]))
+            yield from problems_of_folder(f'path: {option}', Path(opt['path'][option]))
 
 
-def check_resume_state(opt: dict[str, Any]) -> None:
-    """Check that ``path: resume_state`` is a training state and its networks are in the experiment's folder.
+def problems_of_folder(option: str, folder: Path) -> Iterator[Problem]:
+    """See :func:`~hifacegan_plugin.system.files.check_folder`."""
+    try:
+        check_folder(option, folder)
+    except ValueError as error:
+        yield Problem(f'{error}', f'correct {option}')
 
-    Raises:
-        ValueError: training cannot be resumed from it; the message says why and what to set instead.
-    """
+
+def problems_of_resume_state(opt: dict[str, Any]) -> Iterator[Problem]:
+    """Check that ``path: resume_state`` is a training state and its networks are in the experiment's folder."""
     file = opt['path'].get('resume_state')
     if not file:
         return
     where = f'path: resume_state: {file}'
     try:
         state = torch.load(file, map_location='cpu', weights_only=True, mmap=True)
-    except FileNotFoundError as error:
-        raise ValueError(f'{where} does not exist: correct the path, or set ~ to start a new training.') from error
+    except FileNotFoundError:
+        yield Problem(f'{where} does not exist.', 'correct the path, or set ~ to start a new training')
+        return
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f'{where} is damaged or not a training state ({str(error).splitlines()[0]}).') from error
+        reason = str(error).partition('\n')[0]
+        yield Problem(f'{where} is damaged or not a training state ({reason}).', 'name another .state file, or set ~')
+        return
     if not isinstance(state, dict) or not {'iter', 'epoch', 'optimizers', 'schedulers'} <= set(state):
-        raise ValueError(
-            f'{where} is not a training state: name a .state file of training_states/. To start a new training '
-            'from weights, set pretrain_network_g.'
+        yield Problem(
+            f'{where} is not a training state.',
+            'name a .state file of training_states/, or start a new training from weights: set pretrain_network_g',
         )
+        return
     label = f'{state["iter"]:.0f}'
     networks = ['g', 'd'] if opt['train'].get('gan_opt') else ['g']
     files = [Path(opt['path']['models'], f'net_{network}_{label}.pth') for network in networks]
     missing = [str(network) for network in files if not network.is_file()]
     if missing:
-        raise ValueError(
-            f'{where} needs {" and ".join(missing)}, which does not exist. Set name to that of the '
-            'experiment that wrote the state, or start a new training from its weights: set pretrain_network_g and '
-            'remove resume_state.'
+        yield Problem(
+            f'{where} needs {" and ".join(missing)}, which does not exist.',
+            'set name to that of the experiment that wrote the state, or start a new training from its weights: set '
+            'pretrain_network_g and remove resume_state',
         )
 
 

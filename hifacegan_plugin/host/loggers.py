@@ -6,31 +6,28 @@ import importlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hifacegan_plugin.host.experiment import problems_of_folder
 from hifacegan_plugin.host.workaround import training_modules, workaround
+from hifacegan_plugin.schema.problem import Problem
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')  # below the host's logger, so that lines reach its log file
 
 _PAUSE = 60  # seconds for which events are dropped after an error
 
 
-def check_loggers(options: dict[str, Any]) -> None:
-    """Check that the loggers work: that their packages can be imported, and wandb is used with TensorBoard.
-
-    Args:
-        options: the options under ``logger``.
-
-    Raises:
-        ValueError: a logger cannot work; the message says what to set or install.
-    """
-    wandb = (options.get('wandb') or {}).get('project')
-    tensorboard = options.get('use_tb_logger')
+def problems_of_loggers(opt: dict[str, Any]) -> Iterator[Problem]:
+    """Check that the loggers of a training can be imported and can write, and that wandb is used with TensorBoard."""
+    wandb = (opt['logger'].get('wandb') or {}).get('project')
+    tensorboard = opt['logger'].get('use_tb_logger')
     if wandb and not tensorboard:
-        raise ValueError('logger: wandb shows what TensorBoard logs: set use_tb_logger: true, or project: ~.')
+        yield Problem(
+            'logger: wandb shows what TensorBoard logs, which is off.', 'set use_tb_logger: true, or wandb: project: ~'
+        )
     for wanted, module, without in (
         (tensorboard, 'torch.utils.tensorboard', 'use_tb_logger: false'),
         (wandb, 'wandb', 'wandb: project: ~'),
@@ -40,9 +37,11 @@ def check_loggers(options: dict[str, Any]) -> None:
                 importlib.import_module(module)
             except ImportError as error:
                 package = module.rpartition('.')[2]
-                raise ValueError(
-                    f'logger: {package} cannot be imported ({error}): pip install {package}, or set {without}.'
-                ) from error
+                yield Problem(
+                    f'logger: {package} cannot be imported ({error}).', f'pip install {package}, or set {without}'
+                )
+    if tensorboard and 'debug' not in opt['name']:  # the host does not log a training that is debugged
+        yield from problems_of_folder('logger: use_tb_logger', tensorboard_folder(opt))
 
 
 class ResilientWriter:

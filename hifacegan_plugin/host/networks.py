@@ -14,7 +14,7 @@ from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.schema.data import OURS as OUR_DATASET
 from hifacegan_plugin.schema.file import OUR_DISCRIMINATOR, OUR_MODEL
 from hifacegan_plugin.schema.problem import Problem
-from hifacegan_plugin.schema.registered import problems_of_call, registered_names
+from hifacegan_plugin.schema.registered import registered_names
 
 Options = Mapping[str, Any]
 # Data sets that return RGB images, and the value of their option `color` with which they return one channel.
@@ -23,19 +23,14 @@ INVALID = (TypeError, ValueError, RuntimeError)  # raised by networks with inval
 
 
 def problems_of_networks(opt: Options) -> Iterator[Problem]:
-    """Find networks of ``HiFaceGANCSRModel`` that are unknown or cannot work on the images of the data sets.
+    """Find networks of ``HiFaceGANCSRModel`` that cannot work on the images of the data sets.
 
     Data sets of other packages are not judged: they may return any number of channels.
 
     Args:
-        opt: as returned by the host's ``parse_options``, valid by the schema.
+        opt: as returned by the host's ``parse_options``; the schema accepts it, and its classes exist.
     """
     if opt['model_type'] != OUR_MODEL:
-        return
-    sections = [section for section in ('network_g', 'network_d') if opt.get(section)]
-    problems = [problem for section in sections for problem in problems_of_call(section, opt[section], _networks())]
-    yield from problems
-    if problems:
         return
     for where, options in opt['datasets'].items():
         yield from _problems_of_channels(opt['network_g'], where, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,25 +13,23 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from hifacegan_plugin.host.workaround import training_modules, workaround
+from hifacegan_plugin.schema.problem import Problem
 from hifacegan_plugin.system.attributes import replaced
 
 if TYPE_CHECKING:
     from basicsr.models.base_model import BaseModel
 
 
-def check_num_gpu(opt: dict[str, Any]) -> None:
+def problems_of_num_gpu(opt: dict[str, Any]) -> Iterator[Problem]:
     """Check that ``num_gpu`` is not more than the number of GPUs; with a launcher, each process uses one.
 
     Args:
         opt: options as returned by the host's ``parse_options``, which has replaced ``auto``.
-
-    Raises:
-        ValueError: there are fewer GPUs; the message says what to set instead.
     """
     found = 0 if _no_gpu() else torch.cuda.device_count()
     if (min(opt['num_gpu'], 1) if opt['dist'] else opt['num_gpu']) > found:
-        raise ValueError(
-            f'num_gpu: {opt["num_gpu"]}, but torch finds {found} GPUs: set auto for all GPUs, or 0 for the CPU.'
+        yield Problem(
+            f'num_gpu: {opt["num_gpu"]}, but torch finds {found} GPUs.', 'set auto for all GPUs, or 0 for the CPU'
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,9 @@ import torch
 
 from hifacegan_plugin.host import experiment, loggers, networks, no_gpu
 from hifacegan_plugin.host.workaround import Workaround, testing_modules, training_modules, workaround
-from hifacegan_plugin.schema.file import problems_of_file
+from hifacegan_plugin.schema.file import OUR_MODEL, problems_of_file
 from hifacegan_plugin.schema.problem import Problem
-from hifacegan_plugin.system.files import check_folder
+from hifacegan_plugin.schema.registered import registered_names
 
 if TYPE_CHECKING:
     from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
@@ -127,8 +127,8 @@ def lock_the_experiment() -> None:
 @workaround(
     defect='options are checked only when used: `lr: 1e-4`, which is text to YAML, or `val` without `save_img` ends '
     'in a bare error after the experiment is renamed, or at the first validation',
-    fix='checks options, name, folders, networks, image sizes, loggers, GPUs and training state before anything is '
-    'written',
+    fix='checks options, classes, name, folders, networks, image sizes, loggers, GPUs and training state before '
+    'anything is written',
 )
 def check_the_options_first() -> None:
     """Exit before anything is written if the options of a training or test are wrong."""
@@ -144,22 +144,42 @@ def check_options(opt: Options) -> None:
     Raises:
         ValueError: options are wrong; the message names them and the fixes.
     """
-    _refuse(problems_of_file(opt))
-    no_gpu.check_num_gpu(opt)
-    experiment.check_folders(opt)
-    _refuse([*networks.problems_of_networks(opt), *networks.problems_of_sizes(opt)])
-    if opt['is_train']:
-        loggers.check_loggers(opt['logger'])
-        if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name']:
-            check_folder('logger: use_tb_logger', loggers.tensorboard_folder(opt))
-        experiment.check_resume_state(opt)
-
-
-def _refuse(problems: Iterable[Problem]) -> None:
-    """Raise a ValueError that lists the problems that stop a training or test, if there are any."""
-    refused = [f'{problem.what} -> {problem.fix}' for problem in problems if problem.stops]
+    refused = [f'{problem.what} -> {problem.fix}' for problem in problems_at_start(opt)]
     if refused:
         raise ValueError('\n'.join(refused))
+
+
+def problems_at_start(opt: Options) -> Iterator[Problem]:
+    """Find what would stop a training or test.
+
+    Args:
+        opt: options as returned by the host's ``parse_options``.
+    """
+    wrong = [problem for problem in problems_of_file(opt) if problem.stops]
+    yield from wrong
+    if wrong:  # the other checks need valid options
+        return
+    yield from no_gpu.problems_of_num_gpu(opt)
+    yield from experiment.problems_of_folders(opt)
+    yield from _problems_of_classes_and_networks(opt)
+    if opt['is_train']:
+        yield from loggers.problems_of_loggers(opt)
+        yield from experiment.problems_of_resume_state(opt)
+
+
+def _problems_of_classes_and_networks(opt: Options) -> Iterator[Problem]:
+    """Check the classes in the options, unless the model is of another package and may read them in its own way."""
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    from hifacegan_plugin.models.named_classes import problems_of_classes
+
+    if opt['model_type'] == OUR_MODEL or opt['model_type'] not in registered_names(MODEL_REGISTRY):
+        unknown = list(problems_of_classes(opt))
+        yield from unknown
+        if unknown:
+            return
+    yield from networks.problems_of_networks(opt)
+    yield from networks.problems_of_sizes(opt)
 
 
 def _run_at_start(patch: Workaround, step: Callable[[Options], None]) -> None:

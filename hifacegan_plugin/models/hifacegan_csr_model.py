@@ -48,7 +48,7 @@ class HiFaceGANCSRModel(ResumableModel):
         opt: options of the experiment, as BasicSR's ``parse_options`` returns them.
 
     Raises:
-        ValueError: options contradict each other, or a network or metric does not have an option.
+        ValueError: options contradict each other, or name a class, function or argument that does not exist.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:

@@ -54,15 +54,13 @@ def build_scheduler(optimizer: Optimizer, options: dict[str, Any], total_iter: i
 
     Args:
         optimizer: optimiser to schedule.
-        options: ``type`` and the arguments of that class.
+        options: ``type`` and the arguments of that class, which exist.
         total_iter: number of iterations of the training.
 
     Raises:
-        ValueError: the type is unknown, its arguments do not fit, or the schedule ends before the training.
+        ValueError: the class does not accept a value, or the schedule ends before the training.
     """
     kind, arguments = options['type'], {key: value for key, value in options.items() if key != 'type'}
-    if kind not in SCHEDULERS:
-        raise ValueError(f'train: scheduler: {kind!r} is not one of {", ".join(SCHEDULERS)}.')
     try:
         scheduler = SCHEDULERS[kind](optimizer, **arguments)
     except (TypeError, AssertionError) as error:  # BasicSR's schedules raise them for invalid arguments

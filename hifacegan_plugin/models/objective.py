@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from basicsr.losses import build_loss
 from basicsr.losses.gan_loss import GANLoss
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from hifacegan_plugin.images.channels import with_channels
-from hifacegan_plugin.schema.problem import OptionError, raise_first
-from hifacegan_plugin.schema.registered import problems_of_call, registered_names
+from hifacegan_plugin.schema.problem import OptionError
 from hifacegan_plugin.schema.training import Train, TypeAndArguments
 
 Outputs = Tensor | list['Outputs']  # of a discriminator: one map, a map per scale, or all layers of each scale
@@ -44,7 +42,7 @@ class Objective:
         takes_byproducts: whether a loss needs additional outputs of the generator.
 
     Raises:
-        OptionError: a loss does not exist or does not accept an option.
+        OptionError: a loss does not accept a value.
         FileNotFoundError: a loss needs weights that cannot be downloaded.
     """
 
@@ -157,7 +155,6 @@ def _build(train: Train, device: torch.device, name: str) -> nn.Module | None:
     if described is None:
         return None
     options: dict[str, Any] = described.model_dump()
-    raise_first(problems_of_call(f'train: {name}', options, registered_names(LOSS_REGISTRY)))
     try:
         return build_loss(options).to(device)
     except (TypeError, ValueError, NotImplementedError) as error:  # losses raise them for invalid arguments

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from hifacegan_plugin.schema.problem import OptionError, raise_first
-from hifacegan_plugin.schema.registered import problems_of_call
+from hifacegan_plugin.schema.problem import OptionError
 
 NAMES = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')  # the same as in BasicSR
 OPTIMIZERS: dict[str, Any] = {name: getattr(torch.optim, name) for name in NAMES}
@@ -22,15 +21,12 @@ def build_optimizer(where: str, options: Mapping[str, Any], groups: list[dict[st
 
     Args:
         where: section of the options, for messages.
-        options: ``type`` and the arguments of that class.
+        options: ``type`` and the arguments of that class, which exist.
         groups: parameter groups: ``params`` and optionally the learning rate ``factor``.
 
     Raises:
-        OptionError: the optimiser does not exist, does not accept an option or a value, or ``lr`` is missing.
+        OptionError: the optimiser does not accept a value.
     """
-    raise_first(problems_of_call(where, options, OPTIMIZERS, SUPPLIED))
-    if options.get('lr') is None:
-        raise OptionError(f'{where}: lr is missing.')
     kind, arguments = options['type'], {key: value for key, value in options.items() if key != 'type'}
     if kind in FUSED:
         arguments.setdefault('fused', True)

@@ -9,7 +9,6 @@ import torch
 from basicsr.archs import build_network
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import tensor2img
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -17,9 +16,9 @@ from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.metrics.building import build_metrics
 from hifacegan_plugin.models.batch import prepare_batch
 from hifacegan_plugin.models.loading import load_weights
+from hifacegan_plugin.models.named_classes import problems_of_classes
 from hifacegan_plugin.models.validation import Validation, log_figures
 from hifacegan_plugin.schema.problem import raise_first
-from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 from hifacegan_plugin.system.memory import keep_freed_memory
 
 
@@ -34,7 +33,7 @@ class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
         metric_results: values of the last validation by name of the metric.
 
     Raises:
-        ValueError: a network or metric does not have an option.
+        ValueError: a class or function that the options name does not exist or does not have an argument.
     """
 
     lq: Tensor
@@ -43,9 +42,7 @@ class RestoringModel(BaseModel):  # type: ignore[misc]  # the host has no types
     output: Tensor
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        for section in ('network_g', 'network_d'):
-            if opt.get(section):
-                raise_first(problems_of_call(section, opt[section], registered_names(ARCH_REGISTRY)))
+        raise_first(problems_of_classes(opt))
         metrics = build_metrics((opt.get('val') or {}).get('metrics'))
         super().__init__(opt)
         self.validator = Validation(opt, metrics, self.restore, self.stop_requested)

@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 from hifacegan_plugin.__main__ import main
-from hifacegan_plugin.doctor import training
+from hifacegan_plugin.host import starting
 from hifacegan_plugin.options_files.own_training import OwnImages, own_training_text
 from hifacegan_plugin.schema.problem import Problem
 
@@ -108,7 +108,7 @@ def test_names_are_quoted_for_yaml(here, monkeypatch):
 
 
 def test_problems_that_the_doctor_finds_are_reported(here, monkeypatch, capsys):
-    monkeypatch.setattr(training, 'check_start', lambda opt: [Problem('No device.', 'get one')])
+    monkeypatch.setattr(starting, 'problems_at_start', lambda opt: [Problem('No device.', 'get one')])
     assert main(['init', 'mine', '-i', 'photographs']) == 1
     output = capsys.readouterr().out
     assert 'WRONG: No device.' in output and 'ready' not in output

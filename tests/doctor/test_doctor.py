@@ -145,7 +145,7 @@ def test_null_sections_are_ignored(doctor, section):
         (
             'use_tb_logger: true\n  wandb:\n    project: ~',
             'use_tb_logger: false\n  wandb:\n    project: mine',
-            'logger: wandb shows what TensorBoard logs: set use_tb_logger: true',
+            'logger: wandb shows what TensorBoard logs, which is off',
         ),
         ('name: HiFaceGAN_demo\n', 'name: face/v1\n', "name: give the name of a folder, .*, not 'face/v1'"),
         ('resume_state: ~', 'resume_state: gone.state', 'path: resume_state: gone.state does not exist'),

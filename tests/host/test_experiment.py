@@ -1,6 +1,7 @@
 """Tests of the folder of an experiment: checks before a training, lock, restoring its name."""
 
 import errno
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_a_state_of_the_experiment_is_accepted(opt, tmp_path):
     (tmp_path / 'experiments/mine/training_states/latest.state').touch()
     assert experiment.newest_state(opt).name == '10.state'
     opt['path']['resume_state'] = str(experiment.newest_state(opt))
-    experiment.check_resume_state(opt)
+    assert list(experiment.problems_of_resume_state(opt)) == []
 
 
 def test_invalid_states_are_reported(opt, tmp_path):
@@ -89,20 +90,20 @@ def test_invalid_states_are_reported(opt, tmp_path):
     state = write_checkpoint(mine, 4)
     refused = {
         write_checkpoint(other, 5): r'5\.state needs .*mine/models/net_g_5\.pth and .*net_d_5\.pth, which',
-        mine / 'models/net_g_4.pth': r'net_g_4\.pth is not a training state: name a \.state file',
+        mine / 'models/net_g_4.pth': r'net_g_4\.pth is not a training state\. -> name a \.state file',
         damaged: r'damaged\.state is damaged or not a training state',
         mine / 'training_states/7.state': r'7\.state does not exist',
     }
     for file, message in refused.items():
         opt['path']['resume_state'] = str(file)
-        with pytest.raises(ValueError, match=f'^path: resume_state: .*{message}'):
-            experiment.check_resume_state(opt)
+        (problem,) = experiment.problems_of_resume_state(opt)
+        assert re.match(f'path: resume_state: .*{message}', f'{problem.what} -> {problem.fix}')
     (mine / 'models/net_d_4.pth').unlink()
     opt['path']['resume_state'] = str(state)
-    with pytest.raises(ValueError, match=r'net_d_4\.pth, which does not exist'):
-        experiment.check_resume_state(opt)
+    (problem,) = experiment.problems_of_resume_state(opt)
+    assert 'net_d_4.pth, which does not exist' in problem.what and 'set name' in problem.fix
     del opt['train']['gan_opt']
-    experiment.check_resume_state(opt)
+    assert list(experiment.problems_of_resume_state(opt)) == []
 
 
 @pytest.mark.parametrize(

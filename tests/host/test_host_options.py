@@ -115,13 +115,30 @@ def test_a_seed_on_the_command_line_decides_the_random_numbers_of_a_test(monkeyp
 @pytest.mark.parametrize(
     ('name', 'forced', 'message'),
     [
-        ('hifacegan_demo', ['network_g:num_in_ch=4', 'network_d:num_in_ch=4', 'network_d:num_out_ch=4'], 'num_in_ch'),
-        ('hifacegan_demo', ['network_d:num_d=7'], 'gt_size'),
-        ('hifacegan_demo', ['network_g:num_feat=0'], 'CSRGenerator: num_feat'),
-        ('hifacegan_demo', ['network_d:num_d=0'], 'MultiscalePatchDiscriminator: num_d'),
-        ('test_hifacegan_demo', ['network_g:num_in_ch=4'], 'num_in_ch'),
-        ('hifacegan_demo', ['path:experiments_root={file}'], 'experiments_root'),
-        ('test_hifacegan_demo', ['path:results_root={file}'], 'results_root'),
+        (
+            'hifacegan_demo',
+            ['network_g:num_in_ch=4', 'network_d:num_in_ch=4', 'network_d:num_out_ch=4'],
+            ': num_in_ch: ',
+        ),
+        ('hifacegan_demo', ['network_d:num_d=7'], ': gt_size: '),
+        ('hifacegan_demo', ['network_g:num_feat=0'], '^network_g: CSRGenerator: num_feat: 0'),
+        ('hifacegan_demo', ['network_d:num_d=0'], '^network_d: MultiscalePatchDiscriminator: num_d: 0'),
+        ('test_hifacegan_demo', ['network_g:num_in_ch=4'], ': num_in_ch: '),
+        ('hifacegan_demo', ['path:experiments_root={file}'], ': experiments_root: '),
+        ('test_hifacegan_demo', ['path:results_root={file}'], ': results_root: '),
+        ('hifacegan_demo', ['model_type=HiFaceGANCSRModle'], "^model_type: there is no 'HiFaceGANCSRModle'"),
+        ('hifacegan_demo', ['datasets:val:type=DegradedDataset'], "^datasets: val: there is no 'DegradedDataset'"),
+        ('hifacegan_demo', ['network_d:type=PatchDiscriminator'], "^network_d: there is no 'PatchDiscriminator'"),
+        ('hifacegan_demo', ['train:pixel_opt:type=L1'], "^train: pixel_opt: there is no 'L1'"),
+        (
+            'hifacegan_demo',
+            ['train:gan_opt:los_weight=1'],
+            "^train: gan_opt: MultiScaleGANLoss has no option 'los_weight'",
+        ),
+        ('hifacegan_demo', ['train:optim_g:beta=1'], "^train: optim_g: Adam has no option 'beta'"),
+        ('hifacegan_demo', ['train:optim_g:lr=~'], '^train: optim_g: lr is missing'),
+        ('hifacegan_demo', ['train:scheduler:type=LinearLR'], "^train: scheduler: there is no 'LinearLR'"),
+        ('test_hifacegan_demo', ['val:metrics:psnr:type=psnr'], "^val: metrics: psnr: there is no 'psnr'"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(name, forced, message, monkeypatch, tmp_path):
@@ -133,7 +150,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(name, forced, me
     )
     is_train = not name.startswith('test')
     opt, _ = parse_options(str(tmp_path), is_train)
-    with pytest.raises(SystemExit, match=f': {message}: '):
+    with pytest.raises(SystemExit, match=message):
         basicsr.train.load_resume_state(opt) if is_train else basicsr.test.make_exp_dirs(opt)
     assert [path.name for path in tmp_path.iterdir()] == ['file']
 

@@ -1,5 +1,6 @@
 """Tests of TensorBoard and wandb: a full disk, folders, missing packages."""
 
+import re
 import sys
 import types
 
@@ -71,16 +72,23 @@ def test_tensorboard_files_are_not_written_to_the_hosts_folder(installed, tmp_pa
     assert train.mkdir_and_rename(f'{root}/tb_logger/mine') == str((tmp_path if installed else root) / 'tb_logger/mine')
 
 
-def test_wandb_needs_tensorboard_and_both_need_their_packages(monkeypatch):
-    logger = {'wandb': {'project': 'mine'}}
+def test_wandb_needs_tensorboard_and_both_need_their_packages(tmp_path, monkeypatch):
+    logger = {'wandb': {'project': 'mine'}, 'use_tb_logger': True}
+
+    def problems() -> list[str]:
+        found = loggers.problems_of_loggers({'name': 'mine', 'logger': logger})
+        return [f'{problem.what} -> {problem.fix}' for problem in found]
+
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, 'wandb', None)  # not installed
-    with pytest.raises(ValueError, match=r'^logger: wandb .* set use_tb_logger: true'):
-        loggers.check_loggers(logger)
+    (without_wandb,) = problems()
+    assert re.match(r'logger: wandb cannot be imported .* -> pip install wandb, or set wandb: p', without_wandb)
+    logger['use_tb_logger'] = False
+    without_tensorboard, again = problems()
+    assert re.match(r'logger: wandb .* -> set use_tb_logger: true', without_tensorboard) and again == without_wandb
     logger['use_tb_logger'] = True
-    with pytest.raises(ValueError, match=r'^logger: wandb cannot be imported .*: pip install wandb, or set wandb: p'):
-        loggers.check_loggers(logger)
     monkeypatch.setitem(sys.modules, 'wandb', types.ModuleType('wandb'))
-    loggers.check_loggers(logger)
+    assert problems() == []
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
-    with pytest.raises(ValueError, match=r'^logger: tensorboard cannot be imported .*: pip install tensorboard, or'):
-        loggers.check_loggers(logger)
+    (problem,) = problems()
+    assert re.match(r'logger: tensorboard cannot be imported .* -> pip install tensorboard, or', problem)

@@ -53,11 +53,6 @@ def test_images_of_other_data_sets_and_models_may_have_any_number_of_channels():
     assert found(network, {'type': 'MineDataset'}) == found(network, COLOUR, model='SRModel') == []
 
 
-def test_a_network_that_is_not_there_is_named():
-    (problem,) = found(GENERATOR, COLOUR, {'type': 'MultiscalePatchDiscriminater'})
-    assert problem.startswith("network_d: there is no 'MultiscalePatchDiscriminater'. Did you mean 'Multiscale")
-
-
 @pytest.mark.parametrize(
     ('options', 'side', 'progressive'),
     [({'num_d': 6}, 64, None), ({'num_d': 5}, 32, None), ({'num_d': 7, 'n_layers_d': 2}, 64, None),

@@ -395,10 +395,10 @@ def test_the_last_checkpoint_has_the_epoch_of_the_last_iteration(options, monkey
 @pytest.mark.parametrize(
     ('scheduler', 'message'),
     [
-        ({'type': 'StepLR'}, "scheduler: 'StepLR' is not one of LinearDecayLR, MultiStepLR"),
+        ({'type': 'StepLR'}, "scheduler: there is no 'StepLR'. Did you mean 'MultiStepLR'"),
         (
             {'type': 'MultiStepLR', 'milestone': [5]},
-            "scheduler: MultiStepLR: .*unexpected keyword argument 'milestone'",
+            "scheduler: MultiStepLR has no option 'milestone'. Did you mean 'milestones'",
         ),
         ({'type': 'CosineAnnealingRestartLR', 'periods': [4, 4]}, 'periods and restart_weights should have the same'),
         ({'type': 'CosineAnnealingRestartLR', 'periods': [8]}, r'\[8\] end after 8 iterations, but total_iter is 10'),
