@@ -135,11 +135,11 @@ class Restorer:
         if not (integer or (image.min() >= 0 and image.max() <= 1)):
             raise ValueError('an image as a tensor of floating point lies in [0, 1]: divide it by 255, or clamp it')
         colours = colour_channels(images.shape[1])
-        pixels = images[:, :colours].cpu()
+        given = images.cpu() if integer else images.cpu().float()
         peak = np.float32(255 if integer else 1)
-        y = torch.from_numpy(self._restore_colours((pixels if integer else pixels.float()).numpy(), peak))
+        y = torch.from_numpy(self._restore_colours(given[:, :colours].numpy(), peak))
         restored = y.mul_(255).round_() if integer else y
-        alpha = torch.from_numpy(self._enlarge(images[:, colours:].cpu().float().numpy()))
+        alpha = torch.from_numpy(self._enlarge(given[:, colours:].numpy()))
         restored = torch.cat([restored.to(images), alpha.to(images)], dim=1)
         return restored.reshape(*image.shape[:-2], *restored.shape[-2:])
 

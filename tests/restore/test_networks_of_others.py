@@ -55,6 +55,12 @@ def test_tensors_are_enlarged(enlarger):
     assert restorer(torch.rand(3, 21, 30)).shape == (3, 42, 60)  # padded to a multiple of 4
 
 
+def test_alpha_of_tensors_and_arrays_is_enlarged_alike(enlarger):
+    restorer, image = Restorer(enlarger[1]), np.random.default_rng(0).integers(0, 256, (20, 28, 4), np.uint8)
+    restored = restorer(torch.from_numpy(image).permute(2, 0, 1))
+    assert np.array_equal(restored.permute(1, 2, 0)[..., 3], restorer(image)[..., 3])
+
+
 def test_tiles_of_a_network_that_enlarges():
     images = np.random.default_rng(0).random((1, 3, 300, 410), np.float32)
 
