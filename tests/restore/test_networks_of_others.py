@@ -113,6 +113,22 @@ def test_networks_of_a_fixed_size_refuse_other_sizes(enlarger, monkeypatch):
             restorer(data.astronaut()[: shape[0], : shape[1]])
 
 
+def test_networks_of_a_fixed_size_go_to_the_cpu_if_a_gpu_is_full(enlarger, monkeypatch, caplog):
+    monkeypatch.setitem(recognised.ONLY_SIDES, 'ESRGAN', 64)
+    restorer, image = Restorer(enlarger[1], device='cpu', memory=1), data.astronaut()[:64, :64]
+    expected = restorer(image)
+
+    def full(images, **options):
+        raise torch.OutOfMemoryError('CUDA out of memory.')
+
+    monkeypatch.setitem(restorer._fitting._opened, 'torch', full)
+    with pytest.raises(MemoryError):  # there is no slower way on the CPU
+        restorer(image)
+    monkeypatch.setattr(restorer._fitting, 'device', 'cuda:0')
+    assert np.array_equal(restorer(image), expected)
+    assert 'restoring on the CPU' in caplog.text
+
+
 def test_the_command_enlarges_and_reports_it(enlarger, tmp_path, capsys):
     network, file = enlarger
     source, out = tmp_path / 'source', tmp_path / 'out'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -79,24 +79,50 @@ class FittingEngine:
         return self._restore_padded(images)[..., : scale * height, : scale * width]
 
     def _restore_padded(self, images: np.ndarray) -> np.ndarray:
-        """Restore images of at least the smallest side: by the fastest engine that fits into memory, or in tiles."""
+        """Restore images of at least the smallest side in the first way for which the memory suffices.
+
+        Raises:
+            MemoryError: if even the CPU has too little.
+        """
+        height, width = images.shape[-2:]
+        for restore in self._ways(images):
+            try:
+                return restore(images)
+            except Exception as error:  # each backend raises its own classes
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error)
+                logger.warning(f'{width} x {height} pixels: {self.device} ran out of memory, trying with less.')
+            release_unused_memory(self.device)  # after the error is deleted: its traceback holds tensors
+        if self._is_last_resort:
+            raise MemoryError(reason)
+        logger.warning(f'{width} x {height} pixels: not even the smallest tile fits: restoring on the CPU, in float32.')
+        with self._opening:
+            if 'cpu' not in self._opened:
+                self._opened['cpu'] = FittingEngine(self._generator, 'torch', 'float32', self.memory, CPU)
+        return self._opened['cpu'](images)
+
+    def _ways(self, images: np.ndarray) -> Iterator[Engine]:
+        """Yield functions that restore these images, each in less memory than the one before.
+
+        First come the engines that should fit by the estimate, then tiles of falling size; at least one way is yielded.
+        """
         names = engines_by_memory(self._generator, self.engine)
         for name in names:
             if images[:, 0].size * self._bytes_per_pixel(name) <= self._memory_for(name):
-                restored = self._unless_out_of_memory(self._open(name), images)
-                if restored is not None:
-                    return restored
-        return self._restore_in_tiles(names[-1], images)
+                yield self._open(name)
+        if not (isinstance(self._generator, RecognisedNetwork) and self._generator.only_side):
+            yield from self._ways_in_tiles(names[-1], images)
 
-    def _restore_in_tiles(self, name: str, images: np.ndarray) -> np.ndarray:
-        """Restore images in the largest tiles that fit, in smaller ones if memory runs out, at last on the CPU."""
+    def _ways_in_tiles(self, name: str, images: np.ndarray) -> Iterator[Engine]:
+        """Yield functions that restore images in tiles: the largest that should fit, and smaller ones."""
         multiple, reach = self._generator.multiple, self._generator.reach
         # A network's result is exact beyond its reach from the border of a tile.
         shared, margin = (OVERLAP, 0) if reach is None else (2 * reach + 1, reach)
         overlap = -(-shared // multiple) * multiple
         least = 2 * overlap
         size = max(self._largest_tile(name, images) // multiple * multiple, least)
-        in_tiles = partial(
+        tiled = partial(
             restore_in_tiles,
             self._open(name),
             multiple=multiple,
@@ -111,14 +137,9 @@ class FittingEngine:
                     f'{width} x {height} pixels do not fit into {self._memory_for(name) / GIB:.2g} GiB: restoring '
                     f'tiles of {size} x {size}, whose contrast may differ a little. More memory gives the exact result.'
                 )
-            restore = partial(in_tiles, size=size)
-            if size == least and self._is_last_resort:
-                return restore(images)
-            restored = self._unless_out_of_memory(restore, images)
-            if restored is not None:
-                return restored
+            yield partial(tiled, size=size)
             if size == least:
-                return self._restore_on_cpu(images)
+                return
             size = max(size // 2 // multiple * multiple, least)
 
     def _largest_tile(self, name: str, images: np.ndarray) -> int:
@@ -128,26 +149,6 @@ class FittingEngine:
             left = max(left - (1 + self._generator.scale**2) * images.nbytes, 0)
         pixels = left // self._bytes_per_pixel(name) // len(images)
         return min(int(pixels**0.5), max(images.shape[-2:]) - 1)
-
-    def _unless_out_of_memory(self, restore: Engine, images: np.ndarray) -> np.ndarray | None:
-        """Return ``restore(images)``; None, with a warning, if the device runs out of memory."""
-        try:
-            return restore(images)
-        except Exception as error:  # each backend raises its own classes
-            if not is_out_of_memory(error):
-                raise
-            height, width = images.shape[-2:]
-            logger.warning(f'{width} x {height} pixels: {self.device} ran out of memory, trying with less.')
-        release_unused_memory(self.device)  # after the error is deleted: its traceback holds tensors
-        return None
-
-    def _restore_on_cpu(self, images: np.ndarray) -> np.ndarray:
-        height, width = images.shape[-2:]
-        logger.warning(f'{width} x {height} pixels: not even the smallest tile fits: restoring on the CPU, in float32.')
-        with self._opening:
-            if 'cpu' not in self._opened:
-                self._opened['cpu'] = FittingEngine(self._generator, 'torch', 'float32', self.memory, CPU)
-        return self._opened['cpu'](images)
 
     def _memory_for(self, name: str) -> int:
         """Return the bytes that an image may take with an engine, or ``frugal``."""
