@@ -34,6 +34,7 @@ import torch.nn.functional as F
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork  # noqa: E402
 from hifacegan_plugin.archs.csr_arch import CSRGenerator  # noqa: E402
 from hifacegan_plugin.images.photograph import Photograph  # noqa: E402
 from hifacegan_plugin.images.photograph_files import write_photograph  # noqa: E402
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def make_generator(num_feat: int, preset: str) -> CSRGenerator:
+def make_generator(num_feat: int, preset: str) -> CSRNetwork:
     """Return a generator with random weights that give the output contrast."""
     torch.manual_seed(0)
     generator = CSRGenerator(num_feat=num_feat, preset=preset).eval()
@@ -110,7 +111,7 @@ def measure_peak(dtype: torch.dtype) -> float:
     return best
 
 
-def choose_contestants(arguments: argparse.Namespace, dtypes: list[str]) -> dict[str, Callable[[CSRGenerator], Engine]]:
+def choose_contestants(arguments: argparse.Namespace, dtypes: list[str]) -> dict[str, Callable[[CSRNetwork], Engine]]:
     """Return functions that build an engine from the generator, by the name of the contestant."""
     contestants = {'unfolded, torch float32': in_torch}
     if not arguments.no_host:
@@ -137,19 +138,19 @@ def in_torch(network: torch.nn.Module) -> Engine:
     return run
 
 
-def open_host(generator: CSRGenerator, size: int) -> Engine:
+def open_host(generator: CSRNetwork, size: int) -> Engine:
     """Return an engine of BasicSR's network with the same width."""
     from basicsr.archs.hifacegan_arch import HiFaceGAN
 
     return in_torch(HiFaceGAN(num_feat=generator.num_feat, crop_size=size).eval())
 
 
-def open_folded(generator: CSRGenerator) -> Engine:
+def open_folded(generator: CSRNetwork) -> Engine:
     """Return an engine of the folded network without strips."""
     return in_torch(network_for(generator))
 
 
-def start(opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> Connection:
+def start(opener: Callable[[CSRNetwork], Engine], arguments: argparse.Namespace) -> Connection:
     """Start a process for a contestant, so that its settings do not affect the others. It ends with this process."""
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context('spawn')
@@ -158,7 +159,7 @@ def start(opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespac
     return here
 
 
-def serve(requests: Connection, opener: Callable[[CSRGenerator], Engine], arguments: argparse.Namespace) -> None:
+def serve(requests: Connection, opener: Callable[[CSRNetwork], Engine], arguments: argparse.Namespace) -> None:
     """Receive batches of images; return the seconds and the restored images."""
     torch.set_num_threads(arguments.threads)
     run = opener(make_generator(arguments.num_feat, arguments.preset))
@@ -171,7 +172,7 @@ def serve(requests: Connection, opener: Callable[[CSRGenerator], Engine], argume
 
 
 def report(
-    generator: CSRGenerator,
+    generator: CSRNetwork,
     contestants: dict[str, Connection],
     shape: tuple[int, int, int, int],
     rounds: int,
@@ -223,7 +224,7 @@ def count_flops(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
     return counter.get_total_flops() / 64**2 * shape[0] * shape[2] * shape[3]
 
 
-def measure_memory(generator: CSRGenerator, arguments: argparse.Namespace) -> None:
+def measure_memory(generator: CSRNetwork, arguments: argparse.Namespace) -> None:
     """Restore a large image with the command and print its peak resident memory."""
     width, height = map(int, arguments.memory.split('x'))
     with tempfile.TemporaryDirectory() as folder:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta
-from typing import Any
-
 from hifacegan_plugin.archs.arguments import check_choice, check_counts
 from hifacegan_plugin.archs.csr.fast import FastCSR
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
@@ -12,12 +9,20 @@ from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.archs.csr.shapes import SCALES
 
 
-class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
-    """Restore images with an unknown degradation.
+def CSRGenerator(  # noqa: N802 (registered under its name, like a class)
+    num_in_ch: int = 3,
+    num_feat: int = 64,
+    variant: str = 'csr',
+    norm: str = 'batch',
+    global_residual: bool | None = None,
+    preset: str = 'paper',
+    init: str = 'xavier',
+    num_scales: int = SCALES[0],
+) -> CSRNetwork:
+    """Build a network that restores images with an unknown degradation.
 
-    Calling the class builds a :class:`~hifacegan_plugin.archs.csr.paper.PaperCSR` or a
-    :class:`~hifacegan_plugin.archs.csr.fast.FastCSR`; both count as instances of it. To change a network, derive from
-    one of these two classes; deriving from this class is an error.
+    It is a :class:`~hifacegan_plugin.archs.csr.paper.PaperCSR` or a
+    :class:`~hifacegan_plugin.archs.csr.fast.FastCSR`. To change a network, derive from one of these two classes.
 
     Args:
         num_in_ch: channels of the image, in and out.
@@ -43,47 +48,19 @@ class CSRGenerator(CSRNetwork, metaclass=ABCMeta):
         ValueError: for an unknown ``variant``, ``norm``, ``preset``, ``init`` or ``num_scales``, numbers below 1, and
             options that the network of the preset does not have.
     """
-
-    def __init_subclass__(cls) -> None:
-        """Refuse subclasses, because a call would build a network of another class.
-
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError(
-            f'{cls.__name__} cannot derive from {NAME}, which builds a PaperCSR or a FastCSR: derive from one of these '
-            '(hifacegan_plugin.archs.csr.paper, hifacegan_plugin.archs.csr.fast).'
-        )
-
-    def __new__(
-        cls,
-        num_in_ch: int = 3,
-        num_feat: int = 64,
-        variant: str = 'csr',
-        norm: str = 'batch',
-        global_residual: bool | None = None,
-        preset: str = 'paper',
-        init: str = 'xavier',
-        num_scales: int = SCALES[0],
-    ) -> Any:
-        """Build the network that ``preset`` names."""
-        check_choice(NAME, 'preset', preset, (PaperCSR.preset, FastCSR.preset))
-        check_counts(NAME, num_in_ch=num_in_ch, num_feat=num_feat)
-        if preset == FastCSR.preset:
-            if (variant, norm, init) != ('csr', 'batch', 'xavier'):
-                raise ValueError(
-                    f'{NAME}: preset: fast has no variants and no normalisation, and one initialisation: take variant, '
-                    'norm and init out.'
-                )
-            if global_residual is False:
-                raise ValueError(
-                    f'{NAME}: preset: fast always predicts a correction of its input: take global_residual: false out.'
-                )
-            return FastCSR(num_in_ch, num_feat, num_scales)
-        if num_scales != SCALES[0]:
-            raise ValueError(f'{NAME}: num_scales is for preset: fast: set preset, or take num_scales out.')
-        return PaperCSR(num_in_ch, num_feat, variant, norm, bool(global_residual), init)
-
-
-CSRGenerator.register(PaperCSR)
-CSRGenerator.register(FastCSR)
+    check_choice(NAME, 'preset', preset, (PaperCSR.preset, FastCSR.preset))
+    check_counts(NAME, num_in_ch=num_in_ch, num_feat=num_feat)
+    if preset == FastCSR.preset:
+        if (variant, norm, init) != ('csr', 'batch', 'xavier'):
+            raise ValueError(
+                f'{NAME}: preset: fast has no variants and no normalisation, and one initialisation: take variant, '
+                'norm and init out.'
+            )
+        if global_residual is False:
+            raise ValueError(
+                f'{NAME}: preset: fast always predicts a correction of its input: take global_residual: false out.'
+            )
+        return FastCSR(num_in_ch, num_feat, num_scales)
+    if num_scales != SCALES[0]:
+        raise ValueError(f'{NAME}: num_scales is for preset: fast: set preset, or take num_scales out.')
+    return PaperCSR(num_in_ch, num_feat, variant, norm, bool(global_residual), init)

@@ -30,7 +30,7 @@ class MultiscalePatchDiscriminator(nn.Module):
         num_feat: width of the first layer; doubles from layer to layer, up to 512.
         num_d: number of scales.
         n_layers_d: convolutions before the one that returns the logits.
-        init: initial weights, as in :class:`hifacegan_plugin.archs.CSRGenerator`.
+        init: initial weights, as in :func:`hifacegan_plugin.archs.CSRGenerator`.
 
     Raises:
         ValueError: for an unknown ``init`` and numbers below 1.

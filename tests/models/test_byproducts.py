@@ -14,7 +14,7 @@ from host_training import small_peer
 from small_training import batch, built, train
 from torch.distributions import Normal, kl_divergence
 
-from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.archs.csr.shapes import read_generator_options
 
 
@@ -93,7 +93,7 @@ def test_kl_opt_alone_is_refused(vae):
 def test_latent_codes_do_not_require_kl_opt(vae):
     del vae['train']['kl_opt']
     model = train(built(vae), range(1, 2))
-    assert isinstance(model.net_g, CSRGenerator) and set(model.get_current_log()) == {'l_g_pix'}
+    assert isinstance(model.net_g, PaperCSR) and set(model.get_current_log()) == {'l_g_pix'}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()  # 'AVX512', 'AVX2', 'D
 
 
 class FastCSR(CSRNetwork):
-    """The network for small budgets; the arguments are those of :class:`~hifacegan_plugin.archs.CSRGenerator`.
+    """The network for small budgets; the arguments are those of :func:`~hifacegan_plugin.archs.CSRGenerator`.
 
     It has no normalisation and no variants, and always predicts a correction.
 

@@ -26,7 +26,7 @@ WITHOUT_PYRAMID = ('spade', 'vae')
 
 
 class PaperCSR(CSRNetwork):
-    """The paper's network; the arguments are those of :class:`~hifacegan_plugin.archs.CSRGenerator`.
+    """The paper's network; the arguments are those of :func:`~hifacegan_plugin.archs.CSRGenerator`.
 
     In ``train()`` mode, the normalisation inside the replenishment blocks follows ``norm``. In ``eval()`` mode, each
     image is normalised by its own statistics and spectral norm is frozen. The result is deterministic and does not
