@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hifacegan_plugin.archs.arguments import check_choice
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
-from hifacegan_plugin.archs.csr.replenishment import Unit, activation
+from hifacegan_plugin.archs.csr.replenishment import activation
 from hifacegan_plugin.archs.csr.shapes import FINEST_WIDTH, SCALES
 from hifacegan_plugin.archs.csr.suppression import LocalImportancePool
 
@@ -52,7 +52,7 @@ class FastCSR(CSRNetwork):
         self.suppression = FastPyramid(num_in_ch, widths)
         self.start = BorderConv2d(num_in_ch, widths[-1])
         blocks = [FastReplenishmentBlock(fin, fout, fout) for fin, fout in pairwise([widths[-1], *coarse_to_fine])]
-        self.blocks = cast('Sequence[Unit]', nn.ModuleList(blocks))
+        self.blocks = cast('Sequence[nn.Module]', nn.ModuleList(blocks))
         self.to_picture = starting_at_zero(BorderConv2d(widths[0], num_in_ch))
 
     @property
@@ -109,7 +109,7 @@ class FastSuppressionModule(nn.Module):
         return self.conv(self.pool(x))
 
 
-class FastReplenishmentBlock(Unit):
+class FastReplenishmentBlock(nn.Module):
     """Modulate features once by the guidance, then refine them by residual convolutions.
 
     The shift is the guidance itself. The scale is 1 + gamma; a 1x1 convolution that starts at zero computes gamma.

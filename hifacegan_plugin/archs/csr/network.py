@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hifacegan_plugin.archs.csr.replenishment import Unit, activation
+from hifacegan_plugin.archs.csr.replenishment import activation
 from hifacegan_plugin.archs.csr.shapes import read_generator_options
 from hifacegan_plugin.archs.padding import pad_to_multiple
 from hifacegan_plugin.archs.published_layouts import (
@@ -28,6 +29,7 @@ from hifacegan_plugin.archs.published_layouts import (
     to_plugin_layout,
     without_markers,
 )
+from hifacegan_plugin.archs.spectral_norm import contexts_of_checkpointing
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
@@ -49,7 +51,7 @@ class CSRNetwork(nn.Module):
 
     num_in_ch: int
     num_feat: int
-    blocks: Sequence[Unit]  # a module list
+    blocks: Sequence[nn.Module]  # a module list; each maps features and their guidance to features
     to_picture: nn.Conv2d
 
     def __init__(self) -> None:
@@ -105,7 +107,8 @@ class CSRNetwork(nn.Module):
                 x = F.interpolate(x, scale_factor=2, mode='nearest')
                 level = block_level
             if self.gradient_checkpointing and self.training:
-                x = checkpoint(block, x, block_guidance, use_reentrant=False, context_fn=block.recomputing)
+                contexts = partial(contexts_of_checkpointing, block)
+                x = checkpoint(block, x, block_guidance, use_reentrant=False, context_fn=contexts)
             else:
                 x = block(x, block_guidance)
         return x

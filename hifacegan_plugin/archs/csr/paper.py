@@ -20,6 +20,7 @@ from hifacegan_plugin.archs.csr.replenishment import NORMS, ReplenishmentBlock, 
 from hifacegan_plugin.archs.csr.shapes import BLOCK_WIDTHS, LEVEL_WIDTHS
 from hifacegan_plugin.archs.csr.suppression import SuppressionPyramid
 from hifacegan_plugin.archs.initial_weights import INITS, init_weights
+from hifacegan_plugin.archs.spectral_norm import apply_spectral_norm
 
 VARIANTS = ('csr', 'lip_spade', 'spade', 'vae')
 WITHOUT_PYRAMID = ('spade', 'vae')
@@ -85,8 +86,8 @@ class PaperCSR(CSRNetwork):
         own_convs = [conv for block in blocks for conv in block.own_convs]
         init_weights(self, init, own_convs)
         # Spectral norm comes last, because it estimates the norm of the weights that it finds.
-        for block in blocks:
-            block.apply_spectral_norm()
+        for conv in own_convs:
+            apply_spectral_norm(conv)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -6,31 +6,18 @@ Normalization" (SPADE), CVPR 2019.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-
-from hifacegan_plugin.archs.spectral_norm import apply_spectral_norm
 
 NORMS = ('batch', 'syncbatch', 'instance', 'rms')
 GUIDANCE_HIDDEN = 128  # width of the hidden layer between guidance and gamma, beta
 
 
-class Unit(nn.Module):
-    """A module that adds detail back at one scale, called with features and their guidance."""
-
-    def recomputing(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Return the contexts of the two passes of gradient checkpointing; the second must not change any state."""
-        return nullcontext(), nullcontext()
-
-
-class ReplenishmentBlock(Unit):
+class ReplenishmentBlock(nn.Module):
     """Residual block whose normalisation is modulated by the guidance (SPADE; Park et al., CVPR 2019, figure 4)."""
 
     def __init__(self, fin: int, fout: int, guidance: int, norm: str) -> None:
@@ -50,27 +37,6 @@ class ReplenishmentBlock(Unit):
     def own_convs(self) -> list[nn.Conv2d]:
         """Return the convolutions outside SPADE: those that carry spectral normalisation."""
         return [module for module in self.children() if isinstance(module, nn.Conv2d)]
-
-    def apply_spectral_norm(self) -> None:
-        """Divide the weights of the block's own convolutions by their largest singular value from now on."""
-        for conv in self.own_convs:
-            apply_spectral_norm(conv)
-
-    def recomputing(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Return the contexts of the two passes of gradient checkpointing; only the first updates spectral norm."""
-        return nullcontext(), self._frozen_spectral_norm()
-
-    @contextmanager
-    def _frozen_spectral_norm(self) -> Iterator[None]:
-        parametrized = [module for module in self.modules() if parametrize.is_parametrized(module)]
-        parametrizations = [module.get_submodule('parametrizations') for module in parametrized]
-        for parametrization in parametrizations:
-            parametrization.eval()
-        try:
-            yield
-        finally:  # torch stops the second pass early, by an exception
-            for parametrization in parametrizations:
-                parametrization.train()
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Map ``x (N, fin, H, W)`` and ``guidance (N, C, any size)`` to ``(N, fout, H, W)``."""
