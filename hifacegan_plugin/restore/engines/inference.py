@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from hifacegan_plugin.archs.csr.fast import FastCSR
 from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.archs.folded.network import FoldedCSR, pad
 from hifacegan_plugin.archs.folded.strips import Walk
-from hifacegan_plugin.weights import Network, RecognisedNetwork
+from hifacegan_plugin.weights import Network
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
@@ -66,25 +65,14 @@ class DynamicCSR(Unchanged):
         return out[..., :height, :width]
 
 
-class Inference(NamedTuple):
-    """How a network is run for inference."""
-
-    rewrite: Callable[[Any], FoldedCSR | Unchanged]
-    largest_kept: int  # bytes of freed memory that the process keeps on a CPU
-    start_in_float32: bool  # the layers before the first ReLU; see FoldedCSR.compute_in
-
-
-INFERENCE: dict[type[nn.Module], Inference] = {
-    # Besides strips it holds a few whole feature maps; keeping these would fragment the memory.
-    PaperCSR: Inference(FoldedCSR, largest_kept=2**26, start_in_float32=True),
-    FastCSR: Inference(DynamicCSR, largest_kept=2**30, start_in_float32=False),
-    RecognisedNetwork: Inference(Unchanged, largest_kept=2**30, start_in_float32=False),
-}
-
-
 def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | Unchanged:
     """Return the network that an engine runs: a copy, rewritten for inference."""
-    return INFERENCE[type(generator)].rewrite(generator).compute_in(DTYPES[dtype])
+    network: FoldedCSR | Unchanged
+    if isinstance(generator, PaperCSR):
+        network = FoldedCSR(generator)
+    else:
+        network = DynamicCSR(generator) if isinstance(generator, FastCSR) else Unchanged(generator)
+    return network.compute_in(DTYPES[dtype])
 
 
 def differences_from_torch(engine: Engine, generator: Network, images: Tensor) -> np.ndarray:

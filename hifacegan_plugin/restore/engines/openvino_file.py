@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 
 import torch
 
+from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.restore.engines.devices import CPU
-from hifacegan_plugin.restore.engines.inference import INFERENCE, Engine, network_for, noise
+from hifacegan_plugin.restore.engines.inference import Engine, network_for, noise
 from hifacegan_plugin.weights import Network
 
 
@@ -27,7 +28,7 @@ def write_openvino(generator: Network, path: Path, dtype: str = 'float32') -> No
         network = openvino.convert_model(network_for(generator), example_input=(noise(generator),))
     network.reshape([-1, generator.num_in_ch, -1, -1])
     openvino.save_model(network, path, compress_to_fp16=False)
-    if INFERENCE[type(generator)].start_in_float32:
+    if isinstance(generator, PaperCSR):
         keep_start_in_float32(path)
 
 

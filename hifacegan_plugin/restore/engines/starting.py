@@ -9,12 +9,12 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
+from hifacegan_plugin.archs.csr.paper import PaperCSR
 from hifacegan_plugin.archs.folded.strips import Walk
 from hifacegan_plugin.restore.engines.devices import CPU, EngineError, choose_device, kind_of
 from hifacegan_plugin.restore.engines.exported import EXPORTED, check_installed, open_exported
 from hifacegan_plugin.restore.engines.inference import (
     DTYPES,
-    INFERENCE,
     TRACING,
     Engine,
     differences_from_torch,
@@ -171,5 +171,6 @@ def open_compiled(generator: Network, dtype: str, device: str = CPU) -> Engine:
 def prepared(device: str, generator: Network) -> torch.device:
     """Return a torch device; on a CPU, make the process keep the memory of freed feature maps."""
     if device == CPU:
-        keep_freed_memory(INFERENCE[type(generator)].largest_kept)
+        # Besides strips, the paper's network holds a few whole feature maps. Keeping these would fragment the memory.
+        keep_freed_memory(2**26 if isinstance(generator, PaperCSR) else 2**30)
     return torch.device(device)
