@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.archs.csr.paper import PaperCSR
-from hifacegan_plugin.weights import build_generator, is_generator
+from hifacegan_plugin.archs.csr.shapes import is_generator
+from hifacegan_plugin.weights import build_generator
 
 
 class HiFaceGANArch(Architecture[CSRNetwork]):  # type: ignore[misc]  # spandrel's types are not read

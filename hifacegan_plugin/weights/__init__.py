@@ -5,7 +5,6 @@ from hifacegan_plugin.weights.generators import (
     Network,
     build_generator,
     generator_options,
-    is_generator,
     load_generator,
     load_network,
 )
@@ -19,7 +18,6 @@ __all__ = [
     'WeightsError',
     'build_generator',
     'generator_options',
-    'is_generator',
     'load_generator',
     'load_network',
     'read_card',

@@ -11,25 +11,13 @@ from torch import Tensor
 
 from hifacegan_plugin.archs.csr.fast import FastCSR
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
-from hifacegan_plugin.archs.csr.shapes import TELLING_WEIGHTS, read_generator_options
+from hifacegan_plugin.archs.csr.shapes import is_generator, read_generator_options
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
-from hifacegan_plugin.archs.published_layouts import rename
 from hifacegan_plugin.weights.files import WeightsError, read_weights
 from hifacegan_plugin.weights.recognised import RecognisedNetwork, recognise
 
 # Networks that restore images; both have num_in_ch, scale, smallest_side, multiple and reach.
 Network = CSRNetwork | RecognisedNetwork
-
-TELLING_KEYS = (
-    {TELLING_WEIGHTS['paper'], 'blocks.6.spade_s.gamma.weight', 'to_picture.weight'},
-    {TELLING_WEIGHTS['fast'], 'suppression.levels.0.pool.logit_conv.weight', 'to_picture.weight'},
-)
-
-
-def is_generator(state_dict: Mapping[str, Tensor]) -> bool:
-    """Return whether these are weights of a ``CSRGenerator`` in any published layout."""
-    keys = {rename(key) for key in state_dict}
-    return any(keys >= telling for telling in TELLING_KEYS)
 
 
 def build_generator(state_dict: Mapping[str, Tensor], options: Mapping[str, Any]) -> CSRNetwork:

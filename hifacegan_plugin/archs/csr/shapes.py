@@ -35,11 +35,28 @@ def read_generator_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     Raises:
         ValueError: the weights do not belong to such a network.
     """
-    shapes = {rename(key): tuple(value.shape) for key, value in state_dict.items()}
-    for preset, read in (('paper', _options_of_paper), ('fast', _options_of_fast)):
-        if all(len(shapes.get(key, ())) == 4 for key in (TELLING_WEIGHTS[preset], 'to_picture.weight')):
-            return {'preset': preset} | read(shapes) | read_untraced_options(state_dict)
-    raise ValueError('these are not weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
+    shapes = _shapes_of(state_dict)
+    preset = _preset_of(shapes)
+    if preset is None:
+        raise ValueError('these are not weights of a HiFaceGAN generator: to_picture and blocks.0 are missing')
+    read = _options_of_paper if preset == 'paper' else _options_of_fast
+    return {'preset': preset} | read(shapes) | read_untraced_options(state_dict)
+
+
+def is_generator(state_dict: Mapping[str, Tensor]) -> bool:
+    """Return whether these are weights of a ``CSRGenerator`` in any known layout."""
+    return _preset_of(_shapes_of(state_dict)) is not None
+
+
+def _shapes_of(state_dict: Mapping[str, Tensor]) -> Shapes:
+    return {rename(key): tuple(value.shape) for key, value in state_dict.items()}
+
+
+def _preset_of(shapes: Shapes) -> str | None:
+    """Return the preset of the network that has weights of these shapes; None for another network."""
+    if len(shapes.get('to_picture.weight', ())) != 4:
+        return None
+    return next((preset for preset, key in TELLING_WEIGHTS.items() if len(shapes.get(key, ())) == 4), None)
 
 
 def _options_of_paper(shapes: Shapes) -> dict[str, Any]:
