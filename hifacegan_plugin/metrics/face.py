@@ -10,8 +10,9 @@ most. If either is not found, the metric is NaN.
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import math
+from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     import dlib
 
 
-class Face(NamedTuple):
+KEPT = 1 << 14  # images whose faces are kept, 2 KB a face
+
+# Faces by digest of an image, the last used ones last. All metrics, restorers and validations of a process measure the
+# same ground truth.
+_kept: OrderedDict[bytes, list[MeasuredFace]] = OrderedDict()
+
+
+class MeasuredFace(NamedTuple):
     """One face found in an image."""
 
     box: dlib.rectangle
@@ -88,9 +96,9 @@ def calculate_lle(
     return float(np.linalg.norm(pair[0].landmarks - pair[1].landmarks, axis=1).mean()) if pair else math.nan
 
 
-def _match_faces(restored: np.ndarray, truth: np.ndarray, upsample: int) -> tuple[Face, Face] | None:
+def _match_faces(restored: np.ndarray, truth: np.ndarray, upsample: int) -> tuple[MeasuredFace, MeasuredFace] | None:
     """Find the main face of the ground truth in both images, ``(H, W, C)`` BGR."""
-    true_faces, restored_faces = find_faces(truth, upsample), find_faces(restored, upsample)
+    true_faces, restored_faces = measure_faces(truth, upsample), measure_faces(restored, upsample)
     if not true_faces or not restored_faces:
         return None
     true_face = true_faces[0]
@@ -104,22 +112,29 @@ def _overlap(box: dlib.rectangle, box2: dlib.rectangle) -> float:
     return common / (box.area() + box2.area() - common)
 
 
-def find_faces(image: np.ndarray, upsample: int = 1) -> tuple[Face, ...]:
-    """Find all faces of a BGR image ``(H, W, C)`` in [0, 255], the highest score first."""
-    rgb = np.clip(np.rint(bgr_to_rgb(image)), 0, 255).astype(np.uint8)
-    return _analyse(rgb.tobytes(), rgb.shape, upsample)
+def measure_faces(image: np.ndarray, upsample: int = 1) -> list[MeasuredFace]:
+    """Find and measure all faces of a BGR image ``(H, W, C)`` in [0, 255], the highest score first; keep the result.
+
+    Raises:
+        MetricUnavailableError: dlib or its models are not installed.
+    """
+    digest = hashlib.sha256(f'{image.shape} {image.dtype} {upsample}'.encode() + image.tobytes()).digest()
+    if digest not in _kept:
+        _kept[digest] = _measure(np.clip(np.rint(bgr_to_rgb(image)), 0, 255).astype(np.uint8), upsample)
+        if len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(digest)
+    return _kept[digest]
 
 
-@functools.lru_cache(maxsize=4)  # FED and LLE are measured on the same pair
-def _analyse(pixels: bytes, shape: tuple[int, int, int], upsample: int) -> tuple[Face, ...]:
+def _measure(rgb: np.ndarray, upsample: int) -> list[MeasuredFace]:
     try:
         detector, landmarks = load_detector(), load_model('68')
-        rgb = np.frombuffer(pixels, np.uint8).reshape(shape)
         boxes, scores, _ = detector.run(rgb, upsample, 0.0)
         faces = []
         for _, box in sorted(zip(scores, boxes), key=lambda found: -found[0]):
             points = np.array([(part.x, part.y) for part in landmarks(rgb, box).parts()])
-            faces.append(Face(box, points, embed(rgb, box)))
+            faces.append(MeasuredFace(box, points, embed(rgb, box)))
     except FaceModelsMissingError as error:
         raise MetricUnavailableError(str(error)) from error
-    return tuple(faces)
+    return faces

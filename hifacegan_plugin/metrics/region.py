@@ -6,7 +6,6 @@ A face is the convex hull of dlib's 68 landmarks, which reaches from the chin to
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -16,7 +15,7 @@ import numpy as np
 from basicsr.metrics import calculate_psnr
 from basicsr.metrics.metric_util import to_y_channel
 
-from hifacegan_plugin.metrics.face import find_faces
+from hifacegan_plugin.metrics.face import measure_faces
 from hifacegan_plugin.metrics.inputs import check_image, check_mask, check_pair
 from hifacegan_plugin.metrics.msssim import calculate_msssim
 from hifacegan_plugin.metrics.ssim_maps import mean_over, ssim_maps
@@ -28,10 +27,6 @@ MASK = 'mask'  # argument of the functions in REGION_METRICS
 NO_FACE = 'no face is found in the ground truth'
 MARGIN = 0.3  # width added around the hull, in distances between the centres of the eyes
 EYES = slice(36, 42), slice(42, 48)  # indices of the landmarks of each eye
-
-# Landmarks by digest of the ground truth's pixels, 1 KB per face. All metrics, restorers and validations of a process
-# measure the same images.
-_landmarks: dict[bytes, list[np.ndarray]] = {}
 
 
 def region_mask(truth: np.ndarray, region: Region) -> np.ndarray | None:
@@ -47,10 +42,10 @@ def region_mask(truth: np.ndarray, region: Region) -> np.ndarray | None:
     Raises:
         MetricUnavailableError: dlib or its models are not installed.
     """
-    faces = _find_landmarks(truth)
+    faces = measure_faces(check_image(truth))
     if not faces:
         return None
-    mask = np.any([_mask_around(landmarks, truth.shape[:2]) for landmarks in faces], axis=0)
+    mask = np.any([_mask_around(face.landmarks, truth.shape[:2]) for face in faces], axis=0)
     return mask if region == 'face' else ~mask
 
 
@@ -137,13 +132,6 @@ def problem_of_region(where: str, kind: str, region: object) -> Problem | None:
     what = 'the face' if kind in FACE_METRICS else 'the whole image'
     fix = f'remove region, or use {", ".join(REGION_METRICS)}'
     return Problem(f'{where}: {kind} always measures {what} and takes no region.', fix)
-
-
-def _find_landmarks(truth: np.ndarray) -> list[np.ndarray]:
-    digest = hashlib.sha256(f'{truth.shape}'.encode() + truth.tobytes()).digest()
-    if digest not in _landmarks:
-        _landmarks[digest] = [face.landmarks for face in find_faces(check_image(truth))]
-    return _landmarks[digest]
 
 
 def _mask_around(landmarks: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

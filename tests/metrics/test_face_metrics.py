@@ -2,6 +2,7 @@ import importlib.metadata
 import importlib.util
 import math
 import sys
+from collections import OrderedDict
 
 import cv2
 import dlib
@@ -78,7 +79,7 @@ def test_the_same_face_is_compared(sure_side):
     faint = cv2.GaussianBlur(TRUTH, (0, 0), 2)
     truth = np.hstack([faint, TRUTH] if sure_side else [TRUTH, faint])
     restored = np.hstack([TRUTH, faint] if sure_side else [faint, TRUTH])
-    found = face.find_faces(restored, 1)
+    found = face.measure_faces(restored, 1)
     assert len(found) == 2 and (found[0].box.left() < 256) == sure_side  # the other face has the highest confidence
     assert calculate_lle(restored, truth) < 5
 
@@ -88,12 +89,15 @@ def test_a_face_at_another_place_is_not_compared():
     assert math.isnan(calculate_fed(np.hstack([grey, TRUTH]), np.hstack([TRUTH, grey])))
 
 
-def test_each_image_is_analysed_once():
-    truth, restored = TRUTH[:-7], BLURRED[:-7]
-    before = face._analyse.cache_info().misses
-    calculate_fed(restored, truth)
-    calculate_lle(restored, truth)
-    assert face._analyse.cache_info().misses == before + 2
+def test_each_image_is_measured_once(monkeypatch):
+    measured, measure = [], face._measure
+    monkeypatch.setattr(face, '_kept', OrderedDict())
+    monkeypatch.setattr(face, 'KEPT', 2)
+    monkeypatch.setattr(face, '_measure', lambda rgb, upsample: measured.append(rgb) or measure(rgb, upsample))
+    for restored in (BLURRED, NO_FACE):
+        calculate_fed(restored, TRUTH)
+        calculate_lle(restored, TRUTH)
+    assert len(measured) == 3 and len(face._kept) == 2
 
 
 def test_upsample_finds_small_faces():
@@ -111,7 +115,7 @@ def test_float_and_grey_images():
 def nothing_loaded():
     detection.load_detector.cache_clear()
     landmarks.load_model.cache_clear()
-    face._analyse.cache_clear()
+    face._kept.clear()
 
 
 @pytest.mark.usefixtures('nothing_loaded')

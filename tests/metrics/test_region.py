@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -14,9 +15,8 @@ from skimage.morphology import convex_hull_image
 from test_msssim import scipy_msssim
 
 from hifacegan_plugin.compare.tables import metric_header
-from hifacegan_plugin.metrics import calculate_msssim, region
+from hifacegan_plugin.metrics import calculate_msssim, face, region
 from hifacegan_plugin.metrics.building import build_metric, build_metrics
-from hifacegan_plugin.metrics.face import find_faces
 from hifacegan_plugin.metrics.metric import summarise
 from hifacegan_plugin.metrics.region import MARGIN, REGION_METRICS, region_mask, region_psnr, region_ssim
 
@@ -34,10 +34,10 @@ def metric(kind, region, **options):
 
 
 def test_masks_of_face_and_background():
-    (face,) = find_faces(TRUTH)
+    (found,) = face.measure_faces(TRUTH)
     points = np.zeros(TRUTH.shape[:2], bool)
-    points[face.landmarks[:, 1], face.landmarks[:, 0]] = True
-    eye_distance = math.dist(face.landmarks[36:42].mean(0), face.landmarks[42:48].mean(0))
+    points[found.landmarks[:, 1], found.landmarks[:, 0]] = True
+    eye_distance = math.dist(found.landmarks[36:42].mean(0), found.landmarks[42:48].mean(0))
     expected = ndimage.distance_transform_edt(~convex_hull_image(points)) <= MARGIN * eye_distance
     mask = region_mask(TRUTH, 'face')
     assert np.mean(mask != expected) < 0.002  # implementations differ in the pixels on the border of a hull
@@ -118,14 +118,14 @@ def test_images_without_a_face_are_reported(caplog):
     assert 'psnr has no value for 1 of 3 images: c (the images are equal)' in caplog.text
 
 
-def test_landmarks_are_detected_once_per_ground_truth(monkeypatch):
-    looked_at = []
-    monkeypatch.setattr(region, '_landmarks', {})
-    monkeypatch.setattr(region, 'find_faces', lambda image: looked_at.append(image) or find_faces(image))
+def test_faces_are_measured_once_per_ground_truth(monkeypatch):
+    measured, measure = [], face._measure
+    monkeypatch.setattr(face, '_kept', OrderedDict())
+    monkeypatch.setattr(face, '_measure', lambda rgb, upsample: measured.append(rgb) or measure(rgb, upsample))
     for each in (metric(kind, part) for kind in REGION_METRICS for part in ('face', 'background')):
         each.measure(NOISY, TRUTH)
         each.measure(NOISY, NO_FACE)
-    assert len(looked_at) == 2
+    assert len(measured) == 2
 
 
 def test_a_background_without_pixels_has_no_value(monkeypatch):
