@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hifacegan_plugin.faces.detection import load_detector
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
+from hifacegan_plugin.faces.finding import load_detector
 from hifacegan_plugin.faces.identity import embed
 from hifacegan_plugin.faces.landmarks import load_model
 from hifacegan_plugin.metrics.inputs import bgr_to_rgb, check_pair

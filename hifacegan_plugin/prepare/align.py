@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 
 from hifacegan_plugin.faces.alignment import Square, cut, share_inside, to_image
-from hifacegan_plugin.faces.detection import load_detector
-from hifacegan_plugin.faces.finding import Face, find_faces
+from hifacegan_plugin.faces.finding import Face, find_faces, load_detector
 from hifacegan_plugin.faces.landmarks import Model, load_model
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode, without_alpha
 from hifacegan_plugin.images.files import read_file

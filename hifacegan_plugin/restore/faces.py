@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifacegan_plugin.faces.alignment import cut
-from hifacegan_plugin.faces.detection import load_detector
-from hifacegan_plugin.faces.finding import Face, find_faces
+from hifacegan_plugin.faces.finding import Face, find_faces, load_detector
 from hifacegan_plugin.faces.identity import embed_crop, load_embedding
 from hifacegan_plugin.faces.landmarks import Model, load_model
 from hifacegan_plugin.faces.pasting import paste

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from hifacegan_plugin.faces import detection, landmarks
+from hifacegan_plugin.faces import finding, landmarks
 from hifacegan_plugin.faces.alignment import apply
 from hifacegan_plugin.faces.dlib_models import FaceModelsMissingError
 from hifacegan_plugin.faces.finding import find_faces
@@ -83,7 +83,7 @@ def test_yaw_of_a_head_of_average_depth(yaw, roll):
 
 @pytest.fixture
 def nothing_loaded():
-    detection.load_detector.cache_clear()
+    finding.load_detector.cache_clear()
     landmarks.load_model.cache_clear()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from hifacegan_plugin.faces import detection, landmarks
+from hifacegan_plugin.faces import finding, landmarks
 from hifacegan_plugin.metrics import calculate_fed, calculate_lle, face
 from hifacegan_plugin.metrics.prerequisites import MetricUnavailableError
 
@@ -113,7 +113,7 @@ def test_float_and_grey_images():
 
 @pytest.fixture
 def nothing_loaded():
-    detection.load_detector.cache_clear()
+    finding.load_detector.cache_clear()
     landmarks.load_model.cache_clear()
     face._kept.clear()
 

@@ -14,7 +14,7 @@ from commands_in_process import run_command
 from PIL import Image
 from skimage import data
 
-from hifacegan_plugin.faces import detection
+from hifacegan_plugin.faces import finding
 from hifacegan_plugin.faces.alignment import apply
 from hifacegan_plugin.prepare.align import sharpness
 
@@ -206,7 +206,7 @@ def test_invalid_arguments_are_reported(folder, tmp_path, arguments, message):
 
 
 def test_without_dlib_nothing_is_written(folder, tmp_path, monkeypatch):
-    detection.load_detector.cache_clear()
+    finding.load_detector.cache_clear()
     monkeypatch.setitem(sys.modules, 'dlib', None)
     printed = align('-i', folder, '-o', tmp_path / 'faces', status=2)
     assert 'cannot import dlib' in printed.stderr

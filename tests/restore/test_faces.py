@@ -14,7 +14,7 @@ from skimage import data
 
 from hifacegan_plugin.__main__ import main
 from hifacegan_plugin.archs import CSRGenerator
-from hifacegan_plugin.faces import detection
+from hifacegan_plugin.faces import finding
 from hifacegan_plugin.faces.alignment import apply, to_image
 from hifacegan_plugin.faces.finding import find_faces
 from hifacegan_plugin.images.photograph import Photograph
@@ -340,7 +340,7 @@ class TestCommand:
         assert not Path('out').exists()
 
     def test_without_dlib(self, run, monkeypatch):
-        detection.load_detector.cache_clear()
+        finding.load_detector.cache_clear()
         monkeypatch.setitem(sys.modules, 'dlib', None)
         write_photograph(Path('a.png'), Photograph(PORTRAIT))
         assert 'pip install "hifacegan-plugin[faces]"' in run('-i', 'a.png', status=2).err
