@@ -9,12 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from hifacegan_plugin.images.photograph_files import read_photograph
 from hifacegan_plugin.restore.blending import at_strength
 from hifacegan_plugin.restore.faces import FaceOptions, RestoredFace, load_models, restore_faces
-from hifacegan_plugin.restore.files import write_result
+from hifacegan_plugin.restore.files import RestorePixels, restore_image_file, without_faces
 from hifacegan_plugin.restore.restorer import Restorer
 
 WHOLE, FACES, BOTH = 'whole image', 'faces', 'both'
@@ -64,20 +61,11 @@ class Backend:
         Raises:
             FaceModelsMissingError: the settings include faces, but dlib or a model file is missing.
         """
-        restore = self._pixel_restorer(settings)
+        return partial(restore_image_file, self._pixel_restorer(settings), max_pixels=self.max_pixels)
 
-        def restore_file(source: Path, target: Path) -> list[RestoredFace]:
-            photograph = read_photograph(source, self.max_pixels)
-            restored, faces = restore(photograph.pixels)
-            write_result(target, photograph, restored, sheet=False)
-            return faces
-
-        return restore_file
-
-    def _pixel_restorer(self, settings: Settings) -> Callable[[np.ndarray], tuple[np.ndarray, list[RestoredFace]]]:
+    def _pixel_restorer(self, settings: Settings) -> RestorePixels:
         if settings.what == WHOLE:
-            restore = at_strength(self.networks[settings.network](), settings.strength)
-            return lambda pixels: (restore(pixels), [])
+            return without_faces(at_strength(self.networks[settings.network](), settings.strength))
         load_models()
         return partial(
             restore_faces,

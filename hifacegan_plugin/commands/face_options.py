@@ -70,7 +70,7 @@ def check_face_arguments(arguments: argparse.Namespace) -> None:
 
 
 def face_file_restorer(arguments: argparse.Namespace, restorer: Restorer, results: Path) -> Callable[..., None]:
-    """Return a function like :func:`~hifacegan_plugin.restore.files.restore_image_file` that treats faces separately.
+    """Return a function like :func:`~hifacegan_plugin.restore.files.restore_image_file` that restores faces separately.
 
     Args:
         arguments: of the command.

@@ -38,7 +38,7 @@ from hifacegan_plugin.images.decoding import silence_codecs
 from hifacegan_plugin.images.encoding import WRITABLE
 from hifacegan_plugin.restore.blending import at_strength
 from hifacegan_plugin.restore.engines.devices import EngineError
-from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file
+from hifacegan_plugin.restore.files import RestoreFile, Tally, restore_files, restore_image_file, without_faces
 from hifacegan_plugin.restore.planning import InputError, Plan, output_folder, plan
 from hifacegan_plugin.restore.videos.options import CODECS, VIDEO_FORMATS, VideoError, VideoOptions
 from hifacegan_plugin.weights import PACKAGED, WeightsError
@@ -112,7 +112,7 @@ def _file_restorers(
     if arguments.faces:
         return partial(face_file_restorer(arguments, restorer, results), **image_options), refuse_video
     restore = at_strength(restorer, arguments.strength)
-    to_image = partial(restore_image_file, restore, **image_options)
+    to_image = partial(restore_image_file, without_faces(restore), **image_options)
     if restorer.scale > 1:
         announce_scale(restorer, arguments.weights)
         return to_image, _refuse_to_enlarge

@@ -1,59 +1,51 @@
-"""Restore the faces in photograph files, and write a report and crops of the faces."""
+"""Restore the faces in photograph files, and report on them."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.photograph import Photograph
-from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.restore.faces import IDENTITY_LIMIT, RestoredFace
-from hifacegan_plugin.restore.files import write_result
+from hifacegan_plugin.restore.files import RestorePixels, restore_image_file
 
 logger = logging.getLogger('basicsr.hifacegan_plugin')
 
 
 def restore_faces_file(
-    restore: Callable[[np.ndarray], tuple[np.ndarray, list[RestoredFace]]],
+    restore: RestorePixels,
     results: Path,
     source: Path,
     target: Path,
-    max_pixels: int,
-    sheet: bool = False,
     report: Path | None = None,
     crops: Path | None = None,
+    **options: Any,
 ) -> None:
-    """Restore one photograph like :func:`~hifacegan_plugin.restore.files.restore_image_file`, with faces separately.
+    """Restore one photograph with :func:`~hifacegan_plugin.restore.files.restore_image_file`, and report on its faces.
 
     Warnings are logged for a photograph without a face, and for a face whose identity distance exceeds the limit.
 
     Args:
-        restore: maps pixels to the result and its faces, like :func:`~hifacegan_plugin.restore.faces.restore_faces`.
+        restore: like :func:`~hifacegan_plugin.restore.faces.restore_faces`.
         results: the folder of the results; ``crops`` mirrors its subfolders.
         source: the image file.
         target: written completely or not at all.
-        max_pixels: larger images are refused.
-        sheet: also write input and result side by side.
         report: file to which a line for each face is appended, see :func:`describe`; several processes and runs may
             share it. None: no report.
         crops: folder for the aligned crops before and after; None: no crops.
+        **options: of ``restore_image_file``.
 
     Raises:
         ImageError: if the image cannot be read or a file cannot be written.
     """
-    photograph = read_photograph(source, max_pixels)
-    restored, faces = restore(photograph.pixels)
+    name = crops / target.relative_to(results) if crops else None
+    faces = restore_image_file(restore, source, target, crops=name, **options)
     _warn(source, faces)
-    if crops:
-        _write_crops(crops / target.relative_to(results), photograph, faces)
-    write_result(target, photograph, restored, sheet)
     if report:
         lines = (describe(face, number) for number, face in enumerate(faces, start=1))
         _append(report, [{'photograph': str(source), 'result': str(target), **line} for line in lines])
@@ -90,14 +82,6 @@ def _warn(source: Path, faces: list[RestoredFace]) -> None:
                 f'{source}: face {number} may look like another person now: identity distance '
                 f'{face.identity_distance:.2f}, above {IDENTITY_LIMIT}. --keep-identity lowers the strength.'
             )
-
-
-def _write_crops(name: Path, photograph: Photograph, faces: list[RestoredFace]) -> None:
-    """Write ``NAME_face1_before.png``, ``NAME_face1_after.png`` and so on, in the colour space of the photograph."""
-    for number, face in enumerate(faces, start=1):
-        for when, pixels in (('before', face.before), ('after', face.after)):
-            crop = name.with_name(f'{name.name}_face{number}_{when}.png')
-            write_photograph(crop, photograph.in_same_colours(pixels))
 
 
 def _append(report: Path, records: list[dict[str, Any]]) -> None:

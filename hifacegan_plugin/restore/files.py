@@ -17,13 +17,14 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hifacegan_plugin.images.image_error import ImageError
-from hifacegan_plugin.images.photograph import Photograph
 from hifacegan_plugin.images.photograph_files import read_photograph, write_photograph
 from hifacegan_plugin.images.resizing import resize
+from hifacegan_plugin.restore.faces import RestoredFace
 from hifacegan_plugin.restore.planning import Failure, Task, sheet_of
 from hifacegan_plugin.restore.videos.options import VIDEOS
 
 RestoreFile = Callable[[Path, Path], object]  # (source, target)
+RestorePixels = Callable[[np.ndarray], tuple[np.ndarray, list[RestoredFace]]]
 
 
 class Tally(NamedTuple):
@@ -61,37 +62,50 @@ def restore_files(tasks: list[Task], restore_image: RestoreFile, restore_video: 
 
 
 def restore_image_file(
-    restore: Callable[[np.ndarray], np.ndarray], source: Path, target: Path, max_pixels: int, sheet: bool = False
-) -> None:
+    restore: RestorePixels,
+    source: Path,
+    target: Path,
+    max_pixels: int,
+    sheet: bool = False,
+    crops: Path | None = None,
+) -> list[RestoredFace]:
     """Restore one image file, and keep its metadata.
 
     Args:
         restore: maps pixels as in :class:`~hifacegan_plugin.images.photograph.Photograph` to an array of the same type,
-            of equal or larger size.
+            of equal or larger size, and to the faces that were restored separately.
         source: the image file.
         target: written completely or not at all.
         max_pixels: larger images are refused.
         sheet: also write input and result side by side, see :func:`~hifacegan_plugin.restore.planning.sheet_of`.
+        crops: also write the aligned crops of the faces, as ``CROPS_face1_before.png``, ``CROPS_face1_after.png`` and
+            so on.
+
+    Returns:
+        The faces.
 
     Raises:
-        ImageError: if the image cannot be read or the result cannot be written.
+        ImageError: if the image cannot be read or a file cannot be written.
     """
     photograph = read_photograph(source, max_pixels)
-    write_result(target, photograph, restore(photograph.pixels), sheet)
-
-
-def write_result(target: Path, photograph: Photograph, restored: np.ndarray, sheet: bool) -> None:
-    """Write restored pixels with the photograph's metadata; with ``sheet``, also input and result side by side.
-
-    Raises:
-        ImageError: if a file cannot be written.
-    """
+    restored, faces = restore(photograph.pixels)
+    if crops:
+        for number, face in enumerate(faces, start=1):
+            for when, pixels in (('before', face.before), ('after', face.after)):
+                crop = crops.with_name(f'{crops.name}_face{number}_{when}.png')
+                write_photograph(crop, photograph.in_same_colours(pixels))
     if sheet:
         height, width = restored.shape[:2]
         before = resize(photograph.pixels, height, width, 'nearest')  # if the network upscales
         side_by_side = np.concatenate([before, restored], axis=1)
         write_photograph(sheet_of(target), photograph.in_same_colours(side_by_side))
     write_photograph(target, replace(photograph, pixels=restored))
+    return faces
+
+
+def without_faces(restore: Callable[[np.ndarray], np.ndarray]) -> RestorePixels:
+    """Return a function for :func:`restore_image_file` that restores whole images."""
+    return lambda pixels: (restore(pixels), [])
 
 
 def attempt(task: Task, restore: RestoreFile) -> Failure | None:
