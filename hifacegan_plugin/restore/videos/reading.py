@@ -113,11 +113,15 @@ class FrameReader:
     """Iterates over the frames of a video in the order in which they are shown.
 
     Attributes:
+        stream: the stream of the frames, see :func:`main_stream`.
         frames_missing: after the last frame, how the video ends too early; otherwise None.
+
+    Raises:
+        VideoError: as :func:`main_stream`.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self.container, self.stream = container, stream
+    def __init__(self, container: InputContainer) -> None:
+        self.container, self.stream = container, main_stream(container)
         self.frames_missing: str | None = None
         self._last = None  # time of the previous frame
         self._packets, self._end = 0, Fraction(0)  # of the stream; of all that was read, in seconds
@@ -191,14 +195,14 @@ def read_look(path: Path) -> Look:
         VideoError: if there is no frame, or one that cannot be converted to upright RGB.
     """
     with open_video(path) as container:
-        stream = main_stream(container)
-        frames = (decoded.frame for decoded in FrameReader(container, stream) if decoded.frame)
+        reader = FrameReader(container)
+        frames = (decoded.frame for decoded in reader if decoded.frame)
         first = next(frames, None)
         if first is None:
             raise VideoError('is damaged: no frame could be read')
         if any(component.is_alpha for component in first.format.components):
             logger.warning(f'{path}: the alpha channel is dropped')
-        return _look_of(first, stream)
+        return _look_of(first, reader.stream)
 
 
 def _look_of(frame: av.VideoFrame, stream: VideoStream) -> Look:

@@ -28,7 +28,6 @@ from hifacegan_plugin.restore.videos.reading import (
     Decoded,
     FrameReader,
     Look,
-    main_stream,
     open_video,
     read_look,
     to_rgb,
@@ -160,7 +159,7 @@ def _write_segments(
     smoother = Smoother() if options.temporal else None
     problems: list[str] = []
     with open_video(source) as container:
-        reader = FrameReader(container, main_stream(container))
+        reader = FrameReader(container)
         decoded = iter(reader)
         last = _skip(decoded, done)
         if smoother and last:
