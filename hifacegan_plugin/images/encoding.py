@@ -35,21 +35,20 @@ LOSSY: dict[str, dict[str, Any]] = {
 XMP_IN_PNG = b'XML:com.adobe.xmp\0\0\0\0\0'  # keyword, not compressed, no language (XMP specification, part 3)
 
 
-def encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
-    """Encode pixels with the metadata of a photograph, as far as the format holds them.
+def encode(suffix: str, photograph: Photograph) -> bytes:
+    """Encode a photograph with its metadata, as far as the format holds them.
 
     Args:
         suffix: of :data:`WRITABLE`.
-        pixels: as in :class:`Photograph`, with a bit depth and channels that the format supports.
-        photograph: the source of the metadata.
+        photograph: with a bit depth and channels that the format supports.
 
     Raises:
         Exception: of the encoders' own classes.
     """
     if photograph.exif:
-        height, width = pixels.shape[:2]
+        height, width = photograph.pixels.shape[:2]
         photograph = replace(photograph, exif=with_size(photograph.exif, width, height))
-    data = (_encode_16_bits if pixels.dtype == np.uint16 else _encode_8_bits)(suffix, pixels, photograph)
+    data = (_encode_16_bits if photograph.pixels.dtype == np.uint16 else _encode_8_bits)(suffix, photograph)
     if suffix == '.png':
         chunks = photograph.colour_chunks | ({b'iTXt': XMP_IN_PNG + photograph.xmp} if photograph.xmp else {})
         for name, content in chunks.items():
@@ -57,7 +56,7 @@ def encode(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
     return data
 
 
-def _encode_8_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
+def _encode_8_bits(suffix: str, photograph: Photograph) -> bytes:
     file_format = Image.registered_extensions()[suffix]
     options = dict(LOSSY.get(file_format, {}))
     for name, value in (('icc_profile', photograph.icc_profile), ('dpi', photograph.dpi), ('xmp', photograph.xmp)):
@@ -72,7 +71,7 @@ def _encode_8_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> b
     if suffix == '.png':
         options['compress_level'] = 3  # a third of the time for a few per cent of the size
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, file_format, **options)
+    Image.fromarray(photograph.pixels).save(file, file_format, **options)
     return file.getvalue()
 
 
@@ -87,8 +86,9 @@ def _tags_of_a_tiff(photograph: Photograph) -> Image.Exif:
     return exif
 
 
-def _encode_16_bits(suffix: str, pixels: np.ndarray, photograph: Photograph) -> bytes:
+def _encode_16_bits(suffix: str, photograph: Photograph) -> bytes:
     """Encode with OpenCV, because Pillow cannot, and add the metadata that OpenCV does not write."""
+    pixels = photograph.pixels
     if pixels.ndim == 3:
         if pixels.shape[2] == 2:
             pixels = pixels[..., [0, 0, 0, 1]]

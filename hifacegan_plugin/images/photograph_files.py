@@ -81,9 +81,9 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     if pixels.dtype == np.uint16 and suffix not in HOLDS_16_BITS:
         pixels = np.round(pixels / 257).astype(np.uint8)
-    photograph = _without_what_is_lost(path, suffix, photograph)
+    photograph = _without_what_is_lost(path, suffix, replace(photograph, pixels=pixels))
     try:
-        data = encode(suffix, pixels, photograph)
+        data = encode(suffix, photograph)
     except Exception as error:  # encoders raise their own classes
         raise ImageError(f'cannot be encoded as {suffix} ({error}): choose another format') from error
     try:
