@@ -163,7 +163,7 @@ class FoldedCSR(nn.Module):
             if block is not self.blocks[-1]:
                 x, statistics = walk.collect(x, strips, self.norm)
         image: Rows = lambda strip: torch.tanh(self.to_picture(activation(x(grow(strip, 1))), strip))  # noqa: E731
-        return walk.collect(image, strips, self.norm)[0](None)
+        return keep(image, strips)(None)
 
 
 def pad(x: Tensor, axis: int, multiple: int) -> Tensor:
