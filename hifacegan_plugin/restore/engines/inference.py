@@ -68,10 +68,12 @@ class DynamicCSR(Unchanged):
 def network_for(generator: Network, dtype: str = 'float32') -> FoldedCSR | Unchanged:
     """Return the network that an engine runs: a copy, rewritten for inference."""
     network: FoldedCSR | Unchanged
-    if isinstance(generator, PaperCSR):
+    if type(generator) is PaperCSR:  # a derived class may compute something else
         network = FoldedCSR(generator)
+    elif type(generator) is FastCSR:
+        network = DynamicCSR(generator)
     else:
-        network = DynamicCSR(generator) if isinstance(generator, FastCSR) else Unchanged(generator)
+        network = Unchanged(generator)
     return network.compute_in(DTYPES[dtype])
 
 
