@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from hifacegan_plugin import data
+from hifacegan_plugin.data.degradations import build_degradation, fit, make_generator
 from hifacegan_plugin.data.guides import Guides
 from hifacegan_plugin.images.sources import ImageSource, find_images, names_to_save, read_depth, read_image
 from hifacegan_plugin.schema.data import BuiltDegradations
@@ -41,7 +41,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
     def __init__(self, opt: dict[str, Any]) -> None:
         options = parse(BuiltDegradations, opt, f'dataset {opt.get("name", "without a name")}')
         self.opt = opt  # the host's validation asks for the name of the data set here
-        self.degrade = data.degradations.build_degradation(options.degradation)
+        self.degrade = build_degradation(options.degradation)
         backend = options.io_backend.type if options.io_backend else 'disk'
         self.images = find_images(options.dataroot_gt, backend, list_file=options.meta_info_file)
         self.guides = None if options.guide is None else Guides(self.images, options.guide)
@@ -78,7 +78,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
             cv2.setNumThreads(0)  # the workers share the cores already
         source = self.images[index % len(self)]
         key = (int(self._epoch), index) if self.training else (source.stem,)
-        rng = data.degradations.make_generator(self.seed, *key)
+        rng = make_generator(self.seed, *key)
 
         image, depth = read_image(source), None
         prepare = self._draw_preparation(image.shape[:2], rng, source)
@@ -88,12 +88,12 @@ class DegradationDataset(Dataset[dict[str, Any]]):
             depth = prepare(cv2.resize(depth_map, image.shape[1::-1]))
         log: list[dict[str, Any]] | None = [] if self.return_parameters else None
         lq = self.degrade(gt, rng, log, depth)
-        lq = data.degradations.fit(lq, gt.shape[0] // self.scale, gt.shape[1] // self.scale)
+        lq = fit(lq, gt.shape[0] // self.scale, gt.shape[1] // self.scale)
         item = {'lq': self._delivered(lq), 'gt': self._delivered(gt), 'lq_path': source.path, 'gt_path': source.path}
         if self.guides is not None:
-            guide_rng = data.degradations.make_generator(self.seed, *key, 'guide')  # leaves the other draws as they are
+            guide_rng = make_generator(self.seed, *key, 'guide')  # leaves the other draws as they are
             guide = self.guides.draw(index % len(self), gt, lambda other: self._in_colours(prepare(other)), guide_rng)
-            item['guide'] = self._delivered(data.degradations.fit(guide, *lq.shape[:2]))
+            item['guide'] = self._delivered(fit(guide, *lq.shape[:2]))
         if not self.training:
             item['name'] = self.names[index]
         if self.return_parameters:
@@ -129,7 +129,7 @@ class DegradationDataset(Dataset[dict[str, Any]]):
         hflip, vflip, transpose = flips & (rng.random(3) < 0.5) if self.training else flips
 
         def prepare(image: np.ndarray) -> np.ndarray:
-            image = data.degradations.fit(image, *resized)[rows, columns]
+            image = fit(image, *resized)[rows, columns]
             if hflip:
                 image = cv2.flip(image, 1)
             if vflip:
