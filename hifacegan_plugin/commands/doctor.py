@@ -59,13 +59,13 @@ def _examine(file: Path, iterate: bool) -> list[Problem]:
     from hifacegan_plugin.doctor.rehearsal import rehearse
     from hifacegan_plugin.host import starting  # these need the host
 
-    opt, tree, problems = read_options(file)
+    opt, problems = read_options(file)
     if comparison_file.is_comparison(opt):
         problems = list(comparison_file.check_comparison(file))
         _print_problems(problems)
         return problems
-    problems += options_file.check_plugin_line(tree)
     if opt:
+        problems += options_file.check_plugin_line(file)
         problems += _problems_of(options_file.check_options, opt)
     if not any(problem.stops for problem in problems):
         opt, more = training.parse_as_host(file, is_train='train' in opt)

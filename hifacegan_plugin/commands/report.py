@@ -44,7 +44,7 @@ def _valid_options(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: the options cannot be read, or the host cannot run them.
     """
-    opt, _, problems = read_options(file)
+    opt, problems = read_options(file)
     if not opt:
         raise ValueError(f'{problems[0].what} ({problems[0].fix})')
     for what, fix, stops in problems_of_file(opt):

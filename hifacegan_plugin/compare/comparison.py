@@ -52,7 +52,7 @@ def read_comparison(file: str | Path) -> Comparison:
 
 def parse_comparison(file: Path) -> tuple[Comparison | None, list[Problem]]:
     """Read an options file; return its options and no problems, or None and all problems."""
-    opt, _, problems = read_options(file)
+    opt, problems = read_options(file)
     problems += find_problems(ComparisonFile, opt) if opt else []
     if not problems:
         problems += _wrong_directions(opt['metrics'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,11 +18,10 @@ from hifacegan_plugin.schema.reading import PLUGIN_LINE
 from hifacegan_plugin.schema.registered import registered_names
 
 
-def check_plugin_line(tree: yaml.Node | None) -> Iterator[Problem]:
+def check_plugin_line(file: Path) -> Iterator[Problem]:
     """Check that an options file imports the plugin into the host."""
-    if isinstance(tree, yaml.MappingNode) and not any(
-        re.search(r'python/(name|module):hifacegan_plugin\b', value.tag) for _, value in tree.value
-    ):
+    options: Any = yaml.compose(file.read_text(encoding='utf-8'), Loader=yaml.Loader)
+    if not any(re.search(r'python/(name|module):hifacegan_plugin\b', value.tag) for _, value in options.value):
         yield Problem(
             'Nothing in the file imports the plugin, so its classes are not registered with the host.',
             f'put this line first: {PLUGIN_LINE}',

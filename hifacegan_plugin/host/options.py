@@ -26,7 +26,7 @@ def check_options_file() -> None:
     parser.add_argument('-opt')
     file = parser.parse_known_args()[0].opt
     if file:
-        options, _, problems = read_options(Path(file))
+        options, problems = read_options(Path(file))
         if not options:
             raise SystemExit('\n'.join(f'-opt {problem.what} -> {problem.fix}' for problem in problems))
 

@@ -14,28 +14,27 @@ from hifacegan_plugin.schema.section import EXPONENTIAL, not_a_number
 PLUGIN_LINE = 'plugin: !!python/name:hifacegan_plugin.__version__'
 
 
-def read_options(file: Path) -> tuple[dict[str, Any], yaml.Node | None, list[Problem]]:
+def read_options(file: Path) -> tuple[dict[str, Any], list[Problem]]:
     """Read an options file as the host does; lines such as ``plugin:`` import modules.
 
     Returns:
-        The options, their YAML nodes, and problems. Options are empty if the file cannot be read.
+        The options, and problems. Options are empty if the file cannot be read.
     """
     try:
         text = file.read_text(encoding='utf-8')
-        tree = yaml.compose(text, Loader=yaml.Loader)
         options = yaml.load(text, Loader=yaml.Loader)
-        repeated = list(repeated_keys(tree))
+        repeated = list(repeated_keys(yaml.compose(text, Loader=yaml.Loader)))
     except OSError as error:
         fix = 'check the path, which is relative to the current folder'
-        return {}, None, [Problem(f'{file} cannot be read: {error.strerror}.', fix)]
+        return {}, [Problem(f'{file} cannot be read: {error.strerror}.', fix)]
     except UnicodeDecodeError as error:
-        return {}, None, [Problem(f'{file} is not text in UTF-8: {error}', 'save it as UTF-8')]
+        return {}, [Problem(f'{file} is not text in UTF-8: {error}', 'save it as UTF-8')]
     except Exception as error:  # YAML errors, invalid dates, sections that contain themselves, imported modules
         fix = 'check the indentation, the colons and the modules in python/name lines'
-        return {}, None, [Problem(f'{file} cannot be read as YAML: {error}', fix)]
+        return {}, [Problem(f'{file} cannot be read as YAML: {error}', fix)]
     if not isinstance(options, dict) or not options:
-        return {}, None, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
-    return options, tree, repeated
+        return {}, [Problem(f'{file} holds no options.', 'begin with one of the files in options/')]
+    return options, repeated
 
 
 def repeated_keys(node: yaml.Node | None, where: str = '') -> Iterator[Problem]:
