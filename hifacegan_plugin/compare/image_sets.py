@@ -24,7 +24,7 @@ from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
 from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
 from hifacegan_plugin.schema.problem import describe_error, errors_of_data_set, raise_first
-from hifacegan_plugin.schema.registered import problems_of_call, registered_names
+from hifacegan_plugin.schema.registered import problems_of_name, registered_names
 
 # Returns the path of an image, and uint8 RGB arrays (H, W, 3) by kind: degraded, truth and, if any, guide.
 Item = Callable[[], tuple[str, dict[str, np.ndarray]]]
@@ -80,7 +80,7 @@ def open_test_set(name: str, options: dict[str, Any]) -> OpenSet:
     Raises:
         ValueError: the options are wrong, or a folder or LMDB does not exist.
     """
-    raise_first(problems_of_call(f'datasets: {name}', options, registered_names(DATASET_REGISTRY), None))
+    raise_first(problems_of_name(f'datasets: {name}', options, registered_names(DATASET_REGISTRY)))
     with errors_of_data_set(f'datasets: {name}', options['type']):
         items, problems = _open({'name': name, 'scale': 1, **options, 'phase': 'test'})
         return OpenSet(name, options, digest_files(options), items, problems)

@@ -11,7 +11,7 @@ from hifacegan_plugin.metrics.building import problems_of_metric
 from hifacegan_plugin.models.lr_scheduler import SCHEDULERS, LinearDecayLR
 from hifacegan_plugin.models.optimizers import OPTIMIZERS, SUPPLIED
 from hifacegan_plugin.schema.problem import Problem
-from hifacegan_plugin.schema.registered import problems_of_call, registered_names
+from hifacegan_plugin.schema.registered import problems_of_call, problems_of_name, registered_names
 
 
 def problems_of_classes(opt: Mapping[str, Any]) -> Iterator[Problem]:
@@ -21,9 +21,9 @@ def problems_of_classes(opt: Mapping[str, Any]) -> Iterator[Problem]:
         opt: options of a training or test, valid by the schema.
     """
     models, model_type = registered_names(MODEL_REGISTRY), opt['model_type']
-    yield from problems_of_call('model_type', {'type': model_type}, models, None)
+    yield from problems_of_name('model_type', {'type': model_type}, models)
     for name, options in opt['datasets'].items():
-        yield from problems_of_call(f'datasets: {name}', options, registered_names(DATASET_REGISTRY), None)
+        yield from problems_of_name(f'datasets: {name}', options, registered_names(DATASET_REGISTRY))
     for key, options in opt.items():
         if key.startswith('network_') and options is not None:
             yield from problems_of_call(key, options, registered_names(ARCH_REGISTRY))

@@ -21,11 +21,27 @@ def registered_names(registry: Iterable[tuple[str, Callable[..., Any]]]) -> dict
     return {name.removesuffix('_basicsr'): entry for name, entry in entries.items()} | entries
 
 
+def problems_of_name(where: str, options: Any, known: Iterable[str]) -> list[Problem]:
+    """Find a missing or unknown name of a class or function.
+
+    Args:
+        where: the section, such as ``network_g``.
+        options: ``type``, and the arguments.
+        known: the valid values of ``type``.
+    """
+    names = sorted(known)
+    fix = f'it is one of {", ".join(names)}'
+    if not isinstance(options, Mapping) or 'type' not in options:
+        return [Problem(f'{where}: type is missing.', fix)]
+    kind = options['type']
+    return [] if kind in names else [Problem(f'{where}: there is no {kind!r}{did_you_mean(kind, names)}', fix)]
+
+
 def problems_of_call(
     where: str,
     options: Any,
     known: Mapping[str, Callable[..., Any]],
-    supplied: tuple[str, ...] | None = (),
+    supplied: tuple[str, ...] = (),
     makes_use_of_any: bool = True,
 ) -> Iterator[Problem]:
     """Find an unknown name and missing or unknown arguments; for the plugin's own classes, also wrong types.
@@ -34,20 +50,13 @@ def problems_of_call(
         where: the section, such as ``network_g``.
         options: ``type``, and the arguments.
         known: the valid values of ``type``.
-        supplied: arguments that the caller sets; None if the options are passed as one dictionary.
+        supplied: arguments that the caller sets.
         makes_use_of_any: whether a class or function with ``**kwargs`` uses any argument in them.
     """
-    if not isinstance(options, Mapping) or 'type' not in options:
-        yield Problem(f'{where}: type is missing.', f'it is one of {", ".join(sorted(known))}')
+    if unknown := problems_of_name(where, options, known):
+        yield from unknown
         return
     kind = options['type']
-    if not isinstance(kind, str) or kind not in known:
-        yield Problem(
-            f'{where}: there is no {kind!r}{did_you_mean(kind, known)}', f'it is one of {", ".join(sorted(known))}'
-        )
-        return
-    if supplied is None:
-        return
     parameters, takes_any = arguments_of(known[kind], supplied)
     for key, value in options.items():
         if key in parameters:
