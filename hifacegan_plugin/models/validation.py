@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,16 +30,6 @@ Images = dict[str, np.ndarray]  # lq, result and, if known, gt: uint8, BGR (H, W
 Restore = Callable[[dict[str, Any]], Images]
 
 
-class ValidationSet(Protocol):
-    """A BasicSR data set. Its items have ``lq_path``, ``lq`` and optionally ``gt``, ``(C, H, W)`` in [0, 1]."""
-
-    opt: dict[str, Any]
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-
-
 class Validation:
     """Restores data sets and computes metrics. Each process validates a part; the values do not depend on their number.
 
@@ -58,15 +48,13 @@ class Validation:
         self.restore = restore
         self.stop_requested = stop_requested
 
-    def run(
-        self, dataset: ValidationSet, iteration: int | str, tb_logger: Any, save_img: bool
-    ) -> dict[str, float] | None:
+    def run(self, dataset: Any, iteration: int | str, tb_logger: Any, save_img: bool) -> dict[str, float] | None:
         """Validate on a data set.
 
         Images that cannot be read or restored, or that a metric fails on, are reported in the log.
 
         Args:
-            dataset: images to restore.
+            dataset: a BasicSR data set; its items have ``lq_path``, ``lq`` and optionally ``gt``, ``(C, H, W)``.
             iteration: iteration of the training, or another label of the values.
             tb_logger: TensorBoard writer for the first images, or None.
             save_img: whether to write the restored images.
@@ -108,7 +96,7 @@ class Validation:
             metric.merge(states)
         return {} if get_dist_info()[0] > 0 else summarise(self.metrics)
 
-    def _share(self, dataset: ValidationSet) -> Iterable[int]:
+    def _share(self, dataset: Any) -> Iterable[int]:
         """Iterate over the indices of this process's part; the first process shows a progress bar."""
         rank, world_size = get_dist_info()
         return tqdm(
@@ -120,7 +108,7 @@ class Validation:
             disable=rank > 0 or not self.opt['val'].get('pbar', True),
         )
 
-    def _report_failures(self, dataset: ValidationSet, failures: list[str]) -> None:
+    def _report_failures(self, dataset: Any, failures: list[str]) -> None:
         """Log the names and the number of images that could not be restored.
 
         Raises:
