@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +33,23 @@ class DivergenceGuard:
         stop: whether to stop at the first such batch; otherwise, skip up to ``DIVERGED_AFTER`` batches in a row.
         folder: folder for the batches; created when needed.
         rank: rank of this process, part of its file names.
+        networks: the trained networks.
     """
 
-    def __init__(self, stop: bool, folder: Path, rank: int) -> None:
+    def __init__(self, stop: bool, folder: Path, rank: int, networks: Sequence[nn.Module]) -> None:
+        self.networks = networks
         self.stop = stop
         self.folder = folder
         self.rank = rank
         self.in_a_row = 0
 
-    def check(
-        self, iteration: int, losses: dict[str, float], batch: dict[str, Any], networks: Iterable[nn.Module]
-    ) -> bool:
+    def check(self, iteration: int, losses: dict[str, float], batch: dict[str, Any]) -> bool:
         """Return whether all losses of an iteration are finite; otherwise, the caller has to skip the batch.
 
         Args:
             iteration: number of the iteration.
             losses: the losses by name.
             batch: images of the batch and their paths.
-            networks: the trained networks.
 
         Raises:
             FloatingPointError: a loss is not finite, and the training cannot continue or ``stop`` is set.
@@ -60,7 +59,7 @@ class DivergenceGuard:
             return True
         self.in_a_row += 1
         message = f'Iteration {iteration}: a loss is not finite ({losses}). {self._write(iteration, losses, batch)}'
-        if not has_finite_weights(networks):
+        if not has_finite_weights(self.networks):
             raise FloatingPointError(f'{message} The weights are no longer finite. {GO_BACK}')
         if self.in_a_row == DIVERGED_AFTER:
             raise FloatingPointError(f'{message} This happened {DIVERGED_AFTER} times in a row. {GO_BACK}')

@@ -119,10 +119,10 @@ class HiFaceGANCSRModel(ResumableModel):
     def _build_loss_reader(self) -> LossReader:
         options = self.train_options
         folder = self.checkpoints.states.parent / 'not_finite'
-        guard = DivergenceGuard(options.on_not_finite == 'stop', folder, self.opt['rank'])
         trained = [self.get_bare_model(network) for network in self._trained_networks()]
+        guard = DivergenceGuard(options.on_not_finite == 'stop', folder, self.opt['rank'], trained)
         late = can_read_late(self.device, self.optimizers, options.accumulate_iters, self.scaler)
-        return LossReader(guard, trained, late, self.opt.get('world_size', 1))
+        return LossReader(guard, late, self.opt.get('world_size', 1))
 
     def _trained_networks(self) -> list[nn.Module]:
         return [self.net_g, self.net_d] if self.objective.is_adversarial else [self.net_g]

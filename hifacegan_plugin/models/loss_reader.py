@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from hifacegan_plugin.models.divergence import DivergenceGuard
@@ -28,15 +28,13 @@ class LossReader:
 
     Args:
         guard: decides what to do if losses are not finite.
-        networks: the trained networks.
         late: whether to read losses one iteration late.
         world_size: number of processes; all of them call the same methods.
     """
 
-    def __init__(self, guard: DivergenceGuard, networks: Sequence[nn.Module], late: bool, world_size: int) -> None:
+    def __init__(self, guard: DivergenceGuard, late: bool, world_size: int) -> None:
         self.late = late
         self._guard = guard
-        self._networks = networks
         self._world_size = world_size
         self._pending: PendingLosses | None = None  # of the last iteration
         self._read: dict[str, float] = {}
@@ -95,7 +93,7 @@ class LossReader:
     def _finish(self, pending: PendingLosses) -> tuple[bool, bool]:
         """Wait for the losses of an iteration; return whether they are finite, and whether to stop."""
         losses, stop = pending.read()
-        is_finite = self._guard.check(pending.iteration, losses, pending.batch, self._networks)
+        is_finite = self._guard.check(pending.iteration, losses, pending.batch)
         self._read = losses if is_finite else {}
         return is_finite, stop
 
