@@ -7,6 +7,7 @@ Its docstring is the text of ``--help``.
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from importlib import import_module
@@ -108,6 +109,8 @@ def _run(arguments: list[str]) -> int:
             module = module_of(name)
             subparser.description = module.__doc__
             module.add_arguments(subparser)
+    if any(argument == '' or re.fullmatch('--[a-z-]+=', argument) for argument in arguments):
+        parser.error('an argument is empty, for example an unset variable of the shell (the current folder is .)')
     namespace = parser.parse_args(arguments)
     if namespace.command is None:
         parser.print_help(sys.stderr)

@@ -149,7 +149,7 @@ def _own_images(
 
 
 def _name(text: str) -> str:
-    if Path(text).name != text or text in ('', '..'):
+    if Path(text).name != text or text == '..':
         raise argparse.ArgumentTypeError(f'{text!r}: expected a name without "/"; -o says where the file goes')
     return text
 

@@ -33,6 +33,8 @@ print(main(['restore', '-i', 'a', '-o', 'b']), main(['doctor']))
         (['restor'], "hifacegan: argument COMMAND: invalid choice: 'restor'"),
         (['models', '--colour'], 'hifacegan: unrecognized arguments: --colour'),
         (['models', '-h', '--colour'], None),
+        (['restore', '-i', 'a.png', '-o', ''], 'hifacegan: an argument is empty'),
+        (['lmdb', '--input=', '-o', 'a.lmdb'], 'hifacegan: an argument is empty'),
         (['split', '-i', 'a', '--seed', 'b'], "hifacegan split: argument --seed: invalid int value: 'b'"),
     ],
 )

@@ -156,7 +156,7 @@ def test_a_folder_with_the_name_of_the_file_is_refused(overwrite, here, capsys):
     assert sorted(path.name for path in here.iterdir()) == ['mine.yml', 'photographs']
 
 
-@pytest.mark.parametrize('argument', ['a/b', '', '..'])
+@pytest.mark.parametrize('argument', ['a/b', '.', '..'])
 def test_invalid_names_are_refused(argument, here, capsys):
     with pytest.raises(SystemExit, match='2'):
         main(['init', argument, '-i', 'photographs'])
