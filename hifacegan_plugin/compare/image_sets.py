@@ -22,7 +22,7 @@ from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.files import list_files
 from hifacegan_plugin.images.sources import ImageSource, find_images, read_image
 from hifacegan_plugin.images.writing import write_png
-from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, TRUTH
+from hifacegan_plugin.schema.comparison import DEGRADED, GUIDE, PAIRED, TRUTH, PairedDatasetOptions
 from hifacegan_plugin.schema.problem import describe_error, errors_of_data_set, raise_first
 from hifacegan_plugin.schema.registered import problems_of_name, registered_names
 
@@ -163,8 +163,8 @@ def _files_of(root: str) -> Iterator[Path]:
 
 def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     """Return a function that reads each image, and a message for each image without a partner."""
-    if options['type'] == 'PairedImageDataset':
-        return _open_pairs(options)
+    if options['type'] == PAIRED:
+        return _open_pairs(PairedDatasetOptions.model_validate(options))
     dataset = build_dataset(options)
 
     def read(index: int) -> tuple[str, dict[str, np.ndarray]]:
@@ -181,11 +181,11 @@ def _open(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
     return [partial(read, index) for index in range(len(dataset))], []
 
 
-def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
-    backend = (options.get('io_backend') or {'type': 'disk'})['type']
-    template = options.get('filename_tmpl', '{}')
-    degraded = _by_name(find_images(options['dataroot_lq'], backend, option='dataroot_lq'), '{}')
-    truth = _by_name(find_images(options['dataroot_gt'], backend, list_file=options.get('meta_info_file')), template)
+def _open_pairs(options: PairedDatasetOptions) -> tuple[list[Item], list[str]]:
+    backend = options.io_backend.type if options.io_backend else 'disk'
+    degraded = _by_name(find_images(options.dataroot_lq, backend, option='dataroot_lq'), '{}')
+    listed = find_images(options.dataroot_gt, backend, list_file=options.meta_info_file)
+    truth = _by_name(listed, options.filename_tmpl)
     pairs: list[tuple[ImageSource, ImageSource]] = []
     problems: list[str] = []
     for name, images in truth.items():
@@ -195,13 +195,13 @@ def _open_pairs(options: dict[str, Any]) -> tuple[list[Item], list[str]]:
             pairs.append((degraded[name][0], images[0]))
         else:
             problems.append(f'several images have one name: {", ".join(map(str, [*images, *degraded[name]]))}')
-    if not options.get('meta_info_file'):  # a list may name only some of the images
+    if not options.meta_info_file:  # a list may name only some of the images
         alone = [image for name, images in degraded.items() if name not in truth for image in images]
         problems += [f'{image} has no ground truth' for image in alone]
     counts = [sum(map(len, side.values())) for side in (degraded, truth)]
     if counts[0] != counts[1] and problems:
         problems.insert(0, f'{counts[0]} degraded and {counts[1]} true images; {len(pairs)} pairs are compared')
-    scale = options['scale']
+    scale = options.scale
 
     def read(lq: ImageSource, gt: ImageSource) -> tuple[str, dict[str, np.ndarray]]:
         low, high = (cv2.cvtColor(read_image(image), cv2.COLOR_BGR2RGB) for image in (lq, gt))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.resizing import fit, resize
+from hifacegan_plugin.schema.comparison import FastNlMeansOptions, NetworkRestorerOptions, RecognisedRestorerOptions
 from hifacegan_plugin.schema.problem import raise_first
 from hifacegan_plugin.schema.registered import problems_of_call, registered_names
 from hifacegan_plugin.weights import build_generator, load_network, read_weights
@@ -57,11 +58,14 @@ def build_method(options: dict[str, Any]) -> Method:
         ValueError: the weights are missing, damaged or do not fit, or the network or one of its options is unknown.
     """
     kind = options.get('type')
-    if kind in CLASSICAL:
-        arguments = {key: value for key, value in options.items() if key != 'type'}
-        return Method(partial(CLASSICAL[kind], **arguments))
+    if kind in ('input', 'bicubic'):
+        return Method(nearest if kind == 'input' else bicubic)
+    if kind == 'fast_nl_means':
+        return Method(partial(fast_nl_means, options=FastNlMeansOptions.model_validate(options)))
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    return (_recognised_network if kind == 'spandrel' else _network_of_host)(options, device)
+    if kind == 'spandrel':
+        return _recognised_network(RecognisedRestorerOptions.model_validate(options), device)
+    return _network_of_host(NetworkRestorerOptions.model_validate(options), device)
 
 
 # --------------------------------------------------------------------------------------------------- classical
@@ -77,44 +81,33 @@ def bicubic(degraded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return degraded if degraded.shape[:2] == size else resize(degraded, *size, 'cubic')
 
 
-def fast_nl_means(
-    degraded: np.ndarray, size: tuple[int, int], h: float = 10, h_color: float = 10, template: int = 7, search: int = 21
-) -> np.ndarray:
-    """Resize bicubically and denoise by non-local means (Buades et al., "Non-local means denoising", IPOL 2011).
-
-    Calls OpenCV's fastNlMeansDenoisingColored; ``h`` and ``h_color`` are its strengths for luminance and colour.
-    """
+def fast_nl_means(degraded: np.ndarray, size: tuple[int, int], options: FastNlMeansOptions) -> np.ndarray:
+    """Resize bicubically and denoise by non-local means (Buades et al., "Non-local means denoising", IPOL 2011)."""
+    strengths_and_sides = options.h, options.h_color, options.template, options.search
     bgr = cv2.cvtColor(bicubic(degraded, size), cv2.COLOR_RGB2BGR)
-    return cv2.cvtColor(cv2.fastNlMeansDenoisingColored(bgr, None, h, h_color, template, search), cv2.COLOR_BGR2RGB)
-
-
-CLASSICAL: dict[str, Callable[..., np.ndarray]] = {
-    'input': nearest,
-    'bicubic': bicubic,
-    'fast_nl_means': fast_nl_means,
-}
+    return cv2.cvtColor(cv2.fastNlMeansDenoisingColored(bgr, None, *strengths_and_sides), cv2.COLOR_BGR2RGB)
 
 
 # ----------------------------------------------------------------------------------------------------- networks
 
 
-def _network_of_host(options: dict[str, Any], device: torch.device) -> Method:
+def _network_of_host(options: NetworkRestorerOptions, device: torch.device) -> Method:
     """Restore with a network of the host; its input has 1/scale of the full size and is padded to ``multiple``."""
-    network = _build_network(options)
-    channels = getattr(network, 'num_in_ch', (options.get('network_g') or {}).get('num_in_ch', 3))
-    scale, multiple = options.get('scale', 1), options.get('multiple', 1)
-    return _network_method(network, device, channels, scale, partial(_shrink, scale=scale, multiple=multiple), _crop)
+    network, scale = _build_network(options), options.scale
+    channels = getattr(network, 'num_in_ch', getattr(options.network_g, 'num_in_ch', 3))
+    prepare = partial(_shrink, scale=scale, multiple=options.multiple)
+    return _network_method(network, device, channels, scale, prepare, _crop)
 
 
-def _recognised_network(options: dict[str, Any], device: torch.device) -> Method:
+def _recognised_network(options: RecognisedRestorerOptions, device: torch.device) -> Method:
     """Restore with a network of another author, which pads its input itself.
 
     Its input is the degraded image, enlarged if the output would be smaller than the ground truth; the output is
     resized to the ground truth. With ``shrink_input``, the input has 1/scale of the size of the ground truth.
     """
-    network = load_network(options['pretrain_network_g'], options.get('param_key_g'))
+    network = load_network(options.pretrain_network_g, options.param_key_g)
     scale = network.scale
-    if options.get('shrink_input'):
+    if options.shrink_input:
         return _network_method(
             network, device, network.num_in_ch, scale, partial(_shrink, scale=scale, multiple=1), _crop
         )
@@ -159,22 +152,22 @@ def _network_method(
     return Method(restore, network, network_input)
 
 
-def _build_network(options: dict[str, Any]) -> nn.Module:
+def _build_network(options: NetworkRestorerOptions) -> nn.Module:
     """Build a network from ``network_g``, or from the options in its weights file, and load the weights."""
     from basicsr.archs import build_network
     from basicsr.utils.registry import ARCH_REGISTRY
 
-    path = options.get('pretrain_network_g')
-    state_dict, options_in_file = read_weights(path, options.get('param_key_g')) if path else ({}, {})
-    if not options.get('network_g') and options_in_file.get('type', CSRGenerator.__name__) == CSRGenerator.__name__:
+    path = options.pretrain_network_g
+    state_dict, options_in_file = read_weights(path, options.param_key_g) if path else ({}, {})
+    if not options.network_g and options_in_file.get('type', CSRGenerator.__name__) == CSRGenerator.__name__:
         return build_generator(state_dict, options_in_file)
-    network_options = options.get('network_g') or options_in_file
+    network_options = options.network_g.model_dump() if options.network_g else options_in_file
     raise_first(problems_of_call('network_g', network_options, registered_names(ARCH_REGISTRY)))
     network = build_network(network_options)
     if path:
         state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
         try:
-            network.load_state_dict(state_dict, strict=options.get('strict_load_g', True))
+            network.load_state_dict(state_dict, strict=bool(options.strict_load_g))
         except RuntimeError as error:
             raise ValueError(f'{path}: {error}') from error
     return GuideInChannels(network) if getattr(network, 'takes_guide', False) else network
