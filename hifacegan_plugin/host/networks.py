@@ -12,7 +12,7 @@ import torch
 from hifacegan_plugin.archs.csr.network import NAME, CSRNetwork
 from hifacegan_plugin.images.channels import channels_of
 from hifacegan_plugin.schema.data import OURS as OUR_DATASET
-from hifacegan_plugin.schema.file import OUR_DISCRIMINATOR, OUR_MODEL
+from hifacegan_plugin.schema.file import OUR_DISCRIMINATOR, OUR_MODEL, parse_training
 from hifacegan_plugin.schema.problem import Problem
 from hifacegan_plugin.schema.registered import registered_names
 
@@ -38,19 +38,25 @@ def problems_of_networks(opt: Options) -> Iterator[Problem]:
         yield from _problems_of_discriminator(opt)
 
 
-def problems_of_sizes(opt: Options) -> Iterator[Problem]:
-    """Find wrong arguments of a ``CSRGenerator``, and data sets with images that it does not take or return.
+def problems_of_generator(opt: Options) -> Iterator[Problem]:
+    """Find wrong arguments of a ``CSRGenerator``, and a training and data sets that do not fit it.
 
     Data sets of other packages are not judged: their options may mean anything.
+
+    Args:
+        opt: see :func:`problems_of_networks`.
     """
     network = opt.get('network_g')
     if network is None or network['type'] != NAME:
         return
     try:
-        least = _on_meta(network).smallest_side
+        generator = _on_meta(network)
     except INVALID as error:
         yield Problem(f'network_g: {_first_line(error)}', 'correct it')
         return
+    if opt['is_train'] and opt['model_type'] == OUR_MODEL:
+        yield from _problems_of_configuration(generator, opt)
+    least = generator.smallest_side
     for where, options in opt['datasets'].items():
         if options['phase'] == 'train' and options['type'] in ONE_CHANNEL and options.get('scale', 1) != 1:
             yield Problem(
@@ -69,7 +75,7 @@ def problems_of_sizes(opt: Options) -> Iterator[Problem]:
 def csr_generator(network: Options | None) -> CSRNetwork | None:
     """Build a ``CSRGenerator`` on the meta device; None for other networks and invalid arguments."""
     if network is not None and network['type'] == NAME:
-        with suppress(*INVALID):  # reported by problems_of_sizes
+        with suppress(*INVALID):  # reported by problems_of_generator
             return _on_meta(network)
     return None
 
@@ -82,6 +88,17 @@ def shortest_side(dataset: Options) -> tuple[str, int] | None:
     if dataset['type'] == OUR_DATASET and resize is not None:
         return 'resize', min(resize) if isinstance(resize, list) else resize
     return None
+
+
+def _problems_of_configuration(generator: CSRNetwork, opt: Options) -> Iterator[Problem]:
+    """Find options under ``train`` that the generator does not support."""
+    from hifacegan_plugin.models.generator import configure_generator
+
+    try:
+        with torch.device('meta'):
+            configure_generator(generator, parse_training(opt))
+    except ValueError as error:
+        yield Problem(f'{error}', 'correct it')
 
 
 def _problems_of_channels(network: Options, where: str, dataset: Options) -> Iterator[Problem]:

@@ -179,7 +179,7 @@ def _problems_of_classes_and_networks(opt: Options) -> Iterator[Problem]:
         if unknown:
             return
     yield from networks.problems_of_networks(opt)
-    yield from networks.problems_of_sizes(opt)
+    yield from networks.problems_of_generator(opt)
 
 
 def _run_at_start(patch: Workaround, step: Callable[[Options], None]) -> None:

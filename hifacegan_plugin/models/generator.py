@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from hifacegan_plugin.models.fine_tuning import freeze_parts
+from hifacegan_plugin.models.objective import BYPRODUCT_LOSSES
 from hifacegan_plugin.models.progressive import halvings_at, require_growing, set_phase
 from hifacegan_plugin.schema.training import Train
 
@@ -17,8 +18,9 @@ def configure_generator(network: nn.Module, options: Train) -> None:
     ``gradient_checkpointing``, ``channels_last`` and ``compile``.
 
     Raises:
-        ValueError: the network does not support an option.
+        ValueError: the network does not support an option, or does not return an output that a loss needs.
     """
+    _check_byproducts(network, options)
     factors = options.lr_factors or {}
     freeze_parts(network, factors)
     milestones = options.progressive
@@ -34,3 +36,15 @@ def configure_generator(network: nn.Module, options: Train) -> None:
         network.to(memory_format=torch.channels_last)
     if options.compile:
         network.compile()  # in place, so the keys of the weights do not change
+
+
+def _check_byproducts(network: nn.Module, options: Train) -> None:
+    """Raise ValueError if a loss needs an additional output that the generator does not return."""
+    given = getattr(network, 'byproducts', ())
+    for name, (_, judged) in BYPRODUCT_LOSSES.items():
+        missing = [part for part in judged if part not in (*given, 'gt')]
+        if missing and getattr(options, name):
+            raise ValueError(
+                f'train: {name}: network_g ({type(network).__name__}) does not return {", ".join(missing)}: remove '
+                f'{name}, or use a generator that returns it (docs/training.md).'
+            )

@@ -74,7 +74,6 @@ class HiFaceGANCSRModel(ResumableModel):
         self.lr_factors = options.lr_factors or {}
         self.milestones = options.progressive or []
         self.objective = Objective(options, self.device)
-        self.objective.check_generator(self.get_bare_model(self.net_g))
         if self.objective.is_adversarial:
             self._build_discriminator()
         self.net_g.train()

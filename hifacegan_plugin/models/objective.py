@@ -55,21 +55,6 @@ class Objective:
         self.is_adversarial = self._gan is not None
         self.takes_byproducts = bool(self._byproducts)
 
-    def check_generator(self, network: nn.Module) -> None:
-        """Check that a generator returns the outputs that the losses need.
-
-        Raises:
-            ValueError: an output is missing; the message names the option.
-        """
-        given = getattr(network, 'byproducts', ())
-        for name in self._byproducts:
-            missing = [part for part in BYPRODUCT_LOSSES[name][1] if part not in (*given, 'gt')]
-            if missing:
-                raise ValueError(
-                    f'train: {name}: network_g ({type(network).__name__}) does not return {", ".join(missing)}: remove '
-                    f'{name}, or use a generator that returns it (docs/training.md).'
-                )
-
     def compute(
         self,
         restored: Tensor,

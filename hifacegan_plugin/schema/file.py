@@ -172,7 +172,7 @@ class TrainingFile(HostTrainingFile):
         yield from _conflicts_of_training(self.train, self.model_dump())
 
 
-def parse_training(opt: dict[str, Any]) -> Train:
+def parse_training(opt: Mapping[str, Any]) -> Train:
     """Parse the options under ``train`` of ``HiFaceGANCSRModel``.
 
     Args:

@@ -123,6 +123,7 @@ def test_a_seed_on_the_command_line_decides_the_random_numbers_of_a_test(monkeyp
         ('hifacegan_demo', ['network_d:num_d=7'], ': gt_size: '),
         ('hifacegan_demo', ['network_g:num_feat=0'], '^network_g: CSRGenerator: num_feat: 0'),
         ('hifacegan_demo', ['network_d:num_d=0'], '^network_d: MultiscalePatchDiscriminator: num_d: 0'),
+        ('hifacegan_demo', ['train:progressive=[5]'], '^train: progressive: network_g: preset: fast cannot grow'),
         ('test_hifacegan_demo', ['network_g:num_in_ch=4'], ': num_in_ch: '),
         ('hifacegan_demo', ['path:experiments_root={file}'], ': experiments_root: '),
         ('test_hifacegan_demo', ['path:results_root={file}'], ': results_root: '),

@@ -6,7 +6,7 @@ import pytest
 from host_training import DEMO
 
 from hifacegan_plugin.doctor.training import parse_as_host
-from hifacegan_plugin.host.networks import problems_of_networks, problems_of_sizes
+from hifacegan_plugin.host.networks import problems_of_generator, problems_of_networks
 from hifacegan_plugin.host.starting import check_options
 
 GENERATOR = {'type': 'CSRGenerator'}
@@ -81,8 +81,12 @@ def test_other_discriminators_are_tried_as_well():
 
 
 def of_sizes(network, **datasets):
-    opt = {'network_g': network, 'datasets': {name: one | {'phase': name[:5]} for name, one in datasets.items()}}
-    return [f'{problem.what} -> {problem.fix}' for problem in problems_of_sizes(opt)]
+    opt = {
+        'network_g': network,
+        'is_train': False,
+        'datasets': {name: one | {'phase': name[:5]} for name, one in datasets.items()},
+    }
+    return [f'{problem.what} -> {problem.fix}' for problem in problems_of_generator(opt)]
 
 
 VALIDATED = {'type': 'DegradationDataset', 'dataroot_gt': 'x'}
@@ -122,4 +126,19 @@ def test_a_training_with_crops_that_are_too_small_does_not_start(tmp_path, monke
     (tmp_path / 'options.yml').write_text(DEMO.read_text().replace('gt_size: 64', 'gt_size: 12'))
     opt, _ = parse_as_host(tmp_path / 'options.yml', True)
     with pytest.raises(ValueError, match='gt_size: 12 is too small'):
+        check_options(opt)
+
+
+@pytest.mark.parametrize(
+    ('train', 'message'),
+    [
+        ('lr_factors: {encoder: 0}', "^train: lr_factors: the generator has no part 'encoder'"),
+        ('kl_opt: {type: KLDivergenceLoss, loss_weight: 1.0}', 'train: kl_opt: .* does not return mean, log_variance'),
+    ],
+)
+def test_a_training_that_the_generator_does_not_support_does_not_start(train, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'options.yml').write_text(DEMO.read_text().replace('\ntrain:\n', f'\ntrain:\n  {train}\n'))
+    opt, _ = parse_as_host(tmp_path / 'options.yml', True)
+    with pytest.raises(ValueError, match=message):
         check_options(opt)
