@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hifacegan_plugin.images.databases import DamagedDatabaseError, read_meta_info
 from hifacegan_plugin.images.files import read_file
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.opening import TRANSPOSED, open_image
 from hifacegan_plugin.images.sources import find_images
 from hifacegan_plugin.prepare.build_error import BuildError
+from hifacegan_plugin.prepare.names import read_shapes
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -20,13 +20,11 @@ def read_sizes(root: Path) -> dict[str, Size]:
     Raises:
         BuildError: there are no images, an image cannot be read, or the database is damaged.
     """
-    is_database = root.suffix == '.lmdb'
+    if root.suffix == '.lmdb':
+        return {key: (height, width) for key, (height, width, _) in read_shapes(root).items()}
     try:
-        names = [image.name for image in find_images(str(root), 'lmdb' if is_database else 'disk', option='-i')]
-        if is_database:
-            return {key: (height, width) for key, (height, width, _) in read_meta_info(root).items()}
-        return {name: _size_of(root / name) for name in names}
-    except (ValueError, OSError, DamagedDatabaseError) as error:
+        return {image.name: _size_of(root / image.name) for image in find_images(str(root), 'disk', option='-i')}
+    except (ValueError, OSError) as error:
         raise BuildError(f'{error}') from error
 
 

@@ -11,14 +11,13 @@ from typing import Any
 import cv2
 
 from hifacegan_plugin.data.degradations import Step, build_degradation, fit, make_generator
-from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, read_meta_info
 from hifacegan_plugin.images.decoding import as_8_bit_bgr, decode
 from hifacegan_plugin.images.image_error import ImageError
 from hifacegan_plugin.images.lmdb_keys import lmdb_keys
 from hifacegan_plugin.images.opening import MAX_PIXELS, open_checked
 from hifacegan_plugin.images.sources import ImageSource, ListedNames, read_encoded
 from hifacegan_plugin.prepare.build_error import BuildError
-from hifacegan_plugin.prepare.names import read_names
+from hifacegan_plugin.prepare.names import read_names, read_shapes
 from hifacegan_plugin.prepare.resumable_build import Outcome, Run, Summary, build
 from hifacegan_plugin.prepare.shorter_side import resize_shorter_side
 from hifacegan_plugin.prepare.stores import COPIED, Entry, LmdbWriter, PlainFolder, png_entry
@@ -90,16 +89,9 @@ def list_sources(source: Path, list_file: Path | None) -> list[str]:
     """
     if source.suffix != '.lmdb':
         return read_names(source, list_file)
-    try:
-        keys = read_meta_info(source)
-        check_size(source)
-    except DamagedDatabaseError as error:
-        raise BuildError(f'-i {error}') from error
-    if not keys:
-        raise BuildError(f'-i {source} contains no images')
+    stored, listed = list(read_shapes(source)), dict[str, str]()
     if list_file is None:
-        return list(keys)
-    stored, listed = list(keys), dict[str, str]()
+        return stored
     names = ListedNames([ImageSource(str(source), key) for key in stored])
     for name in read_names(source, list_file):
         try:

@@ -1,12 +1,29 @@
-"""The images of a folder that go into a data set."""
+"""The images of a folder or database that go into a data set."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
+from hifacegan_plugin.images.databases import DamagedDatabaseError, check_size, read_meta_info
 from hifacegan_plugin.images.files import is_image_name, list_files
 from hifacegan_plugin.prepare.build_error import BuildError
+
+
+def read_shapes(database: Path) -> dict[str, tuple[int, int, int]]:
+    """Return the shape, ``(H, W, C)``, of every image of a database by its key.
+
+    Raises:
+        BuildError: the database is missing, damaged or empty.
+    """
+    try:
+        shapes = read_meta_info(database)
+        check_size(database)
+    except DamagedDatabaseError as error:
+        raise BuildError(f'-i {error}; make the database again with hifacegan lmdb') from error
+    if not shapes:
+        raise BuildError(f'-i {database} contains no images')
+    return shapes
 
 
 def read_names(folder: Path, list_file: Path | None = None) -> list[str]:

@@ -327,6 +327,7 @@ def test_a_damaged_database_is_reported(database, tmp_path, damage, message, som
     arguments = ('--list', tmp_path / 'list.txt') if some else ()
     errors = make_pairs('-i', database, '-o', tmp_path / 'pairs', '--recipe', 'noise', *arguments, status=2)
     assert f'-i {database}{message}' in errors
+    assert ('make the database again' in errors) == (message != ' contains no images')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['list.txt', 'x.lmdb']
 
 
