@@ -18,6 +18,7 @@ from small_training import OPTIONS
 from torch.nn.utils.parametrize import is_parametrized
 
 from hifacegan_plugin.archs import CSRGenerator
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.models.stop_signal import signals_left_alone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -72,13 +73,13 @@ def reference_dir() -> Path:
 
 
 @pytest.fixture
-def lively_generator() -> Callable[..., CSRGenerator]:
+def lively_generator() -> Callable[..., CSRNetwork]:
     """A function that makes a small generator with weights for which all parts affect the output.
 
     With the paper's initial weights, the output is about 1e-6, so comparisons would always pass.
     """
 
-    def make(num_feat: int = 4, seed: int = 0, **options) -> CSRGenerator:
+    def make(num_feat: int = 4, seed: int = 0, **options) -> CSRNetwork:
         torch.manual_seed(seed)
         network = CSRGenerator(num_feat=num_feat, **options)
         for parameter in network.parameters():

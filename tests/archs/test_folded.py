@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
+from hifacegan_plugin.archs.csr.network import CSRNetwork
 from hifacegan_plugin.archs.csr.paper import VARIANTS
 from hifacegan_plugin.archs.csr.replenishment import NORMS
 from hifacegan_plugin.archs.csr_arch import CSRGenerator
@@ -23,7 +24,7 @@ WALKS = [
 
 
 @torch.no_grad()
-def make_generator(**options) -> CSRGenerator:
+def make_generator(**options) -> CSRNetwork:
     """A network with weights for which the output has the contrast of an image."""
     torch.manual_seed(0)
     generator = CSRGenerator(num_feat=4, **options).eval()

@@ -67,7 +67,8 @@ def bytes_per_pixel(generator: Network, engine: str, dtype: str, device: str) ->
     """Return the bytes that an engine, or ``frugal``, takes for each pixel of an image."""
     if isinstance(generator, RecognisedNetwork):
         return _bytes_of_recognised(generator)
-    numbers = (ON_CARD if on_card(engine, device) else ON_CPU)[type(generator)][engine]
+    table = ON_CARD if on_card(engine, device) else ON_CPU
+    (numbers,) = (by_engine[engine] for kind, by_engine in table.items() if isinstance(generator, kind))
     width = DTYPES[dtype].itemsize if numbers.in_dtype else 4
     return int(width * numbers.features * generator.num_feat + 4 * numbers.images * generator.num_in_ch)
 
