@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hifacegan_plugin.commands.arguments import output_file
 from hifacegan_plugin.compare.intervals import bootstrap_interval, paired_interval
-from hifacegan_plugin.compare.methods import fast_nl_means
+from hifacegan_plugin.compare.methods import build_method
 from hifacegan_plugin.compare.tables import ABSENT, markdown_table
 from hifacegan_plugin.data import DegradationDataset
 from hifacegan_plugin.images.sheets import draw_sheet
@@ -61,9 +61,10 @@ def main() -> None:
         network = Restorer(arguments.weights)
     except WeightsError as error:
         parser.error(f'--weights: {error}')
+    denoiser = build_method({'type': 'fast_nl_means'})
     methods: dict[str, Restore] = {
         INPUT: lambda image: image,
-        'non-local means': lambda image: fast_nl_means(image, image.shape[:2]),
+        'non-local means': lambda image: denoiser.restore(image, image.shape[:2]),
         'dark channel prior': dehaze,
         NETWORK: network,
     }
