@@ -26,7 +26,8 @@ FINE_TUNING: Changes = {
     'name': 'HiFaceGAN_rain_haze',
     'datasets:train:name': 'outdoor',
     'datasets:train:dataroot_gt': 'datasets/outdoor_train.lmdb  # clean images with a shorter side of 384 pixels',
-    'datasets:train:degradation': '&degradation rain_haze  # or rain, haze',
+    'datasets:train:degradation': '&degradation {type: OneOf, weights: [3, 3, 3, 1], '
+    'steps: [rain, haze, rain_haze, []]}  # [] leaves the image clean',
     'datasets:train:gt_size': '160  # side of the crop; set 256 or more on a GPU, because haze needs a wide view',
     'datasets:train:use_rot': 'false  # rain falls downwards',
     'datasets:train:num_worker_per_gpu': '1',
@@ -47,9 +48,9 @@ FINE_TUNING: Changes = {
     'train:optim_g:betas': '[0.9, 0.99]',
     'train:optim_d': None,
     'train:scheduler': '# full rate up to start_iter, then a linear decay to zero at end_iter',
-    'train:scheduler:start_iter': '200',
-    'train:scheduler:end_iter': '500',
-    'train:total_iter': '500  # for a better network, raise total_iter, start_iter and end_iter together',
+    'train:scheduler:start_iter': '400',
+    'train:scheduler:end_iter': '1000',
+    'train:total_iter': '1000  # for a better network, raise total_iter, start_iter and end_iter together',
     'train:perceptual_opt': None,
     'train:gan_opt': None,
     'train:feature_matching_opt': None,
@@ -61,7 +62,7 @@ FINE_TUNING: Changes = {
     """,
     'path:pretrain_network_g': 'hifacegan_plugin/pretrained/general.safetensors  # or other weights of this network',
     'path:param_key_g': None,
-    'val:val_freq': '100',
+    'val:val_freq': '200',
     'val:metrics:lpips': None,
     'val:metrics:fed': None,
     'logger:print_freq': '10',
@@ -415,7 +416,7 @@ FILES: dict[str, tuple[str, Changes]] = {
     'hifacegan_jpeg.yml': ('JPEG artefacts, FFHQ at 512x512, trained as in the paper.', task('jpeg')),
     'finetune_rain_haze.yml': (
         """Rain and haze: fine-tunes the packaged network `general` on photographs (results: docs/rain_haze.md).
-The sizes are chosen for half an hour on a CPU.""",
+The sizes are chosen for an hour on a CPU.""",
         FINE_TUNING,
     ),
     'hifacegan_demo.yml': (
