@@ -18,11 +18,11 @@ def problems_of_classes(opt: Mapping[str, Any]) -> Iterator[Problem]:
     """Find unknown classes and functions, and arguments that are missing, unknown or mistyped.
 
     Args:
-        opt: options of a training or test, valid by the schema.
+        opt: options of a training or test, valid by the schema; a model may be built without data sets.
     """
     models, model_type = registered_names(MODEL_REGISTRY), opt['model_type']
     yield from problems_of_name('model_type', {'type': model_type}, models)
-    for name, options in opt['datasets'].items():
+    for name, options in opt.get('datasets', {}).items():
         yield from problems_of_name(f'datasets: {name}', options, registered_names(DATASET_REGISTRY))
     for key, options in opt.items():
         if key.startswith('network_') and options is not None:

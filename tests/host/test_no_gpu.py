@@ -43,7 +43,7 @@ assert dist.get_backend() == 'gloo'
 def test_missing_gpus_are_reported_before_anything_is_written(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     opt, _ = parse_as_host(REPOSITORY / 'options' / options, is_train=not options.startswith('test'))
-    message = 'num_gpu: 2, but torch finds 0 GPUs: set auto for all GPUs, or 0 for the CPU.'
+    message = 'num_gpu: 2, but torch finds 0 GPUs. -> set auto for all GPUs, or 0 for the CPU'
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         check_options({**opt, 'num_gpu': 2})
     assert not list(tmp_path.iterdir())
