@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hifacegan_plugin.archs.csr_arch import CSRGenerator
+from hifacegan_plugin.archs.csr.network import NAME
 from hifacegan_plugin.images.channels import with_channels
 from hifacegan_plugin.images.resizing import fit, resize
 from hifacegan_plugin.schema.comparison import FastNlMeansOptions, NetworkRestorerOptions, RecognisedRestorerOptions
@@ -159,7 +159,7 @@ def _build_network(options: NetworkRestorerOptions) -> nn.Module:
 
     path = options.pretrain_network_g
     state_dict, options_in_file = read_weights(path, options.param_key_g) if path else ({}, {})
-    if not options.network_g and options_in_file.get('type', CSRGenerator.__name__) == CSRGenerator.__name__:
+    if not options.network_g and options_in_file.get('type', NAME) == NAME:
         return build_generator(state_dict, options_in_file)
     network_options = options.network_g.model_dump() if options.network_g else options_in_file
     raise_first(problems_of_call('network_g', network_options, registered_names(ARCH_REGISTRY)))
